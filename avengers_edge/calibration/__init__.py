@@ -1,0 +1,1 @@
+"""Questions in, table out: question files, graders, fit."""

@@ -1,0 +1,135 @@
+"""Where things lie and what the user set: home folder, environment, settings file. Read on call, never on import.
+
+    <home>/settings.toml              optional; the keys are the fields of `Settings` below
+    <home>/models/<model>/            GGUF files under their vendor's name, a receipt beside each
+    <home>/partial/<model>/           downloads that are not finished
+    <home>/manifests/<model>.toml     models the user added
+    <home>/teams/<team>.toml          teams the user made, with their tables in <home>/tables/
+
+An explicit argument wins over the environment, the environment over the settings file.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from avengers_edge.errors import AvengersError, BadRequest
+
+HOME_VARIABLE = "AVENGERS_HOME"
+OFFLINE_VARIABLE = "AVENGERS_OFFLINE"
+_TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a user can set once for all commands.
+
+    `threads` None means one per core, `gpu_layers` -1 means all of them where the build has a GPU, `context` is the
+    number of KV cells a model's samples share. `repack` None leaves weight repacking to the engine. `providers` are
+    ONNX Runtime execution providers for the embedder, in order of preference.
+    """
+
+    home: Path
+    offline: bool = False
+    team: str = "starter"
+    threads: int | None = None
+    gpu_layers: int = -1
+    context: int = 8192
+    repack: bool | None = None
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise BadRequest(f"threads is {self.threads}: use 1 or more")
+        if self.context < 256:
+            raise BadRequest(f"context is {self.context}: use 256 or more")
+        if not self.providers:
+            raise BadRequest("providers is empty: name at least CPUExecutionProvider")
+
+
+_SETTABLE: dict[str, type | tuple[type, ...]] = {
+    "offline": bool,
+    "team": str,
+    "threads": int,
+    "gpu_layers": int,
+    "context": int,
+    "repack": bool,
+    "providers": list,
+}
+
+
+def load_settings(
+    home: Path | None = None, *, offline: bool | None = None, environ: Mapping[str, str] = os.environ
+) -> Settings:
+    """Combine arguments, environment and settings file.
+
+    Raises:
+        BadRequest: an unknown key or a value of the wrong type; the message names the file and the key.
+
+    """
+    chosen_home = home or _home_from(environ)
+    values = _read_settings_file(chosen_home / "settings.toml")
+    if (said := environ.get(OFFLINE_VARIABLE)) is not None:
+        values["offline"] = _as_bool(OFFLINE_VARIABLE, said)
+    if offline is not None:
+        values["offline"] = offline
+    return Settings(home=chosen_home, **values)
+
+
+def shipped_dir() -> Path:
+    """The folder `models/` that comes with the package: inside it when installed, beside it in a checkout.
+
+    Raises:
+        AvengersError: neither is there, so the installation is broken.
+
+    """
+    package = Path(__file__).resolve().parent
+    for candidate in (package / "models", package.parent / "models"):
+        if (candidate / "embedder").is_dir():
+            return candidate
+    raise AvengersError(f"the data folder models/ is missing beside {package}: install the package again")
+
+
+def _home_from(environ: Mapping[str, str]) -> Path:
+    if said := environ.get(HOME_VARIABLE):
+        return Path(said).expanduser().absolute()
+    import platformdirs  # only here: it is not needed where the home is named
+
+    return Path(platformdirs.user_data_dir("avengers-edge", appauthor=False))
+
+
+def _as_bool(name: str, said: str) -> bool:
+    word = said.strip().lower()
+    if word in _TRUE | _FALSE:
+        return word in _TRUE
+    raise BadRequest(f"{name} is {said!r}: use 1 or 0")
+
+
+def _read_settings_file(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadRequest(f"settings file {path} cannot be read: {error}") from error
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadRequest(f"settings file {path} is not valid TOML: {error}") from error
+    for key, value in values.items():
+        wanted = _SETTABLE.get(key)
+        if wanted is None:
+            raise BadRequest(f"settings file {path} has unknown key {key!r}: use one of {', '.join(_SETTABLE)}")
+        # bool is an int to Python, not to a user.
+        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+            raise BadRequest(f"settings file {path}: {key} is {value!r}, which is of the wrong type")
+    if "providers" in values:
+        if not all(isinstance(name, str) for name in values["providers"]):
+            raise BadRequest(f"settings file {path}: providers must be a list of names")
+        values["providers"] = tuple(values["providers"])
+    return values

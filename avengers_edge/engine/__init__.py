@@ -1,0 +1,1 @@
+"""Prompt in, samples out: the only importer of llama_cpp."""

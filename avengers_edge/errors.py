@@ -1,0 +1,76 @@
+"""One tree of errors; the type alone decides the exit code and the HTTP status.
+
+    AvengersError               1   500   something failed and no better word exists
+    ├── BadRequest              2   400   a value that cannot be used: empty prompt, unknown option
+    ├── NotFound                3   404   a model, team or file that is named but not there
+    ├── VerificationFailed      4   422   bytes that are not what they claim to be
+    ├── OfflineRefused          5   403   the network would be needed and is forbidden
+    ├── DoesNotFit              6   413   memory, context or disk: the message has both numbers
+    ├── EngineDied              7   503   llama.cpp failed while it answered
+    └── MissingExtra            1   501   an optional dependency is not installed
+
+A message is one line: what happened, with which value, and what to do next.
+"""
+
+from typing import ClassVar
+
+INTERRUPTED_EXIT_CODE = 130
+"""What a process ends with after Ctrl-C; not an error of ours, so it has no type."""
+
+
+class AvengersError(Exception):
+    """The base of everything this package raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+
+
+class BadRequest(AvengersError):
+    """A value that cannot be used, refused where it is made."""
+
+    exit_code = 2
+    http_status = 400
+
+
+class NotFound(AvengersError):
+    """Something named does not exist; the message says which command mends it."""
+
+    exit_code = 3
+    http_status = 404
+
+
+class VerificationFailed(AvengersError):
+    """A file failed its checksum or is not what it claims to be."""
+
+    exit_code = 4
+    http_status = 422
+
+
+class OfflineRefused(AvengersError):
+    """The step needs the network and the user forbade it."""
+
+    exit_code = 5
+    http_status = 403
+
+
+class DoesNotFit(AvengersError):
+    """Memory, context or disk is too small; the message has the need and the limit."""
+
+    exit_code = 6
+    http_status = 413
+
+
+class EngineDied(AvengersError):
+    """llama.cpp could not load, evaluate or sample."""
+
+    exit_code = 7
+    http_status = 503
+
+
+class MissingExtra(AvengersError):
+    """An optional dependency is absent; the message names the extra that brings it."""
+
+    http_status = 501
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs {package}: pip install 'avengers-edge[{extra}]'")

@@ -1,0 +1,1 @@
+"""Source in, verified file out: the only code that opens a socket to the outside."""

@@ -1,0 +1,1 @@
+"""Vector in, ranked members out: ONNX embedder, centroid table, router."""
