@@ -82,7 +82,7 @@ def load_settings(
 
 
 def shipped_dir() -> Path:
-    """The folder `models/` that comes with the package: inside it when installed, beside it in a checkout.
+    """Find the folder `models/` that comes with the package: inside it when installed, beside it in a checkout.
 
     Raises:
         AvengersError: neither is there, so the installation is broken.

@@ -87,6 +87,33 @@ class Request:
         _require(0 <= self.seed < SEED_LIMIT, f"seed is {self.seed}: use 0 to {SEED_LIMIT - 1}")
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """How a question is to be answered; what is None is left to the team, the member or the question.
+
+    `member` skips routing. `prefer` is accuracy (1) against speed (0). `seed` None draws one.
+    """
+
+    samples: int | None = None
+    kind: Kind | None = None
+    member: str | None = None
+    system: str | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    early_stop: EarlyStop = "exact"
+    prefer: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require(self.samples is None or 1 <= self.samples <= 1000, f"samples is {self.samples}: use 1 to 1000")
+        _require(self.kind is None or self.kind in KINDS, f"kind is {self.kind!r}: use one of {', '.join(KINDS)}")
+        _require(
+            self.early_stop in get_args(EarlyStop), f"early_stop is {self.early_stop!r}: use exact, adaptive or off"
+        )
+        _require(0 <= self.prefer <= 1, f"prefer is {self.prefer}: use 0 (speed) to 1 (accuracy)")
+
+
 # --- who is asked ------------------------------------------------------------------------------
 
 
@@ -109,6 +136,10 @@ class Mode:
             self.max_tokens is None or self.max_tokens >= 1,
             f"mode {self.name!r} has max_tokens {self.max_tokens}: use 1 or more",
         )
+
+    def limit(self, kind: Kind) -> int | None:
+        """Give the token limit for a kind of answer: it holds where an instruction narrows the answer."""
+        return self.max_tokens if kind in self.instructions else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +178,7 @@ class Team:
         return tuple(dict.fromkeys(member.model for member in self.members))
 
     def member(self, name: str) -> Member | None:
-        """The member of that name, or None."""
+        """Find the member of that name, or None."""
         return next((member for member in self.members if member.name == name), None)
 
 
@@ -269,7 +300,7 @@ class Answer:
     timings_ms: Timings
 
     def as_dict(self) -> dict[str, Any]:
-        """The answer as the plain values that `ask --json` prints."""
+        """Turn the answer into the plain values that `ask --json` prints."""
         return dataclasses.asdict(self)
 
 

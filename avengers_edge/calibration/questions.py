@@ -1,0 +1,73 @@
+"""Question files: JSON lines, plain or gzipped, one question a line."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from avengers_edge.errors import BadRequest, NotFound
+from avengers_edge.records import KINDS, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question with its gold answer. `choices` are option texts without letters, or the closed set of labels."""
+
+    id: str
+    dataset: str
+    category: str
+    question: str
+    choices: tuple[str, ...] | None
+    answer: str | None
+    answer_type: Kind
+    split: str
+
+    def __post_init__(self) -> None:
+        if self.answer_type not in KINDS:
+            raise BadRequest(
+                f"question {self.id!r} has answer_type {self.answer_type!r}: use one of {', '.join(KINDS)}"
+            )
+        if not self.question.strip():
+            raise BadRequest(f"question {self.id!r} is empty")
+        if self.answer is None and self.answer_type != "code":
+            raise BadRequest(f"question {self.id!r} has no answer")
+
+
+def read_questions(path: Path) -> Iterator[Question]:
+    """Read a question file line by line.
+
+    Raises:
+        NotFound: there is no such file.
+        BadRequest: a line is not a question; the message names the line.
+
+    """
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield _parse(line, f"{path}, line {number}")
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no question file {path}") from error
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise BadRequest(f"question file {path} cannot be read: {error}") from error
+
+
+def _parse(line: str, where: str) -> Question:
+    try:
+        row = json.loads(line)
+        choices = row["choices"]
+        return Question(
+            id=str(row["id"]),
+            dataset=str(row["dataset"]),
+            category=str(row["category"]),
+            question=str(row["question"]),
+            choices=None if choices is None else tuple(map(str, choices)),
+            answer=None if row["answer"] is None else str(row["answer"]),
+            answer_type=row["answer_type"],
+            split=str(row["split"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadRequest(f"{where}: not a question: {type(error).__name__} {error}") from error

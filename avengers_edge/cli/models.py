@@ -1,0 +1,229 @@
+"""`setup` and the `models` group."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from avengers_edge.cli.session import Session, pass_session
+from avengers_edge.cli.terminal import StatusLine, human_bytes, human_seconds, on_terminal
+from avengers_edge.errors import AvengersError, BadRequest, VerificationFailed
+
+if TYPE_CHECKING:
+    from avengers_edge.library.catalog import Catalog
+    from avengers_edge.library.manifests import ModelManifest
+    from avengers_edge.library.store import Store
+    from avengers_edge.library.transfer import PullProgress
+
+
+def open_library(session: Session) -> tuple[Catalog, Store]:
+    """Open the catalog and the store of the session's home folder."""
+    from avengers_edge.library.catalog import Catalog
+    from avengers_edge.library.store import Store
+
+    settings = session.settings()
+    return Catalog.of(settings), Store(settings.home)
+
+
+@click.command()
+@click.argument("team", default="starter")
+@click.option("--yes", is_flag=True, help="Do not ask before downloading.")
+@pass_session
+def setup(session: Session, team: str, yes: bool) -> None:
+    """Pull and verify the models of TEAM (default: starter); resumes where it stopped."""
+    catalog, store = open_library(session)
+    chosen = catalog.load_team(team)
+    manifests = [catalog.load_model(model) for model in chosen.models]
+    missing = [manifest for manifest in manifests if not store.path_of(manifest).is_file()]
+    if missing and not session.settings().offline and not yes:
+        size = sum(manifest.bytes or 0 for manifest in missing)
+        about = f"about {human_bytes(size)}" if all(manifest.bytes for manifest in missing) else "an unknown size"
+        if not sys.stdin.isatty():
+            raise BadRequest(f"team {team} needs {len(missing)} models of {about}: say --yes to download them")
+        click.confirm(f"Download {len(missing)} models, {about}?", default=True, abort=True, err=True)
+    for manifest in manifests:
+        pull_one(session, manifest, store)
+    click.echo(f'team {team} is ready: avengers ask --team {team} "…"', err=True)
+
+
+@click.group()
+def models() -> None:
+    """Manage the model files in the store."""
+
+
+@models.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@pass_session
+def list_models(session: Session, as_json: bool) -> None:
+    """List all known models: installed or not, size, licence."""
+    catalog, store = open_library(session)
+    rows = [facts(catalog.load_model(model), store) for model in catalog.list_models()]
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    width = max(len(str(row["id"])) for row in rows)
+    for row in rows:
+        size = human_bytes(row["bytes"]) if isinstance(row["bytes"], int) else "?"
+        mark = "installed" if row["installed"] else "-"
+        click.echo(f"{row['id']:<{width}}  {mark:<9}  {size:>7}  {row['licence']}")
+
+
+@models.command()
+@click.argument("model")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@pass_session
+def show(session: Session, model: str, as_json: bool) -> None:
+    """Show what is known of MODEL and where it would come from."""
+    catalog, store = open_library(session)
+    manifest = catalog.load_model(model)
+    receipt = store.receipt_of(manifest)
+    row = facts(manifest, store) | {
+        "sha256": manifest.sha256 or (receipt.sha256 if receipt else None),
+        "context_length": manifest.context_length,
+        "path": str(store.path_of(manifest)),
+        "sources": [source_line(source) for source in manifest.sources],
+        "verified_at": receipt.verified_at if receipt else None,
+    }
+    if as_json:
+        click.echo(json.dumps(row))
+        return
+    for key, value in row.items():
+        text = ", ".join(value) if isinstance(value, list) else value
+        click.echo(f"{key:<15} {'?' if text is None else text}")
+
+
+@models.command()
+@click.argument("model", nargs=-1, required=True)
+@pass_session
+def pull(session: Session, model: tuple[str, ...]) -> None:
+    """Download and verify each MODEL; resumes where it stopped."""
+    catalog, store = open_library(session)
+    for manifest in [catalog.load_model(name) for name in model]:
+        pull_one(session, manifest, store)
+
+
+@models.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--id", "model_id", help="The model's name; by default it follows from the file's.")
+@pass_session
+def import_model(session: Session, file: Path, model_id: str | None) -> None:
+    """Check a GGUF FILE and copy it into the store."""
+    catalog, store = open_library(session)
+    manifest = store.import_file(file, catalog, model_id=model_id)
+    click.echo(f'{manifest.id} is installed: avengers ask --model {manifest.id} "…"', err=True)
+
+
+@models.command()
+@click.argument("model", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@pass_session
+def verify(session: Session, model: tuple[str, ...], as_json: bool) -> None:
+    """Hash installed files again, each MODEL or all of them; exit code 4 if one is bad."""
+    catalog, store = open_library(session)
+    names = model or tuple(dict.fromkeys(each.model for each in store.installed()))
+    rows: list[dict[str, object]] = []
+    with StatusLine() as status:
+        for name in names:
+            manifest = catalog.load_model(name)
+            complaint = verify_one(manifest, store, status)
+            rows.append({"id": name, "ok": complaint is None, "complaint": complaint})
+            if not as_json:
+                status.clear()
+                click.echo(f"{name}: {complaint or 'ok'}")
+    if as_json:
+        click.echo(json.dumps(rows))
+    if bad := [str(row["id"]) for row in rows if not row["ok"]]:
+        raise VerificationFailed(f"{len(bad)} of {len(rows)} files are bad: {', '.join(bad)}; pull them again")
+
+
+@models.command()
+@click.argument("model", nargs=-1, required=True)
+@pass_session
+def remove(session: Session, model: tuple[str, ...]) -> None:
+    """Delete the files of each MODEL."""
+    catalog, store = open_library(session)
+    for manifest in [catalog.load_model(name) for name in model]:
+        click.echo(f"{manifest.id} removed, {human_bytes(store.remove(manifest))} freed", err=True)
+
+
+def pull_one(session: Session, manifest: ModelManifest, store: Store) -> None:
+    """Pull one model with a status line, and say what came of it."""
+    from avengers_edge.library.pull import pull as pull_model
+
+    was_there = store.path_of(manifest).is_file()
+    if not was_there and not on_terminal() and not session.settings().offline:
+        click.echo(f"{manifest.id}: pulling {human_bytes(manifest.bytes) if manifest.bytes else ''}", err=True)
+    start = time.monotonic()
+    with StatusLine() as status:
+        display = PullDisplay(status)
+        pull_model(manifest, store, offline=session.settings().offline, progress=display.progress)
+    took = "already there" if was_there else f"pulled and verified in {human_seconds(time.monotonic() - start)}"
+    click.echo(f"{manifest.id}: {took}", err=True)
+
+
+class PullDisplay:
+    """Turns a pull's progress into the status line, with an estimate."""
+
+    def __init__(self, status: StatusLine) -> None:
+        self._status = status
+        self._first: tuple[float, int] | None = None
+
+    def progress(self, progress: PullProgress) -> None:
+        """Hear how far a pull has come."""
+        at, done, total = time.monotonic(), progress.done_bytes, progress.total_bytes
+        if self._first is None:
+            self._first = (at, done)
+        text = f"{progress.model}: {progress.step} {human_bytes(done)}"
+        if total:
+            text += f" of {human_bytes(total)}"
+            rate = (done - self._first[1]) / max(at - self._first[0], 1e-3)
+            if rate > 0 and done < total:
+                text += f", about {human_seconds((total - done) / rate)} left"
+        self._status.show(text)
+
+
+def verify_one(manifest: ModelManifest, store: Store, status: StatusLine) -> str | None:
+    """Verify one installed model; give the complaint, or None."""
+
+    def heard(done: int) -> None:
+        status.show(f"{manifest.id}: hashed {human_bytes(done)}")
+
+    try:
+        store.verify(manifest, heard)
+    except VerificationFailed as error:
+        return str(error)
+    return None
+
+
+def facts(manifest: ModelManifest, store: Store) -> dict[str, object]:
+    """Collect what a list of models shows of one."""
+    path = store.path_of(manifest)
+    installed = path.is_file()
+    return {
+        "id": manifest.id,
+        "installed": installed,
+        "bytes": path.stat().st_size if installed else manifest.bytes,
+        "file": manifest.file,
+        "licence": manifest.licence,
+        "checked": manifest.checked,
+    }
+
+
+def source_line(source: object) -> str:
+    """Name a source in a few words."""
+    from avengers_edge.library.manifests import HubSource, PathSource, PypiSource, UrlSource
+
+    match source:
+        case PypiSource(slices=slices):
+            first = f"{slices[0].package} {slices[0].version}"
+            return f"package index: {first}" + (f" and {len(slices) - 1} more slices" if len(slices) > 1 else "")
+        case HubSource(repository=repository, file=file):
+            return f"Hugging Face: {repository} {file}"
+        case UrlSource(url=place) | PathSource(path=place):
+            return str(place)
+    raise AvengersError(f"unknown kind of source: {source!r}")

@@ -1,0 +1,73 @@
+"""The `team` group."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from avengers_edge.cli.models import open_library
+from avengers_edge.cli.session import Session, pass_session
+from avengers_edge.errors import NotFound
+
+
+@click.group()
+def team() -> None:
+    """See the sets of models that answer together."""
+
+
+@team.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@pass_session
+def list_teams(session: Session, as_json: bool) -> None:
+    """List the teams and whether their models are installed."""
+    rows = [team_facts(session, name) for name in open_library(session)[0].list_teams()]
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    width = max(len(str(row["name"])) for row in rows)
+    for row in rows:
+        state = "ready" if row["ready"] else f"avengers setup {row['name']}"
+        click.echo(f"{row['name']:<{width}}  {row['description']}  [{state}]")
+
+
+@team.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@pass_session
+def show(session: Session, name: str, as_json: bool) -> None:
+    """Show the members, table and defaults of team NAME."""
+    row = team_facts(session, name)
+    if as_json:
+        click.echo(json.dumps(row))
+        return
+    for key, value in row.items():
+        if isinstance(value, list):
+            click.echo(f"{key}:")
+            for each in value:
+                click.echo(f"  {each}")
+        else:
+            click.echo(f"{key}: {'none' if value is None else value}")
+
+
+def team_facts(session: Session, name: str) -> dict[str, object]:
+    """Collect what is known of a team."""
+    catalog, store = open_library(session)
+    chosen = catalog.load_team(name)
+    missing = [model for model in chosen.models if not store.path_of(catalog.load_model(model)).is_file()]
+    try:
+        table = str(catalog.find_table(chosen))
+    except NotFound:
+        table = None
+    return {
+        "name": chosen.name,
+        "description": chosen.description,
+        "ready": not missing,
+        "members": [member.name for member in chosen.members],
+        "missing": missing,
+        "table": table,
+        "samples": chosen.samples,
+        "temperature": chosen.sampling.temperature,
+        "top_p": chosen.sampling.top_p,
+        "max_tokens": chosen.sampling.max_tokens,
+    }

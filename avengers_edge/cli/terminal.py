@@ -1,0 +1,71 @@
+"""What people see while they wait: one status line that redraws itself, on a terminal only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+import click
+
+_REDRAW_SECONDS = 0.1
+
+
+def on_terminal() -> bool:
+    """Tell whether standard error is a terminal."""
+    return sys.stderr.isatty()
+
+
+def dim(text: str) -> str:
+    """Make text quiet on a terminal that has colours and was not told NO_COLOR."""
+    plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb" or not on_terminal()
+    return text if plain else click.style(text, dim=True)
+
+
+class StatusLine:
+    """A line on standard error that is overwritten as work goes on and wiped when it ends; silent when piped."""
+
+    def __init__(self) -> None:
+        self._shown = on_terminal()
+        self._drawn_at = 0.0
+        self._dirty = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.clear()
+
+    def show(self, text: str, *, now: bool = False) -> None:
+        """Draw the line, at most ten times a second unless `now`."""
+        at = time.monotonic()
+        if not self._shown or (at - self._drawn_at < _REDRAW_SECONDS and not now):
+            return
+        room = shutil.get_terminal_size().columns - 1
+        self._write(f"\r\x1b[2K{dim(text[:room])}")
+        self._drawn_at, self._dirty = at, True
+
+    def clear(self) -> None:
+        """Wipe the line."""
+        if self._dirty:
+            self._write("\r\x1b[2K")
+            self._dirty = False
+
+    def _write(self, text: str) -> None:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def human_bytes(count: float) -> str:
+    """Write a size as people do: 98 MB, 1.1 GB."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def human_seconds(seconds: float) -> str:
+    """Write a duration as people do: 8 s, 3 min."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,100 @@
+"""The engine: one loaded model that answers requests, alone or many at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from avengers_edge.engine.batch import Batch, Job
+from avengers_edge.engine.native import LlamaContext, LlamaModel, LoadOptions, build_facts
+from avengers_edge.engine.template import ChatTemplate
+from avengers_edge.records import Generation, OnFinish, OnToken, Request
+
+WIDTH = 16
+"""Samples decoded in one step. On a CPU a step costs the same up to 16 (matrix kernels work in tiles of that size)."""
+
+_CPU_PREFILL_CHUNK, _GPU_PREFILL_CHUNK = 128, 512  # small where it is slow, so that Ctrl-C is heard
+
+
+class LlamaEngine:
+    """A `records.Engine` over llama.cpp. One thread at a time; `close` returns the memory.
+
+    Raises:
+        EngineDied: the file cannot be loaded.
+        VerificationFailed: it has no usable chat template.
+
+    """
+
+    def __init__(self, path: Path, options: LoadOptions, *, width: int = WIDTH) -> None:
+        self._model = LlamaModel(path, options)
+        try:
+            self._template = ChatTemplate(self._model.chat_template, bos=self._model.bos, eos=self._model.eos)
+            self._context = LlamaContext(self._model, options)
+        except BaseException:
+            self._model.close()
+            raise
+        self._width = min(width, options.sequences)
+        self._chunk = _GPU_PREFILL_CHUNK if build_facts()["gpu_offload"] else _CPU_PREFILL_CHUNK
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the context, then the model; a second call does nothing."""
+        self._context.close()
+        self._model.close()
+
+    def generate(
+        self,
+        request: Request,
+        *,
+        on_finish: OnFinish | None = None,
+        on_token: OnToken | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Generation:
+        """Sample one request; see `records.Engine`."""
+        batch = self._batch()
+        (job,) = batch.run([self._job(batch, request, on_finish=on_finish, on_token=on_token)], cancel)
+        return job.generation()
+
+    def generate_many(self, requests: Iterable[Request]) -> Iterator[tuple[int, Generation]]:
+        """Sample many requests in one batch; yield each one's place in the order and result as it ends.
+
+        Requests are drawn as room comes free.
+
+        Raises:
+            DoesNotFit: a request is longer than the context; it is raised when the request's turn comes.
+
+        """
+        batch = self._batch()
+        jobs = (self._job(batch, request, place=place) for place, request in enumerate(requests))
+        for job in batch.run(jobs):
+            yield job.place, job.generation()
+
+    def count_tokens(self, request: Request) -> int:
+        """Count the prompt's tokens as the model will see them."""
+        return len(self._model.tokenize(self._template.render(request.messages)))
+
+    def _batch(self) -> Batch:
+        return Batch(self._model, self._context, width=self._width, prefill_chunk=self._chunk)
+
+    def _job(
+        self,
+        batch: Batch,
+        request: Request,
+        *,
+        place: int = 0,
+        on_finish: OnFinish | None = None,
+        on_token: OnToken | None = None,
+    ) -> Job:
+        prompt = self._model.tokenize(self._template.render(request.messages))
+        batch.check(len(prompt), request)
+        return Job(request=request, prompt=prompt, place=place, on_finish=on_finish, on_token=on_token)

@@ -1,0 +1,191 @@
+"""The catalog: model and team manifests by name, the user's own before those that ship.
+
+Every root folder is laid out alike: `manifests/<model>.toml`, `teams/<team>.toml`, `tables/`, `modes.toml`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import cast
+
+from avengers_edge.config import Settings, shipped_dir
+from avengers_edge.errors import BadRequest, NotFound
+from avengers_edge.library.manifests import ModelManifest, check_file_name, check_id, read_manifest, write_manifest
+from avengers_edge.library.strict_toml import Table, blaming, read_toml
+from avengers_edge.records import Kind, Member, Mode, SamplingParams, Team
+
+DEFAULT_SAMPLES = 8
+
+
+class Catalog:
+    """Finds manifests and teams in one or more folders; the first folder that has a name wins."""
+
+    def __init__(self, *roots: Path) -> None:
+        self._roots = roots
+
+    @classmethod
+    def of(cls, settings: Settings) -> Catalog:
+        """Look in the user's home first, then in what ships with the package."""
+        return cls(settings.home, shipped_dir())
+
+    def list_models(self) -> tuple[str, ...]:
+        """List the ids of all manifests, sorted; the manifests themselves are not read."""
+        return self._names("manifests")
+
+    def list_teams(self) -> tuple[str, ...]:
+        """List the names of all teams, sorted; the files themselves are not read."""
+        return self._names("teams")
+
+    def load_model(self, name: str) -> ModelManifest:
+        """Read the manifest of a model.
+
+        Raises:
+            NotFound: no manifest has this name; the message suggests near ones.
+            BadRequest: the manifest is wrong.
+
+        """
+        return read_manifest(self._find("manifests", name, "model", "avengers models list"))
+
+    def load_team(self, name: str) -> Team:
+        """Read a team with the modes its members are asked in.
+
+        Raises:
+            NotFound: no team has this name; the message suggests near ones.
+            BadRequest: the file is wrong or names an unknown mode.
+
+        """
+        path = self._find("teams", name, "team", "avengers team list")
+        modes = self._modes()
+        with blaming(path):
+            return _team(read_toml(path), path.stem, modes)
+
+    def find_table(self, team: Team) -> Path:
+        """Find the file of a team's centroid table.
+
+        Raises:
+            NotFound: the team has no table, or it lies nowhere.
+
+        """
+        if team.table is None:
+            raise NotFound(
+                f"team {team.name!r} has no centroid table: `avengers calibrate` fits one, --model needs none"
+            )
+        for root in self._roots:
+            if (path := root / "tables" / team.table).is_file():
+                return path
+        raise NotFound(f"the centroid table {team.table} of team {team.name!r} is missing: fit it again")
+
+    def find_by_sha256(self, sha256: str) -> ModelManifest | None:
+        """Return the manifest that pins this very file, or None; a manifest that cannot be read is passed over."""
+        for name in self.list_models():
+            try:
+                manifest = self.load_model(name)
+            except (BadRequest, NotFound):
+                continue
+            if manifest.sha256 == sha256:
+                return manifest
+        return None
+
+    def add_model(self, manifest: ModelManifest) -> Path:
+        """Write a manifest into the first root, the user's own."""
+        path = self._roots[0] / "manifests" / f"{manifest.id}.toml"
+        write_manifest(path, manifest)
+        return path
+
+    def _names(self, folder: str) -> tuple[str, ...]:
+        return tuple(sorted({path.stem for root in self._roots for path in (root / folder).glob("*.toml")}))
+
+    def _find(self, folder: str, name: str, what: str, cure: str) -> Path:
+        names = self._names(folder)
+        if name in names:
+            for root in self._roots:
+                if (path := root / folder / f"{name}.toml").is_file():
+                    return path
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise NotFound(f"there is no {what} {name!r}: {hint}`{cure}` shows all")
+
+    def _modes(self) -> dict[str, Mode]:
+        modes: dict[str, Mode] = {}
+        for root in reversed(self._roots):
+            try:
+                table = read_toml(root / "modes.toml")
+            except FileNotFoundError:
+                continue
+            with blaming(root / "modes.toml"):
+                modes |= _modes(table)
+        return modes
+
+
+def _team(table: Table, stem: str, shared: Mapping[str, Mode]) -> Team:
+    modes = dict(shared) | _modes(table.table("modes"))
+    members = []
+    for entry in table.tables("members"):
+        members.append(Member(check_id(entry.need("model", str)), _mode_of(entry.take("mode", str), modes)))
+        entry.done()
+    defaults = table.table("defaults")
+    samples = defaults.take("samples", int)
+    sampling = _sampling(defaults)
+    file = table.take("table", str)
+    team = Team(
+        name=check_id(table.need("name", str)),
+        description=table.need("description", str),
+        members=tuple(members),
+        table=None if file is None else check_file_name(file),
+        samples=DEFAULT_SAMPLES if samples is None else samples,
+        sampling=sampling,
+    )
+    table.done()
+    if team.name != stem:
+        raise BadRequest(f"its name is {team.name!r}, so call the file {team.name}.toml")
+    return team
+
+
+def _sampling(table: Table) -> SamplingParams:
+    standard = SamplingParams()
+
+    def number(key: str) -> float:
+        value: float | None = table.take(key, int | float)
+        return float(getattr(standard, key)) if value is None else float(value)
+
+    def whole(key: str) -> int:
+        value = table.take(key, int)
+        return int(getattr(standard, key)) if value is None else value
+
+    sampling = SamplingParams(
+        temperature=number("temperature"),
+        top_p=number("top_p"),
+        top_k=whole("top_k"),
+        min_p=number("min_p"),
+        max_tokens=whole("max_tokens"),
+        stop=table.list_of("stop", str),
+    )
+    table.done()
+    return sampling
+
+
+def _mode_of(name: str | None, modes: Mapping[str, Mode]) -> Mode | None:
+    if name is None:
+        return None
+    if name not in modes:
+        raise BadRequest(f"mode {name!r} is unknown: use one of {', '.join(sorted(modes)) or 'none, none is defined'}")
+    return modes[name]
+
+
+def _modes(table: Table) -> dict[str, Mode]:
+    modes = {}
+    for name in table.keys():  # noqa: SIM118 - a Table is not a dict
+        mode = table.table(name)
+        wording = mode.table("instructions")
+        instructions = {kind: wording.need(kind, str) for kind in wording.keys()}  # noqa: SIM118
+        modes[check_id(name)] = Mode(
+            name=name,
+            instructions=MappingProxyType(cast("dict[Kind, str]", instructions)),  # Mode refuses unknown kinds
+            system=mode.take("system", str),
+            max_tokens=mode.take("max_tokens", int),
+        )
+        mode.done()
+    return modes

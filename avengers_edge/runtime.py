@@ -1,0 +1,286 @@
+"""The main path: embed, route, sample, vote."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from avengers_edge.config import Settings, shipped_dir
+from avengers_edge.engine.residency import Residency
+from avengers_edge.errors import BadRequest, NotFound
+from avengers_edge.library.catalog import Catalog
+from avengers_edge.library.store import Store
+from avengers_edge.records import (
+    SEED_LIMIT,
+    Answer,
+    Ask,
+    Completion,
+    Embedder,
+    Engine,
+    Generation,
+    Kind,
+    Member,
+    Message,
+    OnToken,
+    Request,
+    Route,
+    Sample,
+    Team,
+    Timings,
+    Usage,
+    Vote,
+)
+from avengers_edge.routing.embedder import OnnxEmbedder
+from avengers_edge.routing.router import Router, pick_only, unfitted_route
+from avengers_edge.routing.table import CentroidTable
+from avengers_edge.voting.ballot import Ballot
+from avengers_edge.voting.keys import extract_answer
+from avengers_edge.voting.kinds import find_choices, infer_kind
+from avengers_edge.voting.tally import confidence, medoid, representative, winner
+
+_T = TypeVar("_T")
+_UNVOTED: frozenset[Kind] = frozenset({"text", "code"})
+"""Kinds of which one sample is taken unless more are asked for: their samples hardly ever agree word for word."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Progress:
+    """A vote under way: samples that ended out of those asked for, and the answer that leads."""
+
+    finished: int
+    samples: int
+    leader: Vote | None
+
+
+OnProgress = Callable[[Progress], None]
+
+
+class Avengers:
+    """A team that answers questions. `engine_for` loads a model by its id, or gives the loaded one.
+
+    Args:
+        team: who answers.
+        embedder: turns questions into vectors.
+        router: ranks the members; None for a team without a table, whose members are taken in their own order.
+        engine_for: the engine of a model.
+        close: called once by `close`, to free what `engine_for` loaded.
+
+    """
+
+    def __init__(
+        self,
+        team: Team,
+        embedder: Embedder,
+        router: Router | None,
+        engine_for: Callable[[str], Engine],
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.team = team
+        self._embedder, self._router, self._engine_for, self._close = embedder, router, engine_for, close
+
+    @classmethod
+    def open(cls, settings: Settings, team: str | None = None) -> Avengers:
+        """Open a team from the settings' home folder; no language model is loaded before one is needed.
+
+        Raises:
+            NotFound: no such team, or its table is missing.
+            VerificationFailed: the embedder or the table is damaged, or they do not belong together.
+
+        """
+        catalog, store = Catalog.of(settings), Store(settings.home)
+        chosen = catalog.load_team(team or settings.team)
+        embedder = OnnxEmbedder(shipped_dir() / "embedder", settings.providers, settings.threads)
+        router = None
+        if chosen.table is not None:
+            router = Router(CentroidTable.load(catalog.find_table(chosen), fingerprint=embedder.fingerprint))
+
+        def path_of(model: str) -> Path:
+            return store.find(catalog.load_model(model))
+
+        residency = Residency(path_of, settings)
+        return cls(chosen, embedder, router, residency.engine_for, residency.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the loaded model."""
+        self._close()
+
+    def answer(
+        self,
+        question: str,
+        ask: Ask | None = None,
+        *,
+        on_progress: OnProgress | None = None,
+        on_token: OnToken | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Answer:
+        """Answer a question: embed, route, sample, vote.
+
+        Raises:
+            BadRequest: an empty question or a value that cannot be used.
+            NotFound: the member or its model is not there.
+            DoesNotFit: the prompt is longer than the model's context.
+            EngineDied: llama.cpp failed.
+
+        """
+        ask = ask or Ask()
+        clock = _Clock()
+        kind = ask.kind or infer_kind(question)
+        route = self._route(question, ask, clock)
+        member = self._member(route.ranking[0].model)
+        with clock("load"):
+            engine = self._engine_for(member.model)
+        request = self._request(question, kind, member, ask)
+        ballot = Ballot(kind, request.n, ask.early_stop, find_choices(question))
+
+        def count(completion: Completion) -> bool:
+            decided = ballot.add(completion)
+            if on_progress:
+                on_progress(Progress(ballot.finished, request.n, ballot.leader))
+            return decided
+
+        generation = engine.generate(request, on_finish=count, on_token=on_token, cancel=cancel)
+        return self._elect(kind, member, route, request, ballot, generation, clock)
+
+    def route(self, question: str, *, prefer: float = 1.0) -> Route:
+        """Decide who would answer; no language model is loaded."""
+        return self._route(question, Ask(prefer=prefer), _Clock())
+
+    def _route(self, question: str, ask: Ask, clock: _Clock) -> Route:
+        _check_text(question)
+        if ask.member is not None:
+            return pick_only(ask.member)
+        names = [member.name for member in self.team.members]
+        if self._router is None:
+            return unfitted_route(self.team.name, names)
+        with clock("embed"):
+            (vector,) = self._embedder.embed([question])
+        with clock("route"):
+            return self._router.route(vector, members=names, prefer=ask.prefer)
+
+    def _member(self, name: str) -> Member:
+        """Find a member by its name; a bare model of the team is asked as its first member of that model is."""
+        for member in self.team.members:
+            if name in (member.name, member.model):
+                return member
+        if ":" in name:
+            known = ", ".join(member.name for member in self.team.members)
+            raise NotFound(f"team {self.team.name} has no member {name!r}: use one of {known}")
+        return Member(name)  # any installed model can be named; the store says if it is not there
+
+    def _request(self, question: str, kind: Kind, member: Member, ask: Ask) -> Request:
+        mode = member.mode
+        instruction = mode.instructions.get(kind) if mode else None
+        system = _first(ask.system, mode.system if mode else None)
+        messages = [Message("system", system)] if system else []
+        messages.append(Message("user", f"{question}\n\n{instruction}" if instruction else question))
+        defaults = self.team.sampling
+        limit = mode.limit(kind) if mode else None
+        sampling = dataclasses.replace(
+            defaults,
+            temperature=_first(ask.temperature, defaults.temperature),
+            top_p=_first(ask.top_p, defaults.top_p),
+            max_tokens=_first(ask.max_tokens, _first(limit, defaults.max_tokens)),
+        )
+        samples = _first(ask.samples, 1 if kind in _UNVOTED else self.team.samples)
+        seed = secrets.randbelow(SEED_LIMIT) if ask.seed is None else ask.seed
+        return Request(tuple(messages), sampling, samples, seed)
+
+    def _elect(
+        self,
+        kind: Kind,
+        member: Member,
+        route: Route,
+        request: Request,
+        ballot: Ballot,
+        generation: Generation,
+        clock: _Clock,
+    ) -> Answer:
+        completions = generation.completions
+        samples = tuple(
+            Sample(member.name, done.seed, done.text, ballot.keys.get(done.index), done.tokens, done.finish_reason)
+            for done in completions
+        )
+        chosen = samples[self._choose(kind, ballot, samples)]
+        cut = chosen.finish_reason != "stop"
+        answer = extract_answer(chosen.text, kind, truncated=cut, choices=ballot.choices)
+        return Answer(
+            answer=answer or chosen.text.strip(),
+            text=chosen.text,
+            kind=kind,
+            model=member.name,
+            models=(member.name,),
+            confidence=confidence(ballot.votes),
+            route=route,
+            votes=ballot.votes,
+            samples_requested=request.n,
+            samples_used=ballot.finished,
+            stopped_early=ballot.finished < request.n,
+            samples=samples,
+            usage=Usage(generation.prompt_tokens, sum(done.tokens for done in completions)),
+            timings_ms=clock.timings(generation),
+        )
+
+    def _choose(self, kind: Kind, ballot: Ballot, samples: Sequence[Sample]) -> int:
+        """Choose the sample to show: one of the winning group, or the most central where there is no vote."""
+        leader = winner(ballot.votes)
+        if leader is not None:
+            return representative([s.key for s in samples], [s.finish_reason for s in samples], leader.key)
+        ended = [place for place, sample in enumerate(samples) if sample.finish_reason != "cancelled"]
+        if kind == "text" and len(ended) > 2:
+            return ended[medoid(self._embedder.embed([samples[place].text for place in ended]).tolist())]
+        return ended[0] if ended else 0
+
+
+def _check_text(question: str) -> None:
+    if not question.strip():
+        raise BadRequest("the question is empty: give it as an argument or on standard input")
+    try:
+        question.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise BadRequest(f"the question has a character at {error.start} that is not valid Unicode") from error
+
+
+def _first(said: _T | None, otherwise: _T) -> _T:
+    return otherwise if said is None else said
+
+
+class _Clock:
+    """Milliseconds by step, since the question came in."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._spent: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._spent[step] = (time.perf_counter() - start) * 1000
+
+    def timings(self, generation: Generation) -> Timings:
+        spent = {step: round(self._spent.get(step, 0.0), 3) for step in ("embed", "route", "load")}
+        return Timings(
+            embed=spent["embed"],
+            route=spent["route"],
+            load=spent["load"],
+            prefill=round(generation.prefill_ms, 3),
+            decode=round(generation.decode_ms, 3),
+            total=round((time.perf_counter() - self._start) * 1000, 3),
+        )

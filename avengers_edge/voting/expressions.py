@@ -1,0 +1,169 @@
+r"""Formulas as canonical strings, without an algebra system.
+
+Two spellings of one formula get one key (`\dfrac{\pi}{2}`, `\frac{\pi}2`, `π/2`); two formulas that are equal only by
+a calculation do not (`2(x+1)` and `2x+2`). A purely numeric formula has the key of its number.
+"""
+# ruff: noqa: RUF001 - typographic signs are what this module reads
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from avengers_edge.voting.latex import bare, plain
+from avengers_edge.voting.numbers import is_number, number_key, simplify
+
+_LONGEST = 600
+_DEEPEST = 40
+
+_ASSIGNMENT = re.compile(r"(?:[a-zA-Z]\w{0,8}|\\[a-z]{2,8})(?:\([a-zA-Z, ]{1,12}\))?\s*(?:=|\\in(?![a-z])|∈)\s*(?=\S)")
+_UNIT = re.compile(
+    r"(?<=[0-9})])[ ]*(?:°[CF]?|%|(?:(?:square|cubic|sq)[ .]*)?(?:[ckm]?m|kg|inch(?:es)?|in|f(?:oo|ee)?t|yards?|miles?|"
+    r"(?:centi|milli|kilo)?met(?:er|re)s?|hours?|minutes?|seconds?|days?|weeks?|years?|degrees?|radians?|dollars?|cents?|"
+    r"percent|units?|points?|ways)(?:\^?[23]|[²³])?|mph|km/h|m/s)$"
+)
+_SYMBOLS = {
+    "π": r"\pi ",
+    "√": r"\sqrt ",
+    "∞": r"\infty ",
+    "±": r"\pm ",
+    "≤": r"\le ",
+    "≥": r"\ge ",
+    "∪": r"\cup ",
+    "θ": r"\theta ",
+}
+_SYNONYMS = re.compile(r"\\(leq|geq|neq)(?![a-z])")
+_WORDS = re.compile(r"(?<![\\a-zA-Z])(sqrt|pi|infinity|infty)(?![a-zA-Z])")
+_SHORT_FRACTION = re.compile(r"\\frac\s*(?:([0-9a-z])|(\{[^{}]*\}))\s*(?:([0-9a-z])|(\{[^{}]*\}))")
+_SHORT_ROOT = re.compile(r"\\sqrt\s*(?:([0-9a-z])(?![0-9])|([0-9]+)|(\\[a-z]+))")
+_FRACTION = re.compile(r"\\frac\{([^{}]*)\}\{([^{}]*)\}")
+_ROOT = re.compile(r"\\sqrt(\[[^\[\]{}]*\])?\{([^{}]*)\}")
+_SCRIPT = re.compile(r"([\^_])\{([^{}]*)\}")
+_ATOM = re.compile(r"-?(?:[0-9.]+|[a-zA-Z]|\\[a-z]+)|[0-9]+[a-zA-Z]|[0-9]*\\pi|\\sqrt\([^()]*\)")
+_REDUNDANT_PRODUCT = re.compile(r"(?<=[0-9a-zA-Z)])\*(?=[a-zA-Z(\\])")
+_MATH_SPAN = re.compile(r"\$\$?([^$\n]{1,400})\$\$?|\\\(([^\n]{1,400}?)\\\)|\\\[\s{0,4}([^\n]{1,400}?)\s{0,4}\\\]")
+_MATHY = re.compile(r"[0-9\\^=+*/√π∞]|^\W*[a-zA-Z]\W*$")
+
+
+def expression_in(body: str, *, announced: bool = True) -> str | None:
+    """Find the formula that a line states: its last math span, or the line itself when it is short.
+
+    With `announced` False the line must look like mathematics: words alone are prose.
+    """
+    body = body.replace("\\$", "")
+    if "$" in body or "\\(" in body or "\\[" in body:
+        spans = [next(filter(None, groups)) for groups in _MATH_SPAN.findall(body) if any(groups)]
+        if spans and len(bare(body)) > len(spans[-1]) + 4:
+            return _result(spans[-1])
+    body = bare(body)
+    if not body or len(body) > _LONGEST:
+        return None
+    words = re.findall(r"(?<![\\a-zA-Z{])[a-zA-Z]{2,}", body)
+    if len(words) > 6 or (not announced and (len(words) > 3 or not _MATHY.search(body))):
+        figures = re.findall(r"(?<![\w.])-?[0-9][0-9,]*(?:\.[0-9]+)?(?![\w])", body[-_LONGEST:])
+        return figures[-1] if figures and len(words) <= 30 and not announced else None
+    return body
+
+
+def last_formula(text: str) -> str | None:
+    """Find the last formula of a text without markers: the text itself when it is one line, else its last math span."""
+    text = text.strip()
+    if "\n" not in text and len(text) <= 80 and (found := expression_in(text, announced=False)):
+        return found
+    spans = [next(filter(None, groups)) for groups in _MATH_SPAN.findall(text[-4000:]) if any(groups)]
+    return _result(spans[-1]) if spans else None
+
+
+def expression_key(body: str) -> str | None:
+    """Make the canonical form of a formula; None if nothing is left of it."""
+    formula = _without_units(bare(plain(body)))
+    if len(_top_level_parts(formula, "=")) == 2:
+        formula = _ASSIGNMENT.sub("", formula, count=1) if _ASSIGNMENT.match(formula) else formula
+    elif found := re.match(r"[a-zA-Z]\s*(?:\\in(?![a-z])|∈)\s*", formula):
+        formula = formula[found.end() :]
+    formula = formula.strip()
+    if not formula:
+        return None
+    if len(formula) > _LONGEST:
+        return hashlib.sha256("".join(formula.split()).encode("utf-8", "replace")).hexdigest()[:16]
+    return _canonical(formula, depth=0)
+
+
+def _result(formula: str) -> str | None:
+    """Take the right-hand side of a chain of equations, `60/0.75 = 80`; a single `y = 2x` stays whole."""
+    sides = _top_level_parts(formula, "=")
+    return bare(sides[-1] if len(sides) > 2 else formula) or None
+
+
+def _canonical(formula: str, depth: int) -> str:
+    as_number = _without_units(simplify(formula).strip())
+    if is_number(as_number):
+        return number_key(as_number) or as_number
+    if depth < 3:
+        opening, inside, closing = _brackets(formula)
+        parts = _top_level_parts(inside, ",")
+        if opening and (len(parts) > 1 or opening == "{"):
+            elements = [_canonical(part.strip(), depth + 1) for part in parts]
+            return opening + ",".join(sorted(elements) if opening == "{" else elements) + closing
+        if not opening and len(parts) > 1:
+            return ",".join(_canonical(part.strip(), depth + 1) for part in parts)
+    return _flat(formula)
+
+
+def _flat(formula: str) -> str:
+    for symbol, command in _SYMBOLS.items():
+        formula = formula.replace(symbol, command)
+    formula = _SYNONYMS.sub(lambda match: "\\" + match[1][:2], formula)
+    formula = _WORDS.sub(lambda match: "\\infty " if match[1].startswith("inf") else f"\\{match[1]} ", formula)
+    formula = formula.replace("**", "^").replace("\\{", "(").replace("\\}", ")").replace("$", "")
+    formula = re.sub(r"\s+", " ", formula)
+    for _ in range(_DEEPEST):  # from the inside out, one level of braces a turn
+        before = formula
+        formula = _SHORT_FRACTION.sub(lambda match: "\\frac" + _braced(match, 1) + _braced(match, 3), formula)
+        formula = _SHORT_ROOT.sub(lambda match: "\\sqrt{" + (match[1] or match[2] or match[3]) + "}", formula)
+        formula = _SCRIPT.sub(lambda match: match[1] + _grouped(match[2]), formula)
+        formula = _ROOT.sub(lambda match: f"\\sqrt{match[1] or ''}({match[2].strip()})", formula)
+        formula = _FRACTION.sub(lambda match: f"{_grouped(match[1])}/{_grouped(match[2])}", formula)
+        if formula == before:
+            break
+    formula = "".join(formula.split())
+    return _REDUNDANT_PRODUCT.sub("", formula)
+
+
+def _braced(match: re.Match[str], group: int) -> str:
+    return "{" + match[group] + "}" if match[group] else str(match[group + 1])
+
+
+def _grouped(part: str) -> str:
+    part = "".join(part.split())
+    whole = part.startswith("(") and part.endswith(")") and "(" not in part[1:-1] and ")" not in part[1:-1]
+    return part if whole or _ATOM.fullmatch(part) else f"({part})"
+
+
+def _without_units(formula: str) -> str:
+    formula = formula.lstrip("$€£") if re.match(r"[$€£]\s*[0-9]", formula) else formula
+    return _UNIT.sub("", formula.rstrip()).rstrip()
+
+
+def _brackets(formula: str) -> tuple[str, str, str]:
+    r"""Split one enclosing pair off: ("(", inside, "]"); `\{1,2\}` has "{"; ("", formula, "") if there is none."""
+    text = formula.replace("\\{", "\x01").replace("\\}", "\x02").strip()
+    if len(text) < 2 or text[0] not in "([\x01" or text[-1] not in ")]\x02":
+        return "", formula, ""
+    depth = 0
+    for at, character in enumerate(text):
+        depth += (character in "([{\x01") - (character in ")]}\x02")
+        if depth == 0 and at < len(text) - 1:
+            return "", formula, ""
+    inside = text[1:-1].replace("\x01", "\\{").replace("\x02", "\\}")
+    return text[0].replace("\x01", "{"), inside, text[-1].replace("\x02", "}")
+
+
+def _top_level_parts(text: str, separator: str) -> list[str]:
+    parts, depth, start = [], 0, 0
+    for at, character in enumerate(text):
+        depth += (character in "([{") - (character in ")]}")
+        if character == separator and depth <= 0 and text[at - 1 : at] not in ("<", ">", "!"):
+            parts.append(text[start:at])
+            start = at + 1
+    return [*parts, text[start:]]

@@ -1,0 +1,133 @@
+r"""The answer in a text, and the key by which two answers are compared.
+
+A key is a function of ONE sample: never of the other samples, of their order or of when they finished. That is what
+makes exact early stopping exact: a vote counted now cannot change its meaning when later samples arrive. Keys are
+therefore canonical forms, not the outcome of pairwise comparison.
+
+Where the answer is read from, in this order:
+
+1. `<think>` sections are taken out. In one that never closed the model is still thinking, so the text counts as
+   truncated: only an explicit marker, in the thought or before it, is an answer.
+2. The last explicit marker that holds an answer of the wanted kind (see `markers`). In a truncated text its line
+   must be complete.
+3. If the text ran to its end: the last number, lone letter, formula or label, by kind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from string import ascii_uppercase
+
+from avengers_edge.records import Kind
+from avengers_edge.voting.expressions import expression_in, expression_key, last_formula
+from avengers_edge.voting.latex import bare, plain
+from avengers_edge.voting.markers import Marked, marked_answers, split_thoughts
+from avengers_edge.voting.numbers import (
+    is_bare_number,
+    is_number,
+    last_number,
+    number_in,
+    number_key,
+    starts_with_number,
+)
+from avengers_edge.voting.options import label_in, label_key, last_label, last_letter, letter_in
+from avengers_edge.voting.source import code_in, code_key
+
+_LIST_ITEM = re.compile(r"\s*(?:[-*+]|[0-9]{1,3}[.)])\s+\S")
+_LONGEST_BELOW = 80
+
+
+def extract_answer(
+    text: str, kind: Kind, *, truncated: bool = False, choices: Sequence[str] | None = None
+) -> str | None:
+    """Read the answer of one sample as a person would: "80", "B", a code block's body; None if there is none.
+
+    Args:
+        text: what the model wrote.
+        kind: what an answer is. For free text it is everything outside `<think>` sections.
+        truncated: the text hit a token limit, so its end is no conclusion; only explicit markers count.
+        choices: option texts (kind choice) or the closed set of labels (kind label).
+
+    """
+    text = text.replace("\r\n", "\n")
+    said, thought = split_thoughts(text)
+    if kind == "text":
+        return said.strip() or None
+    if kind == "code":
+        return code_in(said, truncated=truncated or thought is not None)
+    if thought is not None:
+        said, truncated = f"{said}\n{thought}", True
+    for marked in marked_answers(said):
+        if truncated and not marked.complete:
+            continue
+        if found := _in_marker(marked, kind, choices):
+            return _in_range(found, kind, choices)
+    if truncated:
+        return None
+    found = _without_marker(said, kind, choices)
+    return found and _in_range(found, kind, choices)
+
+
+def answer_key(text: str, kind: Kind, *, truncated: bool = False, choices: Sequence[str] | None = None) -> str | None:
+    """Make the key that one sample votes for; None: no answer found, or free text, which is not voted on.
+
+    It depends on nothing but this sample (see the module), so counting can stop early without risk.
+    """
+    answer = extract_answer(text, kind, truncated=truncated, choices=choices)
+    return None if answer is None else canonical_key(answer, kind)
+
+
+def canonical_key(answer: str, kind: Kind) -> str | None:
+    """Make the key of an answer that is already extracted, such as a gold answer."""
+    if kind == "number":
+        number = number_in(answer)
+        if number is None:
+            return None
+        return number_key(number) if is_number(number) else expression_key(number)
+    if kind == "choice":
+        return letter_in(answer, None)
+    if kind == "label":
+        return label_key(answer)
+    if kind == "expression":
+        return expression_key(answer)
+    if kind == "code":
+        return code_key(answer)
+    return None
+
+
+def _in_marker(marked: Marked, kind: Kind, choices: Sequence[str] | None) -> str | None:
+    body = marked.body
+    if marked.form == "below" and not marked.last and (_LIST_ITEM.match(body) or len(body) > _LONGEST_BELOW):
+        return None  # "Answer:" was a heading over an explanation
+    if kind == "number":
+        if marked.form == "hashes" and not is_bare_number(body):
+            return None  # a Markdown heading
+        if marked.form == "below" and not marked.last and not starts_with_number(body) and "\\boxed" not in body:
+            return None
+        return number_in(body)
+    if kind == "choice":
+        return letter_in(body, choices)
+    if kind == "label":
+        return label_in(body, choices)
+    prose = marked.form in ("hashes", "sentence", "below")
+    return expression_in(body, announced=not prose) if kind == "expression" else None
+
+
+def _without_marker(said: str, kind: Kind, choices: Sequence[str] | None) -> str | None:
+    if kind == "number":
+        whole = bare(plain(said))
+        if len(whole) <= 60 and "\n" not in whole and is_bare_number(whole):
+            return number_in(said)
+        return last_number(said)
+    if kind == "choice":
+        return last_letter(said, choices)
+    if kind == "label":
+        return last_label(said, choices)
+    return last_formula(said) or last_number(said) if kind == "expression" else None
+
+
+def _in_range(found: str, kind: Kind, choices: Sequence[str] | None) -> str | None:
+    if kind == "choice" and choices and ascii_uppercase.index(found) >= len(choices):
+        return None
+    return found

@@ -1,0 +1,147 @@
+r"""Where a text says "this is my answer".
+
+Explicit markers are `\boxed{x}`, `Answer: x` and its relatives ("Final answer", "**Answer:**", "The answer is x", a
+heading "Final Answer" above x), `#### x` on a line of its own, and `[[x]]`. Every scan is one pass over the text with
+bounded look-ahead, so a hostile text of a megabyte costs no more than an honest one.
+"""
+# ruff: noqa: RUF001 - typographic signs are what this module reads
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from avengers_edge.voting.latex import bare
+
+Form = Literal["boxed", "brackets", "hashes", "line", "sentence", "below"]
+
+_LONGEST_BODY = 2000
+_CANDIDATES = 32
+"""How many markers of each form are looked at, counted from the end of the text."""
+
+_THINK_TAG = re.compile(r"(</?think(?:ing)?>)", re.IGNORECASE)
+_BRACE = re.compile(r"\\(?:boxed|fbox)\s{0,3}\{|\\.|[{}]", re.DOTALL)
+_BRACKETS = re.compile(r"\[\[(?=([^\n]{0,2000}))")
+_HASHES = re.compile(r"^[ \t]{0,8}####[ \t]{0,8}(?=[^#\s])", re.MULTILINE)
+_ANSWER = re.compile(
+    r"""\b(?:answers?|(?:correct|right|best)\s(?:option|choice))\b
+        [*_`"]{0,3}
+        (?:\s?\([^()\n]{1,40}\))?
+        (?:\s(?:to|for)\s(?:this|the|your)\s[^\n:.=]{1,60}?)?
+        (?:
+          [ ]{0,3}(?P<colon>[:：])
+          | [ ]{0,3}=
+          | \s(?:therefore[ ]|thus[ ]|then[ ]|simply[ ])?
+            (?:is|are|was|equals|(?:will|would|should|must)[ ]be)\b[*_]{0,3}[ ]{0,3}(?P<also_colon>[:：]?)
+        )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_HEADING = re.compile(r"^[#*_ \t]{0,10}(?:the )?(?:final )?answer[*_ \t]{0,10}$", re.IGNORECASE | re.MULTILINE)
+_NOTHING = re.compile(r"[\s*_:`$#>]*(?:\\[\[\]()])?[\s*_`]*(?:python|text|plaintext)?\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """One explicit marker: where it starts, what it says, and how far that can be trusted.
+
+    `complete` is False when the text could have been cut inside the answer. `last` says that nothing follows.
+    """
+
+    start: int
+    body: str
+    form: Form
+    complete: bool
+    last: bool
+
+
+def split_thoughts(text: str) -> tuple[str, str | None]:
+    """Separate what was said from `<think>` sections.
+
+    Returns what was said and, when the last section never closed, the unfinished thought. A `</think>` without an
+    opening (templates that open it in the prompt) makes everything before it a thought.
+    """
+    if "think" not in text.lower():
+        return text, None
+    said: list[str] = []
+    thinking = False
+    thought = ""
+    for part in _THINK_TAG.split(text):
+        if _THINK_TAG.fullmatch(part):
+            if part[1] == "/" and not thinking:
+                said.clear()
+            thinking = part[1] != "/"
+            thought = ""
+        elif thinking:
+            thought = part
+        else:
+            said.append(part)
+    return "".join(said), thought if thinking else None
+
+
+def marked_answers(text: str) -> list[Marked]:
+    """Find the explicit markers, last first (at most a fixed number of each form)."""
+    found = [*_boxed(text), *_bracketed(text), *_hashed(text), *_announced(text)]
+    return sorted(found, key=lambda marked: marked.start, reverse=True)
+
+
+def _boxed(text: str) -> Iterator[Marked]:
+    spans: deque[tuple[int, int, int]] = deque(maxlen=_CANDIDATES)
+    open_braces: list[tuple[int, int]] = []
+    for token in _BRACE.finditer(text):
+        said = token.group()
+        if said == "}":
+            start, inside = open_braces.pop() if open_braces else (-1, -1)
+            if start >= 0:
+                spans.append((start, inside, token.start()))
+        elif said == "{":
+            open_braces.append((-1, -1))
+        elif said[-1] == "{" and len(said) > 2:  # not the escaped brace of a set
+            open_braces.append((token.start(), token.end()))
+    for start, inside, end in spans:
+        if end - inside <= _LONGEST_BODY:
+            yield Marked(start, text[inside:end], "boxed", complete=True, last=False)
+
+
+def _bracketed(text: str) -> Iterator[Marked]:
+    for match in deque(_BRACKETS.finditer(text), maxlen=_CANDIDATES):
+        inside, closed, _ = match[1].partition("]]")
+        if closed and not inside.startswith("["):
+            yield Marked(match.start(), inside, "brackets", complete=True, last=False)
+
+
+def _hashed(text: str) -> Iterator[Marked]:
+    for match in deque(_HASHES.finditer(text), maxlen=_CANDIDATES):
+        body, end, complete = _line(text, match.end())
+        yield Marked(match.start(), body, "hashes", complete, last=not text[end : end + _LONGEST_BODY].strip())
+
+
+def _announced(text: str) -> Iterator[Marked]:
+    for match in deque(_ANSWER.finditer(text), maxlen=_CANDIDATES):
+        has_colon = match["colon"] or match["also_colon"]
+        yield from _announcement(text, match.start(), match.end(), "line" if has_colon else "sentence")
+    for match in deque(_HEADING.finditer(text), maxlen=_CANDIDATES):
+        yield from _announcement(text, match.start(), match.end(), "line")
+
+
+def _announcement(text: str, start: int, at: int, form: Form) -> Iterator[Marked]:
+    body, end, complete = _line(text, at)
+    for _ in range(4):  # the answer may stand below, after blank lines and an opening delimiter
+        if not _NOTHING.fullmatch(body) or end >= len(text):
+            break
+        form = "below"
+        body, end, complete = _line(text, end + 1)
+    following = text[end : end + _LONGEST_BODY]
+    last = bool(_NOTHING.fullmatch(following))
+    if bare(body):
+        yield Marked(start, body, form, complete, last)
+
+
+def _line(text: str, start: int) -> tuple[str, int, bool]:
+    end = text.find("\n", start, start + _LONGEST_BODY + 1)
+    if end >= 0:
+        return text[start:end], end, True
+    end = min(len(text), start + _LONGEST_BODY)
+    return text[start:end], end, False

@@ -1,0 +1,252 @@
+"""Numbers as models write them, read as exact rationals.
+
+Units are dropped, and so is the percent sign, which is one: `50%`, `50 percent` and `50` are the same answer, `0.5`
+is another. Scale words are not units: `2.5 million` is 2500000. Nothing is evaluated but a fraction and a power of
+ten, and both are bounded, so no text can make a number that is slow to compute.
+"""
+# ruff: noqa: RUF001 - typographic signs are what this module reads
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from fractions import Fraction
+
+from avengers_edge.voting.latex import bare, plain
+
+_MOST_DIGITS = 200
+_LARGEST_EXPONENT = 300
+_TAIL = 10_000
+"""How far back from the end of a text the last number is looked for, in characters."""
+
+_UNSIGNED = r"(?:[0-9](?:[0-9]|,(?=[0-9]))*+(?:\.[0-9]++)?+|\.[0-9]++)"
+_NUMBER = re.compile(
+    rf"""(?<![A-Za-z0-9_^])(?<![0-9][.:])
+        (?:(?<![)\]}}%])(?P<sign>[-+]))?
+        (?:[$€£¥₹][ ]?(?P<inner_sign>[-+])?)?
+        (?:
+          (?P<clock>[0-9]++(?::[0-9]{{1,2}}(?![0-9]))++)
+          | (?P<whole>[0-9]++)[ ]{{1,2}}(?P<part>[0-9]++)[ ]?/[ ]?(?P<of>[0-9]++)(?![0-9.])
+          | (?P<over>{_UNSIGNED})[ ]?/[ ]?(?P<under>-?{_UNSIGNED})
+          | 10[ ]?\^[ ]?[({{]?(?P<tens>[-+]?[0-9]++)[)}}]?
+          | (?P<decimal>{_UNSIGNED})
+            (?: [eE](?P<exponent>[-+]?[0-9]++) | [ ]?[*x][ ]?10[ ]?\^[ ]?[({{]?(?P<power>[-+]?[0-9]++)[)}}]? )?+
+        )
+        (?:[ ](?P<scale>thousand|million|billion|trillion)(?![A-Za-z]))?
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+|[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}")
+_SPACED = re.compile(r"(?<![0-9.,/])([1-9][0-9]{0,2}(?:[ ][0-9]{3})++)(?![0-9/]|[ ][0-9])")
+_LATEX_FRACTION = re.compile(
+    r"(?P<before>[0-9]?)\s?\\frac\s?(?:\{\s?(-?[0-9.]{1,200})\s?\}\s?\{\s?(-?[0-9.]{1,200})\s?\}|([0-9])\s?([0-9]))"
+)
+_VULGAR = {ord(sign): f" {unicodedata.normalize('NFKC', sign).replace('⁄', '/')}" for sign in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"}
+_DASHES = {ord("−"): "-", ord("–"): "-", ord("—"): " - ", ord("×"): "*", ord("·"): "*"}
+_SUPERSCRIPT = re.compile(r"[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_FIGURES = str.maketrans("⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹", "-+0123456789")
+
+_ORDINAL_OR_VARIABLE = re.compile(r"(?:st|nd|rd|th|[ ]?[xyzn])(?![A-Za-z])|\s?\^")
+_LIST_ITEM = re.compile(r"[.)]\s+\S")
+_FORMULA = re.compile(r"\\[a-zA-Z]+|[√π∞]|[0-9)}]\s?\^|[0-9][ ]?[xyzn](?![A-Za-z])")
+_PROSE = re.compile(r"[A-Za-z]{3,} [A-Za-z]{2,}")
+_ASIDE = re.compile(r"\s\(|[.;]\s|\n")
+_REASON = re.compile(r",\s(?:since|because|which|rounded|or|as|so)\b")
+_ORDINAL = re.compile(r"\b([0-9]{1,20})(?:st|nd|rd|th)\b")
+_EQUALS = re.compile(r"(?<![<>!≤≥])[=≈]")
+_LEAD_IN = re.compile(r"(?:approximately|about|around|roughly|exactly|only|just|a total of|[~≈*_\s:(])+", re.IGNORECASE)
+_BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
+
+_ONES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_TEENS = ("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty")
+_WORDS = {word: value for value, word in enumerate((*_ONES, *_TEENS))}
+_TENS = {
+    word: 30 + 10 * at for at, word in enumerate(("thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"))
+}
+_WORD_ANSWER = re.compile(r"(?:([a-z]{3,9})(?:-([a-z]{3,5}))?)(?: [a-z]{1,15})?", re.IGNORECASE)
+
+
+def simplify(text: str) -> str:
+    """Rewrite typography (full-width digits, superscripts, minus signs, LaTeX fractions) in ASCII."""
+    text = _SUPERSCRIPT.sub(lambda match: "^" + match.group().translate(_FIGURES), plain(text))
+    text = unicodedata.normalize("NFKC", text.translate(_VULGAR).translate(_DASHES))
+    return _LATEX_FRACTION.sub(_as_slash, text)
+
+
+def number_in(body: str) -> str | None:
+    r"""Find the number that an answer states, such as the 80 of `x = 80 km/h (rounded)`.
+
+    After an equals sign comes the result; a number at the start is the answer; otherwise the last one is. A body that
+    is a formula no number can stand for (`2\sqrt{3}`) is returned whole.
+    """
+    body = bare(simplify(body))
+    body = _SPACED.sub(lambda match: match[1].replace(" ", ","), body)
+    head = body[: aside.start()] if (aside := _ASIDE.search(body, 1)) else body
+    if _starts_with_number(head) and (reason := _REASON.search(head)):
+        head = head[: reason.start()]
+    if (sides := _EQUALS.split(head)) and any(figure.isdigit() for figure in sides[-1]):
+        head = sides[-1]
+    head = head.strip()
+    found = [match for match in _NUMBER.finditer(head) if not _is_label(head, match)]
+    if _FORMULA.search(_without(head, found)):
+        return head if len(head) <= _MOST_DIGITS and not _PROSE.search(head) else None
+    if not found:
+        ordinal = _ORDINAL.search(head)
+        return ordinal[1] if ordinal else _spelled_out(head)
+    return _surface(found[0] if _starts_with_number(head) else found[-1])
+
+
+def starts_with_number(body: str) -> bool:
+    """Tell whether a line opens with its number, as a bare answer does and a sentence or a list item does not."""
+    body = bare(simplify(body))
+    match = _NUMBER.match(body)
+    return match is not None and not _is_label(body, match)
+
+
+def is_bare_number(body: str) -> bool:
+    """Tell whether a line is a number with at most a short unit, and nothing else."""
+    body = bare(simplify(body))
+    match = _NUMBER.match(body)
+    return match is not None and not _is_label(body, match) and len(body[match.end() :].split()) <= 2
+
+
+def last_number(text: str) -> str | None:
+    """Find the last number of a text that is no list marker, ordinal, exponent or part of a name.
+
+    A number printed bold in the last line that has one wins over what follows it in that line.
+    """
+    tail = simplify(text[-_TAIL:])
+    found = None
+    for match in _NUMBER.finditer(tail):
+        if not _is_label(tail, match):
+            found = match
+    if found is None:
+        return None
+    line_start = tail.rfind("\n", 0, found.start()) + 1
+    line_end = tail.find("\n", found.end())
+    line = tail[line_start : line_end if line_end >= 0 else len(tail)]
+    for bold in reversed(_BOLD.findall(line)):
+        if is_bare_number(bold):
+            return number_in(bold)
+    return _surface(found)
+
+
+def is_number(surface: str) -> bool:
+    """Tell whether a whole string is one number in any of the accepted spellings."""
+    return _NUMBER.fullmatch(surface) is not None
+
+
+def number_key(surface: str) -> str | None:
+    """Make the canonical form of one number: a finite decimal where there is one, else p/q in lowest terms.
+
+    Numbers of more than 200 digits, clock times and divisions by zero are compared as text. None: no number, or a
+    power of ten beyond 300.
+    """
+    match = _NUMBER.fullmatch(surface)
+    if match is None:
+        return None
+    as_text = "".join(surface.split())
+    if match["clock"]:
+        return as_text.lstrip("+")
+    if sum(figure.isdigit() for figure in surface) > _MOST_DIGITS:
+        exponent = match["exponent"] or match["power"] or match["tens"]
+        return None if exponent and len(exponent) > 5 else as_text.replace(",", "").lstrip("+$€£¥₹")
+    value = _magnitude(match)
+    if value is None:
+        return as_text if match["under"] or match["of"] or "," in surface else None
+    if (match["sign"] == "-") != (match["inner_sign"] == "-"):
+        value = -value
+    if match["scale"]:
+        value *= 10 ** _SCALES[match["scale"].lower()]
+    return _canonical(value)
+
+
+def _magnitude(match: re.Match[str]) -> Fraction | None:
+    if match["whole"]:
+        below = int(match["of"])
+        return Fraction(int(match["whole"])) + Fraction(int(match["part"]), below) if below else None
+    if match["over"]:
+        over, under = _decimal(match["over"]), _decimal(match["under"])
+        return over / under if over is not None and under else None
+    exponent = match["exponent"] or match["power"] or match["tens"]
+    value = _decimal(match["decimal"] or "1")
+    if value is None or exponent is None:
+        return value
+    if len(exponent.lstrip("+-0")) > 3 or abs(int(exponent)) > _LARGEST_EXPONENT:
+        return None
+    return value * Fraction(10) ** int(exponent)
+
+
+def _decimal(said: str) -> Fraction | None:
+    sign = -1 if said.startswith("-") else 1
+    whole, point, places = said.lstrip("-").partition(".")
+    if "," in whole:
+        if _THOUSANDS.fullmatch(whole):
+            whole = whole.replace(",", "")
+        elif whole.count(",") == 1 and not point:  # 3,5 is three and a half where commas are decimal
+            whole, _, places = whole.partition(",")
+        else:
+            return None
+    return sign * Fraction(f"{whole or '0'}.{places or '0'}")
+
+
+def _canonical(value: Fraction) -> str:
+    denominator, twos, fives = value.denominator, 0, 0
+    while denominator % 2 == 0:
+        denominator, twos = denominator // 2, twos + 1
+    while denominator % 5 == 0:
+        denominator, fives = denominator // 5, fives + 1
+    if denominator != 1:
+        return f"{value.numerator}/{value.denominator}"
+    places = max(twos, fives)
+    figures = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
+    sign = "-" if value < 0 else ""
+    return f"{sign}{figures[:-places]}.{figures[-places:]}" if places else sign + figures
+
+
+def _as_slash(match: re.Match[str]) -> str:
+    before = match["before"]
+    over, under = (match[2], match[3]) if match[2] else (match[4], match[5])
+    return f"{before}{' ' if before else ''}{over}/{under}"
+
+
+def _surface(match: re.Match[str]) -> str:
+    return match.group().translate({ord(sign): None for sign in "$€£¥₹"}).strip()
+
+
+def _is_label(text: str, match: re.Match[str]) -> bool:
+    if _ORDINAL_OR_VARIABLE.match(text, match.end()):
+        return True
+    before = text[max(0, match.start() - 5) : match.start()]
+    if before.lower() == "step ":
+        return True
+    opens_line = not before.rpartition("\n")[2].strip(" \t*#") and (match.start() <= 5 or "\n" in before)
+    return opens_line and _LIST_ITEM.match(text, match.end()) is not None
+
+
+def _without(text: str, found: list[re.Match[str]]) -> str:
+    for match in reversed(found):
+        text = text[: match.start()] + text[match.end() :]
+    return text
+
+
+def _starts_with_number(head: str) -> bool:
+    lead_in = _LEAD_IN.match(head)
+    return _NUMBER.match(head, lead_in.end() if lead_in else 0) is not None
+
+
+def _spelled_out(head: str) -> str | None:
+    match = _WORD_ANSWER.fullmatch(head)
+    if match is None:
+        return None
+    tens, ones = match[1].lower(), (match[2] or "").lower()
+    if tens in _WORDS and (not ones or tens == "twenty"):
+        value = _WORDS[tens]
+    elif tens in _TENS:
+        value = _TENS[tens]
+    else:
+        return None
+    if ones and not 1 <= _WORDS.get(ones, 0) <= 9:
+        return None
+    return str(value + _WORDS.get(ones, 0))

@@ -1,0 +1,142 @@
+"""Answers out of a closed list: option letters and labels."""
+# ruff: noqa: RUF001 - typographic signs are what this module reads
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from string import ascii_uppercase
+
+from avengers_edge.voting.latex import bare, plain
+
+_TAIL = 20_000
+
+_LEAD_IN = re.compile(
+    r"(?:(?:the|is|option|choice|letter|answer|correct|best|most likely|likely|probably|definitely|clearly)\s"
+    r"|[\s:*_(\[\"'`{<])*+",
+    re.IGNORECASE,
+)
+_LETTER = re.compile(r"([A-Za-z])(?![A-Za-z0-9'’])")
+_CLOSED = re.compile(r"\s*(?:$|[).:;,\]}*\"'`_>–—-]|\n)")
+_SECOND = re.compile(
+    r"[)\]*.\"'` ]{0,4}(?:[,/&]|\sor\s|\sand\s)\s{0,2}[(\[*\"'`]{0,3}(?:or\s|and\s)?"
+    r"[A-Z](?![A-Za-z'’])(?!\s(?:is|was|would|has|does)\b)"
+)
+_ARTICLE = re.compile(r"a\s*[,;:–—-]\s*[a-z]")
+_REASON = re.compile(r"\s+(?:is|because|since|as|for|would|seems|-|–|—)(?![a-z])")
+
+_AT_START = re.compile(r"[\s*_\"'`(\[]{0,8}(?:option\s|choice\s)?[(\[*]{0,3}([A-Z])[)\].:*](?![A-Za-z])")
+_LINE_LETTER = re.compile(
+    r"^[ \t*_\"'`(\[$]{0,8}(?:option\s|choice\s)?\(?([A-Z])[)\].*_\"'` \t$]{0,8}$", re.MULTILINE | re.IGNORECASE
+)
+_BOLD_LETTER = re.compile(r"\*\*\s?(?:option\s|choice\s)?\(?([A-Z])(?:\)|[.:]|\*\*)", re.IGNORECASE)
+_ITEM = re.compile(r"^[ \t*_(\-]{0,6}([A-Z])[).:]", re.MULTILINE)
+_NAMED = re.compile(r"\b(?:option|choice|choose|select|pick|letter)\s(?:is\s)?\(?([A-Z])\b(?!['’])", re.IGNORECASE)
+_PREDICATE = re.compile(
+    r"(?<![A-Za-z'’])\(?([B-HJ-Z]|\([AI]\)|A(?=\)))\)?\*{0,2}\sis\s(?:the\s)?(?:correct|right|best)"
+)
+_BRACKETED = re.compile(r"\(([A-Z])\)")
+
+
+def letter_in(body: str, choices: Sequence[str] | None) -> str | None:
+    """Read the option letter that an announced answer states, or the option it spells out.
+
+    The article in "a train" and "A train" is no letter; two letters ("B and C") are no answer.
+    """
+    body = plain(body).strip()
+    if choices and len(bare(body)) > 1 and (spelled := _spelled(body, choices)):
+        return spelled
+    at = match.end() if (match := _LEAD_IN.match(body)) else 0
+    stated = _LETTER.match(body, at)
+    if stated is None or body[:4].lower() == "not ":
+        return _mentioned(body, choices)
+    letter, after = stated[1], stated.end()
+    if _SECOND.match(body, after):
+        return None
+    if _CLOSED.match(body, after) and not _ARTICLE.match(body, at):
+        return letter.upper()
+    if letter.isupper() and (letter not in "AI" or _REASON.match(body, after)):
+        return letter
+    if letter.isupper() and choices and _spelled(body[after:], choices) == letter:
+        return letter
+    return _mentioned(body, choices)
+
+
+def last_letter(text: str, choices: Sequence[str] | None) -> str | None:
+    """Find the option letter of a text that announces none: a lone letter, a bold one, "option B", "(B) is correct"."""
+    text = plain(text[-_TAIL:]) if len(text) > _TAIL else plain(text)
+    if choices and (spelled := _spelled(text, choices)):
+        return spelled
+    if len(bare(text).strip("()[]{}.: ")) == 1 and (letter := bare(text).strip("()[]{}.: ").upper()) in ascii_uppercase:
+        return letter
+    lists_options = len(set(_ITEM.findall(text))) > 1
+    if not lists_options and (match := _AT_START.match(text)):
+        return match[1]
+    for pattern in (_PREDICATE, _LINE_LETTER, _BOLD_LETTER, _NAMED):
+        if pattern is _BOLD_LETTER and lists_options:
+            found = pattern.findall(text.rstrip().rpartition("\n")[2])
+        else:
+            found = pattern.findall(text)
+        if found:
+            return str(found[-1]).strip("()").upper()
+    bracketed = set(_BRACKETED.findall(text))
+    if len(bracketed) == 1:
+        return str(bracketed.pop())
+    return _mentioned(text, choices)
+
+
+def label_in(text: str, choices: Sequence[str] | None) -> str | None:
+    """Find the one label that a piece of text names; without a list of labels, its first phrase."""
+    text = plain(text)
+    if not choices:
+        phrase = re.split(r"[.,;:\n(]", bare(text), maxsplit=1)[0].strip()
+        return phrase if 0 < len(phrase) <= 60 and len(phrase.split()) <= 5 else None
+    named = _named(text, choices)
+    return choices[named.pop()] if len(named) == 1 else None
+
+
+def last_label(text: str, choices: Sequence[str] | None) -> str | None:
+    """Find the label of a text that announces none: the only one named, else the last line's, else the first word's."""
+    text = text.strip()[-_TAIL:]
+    if not choices:
+        return label_in(text, None) if len(text) <= 200 else None
+    last_line = text.rpartition("\n")[2]
+    first_phrase = re.split(r"[.,;:\n]", text, maxsplit=1)[0]
+    for part in (text, last_line, first_phrase):
+        if label := label_in(part, choices):
+            return label
+    return None
+
+
+def label_key(label: str) -> str | None:
+    """Fold case, space, articles and surrounding punctuation away."""
+    words = re.sub(r"[\s_]+", " ", bare(plain(label)).casefold()).strip(" .!?:;,\"'()[]{}")
+    return re.sub(r"^(?:the|a|an) (?=\w)", "", words) or None
+
+
+def _spelled(body: str, choices: Sequence[str]) -> str | None:
+    """Map a body that is exactly one option's text to its letter."""
+    if len(body) > 2000:
+        return None
+    wanted = label_key(body)
+    letters = [ascii_uppercase[at] for at, choice in enumerate(choices[:26]) if wanted and label_key(choice) == wanted]
+    return letters[0] if len(letters) == 1 else None
+
+
+def _mentioned(text: str, choices: Sequence[str] | None) -> str | None:
+    named = _named(text, choices[:26]) if choices else set()
+    return ascii_uppercase[named.pop()] if len(named) == 1 else None
+
+
+def _named(text: str, choices: Sequence[str]) -> set[int]:
+    """Find which choices occur as whole words; the longest wins where they overlap, "not X" does not name X."""
+    by_text: dict[str, int] = {}
+    for at, choice in enumerate(choices):
+        if folded := " ".join(choice.casefold().split()):
+            by_text.setdefault(folded, at)
+    if not by_text:
+        return set()
+    longest_first = sorted(by_text, key=len, reverse=True)
+    pattern = r"(?<!\w)(?<!not )(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)"
+    folded = " ".join(text.casefold().split())
+    return {by_text[match] for match in re.findall(pattern, folded)}

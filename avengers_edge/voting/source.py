@@ -1,0 +1,103 @@
+"""Program code in an answer, compared by its syntax tree."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+import warnings
+from dataclasses import dataclass
+
+_LARGEST = 40_000
+"""Longer programs, in characters, are compared as text: the parser's memory grows with its input."""
+
+_FENCE = re.compile(r"^[ \t]{0,12}(```+|~~~+)[ \t]*([A-Za-z0-9_+#-]{0,20})[^\n]{0,80}$", re.MULTILINE)
+_PYTHON = frozenset({"python", "py", "python3", "py3"})
+_DEFINITION = re.compile(r"^\s*(?:async\s+def|def|class)\s", re.MULTILINE)
+_CODE_START = re.compile(r"^(?:async def |def |class |import |from \w|@\w)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    language: str
+    body: str
+
+
+def code_in(text: str, *, truncated: bool = False) -> str | None:
+    """Find the program of an answer.
+
+    Of the fenced blocks, the last Python one that defines something wins (a usage example often follows the function),
+    then the last Python one, then the last. Without a fence the text itself counts, from the first line that begins a
+    definition or import, if it parses. A truncated text's last, unclosed fence does not count.
+    """
+    blocks = _fenced(text, keep_open=not truncated)
+    if blocks:
+        python = [block for block in blocks if block.language in _PYTHON]
+        untagged = [block for block in blocks if not block.language]
+        for group in ([b for b in python or untagged if _DEFINITION.search(b.body)], python, blocks):
+            if group:
+                return group[-1].body
+    if truncated or _FENCE.search(text):
+        return None
+    start = _CODE_START.search(text)
+    for candidate in (text, text[start.start() :] if start else ""):
+        tree = parse(candidate)
+        if tree is not None and any(not _is_bare_word(statement) for statement in tree.body):
+            return candidate.strip("\n").rstrip()
+    return None
+
+
+def code_key(source: str) -> str | None:
+    """Hash a program so that layout, comments and docstrings do not count; other languages by their words."""
+    tree = parse(source)
+    canonical = None if tree is None else _dump(tree)
+    if canonical is None:
+        canonical = " ".join(source.split())
+    return hashlib.sha256(canonical.encode("utf-8", "replace")).hexdigest()[:16] if canonical else None
+
+
+def parse(source: str) -> ast.Module | None:
+    """Parse Python; None if it is none, or is too long or too deep to parse safely."""
+    if not source.strip() or len(source) > _LARGEST:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes in a model's code are not our user's concern
+            return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _dump(tree: ast.Module) -> str | None:
+    try:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                first = node.body[0] if node.body else None
+                if (
+                    isinstance(first, ast.Expr)
+                    and isinstance(first.value, ast.Constant)
+                    and isinstance(first.value.value, str)
+                ):
+                    node.body = node.body[1:]
+        return ast.dump(tree)
+    except (ValueError, RecursionError, MemoryError):  # ValueError: an integer literal too long to print
+        return None
+
+
+def _fenced(text: str, *, keep_open: bool) -> list[_Block]:
+    blocks: list[_Block] = []
+    opening: re.Match[str] | None = None
+    for fence in _FENCE.finditer(text):
+        if opening is None:
+            opening = fence
+        elif fence[1].startswith(opening[1]) and not fence[2]:
+            blocks.append(_Block(opening[2].lower(), text[opening.end() + 1 : fence.start()].rstrip()))
+            opening = None
+    if opening is not None and keep_open:
+        blocks.append(_Block(opening[2].lower(), text[opening.end() + 1 :].rstrip()))
+    return [block for block in blocks if block.body.strip()]
+
+
+def _is_bare_word(statement: ast.stmt) -> bool:
+    """Tell prose from programs: a lone name or literal parses as one."""
+    return isinstance(statement, ast.Expr) and not isinstance(statement.value, ast.Call)

@@ -1,0 +1,209 @@
+"""Fit, evaluate and cross-validate on outcomes that a reader can compute by hand."""
+
+import dataclasses
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from avengers_edge.calibration.fit import (
+    CrossValidated,
+    OutcomeRow,
+    cross_validate,
+    default_clusters,
+    evaluate_table,
+    fit_table,
+)
+from avengers_edge.errors import BadRequest, MissingExtra
+from avengers_edge.records import KINDS
+from avengers_edge.routing.table import CentroidTable
+
+needs_scikit_learn = pytest.mark.usefixtures("scikit_learn")
+
+
+@pytest.fixture
+def scikit_learn() -> None:
+    pytest.importorskip("sklearn")
+
+
+def at(degrees: float) -> list[float]:
+    return [math.cos(math.radians(degrees)), math.sin(math.radians(degrees))]
+
+
+VECTORS = np.array([at(0), at(2), at(4), at(6), at(90), at(92)], dtype=np.float32)
+ROWS = [
+    OutcomeRow("0", "sums", "maths", {"a": 1, "b": 0}, {"a": 2.0, "b": 1.0}, {"a": 20, "b": 10}, "number"),
+    OutcomeRow("1", "sums", "maths", {"a": 1, "b": 0}, {"a": 4.0, "b": 1.0}, {"a": 20, "b": 10}, "number"),
+    OutcomeRow("2", "sums", "maths", {"a": 1, "b": 1}, {"a": 2.0, "b": 1.0}, {"a": 20, "b": 10}, "number"),
+    OutcomeRow("3", "sums", "maths", {"a": 0, "b": 0}, {"a": 4.0, "b": 1.0}, {"a": 20, "b": 10}, "number"),
+    OutcomeRow("4", "moods", "chat", {"a": 0, "b": 1}, {"a": 1.0, "b": 1.0}, {"a": 20, "b": 10}, "label"),
+    OutcomeRow("5", "moods", "chat", {"a": 0, "b": 0.5}, {"a": 1.0, "b": 1.0}, {"a": 20, "b": 10}),
+]
+
+
+def fit(vectors: Any = VECTORS, rows: Any = ROWS, **options: Any) -> CentroidTable:
+    return fit_table(vectors, rows, **({"embedder": "e", "fitted_at": "now", "clusters": 2} | options))
+
+
+@needs_scikit_learn
+def test_a_cell_is_the_members_mean_score_in_the_cluster() -> None:
+    table = fit(smoothing=3.0, seed=7, provenance="by hand")
+    east = int(table.centroids[:, 0].argmax())
+    order = [east, 1 - east]
+    assert table.centroids[order] == pytest.approx(np.array([at(3), at(91)]), abs=1e-4)
+    assert table.accuracy[order] == pytest.approx(np.array([[0.75, 0.25], [0, 0.75]]))
+    assert table.counts[order].tolist() == [[4, 4], [2, 2]]
+    assert table.seconds[order] == pytest.approx(np.array([[3, 1], [1, 1]]))
+    assert table.tokens[order] == pytest.approx(np.array([[20, 10], [20, 10]]))
+    number, label = (table.kinds[order][:, KINDS.index(kind)].tolist() for kind in ("number", "label"))
+    assert (number, label, table.kinds.sum()) == ([4, 0], [0, 1], 5)
+    header = table.header
+    assert header.members == ("a", "b")
+    assert dict(header.datasets) == {"moods": 2, "sums": 4}
+    assert header.macro == pytest.approx((0.375, 0.5))
+    assert header.best_single == "b"
+    assert (header.clusters, header.method, header.seed, header.smoothing) == (2, "kmeans", 7, 3.0)
+    assert (header.embedder, header.fitted_at, header.provenance) == ("e", "now", "by hand")
+
+
+@needs_scikit_learn
+def test_the_floor_is_the_first_percentile_of_the_questions_own_similarity() -> None:
+    similarity = [math.cos(math.radians(degrees)) for degrees in (3, 1, 1, 3, 1, 1)]
+    assert fit().header.similarity_floor == pytest.approx(np.percentile(similarity, 1), abs=1e-5)
+
+
+@needs_scikit_learn
+def test_the_same_rows_and_seed_give_the_same_bytes_apart_from_the_date(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    vectors = draw.normal(size=(80, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    rows = [OutcomeRow(str(place), "d", "c", {"a": float(draw.random())}) for place in range(80)]
+    paths = [tmp_path / name for name in ("one", "two", "later")]
+    for path, date in zip(paths, ("now", "now", "NOW"), strict=True):
+        fit(vectors, rows, clusters=None, fitted_at=date).save(path)
+    one, two, later = (path.read_bytes() for path in paths)
+    assert one == two
+    assert one == later.replace(b"NOW", b"now")
+
+
+@needs_scikit_learn
+def test_members_choose_columns_and_their_order() -> None:
+    table = fit(members=["b"])
+    assert table.header.members == ("b",)
+    assert table.accuracy.shape == (2, 1)
+    assert fit(members=["b", "a"]).header.macro == fit().header.macro[::-1]
+
+
+@needs_scikit_learn
+@pytest.mark.parametrize("missing", [None, {"a": 1.0}])
+def test_seconds_are_left_out_unless_every_row_has_every_members(missing: Any) -> None:
+    rows = [*ROWS[:-1], dataclasses.replace(ROWS[-1], seconds=missing)]
+    table = fit(rows=rows)
+    assert table.seconds is None
+    assert table.tokens is not None
+
+
+@needs_scikit_learn
+def test_no_cluster_is_empty_when_questions_repeat() -> None:
+    table = fit(np.array([at(0)] * 3 + [at(90)] * 3, dtype=np.float32), clusters=5)
+    assert table.header.clusters == 2
+    assert sorted(table.counts[:, 0].tolist()) == [3, 3]
+
+
+@pytest.mark.parametrize(("questions", "clusters"), [(1, 1), (2, 2), (39, 2), (200, 10), (1280, 64), (99_999, 64)])
+def test_a_cluster_for_every_twenty_questions_up_to_the_papers_64(questions: int, clusters: int) -> None:
+    assert default_clusters(questions) == clusters
+
+
+@needs_scikit_learn
+def test_evaluation_sets_the_router_beside_what_it_has_to_beat() -> None:
+    found = evaluate_table(fit(smoothing=0.0), VECTORS, ROWS)
+    moods = {"n": 2, "router": 75, "random": 37.5, "best_single": 75, "dataset_oracle": 75, "query_oracle": 75}
+    sums = {"n": 4, "router": 75, "random": 50, "best_single": 25, "dataset_oracle": 75, "query_oracle": 75}
+    assert found == {
+        "n": 6,
+        "datasets": {"moods": moods, "sums": sums},
+        "macro": {"router": 75, "random": 43.75, "best_single": 50, "dataset_oracle": 75, "query_oracle": 75},
+        "micro": {"router": 75, "random": 45.83, "best_single": 41.67, "dataset_oracle": 75, "query_oracle": 75},
+        "best_single_member": "b",
+    }
+
+
+@needs_scikit_learn
+def test_the_best_single_member_comes_from_the_fitting_data_not_from_the_judged() -> None:
+    judged = [OutcomeRow("6", "sums", "maths", {"a": 1, "b": 0})]
+    found = evaluate_table(fit(), np.array([at(90)], dtype=np.float32), judged)
+    assert found["best_single_member"] == "b"
+    assert found["macro"]["best_single"] == 0
+    assert found["macro"]["dataset_oracle"] == 100
+
+
+@needs_scikit_learn
+def test_columns_of_the_table_find_their_scores_in_any_order() -> None:
+    shuffled = [dataclasses.replace(row, scores=dict(reversed(row.scores.items()))) for row in ROWS]
+    assert evaluate_table(fit(), VECTORS, shuffled) == evaluate_table(fit(), VECTORS, ROWS)
+
+
+@needs_scikit_learn
+def test_cross_validation_judges_each_choice_on_questions_that_were_not_fitted() -> None:
+    vectors = np.array([at(count) for count in range(10)] + [at(90 + count) for count in range(10)], dtype=np.float32)
+    rows = [OutcomeRow(str(n), "east", "", {"a": 1, "b": 0}) for n in range(10)]
+    rows += [OutcomeRow(str(n), "north", "", {"a": 0, "b": 0.8}) for n in range(10, 20)]
+    found = cross_validate(vectors, rows, clusters=[1, 2], smoothings=[0.0, 4.0], folds=5)
+    assert [(each.clusters, each.smoothing) for each in found] == [(1, 0.0), (1, 4.0), (2, 0.0), (2, 4.0)]
+    assert found[0] == CrossValidated(clusters=1, smoothing=0.0, router=50.0, best_single=50.0)
+    assert found[2] == CrossValidated(clusters=2, smoothing=0.0, router=90.0, best_single=50.0)
+
+
+@pytest.mark.parametrize("folds", [0, 1, 7])
+def test_folds_that_cannot_be_dealt_are_refused(folds: int) -> None:
+    with pytest.raises(BadRequest, match=f"{folds} folds"):
+        cross_validate(VECTORS, ROWS, clusters=[1], folds=folds)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"rows": [], "vectors": VECTORS[:0]}, "no outcomes"),
+        ({"vectors": VECTORS[:5]}, "do not belong to 6 outcomes"),
+        ({"vectors": VECTORS[0]}, "do not belong"),
+        ({"vectors": VECTORS * np.float32("nan")}, "not finite"),
+        ({"members": []}, "members are none"),
+        ({"members": ["a", "a"]}, "each once"),
+        ({"members": ["a", "c"]}, "outcome '0' has no score of c"),
+        ({"rows": [*ROWS[:5], OutcomeRow("9", "moods", "", {"a": 1})]}, "outcome '9' has no score of b"),
+        ({"rows": [*ROWS[:5], ROWS[0]]}, "outcome '0' occurs twice"),
+        ({"clusters": 0}, "0 clusters were asked of 6"),
+        ({"clusters": 7}, "7 clusters were asked of 6"),
+        ({"smoothing": -1.0}, "smoothing is -1"),
+        ({"smoothing": math.nan}, "smoothing is nan"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused_in_one_line(changes: Any, complaint: str) -> None:
+    with pytest.raises(BadRequest, match=complaint):
+        fit(**changes)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"scores": {"a": 1.5}},
+        {"scores": {"a": math.nan}},
+        {"scores": {"a": 1}, "seconds": {"a": -1}},
+        {"scores": {"a": 1}, "tokens": {"a": math.inf}},
+    ],
+    ids=str,
+)
+def test_outcomes_outside_their_range_are_refused(values: Any) -> None:
+    with pytest.raises(BadRequest, match="outcome 'q'"):
+        OutcomeRow("q", "d", "c", **values)
+
+
+def test_without_scikit_learn_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(MissingExtra, match=r"avengers-edge\[calibrate\]"):
+        fit()

@@ -1,0 +1,305 @@
+"""Laws of manifests, teams and the catalog: read strictly, written readably, found by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from avengers_edge.errors import BadRequest, NotFound
+from avengers_edge.library.catalog import Catalog
+from avengers_edge.library.manifests import (
+    HubSource,
+    ModelManifest,
+    PathSource,
+    PypiSlice,
+    PypiSource,
+    UrlSource,
+    check_file_name,
+    check_id,
+    read_manifest,
+    write_manifest,
+)
+from avengers_edge.library.strict_toml import MAX_TOML_BYTES
+
+SHIPPED = Path(__file__).resolve().parent.parent / "models"
+SHA = "ab" * 32
+
+GOOD = f"""
+id = "tiny"
+file = "Tiny-Q4.gguf"
+bytes = 30
+sha256 = "{SHA}"
+licence = "MIT"
+context_length = 128
+checked = true
+
+[[sources]]
+kind = "pypi"
+package = "tiny-part{{n}}"
+version = "1.0"
+member = "tiny_part{{n}}/part{{nn}}.bin"
+bytes = [10, 20]
+sha256 = ["{SHA}", "{SHA}"]
+"""
+
+
+def write(folder: Path, text: str, name: str = "tiny.toml") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(BadRequest) as caught:
+        read_manifest(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
+
+
+def test_numbered_slices_are_counted_from_one(tmp_path: Path) -> None:
+    manifest = read_manifest(write(tmp_path, GOOD))
+    assert manifest.sources == (
+        PypiSource(
+            (
+                PypiSlice("tiny-part1", "1.0", "tiny_part1/part01.bin", 10, SHA),
+                PypiSlice("tiny-part2", "1.0", "tiny_part2/part02.bin", 20, SHA),
+            )
+        ),
+    )
+
+
+def test_a_written_manifest_is_read_back_the_same(tmp_path: Path) -> None:
+    manifest = ModelManifest(
+        id="my-model",
+        file='odd "näme"\N{DELETE}.gguf'.replace('"', "'").replace("\N{DELETE}", ""),
+        licence="MIT",
+        context_length=5,
+        sources=(
+            PypiSource((PypiSlice("a", "1", "a/b.bin"), PypiSlice("b", "2", "b\\c", 7, SHA))),
+            HubSource("owner/name", "f.gguf", "main"),
+            HubSource("owner/name", "f.gguf"),
+            UrlSource("https://example.org/f.gguf"),
+            PathSource('C:\\models\\"x"\N{DELETE}.gguf'),
+        ),
+        bytes=9,
+        sha256=SHA,
+        checked=True,
+        chat_template_sha256=SHA,
+    )
+    write_manifest(tmp_path / "my-model.toml", manifest)
+    assert read_manifest(tmp_path / "my-model.toml") == manifest
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("checked = true", "checked = true\ncolour = 'red'", "colour"),
+        ('version = "1.0"', 'version = "1.0"\nmirror = "x"', "mirror"),
+        ('licence = "MIT"', "", "licence"),
+        ("checked = true", "checked = 1", "checked"),
+        ("bytes = 30", "bytes = true", "bytes"),
+        ("bytes = 30", "bytes = 0", "bytes"),
+        ("context_length = 128", "context_length = 0", "context_length"),
+        ("Tiny-Q4.gguf", "../Tiny-Q4.gguf", "plain file name"),
+        ("Tiny-Q4.gguf", "/etc/Tiny-Q4.gguf", "plain file name"),
+        ("Tiny-Q4.gguf", "..\\\\Tiny-Q4.gguf", "plain file name"),
+        ("Tiny-Q4.gguf", "NUL.gguf", "plain file name"),
+        ("Tiny-Q4.gguf", "Tiny-Q4.bin", ".gguf"),
+        ('id = "tiny"', 'id = "Tiny"', "valid name"),
+        ('id = "tiny"', 'id = "../tiny"', "valid name"),
+        ('id = "tiny"', 'id = "other"', "other.toml"),
+        (f'sha256 = "{SHA}"\n', 'sha256 = "abc"\n', "64 hex"),
+        (f'sha256 = "{SHA}"\n', "", "sha256"),
+        ("bytes = [10, 20]", "bytes = [10]", "one of each"),
+        ("bytes = [10, 20]", "bytes = [10, 'x']", "wrong type"),
+        ('package = "tiny-part{n}"', 'package = "--index-url"', "package name"),
+        ('version = "1.0"', 'version = "1.0 --pre"', "version"),
+        ('kind = "pypi"', 'kind = "torrent"', "pypi, hf, url or path"),
+        ("id =", "id", "TOML"),
+    ],
+)
+def test_what_is_wrong_in_a_manifest_is_refused_and_named(tmp_path: Path, old: str, new: str, found: str) -> None:
+    assert old in GOOD
+    assert found in refusal(write(tmp_path, GOOD.replace(old, new)))
+
+
+def test_a_manifest_that_is_not_small_utf8_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    refusal(path)
+    path.write_bytes(b"#" * (MAX_TOML_BYTES + 1))
+    refusal(path)
+    path.write_bytes(b"id = " + b"[" * 10_000)
+    refusal(path)
+
+
+@pytest.mark.parametrize("url", ["ftp://example.org/x", "file:///etc/passwd", "https://example.org/a b", "example.org"])
+def test_only_web_addresses_are_urls(url: str) -> None:
+    with pytest.raises(BadRequest):
+        UrlSource(url)
+
+
+@pytest.mark.parametrize("repository", ["name", "../x/y", "owner/name/more", "https://x/y"])
+def test_a_hub_repository_is_owner_and_name(repository: str) -> None:
+    with pytest.raises(BadRequest):
+        HubSource(repository, "f.gguf")
+
+
+@given(st.text(max_size=40))
+def test_no_accepted_name_leaves_its_folder(name: str) -> None:
+    for check in (check_file_name, check_id):
+        try:
+            check(name)
+        except BadRequest:
+            continue
+        path = Path("folder") / name
+        assert path.parent == Path("folder")
+        assert path.name == name
+        assert name not in (".", "..")
+        assert not set(name) & set("/\\:\0\n")
+
+
+# --- teams and the catalog ---
+
+MODES = """
+[think.instructions]
+number = "Think."
+[direct]
+max_tokens = 8
+"""
+
+TEAM = """
+name = "duo"
+description = "Two"
+table = "duo.safetensors"
+[defaults]
+samples = 3
+temperature = 1
+stop = ["END"]
+[[members]]
+model = "tiny"
+mode = "think"
+[[members]]
+model = "tiny"
+"""
+
+
+def catalog(root: Path, team: str = TEAM) -> Catalog:
+    write(root / "teams", team, "duo.toml")
+    write(root, MODES, "modes.toml")
+    write(root / "manifests", GOOD)
+    return Catalog(root / "home", root)
+
+
+def test_a_team_has_members_modes_and_defaults(tmp_path: Path) -> None:
+    team = catalog(tmp_path).load_team("duo")
+    assert [member.name for member in team.members] == ["tiny:think", "tiny"]
+    assert team.members[0].mode is not None
+    assert dict(team.members[0].mode.instructions) == {"number": "Think."}
+    assert (team.samples, team.sampling.temperature, team.sampling.top_p) == (3, 1.0, 1.0)
+    assert (team.sampling.stop, team.table) == (("END",), "duo.safetensors")
+
+
+def test_a_teams_own_mode_wins_over_the_shared_one(tmp_path: Path) -> None:
+    team = catalog(tmp_path, TEAM + '[modes.think]\nsystem = "Be brief."\n').load_team("duo")
+    assert team.members[0].mode is not None
+    assert team.members[0].mode.system == "Be brief."
+    assert not team.members[0].mode.instructions
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ('mode = "think"', 'mode = "thonk"', "direct, think"),
+        ('mode = "think"', 'style = "think"', "style"),
+        ("samples = 3", "samples = 0", "samples"),
+        ("samples = 3", "sample = 3", "sample"),
+        ("temperature = 1", "temperature = 9", "temperature"),
+        ("temperature = 1", 'temperature = "hot"', "temperature"),
+        ('table = "duo.safetensors"', 'table = "../x"', "plain file name"),
+        ('name = "duo"', 'name = "trio"', "trio.toml"),
+        ('model = "tiny"\nmode', 'model = "Tiny"\nmode', "valid name"),
+        ('model = "tiny"\nmode = "think"', 'model = "tiny"', "twice"),
+        ("[defaults]", "[modes.think.instructions]\nsong = 'x'\n[defaults]", "song"),
+    ],
+)
+def test_what_is_wrong_in_a_team_is_refused_and_named(tmp_path: Path, old: str, new: str, found: str) -> None:
+    assert old in TEAM
+    with pytest.raises(BadRequest) as caught:
+        catalog(tmp_path, TEAM.replace(old, new)).load_team("duo")
+    assert found in str(caught.value)
+    assert "duo.toml" in str(caught.value)
+
+
+def test_the_users_own_manifest_wins(tmp_path: Path) -> None:
+    found = catalog(tmp_path)
+    write(tmp_path / "home" / "manifests", GOOD.replace('"MIT"', '"mine"'))
+    assert found.load_model("tiny").licence == "mine"
+    assert found.list_models() == ("tiny",)
+
+
+def test_an_unknown_name_gets_a_suggestion_and_the_command_that_lists(tmp_path: Path) -> None:
+    found = catalog(tmp_path)
+    with pytest.raises(NotFound, match=r"did you mean 'tiny'\? `avengers models list`"):
+        found.load_model("tinny")
+    with pytest.raises(NotFound, match=r"`avengers team list`"):
+        found.load_team("../duo")
+
+
+def test_a_table_is_found_in_the_first_folder_that_has_it(tmp_path: Path) -> None:
+    found = catalog(tmp_path)
+    team = found.load_team("duo")
+    with pytest.raises(NotFound):
+        found.find_table(team)
+    for root in (tmp_path, tmp_path / "home"):
+        path = root / "tables" / "duo.safetensors"
+        path.parent.mkdir(parents=True)
+        path.touch()
+        assert found.find_table(team) == path
+
+
+def test_a_broken_manifest_hides_no_other(tmp_path: Path) -> None:
+    found = catalog(tmp_path)
+    write(tmp_path / "manifests", "nonsense", "broken.toml")
+    known = found.find_by_sha256(SHA)
+    assert known is not None
+    assert known.id == "tiny"
+    assert found.find_by_sha256("cd" * 32) is None
+
+
+# --- what ships ---
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted((SHIPPED / "manifests").glob("*.toml"))])
+def test_every_shipped_manifest_is_readable_and_honest(name: str) -> None:
+    manifest = Catalog(SHIPPED).load_model(name)
+    assert manifest.sources
+    if manifest.checked:
+        assert manifest.sha256
+        assert manifest.bytes
+        assert manifest.chat_template_sha256
+        for source in manifest.sources:
+            if isinstance(source, PypiSource):
+                assert sum(piece.bytes or 0 for piece in source.slices) == manifest.bytes
+                assert all(piece.sha256 for piece in source.slices)
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted((SHIPPED / "teams").glob("*.toml"))])
+def test_every_shipped_team_is_readable_and_its_models_have_manifests(name: str) -> None:
+    shipped = Catalog(SHIPPED)
+    for model in shipped.load_team(name).models:
+        shipped.load_model(model)
+
+
+def test_the_starter_team_can_be_had_from_the_package_index() -> None:
+    shipped = Catalog(SHIPPED)
+    for model in shipped.load_team("starter").models:
+        manifest = shipped.load_model(model)
+        assert manifest.checked
+        assert isinstance(manifest.sources[0], PypiSource)
