@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import secrets
 import threading
 import time
@@ -63,49 +64,62 @@ OnProgress = Callable[[Progress], None]
 
 
 class Avengers:
-    """A team that answers questions. `engine_for` loads a model by its id, or gives the loaded one.
+    """A team that answers questions. Nothing is opened before it is needed.
 
     Args:
         team: who answers.
-        embedder: turns questions into vectors.
-        router: ranks the members; None for a team without a table, whose members are taken in their own order.
-        engine_for: the engine of a model.
-        close: called once by `close`, to free what `engine_for` loaded.
+        open_embedder: opens what turns questions into vectors.
+        open_router: opens what ranks the members; it gives None for a team without a table, whose members are then
+            taken in their own order.
+        engine_for: loads a model by its id, or gives the loaded one.
+        close: frees what `engine_for` loaded.
 
     """
 
     def __init__(
         self,
         team: Team,
-        embedder: Embedder,
-        router: Router | None,
+        open_embedder: Callable[[], Embedder],
+        open_router: Callable[[Embedder], Router | None],
         engine_for: Callable[[str], Engine],
         close: Callable[[], None] = lambda: None,
     ) -> None:
         self.team = team
-        self._embedder, self._router, self._engine_for, self._close = embedder, router, engine_for, close
+        self._open_embedder, self._open_router = open_embedder, open_router
+        self._engine_for, self._close = engine_for, close
+
+    @functools.cached_property
+    def _embedder(self) -> Embedder:
+        return self._open_embedder()
+
+    @functools.cached_property
+    def _router(self) -> Router | None:
+        return self._open_router(self._embedder)
 
     @classmethod
     def open(cls, settings: Settings, team: str | None = None) -> Avengers:
-        """Open a team from the settings' home folder; no language model is loaded before one is needed.
+        """Make a team of the settings' home folder ready to be asked.
 
         Raises:
-            NotFound: no such team, or its table is missing.
-            VerificationFailed: the embedder or the table is damaged, or they do not belong together.
+            NotFound: no such team.
 
         """
         catalog, store = Catalog.of(settings), Store(settings.home)
         chosen = catalog.load_team(team or settings.team)
-        embedder = OnnxEmbedder(shipped_dir() / "embedder", settings.providers, settings.threads)
-        router = None
-        if chosen.table is not None:
-            router = Router(CentroidTable.load(catalog.find_table(chosen), fingerprint=embedder.fingerprint))
+
+        def open_embedder() -> OnnxEmbedder:
+            return OnnxEmbedder(shipped_dir() / "embedder", settings.providers, settings.threads)
+
+        def open_router(embedder: Embedder) -> Router | None:
+            if chosen.table is None:
+                return None
+            return Router(CentroidTable.load(catalog.find_table(chosen), fingerprint=embedder.fingerprint))
 
         def path_of(model: str) -> Path:
             return store.find(catalog.load_model(model))
 
         residency = Residency(path_of, settings)
-        return cls(chosen, embedder, router, residency.engine_for, residency.close)
+        return cls(chosen, open_embedder, open_router, residency.engine_for, residency.close)
 
     def __enter__(self) -> Self:
         return self
@@ -132,7 +146,8 @@ class Avengers:
 
         Raises:
             BadRequest: an empty question or a value that cannot be used.
-            NotFound: the member or its model is not there.
+            NotFound: the member, its model or the team's table is not there.
+            VerificationFailed: a file is damaged, or table and embedder do not belong together.
             DoesNotFit: the prompt is longer than the model's context.
             EngineDied: llama.cpp failed.
 
@@ -165,12 +180,14 @@ class Avengers:
         if ask.member is not None:
             return pick_only(ask.member)
         names = [member.name for member in self.team.members]
-        if self._router is None:
+        with clock("load"):
+            router = self._router
+        if router is None:
             return unfitted_route(self.team.name, names)
         with clock("embed"):
             (vector,) = self._embedder.embed([question])
         with clock("route"):
-            return self._router.route(vector, members=names, prefer=ask.prefer)
+            return router.route(vector, members=names, prefer=ask.prefer)
 
     def _member(self, name: str) -> Member:
         """Find a member by its name; a bare model of the team is asked as its first member of that model is."""
@@ -272,7 +289,7 @@ class _Clock:
         try:
             yield
         finally:
-            self._spent[step] = (time.perf_counter() - start) * 1000
+            self._spent[step] = self._spent.get(step, 0.0) + (time.perf_counter() - start) * 1000
 
     def timings(self, generation: Generation) -> Timings:
         spent = {step: round(self._spent.get(step, 0.0), 3) for step in ("embed", "route", "load")}

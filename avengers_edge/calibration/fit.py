@@ -24,6 +24,7 @@ SEED = 42
 SMOOTHING = 10.0
 _MOST_CLUSTERS, _QUESTIONS_A_CLUSTER = 64, 20
 _FLOOR_PERCENTILE = 1.0
+_ROUNDING = 1e-6  # so that a question at the floor is inside whatever order it is summed in
 
 Vectors = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -113,7 +114,7 @@ def fit_table(
         datasets={name: len(places) for name, places in _by_dataset(rows).items()},
         macro=tuple(macro.tolist()),
         best_single=members[int(macro.argmax())],
-        similarity_floor=float(np.percentile((vectors @ centroids.T).max(axis=1), _FLOOR_PERCENTILE)),
+        similarity_floor=_floor(vectors, centroids),
         kinds=KINDS,
         fitted_at=fitted_at,
         provenance=provenance,
@@ -258,6 +259,12 @@ def _cluster(vectors: Vectors, clusters: int, seed: int) -> tuple[Vectors, NDArr
     used, assigned = np.unique(labels, return_inverse=True)
     centers = kmeans.cluster_centers_[used]
     return (centers / np.linalg.norm(centers, axis=1, keepdims=True)).astype(np.float32), assigned
+
+
+def _floor(vectors: Vectors, centroids: Vectors) -> float:
+    nearest = (vectors.astype(np.float64) @ centroids.astype(np.float64).T).max(axis=1)
+    floor = float(np.percentile(nearest, _FLOOR_PERCENTILE)) - _ROUNDING
+    return min(max(floor, -1.0), 1.0)
 
 
 def _scikit_learn() -> tuple[ModuleType, ModuleType, ModuleType]:

@@ -23,15 +23,26 @@ from avengers_edge.cli.team import team
 from avengers_edge.errors import INTERRUPTED_EXIT_CODE, AvengersError
 
 
+class _Interrupted(Exception):
+    """Ctrl-C, under a name that click does not answer with a line of its own."""
+
+
 class AvengersGroup(click.Group):
     """A group whose errors are one line on standard error, with the exit code of their type."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
+        """Run the command; the signature is click's."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _Interrupted from error
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> NoReturn:  # noqa: ANN401
         """Run a command and exit; the signature is click's."""
         options["standalone_mode"] = False
         try:
             code = super().main(args, *rest, **options)
-        except (KeyboardInterrupt, click.Abort) as error:
+        except (_Interrupted, KeyboardInterrupt, click.Abort) as error:
             fail("interrupted", INTERRUPTED_EXIT_CODE, error)
         except AvengersError as error:
             fail(str(error), error.exit_code, error)

@@ -180,7 +180,7 @@ class Batch:
             index=index,
             seed=seed,
             sequence=sequence,
-            chain=SamplerChain(job.request.sampling, seed),
+            chain=self._context.sampler(job.request.sampling, seed),
             transcript=Transcript(job.request.sampling.stop),
             token=job.prompt[-1],
             position=len(job.prompt) - 1,
@@ -200,7 +200,7 @@ class Batch:
 
     def _advance(self, live: _Live, row: int) -> FinishReason | None:
         """Draw the sample's next token; say how it ended if it did."""
-        token = live.chain.sample(self._context, row)
+        token = live.chain.sample(row)
         if self._model.ends_generation(token):
             return "stop"
         live.token, live.position, live.generated = token, live.position + 1, live.generated + 1

