@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Ten samples of one prompt in one batch, against ten separate `create_chat_completion` calls. Same file, same settings.
+"""Ten samples of one prompt in one batch, against ten separate `create_chat_completion` calls.
 
     python scripts/bench_sampling.py [--model ID ...] [--samples 10]
 
-Both sides: greedy-free sampling at temperature 0.7 over the whole vocabulary, at most 128 new tokens, all cores, flash
-attention, weights not repacked. Both models are loaded and have answered once before the clock starts; the sides take
-turns. A ratio is the time of the separate calls over the time of the batch, tokens counted alike.
+Same file, same settings on both sides: temperature 0.7 over the whole vocabulary, at most 128 new tokens, all cores,
+flash attention, weights not repacked. Both have answered once before the clock starts, and they take turns. A ratio is
+the time of the separate calls over the time of the batch; a second one is taken per token.
 """
 
 from __future__ import annotations

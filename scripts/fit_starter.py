@@ -18,8 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from avengers_edge.calibration.fit import CrossValidated, OutcomeRow, cross_validate, evaluate_table, fit_table
+from avengers_edge.calibration.evaluate import CrossValidated, cross_validate, evaluate_table
+from avengers_edge.calibration.fit import fit_table
 from avengers_edge.calibration.graders import grade
+from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.calibration.questions import Question, read_questions
 from avengers_edge.config import load_settings, shipped_dir
 from avengers_edge.library.catalog import Catalog

@@ -13,7 +13,7 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,17 +109,15 @@ def as_row(way: str, question: Question, ballot: Ballot, generation: Generation)
 
 def report(rows: Sequence[dict[str, Any]], samples: int) -> None:
     """Print both accuracies and the samples that stopping saved."""
-    by_way: Callable[[str], list[dict[str, Any]]] = lambda way: [row for row in rows if row["way"] == way]  # noqa: E731
     for way in ("greedy", "voted"):
-        chosen = by_way(way)
+        chosen = [row for row in rows if row["way"] == way]
         right = sum(row["right"] for row in chosen)
         print(f"{way}: {right} of {len(chosen)} right, {100 * right / len(chosen):.1f} %")
-    voted = by_way("voted")
+    voted = [row for row in rows if row["way"] == "voted"]
     used, asked = sum(row["samples"] for row in voted), samples * len(voted)
-    print(f"exact stopping: {used} of {asked} samples ran to their end, {100 * (1 - used / asked):.0f} % saved")
-    print(
-        f"tokens: {sum(row['tokens'] for row in voted)}, of them {sum(row['cut'] for row in voted)} in cancelled samples"
-    )
+    print(f"exact stopping: {used} of {asked} samples ran to their end, {100 * (1 - used / asked):.0f} % were spared")
+    tokens, cut = sum(row["tokens"] for row in voted), sum(row["cut"] for row in voted)
+    print(f"tokens: {tokens}, of them {cut} in cancelled samples")
 
 
 if __name__ == "__main__":

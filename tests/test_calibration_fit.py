@@ -9,14 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from avengers_edge.calibration.fit import (
-    CrossValidated,
-    OutcomeRow,
-    cross_validate,
-    default_clusters,
-    evaluate_table,
-    fit_table,
-)
+from avengers_edge.calibration.evaluate import CrossValidated, cross_validate, evaluate_table
+from avengers_edge.calibration.fit import default_clusters, fit_table
+from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.errors import BadRequest, MissingExtra
 from avengers_edge.records import KINDS
 from avengers_edge.routing.table import CentroidTable

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from avengers_edge.errors import NotFound, VerificationFailed
-from avengers_edge.library import gguf
+from avengers_edge.library import bounded, gguf
 from avengers_edge.library.ggml import TENSOR_TYPES
 from avengers_edge.library.gguf import estimate_memory_bytes, read_header
 
@@ -164,7 +164,7 @@ def test_each_lie_is_found_and_named(data: bytes, found: str) -> None:
 
 
 def test_metadata_without_end_is_refused_by_its_total(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gguf, "MAX_METADATA_BYTES", 4096)
+    monkeypatch.setattr(bounded, "MAX_METADATA_BYTES", 4096)
     assert "longer than 4096" in refusal(with_pair(array("k", STRING, 1000, text("") * 1000)))
 
 

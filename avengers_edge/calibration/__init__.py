@@ -1,1 +1,1 @@
-"""Questions in, table out: question files, graders, fit."""
+"""Questions in, table out: question files, graders, outcomes, fit, evaluate."""

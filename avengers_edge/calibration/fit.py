@@ -1,22 +1,20 @@
-"""Outcomes in, centroid table out; and how good a table is, against what it has to beat.
+"""Outcomes in, centroid table out.
 
-Fit and evaluation take vectors, not texts: whoever calls has embedded the questions, so both are pure functions.
+Fitting takes vectors, not texts: whoever calls has embedded the questions, so it is a pure function.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from avengers_edge.calibration.outcomes import Floats, OutcomeRow, Vectors, by_dataset, checked_members, matrix
 from avengers_edge.errors import BadRequest, MissingExtra
-from avengers_edge.records import KINDS, Kind
-from avengers_edge.routing.router import Router
+from avengers_edge.records import KINDS
 from avengers_edge.routing.table import FORMAT, CentroidTable, TableHeader
 
 METHOD = "kmeans"
@@ -25,29 +23,6 @@ SMOOTHING = 10.0
 _MOST_CLUSTERS, _QUESTIONS_A_CLUSTER = 64, 20
 _FLOOR_PERCENTILE = 1.0
 _ROUNDING = 1e-6  # so that a question at the floor is inside whatever order it is summed in
-
-Vectors = NDArray[np.float32]
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class OutcomeRow:
-    """How every member did on one question: scores 0 to 1, and, where measured, seconds and generated tokens."""
-
-    id: str
-    dataset: str
-    category: str
-    scores: Mapping[str, float]
-    seconds: Mapping[str, float] | None = None
-    tokens: Mapping[str, float] | None = None
-    kind: Kind | None = None
-
-    def __post_init__(self) -> None:
-        if wrong := [name for name, score in self.scores.items() if not 0 <= score <= 1]:
-            raise BadRequest(f"outcome {self.id!r}: {wrong[0]} has score {self.scores[wrong[0]]}, use 0 to 1")
-        for measured in (self.seconds or {}, self.tokens or {}):
-            if wrong := [name for name, value in measured.items() if not 0 <= value < float("inf")]:
-                raise BadRequest(f"outcome {self.id!r}: {wrong[0]} took {measured[wrong[0]]}, use 0 or more")
 
 
 def default_clusters(questions: int) -> int:
@@ -90,7 +65,7 @@ def fit_table(
         MissingExtra: scikit-learn is not installed.
 
     """
-    members = _checked_members(vectors, rows, members)
+    members = checked_members(vectors, rows, members)
     if clusters is None:
         clusters = default_clusters(len(rows))
     if not 1 <= clusters <= len(rows):
@@ -100,7 +75,7 @@ def fit_table(
     if not 0 <= seed < 2**32:
         raise BadRequest(f"seed is {seed}: use 0 to {2**32 - 1}")
     centroids, assigned = _cluster(vectors, clusters, seed)
-    scores = _matrix([row.scores for row in rows], members)
+    scores = matrix([row.scores for row in rows], members)
     macro = _macro(scores, rows)
     sizes = np.bincount(assigned)
     header = TableHeader(
@@ -111,7 +86,7 @@ def fit_table(
         method=METHOD,
         seed=seed,
         smoothing=float(smoothing),
-        datasets={name: len(places) for name, places in _by_dataset(rows).items()},
+        datasets={name: len(places) for name, places in by_dataset(rows).items()},
         macro=tuple(macro.tolist()),
         best_single=members[int(macro.argmax())],
         similarity_floor=_floor(vectors, centroids),
@@ -128,121 +103,6 @@ def fit_table(
         seconds=_measured_means([row.seconds for row in rows], members, assigned),
         tokens=_measured_means([row.tokens for row in rows], members, assigned),
     )
-
-
-def evaluate_table(table: CentroidTable, vectors: Vectors, rows: Sequence[OutcomeRow]) -> dict[str, Any]:
-    """Judge a table on outcomes, in percent, beside the settings it has to beat.
-
-    `router` is the score of the first-ranked member, `random` the mean over members, `best_single` the table's own
-    best single member, `dataset_oracle` the best member of each data set on these rows, `query_oracle` the best member
-    of each row. `macro` averages data sets, `micro` averages rows.
-
-    Raises:
-        BadRequest: no rows, or a row without a score of every member of the table.
-
-    """
-    members = _checked_members(vectors, rows, table.header.members)
-    scores = _matrix([row.scores for row in rows], members)
-    router = Router(table)
-    chosen = [members.index(router.route(vector).ranking[0].model) for vector in vectors]
-    everywhere = np.arange(len(rows))
-    settings = {
-        "router": scores[everywhere, chosen],
-        "random": scores.mean(axis=1),
-        "best_single": scores[:, members.index(table.header.best_single)],
-        "dataset_oracle": np.empty(len(rows)),
-        "query_oracle": scores.max(axis=1),
-    }
-    datasets = _by_dataset(rows)
-    for places in datasets.values():
-        settings["dataset_oracle"][places] = scores[places, scores[places].mean(axis=0).argmax()]
-    means = {
-        name: {setting: values[places].mean() for setting, values in settings.items()}
-        for name, places in datasets.items()
-    }
-    return {
-        "n": len(rows),
-        "datasets": {name: {"n": len(places), **_percent(means[name])} for name, places in datasets.items()},
-        "macro": _percent({setting: np.mean([mean[setting] for mean in means.values()]) for setting in settings}),
-        "micro": _percent({setting: values.mean() for setting, values in settings.items()}),
-        "best_single_member": table.header.best_single,
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class CrossValidated:
-    """Macro accuracy in percent on questions that were not fitted, averaged over folds."""
-
-    clusters: int
-    smoothing: float
-    router: float
-    best_single: float
-
-
-def cross_validate(
-    vectors: Vectors,
-    rows: Sequence[OutcomeRow],
-    *,
-    clusters: Sequence[int],
-    smoothings: Sequence[float] = (SMOOTHING,),
-    members: Sequence[str] | None = None,
-    folds: int = 5,
-    seed: int = SEED,
-) -> tuple[CrossValidated, ...]:
-    """Compare numbers of clusters and smoothings; each data set is dealt evenly over the folds.
-
-    Choose K and smoothing here and leave the test questions for one look at the end.
-
-    Raises:
-        BadRequest: fewer than 2 folds or questions, or more clusters than a fold leaves questions.
-        MissingExtra: scikit-learn is not installed.
-
-    """
-    members = _checked_members(vectors, rows, members)
-    if not 2 <= folds <= len(rows):
-        raise BadRequest(f"{folds} folds were asked of {len(rows)} questions: use 2 to {len(rows)}")
-    fold_of = _deal(rows, folds, seed)
-    found: dict[tuple[int, float], list[tuple[float, float]]] = {}
-    for fold in range(folds):
-        train, test = np.flatnonzero(fold_of != fold).tolist(), np.flatnonzero(fold_of == fold).tolist()
-        for count in clusters:
-            table = fit_table(
-                vectors[train],
-                [rows[place] for place in train],
-                embedder="",
-                fitted_at="",
-                members=members,
-                clusters=count,
-                seed=seed,
-            )
-            for smoothing in smoothings:
-                judged = replace(table, header=replace(table.header, smoothing=float(smoothing)))
-                macro = evaluate_table(judged, vectors[test], [rows[place] for place in test])["macro"]
-                found.setdefault((count, smoothing), []).append((macro["router"], macro["best_single"]))
-    return tuple(
-        CrossValidated(count, smoothing, *(round(float(mean), 2) for mean in np.mean(pairs, axis=0)))
-        for (count, smoothing), pairs in found.items()
-    )
-
-
-def _checked_members(vectors: Vectors, rows: Sequence[OutcomeRow], members: Sequence[str] | None) -> list[str]:
-    if not rows:
-        raise BadRequest("there are no outcomes: run `avengers calibrate measure` first")
-    if vectors.ndim != 2 or len(vectors) != len(rows):
-        raise BadRequest(f"vectors of shape {vectors.shape} do not belong to {len(rows)} outcomes")
-    if not np.isfinite(vectors).all():
-        raise BadRequest("a vector has a number that is not finite: embed the questions again")
-    names = list(rows[0].scores if members is None else members)
-    if not names or len(set(names)) != len(names):
-        raise BadRequest(f"members are {', '.join(names) or 'none'}: name at least one, each once")
-    seen = set()
-    for row in rows:
-        if missing := [name for name in names if name not in row.scores]:
-            raise BadRequest(f"outcome {row.id!r} has no score of {missing[0]}: measure it, or leave the member out")
-        if row.id in seen:
-            raise BadRequest(f"outcome {row.id!r} occurs twice: name each file once")
-        seen.add(row.id)
-    return names
 
 
 def _cluster(vectors: Vectors, clusters: int, seed: int) -> tuple[Vectors, NDArray[np.intp]]:
@@ -276,20 +136,9 @@ def _scikit_learn() -> tuple[ModuleType, ModuleType, ModuleType]:
     return cluster, exceptions, threadpoolctl
 
 
-def _matrix(values: Iterable[Mapping[str, float]], members: Sequence[str]) -> Floats:
-    return np.array([[row[name] for name in members] for row in values], dtype=np.float64)
-
-
-def _by_dataset(rows: Sequence[OutcomeRow]) -> dict[str, list[int]]:
-    places: dict[str, list[int]] = {}
-    for place, row in enumerate(rows):
-        places.setdefault(row.dataset, []).append(place)
-    return dict(sorted(places.items()))
-
-
 def _macro(scores: Floats, rows: Sequence[OutcomeRow]) -> Floats:
     """Average (N, M) over the rows of each data set, then over data sets."""
-    means = np.array([scores[places].mean(axis=0) for places in _by_dataset(rows).values()])
+    means = np.array([scores[places].mean(axis=0) for places in by_dataset(rows).values()])
     macro: Floats = np.clip(means.mean(axis=0), 0, 1)
     return macro
 
@@ -305,7 +154,7 @@ def _measured_means(
     measured = [row for row in values if row is not None and all(name in row for name in members)]
     if len(measured) < len(values):
         return None
-    return _cluster_means(_matrix(measured, members), assigned).astype(np.float32)
+    return _cluster_means(matrix(measured, members), assigned).astype(np.float32)
 
 
 def _count_kinds(rows: Sequence[OutcomeRow], assigned: NDArray[np.intp]) -> NDArray[np.int32]:
@@ -314,17 +163,3 @@ def _count_kinds(rows: Sequence[OutcomeRow], assigned: NDArray[np.intp]) -> NDAr
         if row.kind is not None:
             counts[cluster, KINDS.index(row.kind)] += 1
     return counts
-
-
-def _deal(rows: Sequence[OutcomeRow], folds: int, seed: int) -> NDArray[np.intp]:
-    """Give each row a fold: every data set is shuffled and dealt on where the one before ended."""
-    draw, dealt, fold_of = np.random.default_rng(seed), 0, np.empty(len(rows), dtype=np.intp)
-    for places in _by_dataset(rows).values():
-        for place in draw.permutation(places):
-            fold_of[place] = dealt % folds
-            dealt += 1
-    return fold_of
-
-
-def _percent(shares: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(100 * float(share), 2) for name, share in shares.items()}

@@ -7,6 +7,7 @@ late, begins in the same way, and a waiting one can start whenever another ends.
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import threading
 import time

@@ -20,6 +20,7 @@ from typing import Any, Self
 import llama_cpp.llama_cpp as llama
 
 from avengers_edge.engine.cores import usable_cores
+from avengers_edge.engine.interrupts import interrupt_after
 from avengers_edge.errors import BadRequest, EngineDied
 from avengers_edge.records import SamplingParams
 
@@ -128,7 +129,8 @@ class LlamaModel(_Handle):
         params.n_gpu_layers = (_ALL_LAYERS if options.gpu_layers < 0 else options.gpu_layers) if gpu else 0
         params.use_extra_bufts = _repack_by_default() if options.repack is None else options.repack
         log.complaints.clear()
-        handle = llama.llama_model_load_from_file(os.fsencode(path), params)
+        with interrupt_after():
+            handle = llama.llama_model_load_from_file(os.fsencode(path), params)
         if not handle:
             raise EngineDied(f"llama.cpp cannot load {path.name}: {log.reason()}; try `avengers models verify`")
         self.handle = handle
@@ -260,7 +262,8 @@ class LlamaContext(_Handle):
         params.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_AUTO
         params.n_threads = params.n_threads_batch = threads
         log.complaints.clear()
-        handle = llama.llama_init_from_model(model.handle, params)
+        with interrupt_after():
+            handle = llama.llama_init_from_model(model.handle, params)
         if not handle:
             raise EngineDied(
                 f"llama.cpp cannot make a context of {options.cells} tokens for {model.name}: {log.reason()}; "
@@ -296,7 +299,8 @@ class LlamaContext(_Handle):
             batch.n_seq_id[i] = 1
             batch.seq_id[i][0] = row.sequence
             batch.logits[i] = row.logits
-        code = llama.llama_decode(self.handle, batch)
+        with interrupt_after():
+            code = llama.llama_decode(self.handle, batch)
         if code != 0:
             raise EngineDied(
                 f"llama.cpp failed to evaluate {len(rows)} tokens (code {code}): {start_backend().reason()}"

@@ -1,8 +1,8 @@
 """GGUF preflight: read a model file's header without trusting one byte of it.
 
 A file is refused here, in plain Python, before llama.cpp's C++ parser sees it. Every length is compared with a limit
-and with what remains of the file before it is followed, arrays are walked and not kept, and no more than
-`MAX_METADATA_BYTES` are ever read, so that a hostile header costs a bounded time and memory.
+and with what remains of the file before it is followed, arrays are walked and not kept, and `BoundedReader`
+stops at its `MAX_METADATA_BYTES`, so that a hostile header costs a bounded time and memory.
 
 The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
@@ -13,9 +13,10 @@ import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO
 
 from avengers_edge.errors import NotFound, VerificationFailed
+from avengers_edge.library.bounded import BoundedReader
 from avengers_edge.library.ggml import FILE_TYPES, TENSOR_TYPES
 
 MAGIC = b"GGUF"
@@ -23,8 +24,6 @@ VERSIONS = (2, 3)
 DEFAULT_ALIGNMENT = 32
 
 MIN_FILE_BYTES = 32
-MAX_METADATA_BYTES = 64 * 2**20
-"""Everything before the tensor data; the largest vocabularies in use need about 20 MiB."""
 MAX_KEYS = 4096
 MAX_KEY_BYTES = 1024
 MAX_TENSORS = 65_536
@@ -43,9 +42,6 @@ KV_ELEMENT_BYTES = 2
 """The KV cache holds 16-bit floats."""
 
 _KEPT_STRING_BYTES = 1024
-_READ_STEP = 4 * 2**20
-_U32 = struct.Struct("<I")
-_U64 = struct.Struct("<Q")
 _SCALARS: dict[int, struct.Struct] = {
     number: struct.Struct(f"<{code}")
     for number, code in zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIifBQqd", strict=True)
@@ -108,15 +104,11 @@ def estimate_memory_bytes(header: GGUFHeader, context: int) -> int:
     return header.tensor_bytes + header.kv_values * KV_ELEMENT_BYTES * context
 
 
-class _Parser:
-    """A cursor over the header that reads ahead in steps and never past its limits."""
+class _Parser(BoundedReader):
+    """The header in the order of its bytes: preamble, metadata, tensor table; then what the metadata means."""
 
     def __init__(self, path: Path, file: BinaryIO, size: int) -> None:
-        self._path = path
-        self._file = file
-        self._size = size
-        self._buffer = bytearray()
-        self._at = 0
+        super().__init__(path, file, size)
         self._scalars: dict[str, _Scalar] = {}
         self._arrays: dict[str, int] = {}
         self._lists: dict[str, tuple[int, ...]] = {}
@@ -128,9 +120,9 @@ class _Parser:
             self._key_value()
         architecture = self._text("general.architecture")
         if not architecture:
-            self._refuse("general.architecture is missing, so it is not a language model")
+            self.refuse("general.architecture is missing, so it is not a language model")
         if (parts := self._scalars.get("split.count", 0)) not in (0, 1):
-            self._refuse(f"it is one of {parts} parts", cure="merge them with llama-gguf-split first")
+            self.refuse(f"it is one of {parts} parts", cure="merge them with llama-gguf-split first")
         tensor_bytes, data_offset = self._tensors(tensors)
         blocks = self._count(f"{architecture}.block_count", MAX_BLOCKS)
         embedding = self._count(f"{architecture}.embedding_length", MAX_EMBEDDING)
@@ -155,37 +147,37 @@ class _Parser:
     # --- the three parts of a header ---
 
     def _preamble(self) -> tuple[int, int, int]:
-        if self._size < MIN_FILE_BYTES:
-            self._refuse(f"it has {self._size} bytes, too few for any model")
-        if (magic := self._take(4)) != MAGIC:
-            self._refuse(f"it begins with {magic!r}, not with {MAGIC!r}")
-        version = self._u32()
+        if self.size < MIN_FILE_BYTES:
+            self.refuse(f"it has {self.size} bytes, too few for any model")
+        if (magic := self.take(4)) != MAGIC:
+            self.refuse(f"it begins with {magic!r}, not with {MAGIC!r}")
+        version = self.u32()
         if version & 0xFFFF == 0:
-            self._refuse("it is big-endian or has no version", cure="get a little-endian conversion of the model")
+            self.refuse("it is big-endian or has no version", cure="get a little-endian conversion of the model")
         if version not in VERSIONS:
-            self._refuse(f"it is GGUF version {version} and only 2 and 3 are read", cure="convert the model again")
-        tensors, keys = self._u64(), self._u64()
+            self.refuse(f"it is GGUF version {version} and only 2 and 3 are read", cure="convert the model again")
+        tensors, keys = self.u64(), self.u64()
         if not 1 <= tensors <= MAX_TENSORS:
-            self._refuse(f"it claims {tensors} tensors; 1 to {MAX_TENSORS} are possible")
+            self.refuse(f"it claims {tensors} tensors; 1 to {MAX_TENSORS} are possible")
         if keys > MAX_KEYS:
-            self._refuse(f"it claims {keys} metadata keys; at most {MAX_KEYS} are possible")
+            self.refuse(f"it claims {keys} metadata keys; at most {MAX_KEYS} are possible")
         return version, tensors, keys
 
     def _key_value(self) -> None:
-        key = self._string("a metadata key", MAX_KEY_BYTES)
+        key = self.string("a metadata key", MAX_KEY_BYTES)
         if not key:
-            self._refuse("a metadata key is empty")
+            self.refuse("a metadata key is empty")
         if key in self._scalars or key in self._arrays:
-            self._refuse(f"metadata key {key!r} appears twice")
-        number = self._u32()
+            self.refuse(f"metadata key {key!r} appears twice")
+        number = self.u32()
         if number == _ARRAY:
             self._arrays[key] = self._array(key)
         elif number == _STRING:
             self._scalars[key] = self._string_value(key)
         elif (scalar := _SCALARS.get(number)) is not None:
-            self._scalars[key] = scalar.unpack(self._take(scalar.size))[0]
+            self._scalars[key] = scalar.unpack(self.take(scalar.size))[0]
         else:
-            self._refuse(f"metadata key {key!r} has unknown type {number}")
+            self.refuse(f"metadata key {key!r} has unknown type {number}")
 
     def _tensors(self, count: int) -> tuple[int, int]:
         """Check the tensor table; return the bytes of all tensors and where their data begins."""
@@ -193,42 +185,42 @@ class _Parser:
         spans: list[tuple[int, int, str]] = []
         alignment = self._alignment()
         for _ in range(count):
-            name = self._string("a tensor name", MAX_TENSOR_NAME_BYTES)
+            name = self.string("a tensor name", MAX_TENSOR_NAME_BYTES)
             if name in names:
-                self._refuse(f"tensor {name!r} appears twice")
+                self.refuse(f"tensor {name!r} appears twice")
             names.add(name)
             length = self._tensor_length(name)
-            offset = self._u64()
+            offset = self.u64()
             if offset % alignment:
-                self._refuse(f"tensor {name!r} is at {offset}, which is not a multiple of {alignment}")
+                self.refuse(f"tensor {name!r} is at {offset}, which is not a multiple of {alignment}")
             spans.append((offset, offset + length, name))
-        data_offset = -(-self._at // alignment) * alignment
+        data_offset = -(-self.at // alignment) * alignment
         end = 0
         for begin, after, name in sorted(spans):
             if begin < end:
-                self._refuse(f"tensor {name!r} overlaps another")
-            if data_offset + after > self._size:
-                self._refuse(f"tensor {name!r} ends at byte {data_offset + after} of {self._size}: the file is cut off")
+                self.refuse(f"tensor {name!r} overlaps another")
+            if data_offset + after > self.size:
+                self.refuse(f"tensor {name!r} ends at byte {data_offset + after} of {self.size}: the file is cut off")
             end = after
         return sum(after - begin for begin, after, _ in spans), data_offset
 
     def _tensor_length(self, name: str) -> int:
-        dimensions = self._u32()
+        dimensions = self.u32()
         if not 1 <= dimensions <= MAX_DIMENSIONS:
-            self._refuse(f"tensor {name!r} has {dimensions} dimensions; 1 to {MAX_DIMENSIONS} are possible")
-        shape = [self._u64() for _ in range(dimensions)]
-        number = self._u32()
+            self.refuse(f"tensor {name!r} has {dimensions} dimensions; 1 to {MAX_DIMENSIONS} are possible")
+        shape = [self.u64() for _ in range(dimensions)]
+        number = self.u32()
         kind = TENSOR_TYPES.get(number)
         if kind is None:
-            self._refuse(f"tensor {name!r} has unknown type {number}", cure="convert the model again")
+            self.refuse(f"tensor {name!r} has unknown type {number}", cure="convert the model again")
         if 0 in shape or shape[0] % kind.block:
-            self._refuse(f"tensor {name!r} has shape {shape}, which type {kind.name} cannot have")
+            self.refuse(f"tensor {name!r} has shape {shape}, which type {kind.name} cannot have")
         elements = 1
         for extent in shape:
             elements *= extent
             # Python does not overflow, but C does, and no file holds so much.
-            if elements // kind.block * kind.size > self._size:
-                self._refuse(f"tensor {name!r} of shape {shape} is larger than the file's {self._size} bytes")
+            if elements // kind.block * kind.size > self.size:
+                self.refuse(f"tensor {name!r} of shape {shape} is larger than the file's {self.size} bytes")
         return elements // kind.block * kind.size
 
     # --- what the metadata means ---
@@ -243,13 +235,13 @@ class _Parser:
     def _count(self, key: str, limit: int) -> int:
         value = self._scalars.get(key)
         if not isinstance(value, int) or not 1 <= value <= limit:
-            self._refuse(f"{key} is {'missing' if value is None else repr(value)}; 1 to {limit} is possible")
+            self.refuse(f"{key} is {'missing' if value is None else repr(value)}; 1 to {limit} is possible")
         return value
 
     def _alignment(self) -> int:
         value = self._scalars.get("general.alignment", DEFAULT_ALIGNMENT)
         if not isinstance(value, int) or not 1 <= value <= MAX_ALIGNMENT or value & (value - 1):
-            self._refuse(f"general.alignment is {value!r}, which is not a power of two up to {MAX_ALIGNMENT}")
+            self.refuse(f"general.alignment is {value!r}, which is not a power of two up to {MAX_ALIGNMENT}")
         return value
 
     def _kv_values(self, architecture: str, blocks: int, embedding: int) -> int:
@@ -270,93 +262,35 @@ class _Parser:
         value = self._scalars.get(key, 0)
         heads = self._lists.get(key) or [value if isinstance(value, int) else 0] * blocks
         if len(heads) > MAX_BLOCKS or not all(0 <= count <= MAX_HEADS for count in heads):
-            self._refuse(f"{key} has a value outside of 0 to {MAX_HEADS}")
+            self.refuse(f"{key} has a value outside of 0 to {MAX_HEADS}")
         return list(heads)
 
     # --- values of one type ---
 
     def _string_value(self, key: str) -> str:
         if key == "tokenizer.chat_template":
-            self._template = self._string(key, MAX_CHAT_TEMPLATE_BYTES)
+            self._template = self.string(key, MAX_CHAT_TEMPLATE_BYTES)
             return ""
-        length = self._length(key, MAX_STRING_BYTES)
+        length = self.length(key, MAX_STRING_BYTES)
         if length > _KEPT_STRING_BYTES:
-            self._skip(length)
+            self.skip(length)
             return ""
-        return self._take(length).decode("utf-8", errors="replace")
+        return self.take(length).decode("utf-8", errors="replace")
 
     def _array(self, key: str) -> int:
-        number, length = self._u32(), self._u64()
+        number, length = self.u32(), self.u64()
         if length > MAX_ARRAY_LENGTH:
-            self._refuse(f"array {key!r} claims {length} values; at most {MAX_ARRAY_LENGTH} are possible")
+            self.refuse(f"array {key!r} claims {length} values; at most {MAX_ARRAY_LENGTH} are possible")
         if number == _STRING:
-            self._skip_strings(key, length)
+            self.skip_strings(key, length, MAX_STRING_BYTES)
         elif number == _ARRAY:
-            self._refuse(f"array {key!r} holds arrays, which llama.cpp does not read")
+            self.refuse(f"array {key!r} holds arrays, which llama.cpp does not read")
         elif (scalar := _SCALARS.get(number)) is None:
-            self._refuse(f"array {key!r} holds values of unknown type {number}")
+            self.refuse(f"array {key!r} holds values of unknown type {number}")
         elif length <= MAX_BLOCKS and scalar.format[-1] in "bBhHiIqQ":  # short enough to be a value per layer
-            values = struct.unpack(f"<{length}{scalar.format[-1]}", self._take(length * scalar.size))
+            values = struct.unpack(f"<{length}{scalar.format[-1]}", self.take(length * scalar.size))
             if key.endswith((".head_count", ".head_count_kv")):
                 self._lists[key] = values
         else:
-            self._skip(length * scalar.size)
+            self.skip(length * scalar.size)
         return length
-
-    def _skip_strings(self, key: str, count: int) -> None:
-        """Walk over strings; a vocabulary has hundreds of thousands, so the loop is kept bare."""
-        unpack = _U64.unpack_from
-        at = self._at
-        for _ in range(count):
-            if at + 8 > len(self._buffer):
-                self._reach(at + 8)
-            length = unpack(self._buffer, at)[0]
-            if length > MAX_STRING_BYTES:
-                self._refuse(f"a string in {key!r} claims {length} bytes; at most {MAX_STRING_BYTES} are possible")
-            at += 8 + length
-        self._reach(at)
-        self._at = at
-
-    def _string(self, what: str, limit: int) -> str:
-        length = self._length(what, limit)
-        try:
-            return self._take(length).decode("utf-8")
-        except UnicodeDecodeError:
-            self._refuse(f"{what} is not valid UTF-8")
-
-    def _length(self, what: str, limit: int) -> int:
-        if (length := self._u64()) > limit:
-            self._refuse(f"{what} claims {length} bytes; at most {limit} are possible")
-        return length
-
-    # --- bytes ---
-
-    def _u32(self) -> int:
-        return int(_U32.unpack(self._take(4))[0])
-
-    def _u64(self) -> int:
-        return int(_U64.unpack(self._take(8))[0])
-
-    def _take(self, count: int) -> bytes:
-        begin = self._at
-        self._skip(count)
-        return bytes(self._buffer[begin : self._at])
-
-    def _skip(self, count: int) -> None:
-        self._reach(self._at + count)
-        self._at += count
-
-    def _reach(self, end: int) -> None:
-        """Make the buffer hold the file's first `end` bytes."""
-        if end > self._size:
-            self._refuse(f"its header goes on to byte {end} of {self._size}: the file is cut off or damaged")
-        if end > MAX_METADATA_BYTES:
-            self._refuse(f"its header is longer than {MAX_METADATA_BYTES} bytes")
-        while len(self._buffer) < end:
-            more = self._file.read(min(_READ_STEP, self._size - len(self._buffer)))
-            if not more:
-                self._refuse("it became shorter while it was read")
-            self._buffer += more
-
-    def _refuse(self, found: str, cure: str = "get the file again or choose another") -> NoReturn:
-        raise VerificationFailed(f"{self._path} is not a usable GGUF model: {found}; {cure}")

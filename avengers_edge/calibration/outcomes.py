@@ -1,0 +1,80 @@
+"""Outcomes: how every member did on every question, checked before anything is fitted to them or judged by them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avengers_edge.errors import BadRequest
+from avengers_edge.records import Kind
+
+Vectors = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRow:
+    """How every member did on one question: scores 0 to 1, and, where measured, seconds and generated tokens."""
+
+    id: str
+    dataset: str
+    category: str
+    scores: Mapping[str, float]
+    seconds: Mapping[str, float] | None = None
+    tokens: Mapping[str, float] | None = None
+    kind: Kind | None = None
+
+    def __post_init__(self) -> None:
+        if wrong := [name for name, score in self.scores.items() if not 0 <= score <= 1]:
+            raise BadRequest(f"outcome {self.id!r}: {wrong[0]} has score {self.scores[wrong[0]]}, use 0 to 1")
+        for measured in (self.seconds or {}, self.tokens or {}):
+            if wrong := [name for name, value in measured.items() if not 0 <= value < float("inf")]:
+                raise BadRequest(f"outcome {self.id!r}: {wrong[0]} took {measured[wrong[0]]}, use 0 or more")
+
+
+def checked_members(vectors: Vectors, rows: Sequence[OutcomeRow], members: Sequence[str] | None) -> list[str]:
+    """Return the members, or those of the first row where None, once the vectors and all rows are known to suit.
+
+    Args:
+        vectors: (N, D), one a question.
+        rows: the N outcomes, in the same order.
+        members: whose scores every row must have.
+
+    Raises:
+        BadRequest: no rows, vectors that do not belong to them or are not finite, a member or a question named twice,
+            a row without a score of every member.
+
+    """
+    if not rows:
+        raise BadRequest("there are no outcomes: run `avengers calibrate measure` first")
+    if vectors.ndim != 2 or len(vectors) != len(rows):
+        raise BadRequest(f"vectors of shape {vectors.shape} do not belong to {len(rows)} outcomes")
+    if not np.isfinite(vectors).all():
+        raise BadRequest("a vector has a number that is not finite: embed the questions again")
+    names = list(rows[0].scores if members is None else members)
+    if not names or len(set(names)) != len(names):
+        raise BadRequest(f"members are {', '.join(names) or 'none'}: name at least one, each once")
+    seen = set()
+    for row in rows:
+        if missing := [name for name in names if name not in row.scores]:
+            raise BadRequest(f"outcome {row.id!r} has no score of {missing[0]}: measure it, or leave the member out")
+        if row.id in seen:
+            raise BadRequest(f"outcome {row.id!r} occurs twice: name each file once")
+        seen.add(row.id)
+    return names
+
+
+def matrix(values: Iterable[Mapping[str, float]], members: Sequence[str]) -> Floats:
+    """Put N mappings side by side as (N, M), the columns in the order of `members`."""
+    return np.array([[row[name] for name in members] for row in values], dtype=np.float64)
+
+
+def by_dataset(rows: Sequence[OutcomeRow]) -> dict[str, list[int]]:
+    """Return the places of each data set's rows, by the data sets' names."""
+    places: dict[str, list[int]] = {}
+    for place, row in enumerate(rows):
+        places.setdefault(row.dataset, []).append(place)
+    return dict(sorted(places.items()))
