@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import hashlib
+import heapq
 import threading
 import time
 from collections import deque
@@ -86,7 +87,7 @@ class Batch:
         self._model, self._context = model, context
         self._width, self._chunk = width, min(prefill_chunk, context.batch_size)
         self._live: list[_Live] = []
-        self._sequences = deque(range(context.sequences))
+        self._sequences = list(range(context.sequences))  # free ones, a heap: the lowest is taken first
         self._reserved = 0
 
     def check(self, prompt_tokens: int, request: Request) -> None:
@@ -143,7 +144,7 @@ class Batch:
 
     def _prefill(self, job: Job, cancel: threading.Event | None) -> None:
         begin = time.perf_counter()
-        job.sequence = self._sequences.popleft()
+        job.sequence = heapq.heappop(self._sequences)
         self._reserved += len(job.prompt)
         body = job.prompt[:-1]
         for start in range(0, len(body), self._chunk):
@@ -158,23 +159,26 @@ class Batch:
         for job in jobs:
             longest = job.request.sampling.max_tokens
             while (
-                job.waiting
-                and len(self._live) < self._width
-                and self._sequences
-                and self._reserved + longest <= self._context.cells
-            ):
+                job.waiting and len(self._live) < self._width and self._reserved + longest <= self._context.cells
+            ) and (sequence := self._sequence_for_next(job)) is not None:
                 self._reserved += longest
-                self._live.append(self._start(job))
-            if job.sequence is not None and not job.waiting:
-                self._context.release(job.sequence)
-                self._sequences.append(job.sequence)
-                job.sequence = None
+                # In order of sequence: a cache that is not unified evaluates neighbours together, others one by one.
+                bisect.insort(self._live, self._start(job, sequence), key=lambda live: live.sequence)
 
-    def _start(self, job: Job) -> _Live:
-        assert job.sequence is not None
-        index, sequence = job.started, self._sequences.popleft()
-        job.started += 1
+    def _sequence_for_next(self, job: Job) -> int | None:
+        """Find a sequence that holds the prompt's cells: the prompt's own for the last sample, else a free one."""
+        if job.started == job.request.n - 1:
+            sequence, job.sequence = job.sequence, None
+            return sequence
+        if job.sequence is None or not self._sequences:
+            return None
+        sequence = heapq.heappop(self._sequences)
         self._context.share(job.sequence, sequence)
+        return sequence
+
+    def _start(self, job: Job, sequence: int) -> _Live:
+        index = job.started
+        job.started += 1
         seed = derive_seed(job.request.seed, index)
         return _Live(
             job=job,
@@ -214,7 +218,7 @@ class Batch:
         self._live.remove(live)
         live.chain.close()
         self._context.release(live.sequence)
-        self._sequences.append(live.sequence)
+        heapq.heappush(self._sequences, live.sequence)
         self._reserved -= live.job.request.sampling.max_tokens
         self._tell(live, live.transcript.close())
         completion = Completion(live.index, live.seed, live.transcript.text, live.generated, reason)
@@ -231,7 +235,7 @@ class Batch:
     def _close(self, job: Job) -> None:
         if job.sequence is not None:
             self._context.release(job.sequence)
-            self._sequences.append(job.sequence)
+            heapq.heappush(self._sequences, job.sequence)
             job.sequence = None
         self._reserved -= len(job.prompt)
 
