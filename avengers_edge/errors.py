@@ -7,7 +7,8 @@
     ├── OfflineRefused          5   403   the network would be needed and is forbidden
     ├── DoesNotFit              6   413   memory, context or disk: the message has both numbers
     ├── EngineDied              7   503   llama.cpp failed while it answered
-    └── MissingExtra            1   501   an optional dependency is not installed
+    ├── MissingExtra            1   501   an optional dependency is not installed
+    └── Cancelled             130   499   the caller cancelled before there was anything to answer with
 
 A message is one line: what happened, with which value, and what to do next.
 """
@@ -15,7 +16,7 @@ A message is one line: what happened, with which value, and what to do next.
 from typing import ClassVar
 
 INTERRUPTED_EXIT_CODE = 130
-"""What a process ends with after Ctrl-C; not an error of ours, so it has no type."""
+"""What a process ends with after Ctrl-C."""
 
 
 class AvengersError(Exception):
@@ -65,6 +66,13 @@ class EngineDied(AvengersError):
 
     exit_code = 7
     http_status = 503
+
+
+class Cancelled(AvengersError):
+    """The caller cancelled before one sample had begun."""
+
+    exit_code = INTERRUPTED_EXIT_CODE
+    http_status = 499
 
 
 class MissingExtra(AvengersError):

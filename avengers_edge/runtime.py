@@ -15,8 +15,9 @@ from typing import Self, TypeVar
 
 from avengers_edge.config import Settings, shipped_dir
 from avengers_edge.engine.residency import Residency
-from avengers_edge.errors import BadRequest, NotFound
+from avengers_edge.errors import BadRequest, Cancelled, NotFound
 from avengers_edge.library.catalog import Catalog
+from avengers_edge.library.gguf import estimate_memory_bytes, read_header
 from avengers_edge.library.store import Store
 from avengers_edge.records import (
     SEED_LIMIT,
@@ -118,7 +119,10 @@ class Avengers:
         def path_of(model: str) -> Path:
             return store.find(catalog.load_model(model))
 
-        residency = Residency(path_of, settings)
+        def need_of(path: Path) -> int:
+            return estimate_memory_bytes(read_header(path), settings.context)
+
+        residency = Residency(path_of, need_of, settings)
         return cls(chosen, open_embedder, open_router, residency.engine_for, residency.close)
 
     def __enter__(self) -> Self:
@@ -150,6 +154,7 @@ class Avengers:
             VerificationFailed: a file is damaged, or table and embedder do not belong together.
             DoesNotFit: the prompt is longer than the model's context.
             EngineDied: llama.cpp failed.
+            Cancelled: `cancel` was set before a sample began; later, what there is makes the answer.
 
         """
         ask = ask or Ask()
@@ -157,9 +162,9 @@ class Avengers:
         kind = ask.kind or infer_kind(question)
         route = self._route(question, ask, clock)
         member = self._member(route.ranking[0].model)
+        request = self._request(question, kind, member, ask)
         with clock("load"):
             engine = self._engine_for(member.model)
-        request = self._request(question, kind, member, ask)
         ballot = Ballot(kind, request.n, ask.early_stop, find_choices(question))
 
         def count(completion: Completion) -> bool:
@@ -169,6 +174,8 @@ class Avengers:
             return decided
 
         generation = engine.generate(request, on_finish=count, on_token=on_token, cancel=cancel)
+        if not generation.completions:
+            raise Cancelled("cancelled before the first sample began: ask again")
         return self._elect(kind, member, route, request, ballot, generation, clock)
 
     def route(self, question: str, *, prefer: float = 1.0) -> Route:
@@ -200,22 +207,18 @@ class Avengers:
         return Member(name)  # any installed model can be named; the store says if it is not there
 
     def _request(self, question: str, kind: Kind, member: Member, ask: Ask) -> Request:
-        mode = member.mode
-        instruction = mode.instructions.get(kind) if mode else None
-        system = _first(ask.system, mode.system if mode else None)
-        messages = [Message("system", system)] if system else []
-        messages.append(Message("user", f"{question}\n\n{instruction}" if instruction else question))
         defaults = self.team.sampling
-        limit = mode.limit(kind) if mode else None
+        limit = member.mode.limit(kind) if member.mode else None
         sampling = dataclasses.replace(
             defaults,
             temperature=_first(ask.temperature, defaults.temperature),
             top_p=_first(ask.top_p, defaults.top_p),
             max_tokens=_first(ask.max_tokens, _first(limit, defaults.max_tokens)),
         )
+        messages = messages_for(question, kind, member, ask.system)
         samples = _first(ask.samples, 1 if kind in _UNVOTED else self.team.samples)
         seed = secrets.randbelow(SEED_LIMIT) if ask.seed is None else ask.seed
-        return Request(tuple(messages), sampling, samples, seed)
+        return Request(messages, sampling, samples, seed)
 
     def _elect(
         self,
@@ -261,6 +264,15 @@ class Avengers:
         if kind == "text" and len(ended) > 2:
             return ended[medoid(self._embedder.embed([samples[place].text for place in ended]).tolist())]
         return ended[0] if ended else 0
+
+
+def messages_for(question: str, kind: Kind, member: Member, system: str | None = None) -> tuple[Message, ...]:
+    """Put a question the way a member is asked: its instruction for the kind, its system prompt unless one is given."""
+    mode = member.mode
+    instruction = mode.instructions.get(kind) if mode else None
+    system = _first(system, mode.system if mode else None)
+    user = Message("user", f"{question}\n\n{instruction}" if instruction else question)
+    return (Message("system", system), user) if system else (user,)
 
 
 def _check_text(question: str) -> None:

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from avengers_edge.calibration.questions import Question, read_questions
@@ -26,7 +27,8 @@ from avengers_edge.engine.llama import LlamaEngine
 from avengers_edge.engine.native import LoadOptions
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
-from avengers_edge.records import Member, Message, Request, SamplingParams, Team
+from avengers_edge.records import Member, Request, SamplingParams, Team
+from avengers_edge.runtime import messages_for
 
 WIDTH = 32
 CELLS_PER_SEQUENCE = 1536
@@ -135,13 +137,13 @@ def measure_model(
 
 def as_request(question: Question, member: Member, max_tokens: int) -> Request:
     """Ask a question as the product would, its kind being known."""
-    mode = member.mode
-    instruction = None if mode is None else mode.instructions.get(question.answer_type)
-    if question.answer_type == "text" and mode is not None:
-        instruction = TEXT_INSTRUCTIONS[mode.name]
-    text = f"{question.question}\n\n{instruction}" if instruction else question.question
-    limit = min(max_tokens, mode.max_tokens or max_tokens) if mode else max_tokens
-    return Request((Message("user", text),), SamplingParams(temperature=0, max_tokens=limit))
+    kind, mode = question.answer_type, member.mode
+    if mode is not None:
+        instructions = MappingProxyType({**mode.instructions, "text": TEXT_INSTRUCTIONS[mode.name]})
+        member = dataclasses.replace(member, mode=dataclasses.replace(mode, instructions=instructions))
+    limit = (member.mode and member.mode.limit(kind)) or max_tokens
+    sampling = SamplingParams(temperature=0, max_tokens=min(limit, max_tokens))
+    return Request(messages_for(question.question, kind, member), sampling)
 
 
 if __name__ == "__main__":

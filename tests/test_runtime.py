@@ -7,8 +7,8 @@ from types import MappingProxyType
 import pytest
 from fakes import QueuedEngine, WordLengthEmbedder
 
-from avengers_edge.errors import BadRequest, NotFound
-from avengers_edge.records import Ask, Member, Mode, Ranked, Route, SamplingParams, Team
+from avengers_edge.errors import BadRequest, Cancelled, NotFound
+from avengers_edge.records import Ask, Generation, Member, Mode, Ranked, Route, SamplingParams, Team
 from avengers_edge.runtime import Avengers
 
 THINK = Mode("think", MappingProxyType({"number": "Think. End with Answer: <number>"}))
@@ -203,3 +203,20 @@ def test_an_answer_as_plain_values_has_every_field_of_the_contract():
     assert set(values["samples"][0]) == {"model", "seed", "text", "key", "tokens", "finish_reason"}
     assert set(values["usage"]) == {"prompt_tokens", "completion_tokens"}
     assert set(values["timings_ms"]) == {"embed", "route", "load", "prefill", "decode", "total"}
+
+
+def test_what_was_cancelled_before_it_began_is_no_answer():
+    class Silent:
+        def generate(self, request, **options):
+            return Generation((), prompt_tokens=5, prefill_ms=0.0, decode_ms=0.0)
+
+    avengers = Avengers(TEAM, WordLengthEmbedder, lambda embedder: FixedRouter(), lambda model: Silent())
+    with pytest.raises(Cancelled):
+        avengers.answer(SUM)
+
+
+def test_wrong_sampling_values_are_refused_before_a_model_is_loaded():
+    avengers, _, loaded = team_of([])
+    with pytest.raises(BadRequest, match="temperature is -1"):
+        avengers.answer(SUM, Ask(temperature=-1))
+    assert loaded == []

@@ -7,6 +7,7 @@ import json
 import os
 import stat
 import sys
+import threading
 from typing import TYPE_CHECKING, get_args
 
 import click
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from avengers_edge.runtime import Progress
 
 _LONGEST_INPUT = 16 * 2**20
+_PATIENCE_SECONDS = 3.0
 
 
 def parse_samples(_context: click.Context, parameter: click.Parameter, word: str) -> int | None:
@@ -82,6 +84,8 @@ def ask(
       avengers ask "What does this function return?" < code.py
     """
     wanted: Kind | None = next((known for known in KINDS if known == kind), None)
+    if raw and as_json:
+        raise BadRequest("--raw and --json are two ways to print one answer: choose one")
     options = Ask(samples, wanted, member, system, max_tokens, temperature, top_p, seed, early_stop, prefer)
     question = read_question(prompt)
     from avengers_edge.runtime import Avengers
@@ -90,13 +94,14 @@ def ask(
         display = SamplingDisplay(status)
         status.show("loading …", now=True)
         answer = avengers.answer(question, options, on_progress=display.progress, on_token=display.token)
-    if as_json:
-        click.echo(json.dumps(answer.as_dict()))
-        return
     if explain:
         click.echo(explanation(answer), err=True)
-    click.echo(answer.answer if raw else shown(answer))
-    if not raw:
+    if as_json:
+        click.echo(json.dumps(answer.as_dict()))
+    elif raw:
+        click.echo(answer.answer)
+    else:
+        click.echo(shown(answer))
         click.echo(dim(summary(answer)), err=True)
 
 
@@ -167,7 +172,15 @@ def _piped() -> bool:
 
 
 def _read_standard_input() -> str:
-    raw = sys.stdin.buffer.read(_LONGEST_INPUT + 1)
+    waiting = threading.Timer(
+        _PATIENCE_SECONDS, click.echo, ["reading standard input too; end it with Ctrl-D"], {"err": True}
+    )
+    waiting.daemon = True
+    waiting.start()
+    try:
+        raw = sys.stdin.buffer.read(_LONGEST_INPUT + 1)
+    finally:
+        waiting.cancel()
     if len(raw) > _LONGEST_INPUT:
         raise BadRequest(f"standard input is longer than {_LONGEST_INPUT} bytes: pipe in a smaller file")
     try:

@@ -19,7 +19,6 @@ from avengers_edge.cli.terminal import human_bytes
 from avengers_edge.errors import AvengersError
 
 _PACKAGES = ("llama-cpp-python", "onnxruntime", "tokenizers", "numpy", "safetensors", "jinja2", "click")
-_OLDEST_SAFE_JINJA = (3, 1, 6)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,8 +58,8 @@ def checks(session: Session, team: str | None) -> list[Check]:
         check_python,
         lambda: check_home(session),
         lambda: check_team(session, team),
-        lambda: check_embedder(session),
-        check_engine,
+        lambda: check_routing(session, team),
+        lambda: check_engine(session),
     ]
 
 
@@ -81,10 +80,7 @@ def check_python() -> Iterator[Finding]:
     yield Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     yield Finding("cores", str(usable_cores()))
     for package in _PACKAGES:
-        version = importlib.metadata.version(package)
-        old = package == "jinja2" and tuple(map(int, version.split(".")[:3])) < _OLDEST_SAFE_JINJA
-        remedy = "chat templates can escape this version's sandbox: pip install -U jinja2" if old else None
-        yield Finding(package, version, remedy)
+        yield Finding(package, importlib.metadata.version(package))
 
 
 def check_home(session: Session) -> Iterator[Finding]:
@@ -114,20 +110,24 @@ def check_team(session: Session, team: str | None) -> Iterator[Finding]:
         yield Finding("table", str(catalog.find_table(chosen)))
 
 
-def check_embedder(session: Session) -> Iterator[Finding]:
+def check_routing(session: Session, team: str | None) -> Iterator[Finding]:
     """Open the embedder, and the table with it."""
     from avengers_edge.runtime import Avengers
 
     settings = session.settings()
-    with contextlib.closing(Avengers.open(settings)) as avengers:
+    with contextlib.closing(Avengers.open(settings, team)) as avengers:
         route = avengers.route("What is 2 + 2?")
     yield Finding("routing", f"works, {len(route.ranking)} members ranked by {settings.providers[0]}")
 
 
-def check_engine() -> Iterator[Finding]:
+def check_engine(session: Session) -> Iterator[Finding]:
     """Load llama.cpp and read what it was built with."""
     from avengers_edge.engine.native import build_facts
 
     build = build_facts()
     yield Finding("llama.cpp", str(build["features"]))
-    yield Finding("gpu", "used, all layers" if build["gpu_offload"] else "this build of llama.cpp uses the CPU only")
+    layers = session.settings().gpu_layers
+    if not build["gpu_offload"]:
+        yield Finding("gpu", "this build of llama.cpp uses the CPU only")
+    else:
+        yield Finding("gpu", f"the build can offload; gpu_layers is {'all' if layers < 0 else layers}")

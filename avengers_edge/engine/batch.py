@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from avengers_edge.engine.native import LlamaContext, LlamaModel, Row, SamplerChain
 from avengers_edge.engine.transcript import Transcript
-from avengers_edge.errors import DoesNotFit
+from avengers_edge.errors import BadRequest, DoesNotFit
 from avengers_edge.records import SEED_LIMIT, Completion, FinishReason, Generation, OnFinish, OnToken, Request
 
 
@@ -28,7 +28,7 @@ def derive_seed(seed: int, index: int) -> int:
     return int.from_bytes(digest, "little") % SEED_LIMIT
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Job:
     """A request on its way through the batch."""
 
@@ -59,7 +59,7 @@ class Job:
         )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Live:
     """A sample that is being decoded."""
 
@@ -94,9 +94,12 @@ class Batch:
         """Refuse a request of which not even one sample fits.
 
         Raises:
+            BadRequest: the prompt has no token at all.
             DoesNotFit: the message has the need and the limit.
 
         """
+        if prompt_tokens < 1:
+            raise BadRequest(f"{self._model.name} reads nothing in this prompt: ask something else")
         need = prompt_tokens + request.sampling.max_tokens
         limit = min(self._context.cells_per_sequence, self._model.n_ctx_train)
         if need > limit:

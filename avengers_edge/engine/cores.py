@@ -6,7 +6,7 @@ import os
 
 
 def usable_cores() -> int:
-    """Count the cores this process may use, which in a container or under `taskset` are fewer than the machine's."""
+    """Count the cores this process may run on, which under `taskset` or a cpuset are fewer than the machine's."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

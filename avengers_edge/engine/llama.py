@@ -16,7 +16,7 @@ from avengers_edge.engine.template import ChatTemplate
 from avengers_edge.records import Completion, Generation, OnFinish, OnToken, Request
 
 WIDTH = 16
-"""Samples decoded in one step. On a CPU a step costs the same up to 16 (matrix kernels work in tiles of that size)."""
+"""Samples decoded in one step. On two x86-64 cores, 1.5B Q4_K_M: a step of 8 is 276 ms, one of 16 is 287 ms."""
 
 _CPU_PREFILL_CHUNK, _GPU_PREFILL_CHUNK = 128, 512  # small where it is slow, so that Ctrl-C is heard
 
@@ -39,7 +39,8 @@ class LlamaEngine:
             self._model.close()
             raise
         self._width = min(width, options.sequences)
-        self._chunk = _GPU_PREFILL_CHUNK if build_facts()["gpu_offload"] else _CPU_PREFILL_CHUNK
+        on_gpu = options.gpu_layers != 0 and build_facts()["gpu_offload"]
+        self._chunk = _GPU_PREFILL_CHUNK if on_gpu else _CPU_PREFILL_CHUNK
 
     def __enter__(self) -> Self:
         return self

@@ -28,7 +28,8 @@ logger = logging.getLogger("avengers_edge.llama")
 logger.addHandler(logging.NullHandler())  # or Python would print warnings that nobody asked for
 
 _ALL_LAYERS = 999
-_LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.DEBUG}
+_LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}  # ggml.h; not llama_cpp/_logger.py
+_MOST_SEQUENCES = 256  # LLAMA_MAX_SEQ
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,14 @@ class LoadOptions:
     threads: int | None = None
     gpu_layers: int = -1
     repack: bool | None = None
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.sequences <= _MOST_SEQUENCES:  # a prompt and a sample of it
+            raise BadRequest(f"sequences is {self.sequences}: use 2 to {_MOST_SEQUENCES}")
+        if self.cells < 256:
+            raise BadRequest(f"context is {self.cells} cells: use 256 or more")
+        if self.threads is not None and self.threads < 1:
+            raise BadRequest(f"threads is {self.threads}: use 1 or more")
 
 
 class _Log:
@@ -87,7 +96,6 @@ def build_facts() -> dict[str, Any]:
     start_backend()
     return {
         "gpu_offload": bool(llama.llama_supports_gpu_offload()),
-        "mmap": bool(llama.llama_supports_mmap()),
         "features": llama.llama_print_system_info().decode("utf-8", errors="replace").strip(),
     }
 
@@ -129,15 +137,18 @@ class LlamaModel(_Handle):
         params.n_gpu_layers = (_ALL_LAYERS if options.gpu_layers < 0 else options.gpu_layers) if gpu else 0
         params.use_extra_bufts = _repack_by_default() if options.repack is None else options.repack
         log.complaints.clear()
-        with interrupt_after():
-            handle = llama.llama_model_load_from_file(os.fsencode(path), params)
-        if not handle:
-            raise EngineDied(f"llama.cpp cannot load {path.name}: {log.reason()}; try `avengers models verify`")
-        self.handle = handle
-        self.vocab = llama.llama_model_get_vocab(handle)
         self.name = path.name
-        self.n_vocab = int(llama.llama_vocab_n_tokens(self.vocab))
-        self.n_ctx_train = int(llama.llama_model_n_ctx_train(handle))
+        self.handle: Any = None
+        try:
+            with interrupt_after():
+                self.handle = llama.llama_model_load_from_file(os.fsencode(path), params)
+        except BaseException:
+            self.close()
+            raise
+        if not self.handle:
+            raise EngineDied(f"llama.cpp cannot load {path.name}: {log.reason()}; try `avengers models verify`")
+        self.vocab = llama.llama_model_get_vocab(self.handle)
+        self.n_ctx_train = int(llama.llama_model_n_ctx_train(self.handle))
 
     def close(self) -> None:
         """Free the weights; a second call does nothing."""
@@ -224,6 +235,7 @@ class SamplerChain(_Handle):
 
     def sample(self, row: int) -> int:
         """Draw a token from logits row `row` of the last decode."""
+        self._context.require_open()
         return int(llama.llama_sampler_sample(self._chain, self._context.handle, row))
 
     def close(self) -> None:
@@ -262,27 +274,45 @@ class LlamaContext(_Handle):
         params.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_AUTO
         params.n_threads = params.n_threads_batch = threads
         log.complaints.clear()
-        with interrupt_after():
-            handle = llama.llama_init_from_model(model.handle, params)
-        if not handle:
+        self.handle: Any = None
+        self._batch: Any = None
+        try:
+            with interrupt_after():
+                self.handle = llama.llama_init_from_model(model.handle, params)
+        except BaseException:
+            self.close()
+            raise
+        if not self.handle:
             raise EngineDied(
                 f"llama.cpp cannot make a context of {options.cells} tokens for {model.name}: {log.reason()}; "
                 "set a smaller `context` in settings.toml"
             )
-        self.handle = handle
-        self.cells = int(llama.llama_n_ctx(handle))
-        self.cells_per_sequence = int(llama.llama_n_ctx_seq(handle))
+        self.cells = int(llama.llama_n_ctx(self.handle))
+        self.cells_per_sequence = int(llama.llama_n_ctx_seq(self.handle))
         self.sequences = options.sequences
         self.batch_size = int(params.n_batch)
-        self._memory = llama.llama_get_memory(handle)
+        self._memory = llama.llama_get_memory(self.handle)
         self._batch = llama.llama_batch_init(self.batch_size, 0, 1)
 
     def close(self) -> None:
         """Free the cache; a second call does nothing."""
-        if self.handle:
+        if self._batch is not None:
             llama.llama_batch_free(self._batch)
+            self._batch = None
+        if self.handle:
             llama.llama_free(self.handle)
-            self.handle = None
+            self.handle = self._memory = None
+
+    def require_open(self) -> None:
+        """Refuse to go on with a freed context.
+
+        Raises:
+            EngineDied: the context was closed.
+
+        """
+        # A pointer that was freed would take the process down.
+        if not self.handle:
+            raise EngineDied("the context was closed while it was in use: load the model again")
 
     def decode(self, rows: Sequence[Row]) -> None:
         """Evaluate at most `batch_size` tokens in one step.
@@ -291,6 +321,9 @@ class LlamaContext(_Handle):
             EngineDied: llama.cpp reports anything but success.
 
         """
+        self.require_open()
+        if len(rows) > self.batch_size:
+            raise EngineDied(f"{len(rows)} tokens were to be evaluated in one step, which takes {self.batch_size}")
         batch = self._batch
         batch.n_tokens = len(rows)
         for i, row in enumerate(rows):
@@ -312,12 +345,15 @@ class LlamaContext(_Handle):
 
     def share(self, source: int, target: int) -> None:
         """Give sequence `target` all cells of `source`; in a unified cache nothing is copied."""
+        self.require_open()
         llama.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
     def release(self, sequence: int) -> None:
         """Drop a sequence; cells that no other one shares are free at once."""
+        self.require_open()
         llama.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
     def clear(self) -> None:
-        """Drop every sequence."""
-        llama.llama_memory_clear(self._memory, False)
+        """Drop every sequence; a closed context has none."""
+        if self.handle:
+            llama.llama_memory_clear(self._memory, False)

@@ -6,17 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from avengers_edge.config import Settings
+from avengers_edge.engine.memory import require_memory
 from avengers_edge.records import Engine
 
 
 class Residency:
     """Loads models on demand; another model's turn frees the one before.
 
-    `path_of` finds a model's verified file. llama.cpp is imported when the first model is loaded, not before.
+    `path_of` finds a model's verified file, `need_of` estimates the bytes of memory that a file takes with the
+    settings' context. llama.cpp is imported when the first model is loaded, not before.
     """
 
-    def __init__(self, path_of: Callable[[str], Path], settings: Settings) -> None:
-        self._path_of, self._settings = path_of, settings
+    def __init__(self, path_of: Callable[[str], Path], need_of: Callable[[Path], int], settings: Settings) -> None:
+        self._path_of, self._need_of, self._settings = path_of, need_of, settings
         self._resident: tuple[str, Engine] | None = None
         self._free: Callable[[], None] = lambda: None
 
@@ -26,6 +28,7 @@ class Residency:
         Raises:
             NotFound: the model is not installed.
             VerificationFailed: its file is not what was verified.
+            DoesNotFit: it needs more memory than there is.
             EngineDied: llama.cpp cannot load it.
 
         """
@@ -33,6 +36,7 @@ class Residency:
             return self._resident[1]
         path = self._path_of(model)
         self.close()
+        require_memory(model, self._need_of(path))
         from avengers_edge.engine.llama import LlamaEngine
         from avengers_edge.engine.native import LoadOptions
 

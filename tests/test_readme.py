@@ -1,0 +1,51 @@
+"""The README is true: every command, option and exit code it names exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from avengers_edge import __version__
+from avengers_edge.cli.main import cli
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands(group, path="avengers"):
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+def test_every_command_is_in_the_readme():
+    for path, _ in commands(cli):
+        program, *rest = path.split()
+        # A group's commands stand in one row, separated by commas.
+        assert re.search(rf"`{program} {rest[0]}\b[^`]*\b{rest[-1]}\b" if rest[1:] else rf"`{path}\b", README), path
+
+
+def test_every_option_of_ask_is_in_the_readme():
+    (ask,) = [command for path, command in commands(cli) if path == "avengers ask"]
+    for parameter in ask.params:
+        for option in parameter.opts:
+            if option.startswith("--") and option != "--help":
+                assert option in README, option
+
+
+def test_every_script_in_the_readme_is_there():
+    for name in re.findall(r"scripts/[a-z_]+(?:\.py)?", README):
+        assert (ROOT / name).exists(), name
+
+
+def test_the_newest_changelog_entry_is_this_version():
+    (first, *_) = re.findall(r"^## \[([^\]]+)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert first == __version__
+
+
+def test_no_place_is_left_to_be_filled_in():
+    assert "@@" not in README
