@@ -69,10 +69,11 @@ def load_settings(
     """Combine arguments, environment and settings file.
 
     Raises:
-        BadRequest: an unknown key or a value of the wrong type; the message names the file and the key.
+        BadRequest: an unknown key or a value of the wrong type; the message names the file and the key. Or a home
+            folder of a user that does not exist.
 
     """
-    chosen_home = home or _home_from(environ)
+    chosen_home = _folder("the home folder", home) if home else _home_from(environ)
     values = _read_settings_file(chosen_home / "settings.toml")
     if (said := environ.get(OFFLINE_VARIABLE)) is not None:
         values["offline"] = _as_bool(OFFLINE_VARIABLE, said)
@@ -97,10 +98,17 @@ def shipped_dir() -> Path:
 
 def _home_from(environ: Mapping[str, str]) -> Path:
     if said := environ.get(HOME_VARIABLE):
-        return Path(said).expanduser().absolute()
+        return _folder(HOME_VARIABLE, said)
     import platformdirs  # only here: it is not needed where the home is named
 
     return Path(platformdirs.user_data_dir("avengers-edge", appauthor=False))
+
+
+def _folder(name: str, said: str | Path) -> Path:
+    try:
+        return Path(said).expanduser().absolute()
+    except RuntimeError as error:
+        raise BadRequest(f"{name} is {str(said)!r}: there is no such user, so write the folder out") from error
 
 
 def _as_bool(name: str, said: str) -> bool:
@@ -119,7 +127,7 @@ def _read_settings_file(path: Path) -> dict[str, Any]:
         raise BadRequest(f"settings file {path} cannot be read: {error}") from error
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadRequest(f"settings file {path} is not valid TOML: {error}") from error
     for key, value in values.items():
         wanted = _SETTABLE.get(key)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from avengers_edge.config import Settings, load_settings, shipped_dir
@@ -56,6 +58,22 @@ def test_a_settings_file_that_is_no_text_is_refused(settings_file):
     settings_file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BadRequest, match="cannot be read"):
         load_settings()
+
+
+def test_a_settings_file_nested_too_deep_is_refused(settings_file):
+    settings_file.write_text("a = " + "[" * 100_000, encoding="utf-8")
+    with pytest.raises(BadRequest, match="not valid TOML"):
+        load_settings()
+
+
+def test_a_home_folder_begins_with_a_user_or_not_at_all(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert load_settings(Path("~/mine")).home == tmp_path / "mine"
+    with pytest.raises(BadRequest, match="the home folder is '~nosuchuser.x': there is no such user"):
+        load_settings(Path("~nosuchuser/x"))
+    with pytest.raises(BadRequest, match="AVENGERS_HOME is '~nosuchuser/x': there is no such user"):
+        load_settings(environ={"AVENGERS_HOME": "~nosuchuser/x"})
 
 
 def test_an_unclear_word_for_offline_is_refused():

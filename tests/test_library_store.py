@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import hashlib
 import json
@@ -18,7 +19,7 @@ from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, NotFound
 from avengers_edge.library import files, store
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.files import disk_errors, exclusive, human_bytes, write_text
-from avengers_edge.library.manifests import HubSource, ModelManifest, PathSource
+from avengers_edge.library.manifests import HubSource, ModelManifest, PathSource, UrlSource
 from avengers_edge.library.receipts import Expected, receipt_path
 from avengers_edge.library.store import Store
 
@@ -247,6 +248,29 @@ def test_an_import_never_takes_the_id_of_another_file(tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match="--id"):
         shelf.import_file(vendor_file(tmp_path, "tiny.gguf", tiny_model(1)), catalog)
     assert shelf.installed() == ()
+
+
+def test_an_import_is_forgotten_with_its_manifest_and_the_id_is_free_again(tmp_path: Path) -> None:
+    shelf, catalog = Store(tmp_path / "home"), catalog_of(tmp_path)
+    first = shelf.import_file(vendor_file(tmp_path), catalog, model_id="mine")
+    newer = vendor_file(tmp_path, "newer.gguf", tiny_model(1))
+    with pytest.raises(BadRequest, match="avengers models remove mine"):
+        shelf.import_file(newer, catalog, model_id="mine")
+    shelf.remove(first)
+    assert catalog.forget_model(first)
+    assert not catalog.forget_model(first)
+    assert catalog.list_models() == ()
+    second = shelf.import_file(newer, catalog, model_id="mine")
+    assert shelf.find(second).read_bytes() == tiny_model(1)
+
+
+def test_only_an_import_in_the_users_own_folder_is_forgotten(tmp_path: Path) -> None:
+    catalog = catalog_of(tmp_path, MANIFEST)
+    assert not catalog.forget_model(MANIFEST)  # it ships
+    by_hand = dataclasses.replace(MANIFEST, id="mine", sources=(*MANIFEST.sources, UrlSource("https://example.org/x")))
+    catalog.add_model(by_hand)
+    assert not catalog.forget_model(by_hand)  # it names a place to pull from
+    assert catalog.list_models() == ("mine", "tiny")
 
 
 @pytest.mark.parametrize("model_id", ["../up", "Up", "a/b", "con"])

@@ -204,7 +204,7 @@ def test_a_member_that_the_user_named_is_the_whole_ranking() -> None:
 def test_a_team_without_a_table_keeps_its_own_order_and_says_so() -> None:
     route = unfitted_route("mine", ["b", "a"])
     assert route.ranking == (Ranked("b", 0.0), Ranked("a", 0.0))
-    assert route.fallback == "team mine has no table: run `avengers calibrate fit`"
+    assert route.fallback == "team mine has no table: members keep their order, `avengers ask --model NAME` picks one"
 
 
 angles = st.floats(0, 2 * math.pi)

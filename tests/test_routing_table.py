@@ -92,13 +92,13 @@ def test_a_place_that_cannot_be_written_ends_in_one_line(tmp_path: Path) -> None
 
 
 def test_a_missing_table_says_which_command_makes_one(path: Path) -> None:
-    with pytest.raises(NotFound, match="avengers calibrate fit"):
+    with pytest.raises(NotFound, match="avengers ask --model NAME"):
         load(path)
 
 
 def test_another_embedders_table_is_refused_with_both_names_and_the_cure(path: Path) -> None:
     table().save(path)
-    with pytest.raises(VerificationFailed, match=r"f{12}.*0{12}.*avengers calibrate fit"):
+    with pytest.raises(VerificationFailed, match=r"f{12}.*0{12}.*avengers ask --model NAME"):
         CentroidTable.load(path, fingerprint="0" * 64)
 
 

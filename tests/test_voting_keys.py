@@ -155,6 +155,7 @@ def test_number_keys_are_canonical_decimals_or_fractions(text: str, key: str | N
     assert answer_key(text, "number") == key
 
 
+ODD_LETTERS = ("?", "(?)", "So:\n?\n", "I say **?**", "pick ? now", "option (?)", "Answer: ?", "\\boxed{?}", "[[?]]")
 CHOICES = [
     ("B", None, "B"),
     ("b", None, "B"),
@@ -221,6 +222,9 @@ CHOICES = [
     ("Both (A) and (B) may fit.", None, None),
     ("north or south", COMPASS, None),
     ("Answer: F", COMPASS, None),
+    # characters that only case folding makes a letter
+    *((text.replace("?", odd), COMPASS, None) for odd in "\u0130\u212a\u017f\u0131\ufb06" for text in ODD_LETTERS),
+    *((text.replace("?", "b"), COMPASS, "B") for text in ODD_LETTERS),
     ("", None, None),
 ]
 
@@ -479,16 +483,23 @@ def test_different_rationals_have_different_keys(one: Fraction, two: Fraction) -
 
 
 messy = st.text(
-    st.sampled_from("\\boxed{}frac[]()$#*:.,-+/^ \n0123456789ABCaeswrAnswer:<think>/|`~½²−１%=\ud800\0"), max_size=200
+    st.sampled_from(
+        "\\boxed{}frac[]()$#*:.,-+/^ \n0123456789ABCaeswrAnswer:<think>/|`~½²−１%=\ud800\0"
+        "\u0130\u0131\u017f\u212a\u00df\ufb06"  # letters that change, or grow, with their case
+    ),
+    max_size=200,
+)
+odd_letters = st.builds(
+    str.replace, st.sampled_from(ODD_LETTERS), st.just("?"), st.sampled_from("\u0130\u0131\u017f\u212a\u00df\ufb06b")
 )
 kinds = st.sampled_from(KINDS)
 
 
 @given(
-    st.one_of(st.text(max_size=200), messy),
+    st.one_of(st.text(max_size=200), messy, odd_letters),
     kinds,
     st.booleans(),
-    st.sampled_from([None, (), ("A",), ("yes", "no", "")]),
+    st.sampled_from([None, (), ("A",), ("yes", "no", ""), ("\u0130", "\u212a", "\u017f"), COMPASS]),
 )
 def test_extraction_never_raises_and_a_key_needs_an_answer(
     text: str, kind: Kind, truncated: bool, choices: tuple[str, ...] | None

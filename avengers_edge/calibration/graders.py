@@ -12,7 +12,10 @@ from avengers_edge.voting.keys import answer_key, canonical_key, extract_answer
 from avengers_edge.voting.markers import marked_answers, split_thoughts
 
 _PERSON = re.compile(r"\b([A-Z][a-z]+)\b(?:\W{0,6})is(?: a)?\W{1,6}(knight|knave)\b")
+_SCALE_WORD = re.compile(r"(?:thousand|million|billion|trillion)$", re.IGNORECASE)
 _RELATIVE_TOLERANCE = 0.01
+_SHARES = (1, 100, 0.01)
+_TABLE_UNITS = (1e-3, 1e-6, 1e-9, 1e-12)
 
 
 def grade(question: Question, text: str, *, truncated: bool = False) -> bool:
@@ -39,7 +42,7 @@ def _text(question: Question, text: str, truncated: bool) -> bool:
     said, _ = split_thoughts(text)
     candidates = [marked.body for marked in marked_answers(said) if marked.complete or not truncated]
     lines = [] if truncated else [line for line in said.splitlines() if line.strip()]
-    given = candidates[-1] if candidates else (lines[-1] if lines else "")
+    given = candidates[0] if candidates else (lines[-1] if lines else "")
     return bool(given) and _squeezed(given) == _squeezed(str(question.answer))
 
 
@@ -50,16 +53,21 @@ def _squeezed(answer: str) -> str:
 
 
 def _finqa(question: Question, text: str, truncated: bool) -> bool:
-    """FinQA: within 1 %, and a percentage may be given as a fraction or the other way round."""
+    """FinQA: within 1 %; a percentage may be a fraction or the other way round, and "2.5 million" a table's 2.5.
+
+    Gold answers are in the unit of the question's table, which the answer's scale word may repeat or undo.
+    """
     if question.answer_type != "number":
         return _key(question, text, truncated)
     given = extract_answer(text, "number", truncated=truncated)
-    key = None if given is None else canonical_key(given, "number")
-    try:
-        value, gold = _as_float(key or ""), float(str(question.answer))
-    except ValueError:
+    if given is None:
         return False
-    return any(abs(value * scale - gold) <= _RELATIVE_TOLERANCE * abs(gold) for scale in (1, 100, 0.01))
+    try:
+        value, gold = _as_float(canonical_key(given, "number") or ""), float(str(question.answer))
+    except (ValueError, ArithmeticError):  # a clock time, a formula, 3/0
+        return False
+    scales = (*_SHARES, *_TABLE_UNITS) if _SCALE_WORD.search(given) else _SHARES
+    return any(abs(value * scale - gold) <= _RELATIVE_TOLERANCE * abs(gold) for scale in scales)
 
 
 def _as_float(key: str) -> float:

@@ -49,7 +49,9 @@ def checked_members(vectors: Vectors, rows: Sequence[OutcomeRow], members: Seque
 
     """
     if not rows:
-        raise BadRequest("there are no outcomes: run `avengers calibrate measure` first")
+        raise BadRequest(
+            "there are no outcomes: measure them with scripts/measure_starter.py, then run scripts/fit_starter.py"
+        )
     if vectors.ndim != 2 or len(vectors) != len(rows):
         raise BadRequest(f"vectors of shape {vectors.shape} do not belong to {len(rows)} outcomes")
     if not np.isfinite(vectors).all():

@@ -15,7 +15,7 @@ import click
 
 from avengers_edge.cli.models import open_library
 from avengers_edge.cli.session import Session, pass_session
-from avengers_edge.cli.terminal import human_bytes
+from avengers_edge.library.files import human_bytes
 from avengers_edge.errors import AvengersError
 
 _PACKAGES = ("llama-cpp-python", "onnxruntime", "tokenizers", "numpy", "safetensors", "jinja2", "click")

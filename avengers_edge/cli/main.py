@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import logging
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -51,11 +49,6 @@ class AvengersGroup(click.Group):
             fail(error.format_message() + where, error.exit_code, error)
         except click.ClickException as error:
             fail(error.format_message(), error.exit_code, error)
-        except BrokenPipeError:
-            # Whoever read our output has gone; Python must not try to flush it once more.
-            with contextlib.suppress(OSError, ValueError, io.UnsupportedOperation):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)
         except Exception as error:
             fail(f"unexpected {type(error).__name__}: {error}; run it again with -v and report it", 1, error)
         sys.exit(code if isinstance(code, int) else 0)
@@ -87,7 +80,7 @@ def cli(context: click.Context, home: Path | None, offline: bool, verbose: bool)
     if verbose:
         logging.basicConfig(format="%(name)s: %(message)s", stream=sys.stderr)
         logging.getLogger("avengers_edge").setLevel(logging.DEBUG)
-    context.obj = Session(home.expanduser().absolute() if home else None, offline, verbose)
+    context.obj = Session(home, offline)
 
 
 for command in (ask, route, setup, models, team, doctor):

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from avengers_edge.cli.session import Session, pass_session
-from avengers_edge.cli.terminal import StatusLine, human_bytes, human_seconds, on_terminal
-from avengers_edge.errors import AvengersError, BadRequest, VerificationFailed
+from avengers_edge.cli.terminal import StatusLine, human_seconds, on_terminal
+from avengers_edge.errors import AvengersError, BadRequest, NotFound, VerificationFailed
+from avengers_edge.library.files import human_bytes
 
 if TYPE_CHECKING:
     from avengers_edge.library.catalog import Catalog
@@ -39,13 +40,14 @@ def setup(session: Session, team: str, yes: bool) -> None:
     catalog, store = open_library(session)
     chosen = catalog.load_team(team)
     manifests = [catalog.load_model(model) for model in chosen.models]
-    missing = [manifest for manifest in manifests if not store.path_of(manifest).is_file()]
+    missing = [manifest for manifest in manifests if not in_order(manifest, store)]
     if missing and not session.settings().offline and not yes:
         size = sum(manifest.bytes or 0 for manifest in missing)
         about = f"about {human_bytes(size)}" if all(manifest.bytes for manifest in missing) else "an unknown size"
         if not sys.stdin.isatty():
             raise BadRequest(f"team {team} needs {len(missing)} models of {about}: say --yes to download them")
-        click.confirm(f"Download {len(missing)} models, {about}?", default=True, abort=True, err=True)
+        if not click.confirm(f"Download {len(missing)} models, {about}?", default=True, err=True):
+            raise AvengersError(f"nothing was downloaded: run `avengers setup {team}` when you are ready")
     for manifest in manifests:
         pull_one(session, manifest, store)
     click.echo(f'team {team} is ready: avengers ask --team {team} "…"', err=True)
@@ -62,12 +64,15 @@ def models() -> None:
 def list_models(session: Session, as_json: bool) -> None:
     """List all known models: installed or not, size, licence."""
     catalog, store = open_library(session)
-    rows = [facts(catalog.load_model(model), store) for model in catalog.list_models()]
+    rows = [listed(model, catalog, store) for model in catalog.list_models()]
     if as_json:
         click.echo(json.dumps(rows))
         return
     width = max(len(str(row["id"])) for row in rows)
     for row in rows:
+        if row["problem"]:
+            click.echo(f"{row['id']:<{width}}  {'problem':<9}  {row['problem']}")
+            continue
         size = human_bytes(row["bytes"]) if isinstance(row["bytes"], int) else "?"
         mark = "installed" if row["installed"] else "-"
         click.echo(f"{row['id']:<{width}}  {mark:<9}  {size:>7}  {row['licence']}")
@@ -145,25 +150,42 @@ def verify(session: Session, model: tuple[str, ...], as_json: bool) -> None:
 @click.argument("model", nargs=-1, required=True)
 @pass_session
 def remove(session: Session, model: tuple[str, ...]) -> None:
-    """Delete the files of each MODEL."""
+    """Delete the files of each MODEL; one that was imported is forgotten as well."""
     catalog, store = open_library(session)
     for manifest in [catalog.load_model(name) for name in model]:
-        click.echo(f"{manifest.id} removed, {human_bytes(store.remove(manifest))} freed", err=True)
+        freed = 0
+        try:
+            freed = store.remove(manifest)
+        except NotFound:
+            if not catalog.forget_model(manifest):
+                raise
+        catalog.forget_model(manifest)
+        click.echo(f"{manifest.id} removed, {human_bytes(freed)} freed", err=True)
 
 
 def pull_one(session: Session, manifest: ModelManifest, store: Store) -> None:
     """Pull one model with a status line, and say what came of it."""
     from avengers_edge.library.pull import pull as pull_model
 
-    was_there = store.path_of(manifest).is_file()
+    was_there = in_order(manifest, store)
     if not was_there and not on_terminal() and not session.settings().offline:
-        click.echo(f"{manifest.id}: pulling {human_bytes(manifest.bytes) if manifest.bytes else ''}", err=True)
+        size = f" {human_bytes(manifest.bytes)}" if manifest.bytes else ""
+        click.echo(f"{manifest.id}: pulling{size}", err=True)
     start = time.monotonic()
     with StatusLine() as status:
         display = PullDisplay(status)
         pull_model(manifest, store, offline=session.settings().offline, progress=display.progress)
     took = "already there" if was_there else f"pulled and verified in {human_seconds(time.monotonic() - start)}"
     click.echo(f"{manifest.id}: {took}", err=True)
+
+
+def in_order(manifest: ModelManifest, store: Store) -> bool:
+    """Tell whether the model's file can be used; a damaged one will be pulled again, so it counts as missing."""
+    try:
+        store.find(manifest)
+    except (NotFound, VerificationFailed):
+        return False
+    return True
 
 
 class PullDisplay:
@@ -198,6 +220,15 @@ def verify_one(manifest: ModelManifest, store: Store, status: StatusLine) -> str
     except VerificationFailed as error:
         return str(error)
     return None
+
+
+def listed(model: str, catalog: Catalog, store: Store) -> dict[str, object]:
+    """Collect what a list of models shows of one; a manifest that cannot be read is a problem of its own row."""
+    try:
+        return facts(catalog.load_model(model), store) | {"problem": None}
+    except AvengersError as error:
+        unknown = dict.fromkeys(("bytes", "file", "licence", "checked"))
+        return {"id": model, "installed": False, **unknown, "problem": str(error)}
 
 
 def facts(manifest: ModelManifest, store: Store) -> dict[str, object]:

@@ -16,7 +16,6 @@ class Session:
 
     home: Path | None = None
     offline: bool = False
-    verbose: bool = False
 
     def settings(self) -> Settings:
         """Combine the global options with the environment and the settings file."""

@@ -8,7 +8,7 @@ import click
 
 from avengers_edge.cli.models import open_library
 from avengers_edge.cli.session import Session, pass_session
-from avengers_edge.errors import NotFound
+from avengers_edge.errors import AvengersError, NotFound
 
 
 @click.group()
@@ -21,14 +21,15 @@ def team() -> None:
 @pass_session
 def list_teams(session: Session, as_json: bool) -> None:
     """List the teams and whether their models are installed."""
-    rows = [team_facts(session, name) for name in open_library(session)[0].list_teams()]
+    rows = [listed(session, name) for name in open_library(session)[0].list_teams()]
     if as_json:
         click.echo(json.dumps(rows))
         return
     width = max(len(str(row["name"])) for row in rows)
     for row in rows:
         state = "ready" if row["ready"] else f"avengers setup {row['name']}"
-        click.echo(f"{row['name']:<{width}}  {row['description']}  [{state}]")
+        text = f"problem: {row['problem']}" if row["problem"] else f"{row['description']}  [{state}]"
+        click.echo(f"{row['name']:<{width}}  {text}")
 
 
 @team.command()
@@ -48,6 +49,15 @@ def show(session: Session, name: str, as_json: bool) -> None:
                 click.echo(f"  {each}")
         else:
             click.echo(f"{key}: {'none' if value is None else value}")
+
+
+def listed(session: Session, name: str) -> dict[str, object]:
+    """Collect what the list shows of a team; a file that cannot be used is a problem of its own row."""
+    try:
+        return team_facts(session, name) | {"problem": None}
+    except AvengersError as error:
+        unknown = dict.fromkeys(("description", "table", "samples", "temperature", "top_p", "max_tokens"))
+        return {"name": name, "ready": False, "members": [], "missing": [], **unknown, "problem": str(error)}
 
 
 def team_facts(session: Session, name: str) -> dict[str, object]:

@@ -26,12 +26,15 @@ def dim(text: str) -> str:
 
 
 class StatusLine:
-    """A line on standard error that is overwritten as work goes on and wiped when it ends; silent when piped."""
+    """A line on standard error that is overwritten as work goes on and wiped when it ends; silent when piped.
+
+    It is wiped with spaces: a classic Windows console does not know the escape sequence that erases a line.
+    """
 
     def __init__(self) -> None:
         self._shown = on_terminal()
         self._drawn_at = 0.0
-        self._dirty = False
+        self._width = 0
 
     def __enter__(self) -> Self:
         return self
@@ -47,23 +50,18 @@ class StatusLine:
         if not self._shown or (at - self._drawn_at < _REDRAW_SECONDS and not now):
             return
         room = shutil.get_terminal_size().columns - 1
-        self._write(f"\r\x1b[2K{dim(text[:room])}")
-        self._drawn_at, self._dirty = at, True
+        text = text[:room]
+        self._write("\r" + dim(text.ljust(min(self._width, room))))
+        self._drawn_at, self._width = at, len(text)
 
     def clear(self) -> None:
         """Wipe the line."""
-        if self._dirty:
-            self._write("\r\x1b[2K")
-            self._dirty = False
+        if self._width:
+            self._write(f"\r{' ' * self._width}\r")
+            self._width = 0
 
     def _write(self, text: str) -> None:
-        sys.stderr.write(text)
-        sys.stderr.flush()
-
-
-def human_bytes(count: float) -> str:
-    """Write a size as people do: 98 MB, 1.1 GB."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+        click.echo(text, nl=False, err=True)  # click translates colours for a classic Windows console
 
 
 def human_seconds(seconds: float) -> str:

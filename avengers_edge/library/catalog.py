@@ -13,11 +13,20 @@ from typing import cast
 
 from avengers_edge.config import Settings, shipped_dir
 from avengers_edge.errors import AvengersError, BadRequest, NotFound
-from avengers_edge.library.manifests import ModelManifest, check_file_name, check_id, read_manifest, write_manifest
+from avengers_edge.library.files import disk_errors
+from avengers_edge.library.manifests import (
+    ModelManifest,
+    PathSource,
+    check_file_name,
+    check_id,
+    read_manifest,
+    write_manifest,
+)
 from avengers_edge.library.strict_toml import Table, blaming, read_toml
 from avengers_edge.records import Kind, Member, Mode, SamplingParams, Team
 
 DEFAULT_SAMPLES = 8
+_WITHOUT_TABLE = "ask one member with `avengers ask --model NAME`"
 
 
 class Catalog:
@@ -70,13 +79,11 @@ class Catalog:
 
         """
         if team.table is None:
-            raise NotFound(
-                f"team {team.name!r} has no centroid table: `avengers calibrate` fits one, --model needs none"
-            )
+            raise NotFound(f"team {team.name!r} has no centroid table: {_WITHOUT_TABLE}")
         for root in self._roots:
             if (path := root / "tables" / team.table).is_file():
                 return path
-        raise NotFound(f"the centroid table {team.table} of team {team.name!r} is missing: fit it again")
+        raise NotFound(f"the centroid table {team.table} of team {team.name!r} is missing: {_WITHOUT_TABLE}")
 
     def find_by_sha256(self, sha256: str) -> ModelManifest | None:
         """Return the manifest that pins this very file, or None; a manifest that cannot be read is passed over."""
@@ -94,6 +101,25 @@ class Catalog:
         path = self._roots[0] / "manifests" / f"{manifest.id}.toml"
         write_manifest(path, manifest)
         return path
+
+    def forget_model(self, manifest: ModelManifest) -> bool:
+        """Delete the manifest if an import wrote it, as its sources tell: paths on this machine and nothing else.
+
+        Returns:
+            Whether there was such a manifest in the first root, the user's own.
+
+        Raises:
+            AvengersError: the home folder cannot be written.
+
+        """
+        home = self._roots[0]
+        path = home / "manifests" / f"{manifest.id}.toml"
+        imported = bool(manifest.sources) and all(isinstance(source, PathSource) for source in manifest.sources)
+        if not imported or not path.is_file():
+            return False
+        with disk_errors(home, f"removing {manifest.id}"):
+            path.unlink(missing_ok=True)
+        return True
 
     def _names(self, folder: str) -> tuple[str, ...]:
         return tuple(sorted({path.stem for root in self._roots for path in (root / folder).glob("*.toml")}))

@@ -14,12 +14,12 @@ from avengers_edge.errors import VerificationFailed
 from avengers_edge.library.files import CHUNK_BYTES, require_room
 from avengers_edge.library.manifests import PathSource, UrlSource
 from avengers_edge.library.receipts import Expected
-from avengers_edge.library.transfer import Fetched, Job, SourceUnavailable
+from avengers_edge.library.transfer import Fetched, PullJob, SourceUnavailable
 
 TIMEOUT_SECONDS = 30.0
 
 
-def fetch_url(source: UrlSource, job: Job) -> Fetched:
+def fetch_url(source: UrlSource, job: PullJob) -> Fetched:
     """Download a file over http or https, going on where an earlier try ended.
 
     Raises:
@@ -43,7 +43,7 @@ def fetch_url(source: UrlSource, job: Job) -> Fetched:
     return Fetched(part, Expected(manifest.sha256, "manifest", source.url))
 
 
-def copy_path(source: PathSource, job: Job) -> Fetched:
+def copy_path(source: PathSource, job: PullJob) -> Fetched:
     """Copy a file of this machine; needs no network.
 
     Raises:
@@ -101,7 +101,7 @@ def _opened(url: str, have: int) -> Iterator[http.client.HTTPResponse]:
         yield answer
 
 
-def _receive(answer: http.client.HTTPResponse, target: BinaryIO, have: int, source: UrlSource, job: Job) -> None:
+def _receive(answer: http.client.HTTPResponse, target: BinaryIO, have: int, source: UrlSource, job: PullJob) -> None:
     length = answer.headers.get("Content-Length", "")
     promised = have + int(length) if length.isdecimal() else None
     total = job.manifest.bytes or promised

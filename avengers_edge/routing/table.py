@@ -162,7 +162,7 @@ class CentroidTable:
         if table.header.embedder != fingerprint:
             raise VerificationFailed(
                 f"{path} was fitted with embedder {table.header.embedder[:12]}, this one is {fingerprint[:12]}: "
-                "fit it again with `avengers calibrate fit`"
+                "ask one member with `avengers ask --model NAME`, or fit the table again with scripts/fit_starter.py"
             )
         return table
 
@@ -173,7 +173,8 @@ def _read(path: Path) -> bytes:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise NotFound(
-            f"centroid table {path} cannot be read ({error.strerror}): make one with `avengers calibrate fit`"
+            f"centroid table {path} cannot be read ({error.strerror}): mend it, or ask one member with "
+            "`avengers ask --model NAME`"
         ) from error
     _require(len(content) <= MOST_BYTES, f"it is larger than {MOST_BYTES:,} bytes")
     return content

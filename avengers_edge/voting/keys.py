@@ -128,6 +128,7 @@ def _without_marker(said: str, kind: Kind, choices: Sequence[str] | None) -> str
 
 
 def _in_range(found: str, kind: Kind, choices: Sequence[str] | None) -> str | None:
-    if kind == "choice" and choices and ascii_uppercase.index(found) >= len(choices):
-        return None
-    return found
+    if kind != "choice":
+        return found
+    at = ascii_uppercase.find(found) if len(found) == 1 else -1
+    return found if 0 <= at < (len(choices) if choices else len(ascii_uppercase)) else None

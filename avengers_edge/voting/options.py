@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from string import ascii_uppercase
+from string import ascii_letters, ascii_uppercase
 
 from avengers_edge.voting.latex import bare, plain
 
@@ -26,12 +26,13 @@ _ARTICLE = re.compile(r"a\s*[,;:–—-]\s*[a-z]")
 _REASON = re.compile(r"\s+(?:is|because|since|as|for|would|seems|-|–|—)(?![a-z])")
 
 _AT_START = re.compile(r"[\s*_\"'`(\[]{0,8}(?:option\s|choice\s)?[(\[*]{0,3}([A-Z])[)\].:*](?![A-Za-z])")
+# A letter is never matched by ignoring case: to `re`, "K" (Kelvin) and dotted "İ" would be ones too.
 _LINE_LETTER = re.compile(
-    r"^[ \t*_\"'`(\[$]{0,8}(?:option\s|choice\s)?\(?([A-Z])[)\].*_\"'` \t$]{0,8}$", re.MULTILINE | re.IGNORECASE
+    r"^[ \t*_\"'`(\[$]{0,8}(?i:option\s|choice\s)?\(?([A-Za-z])[)\].*_\"'` \t$]{0,8}$", re.MULTILINE
 )
-_BOLD_LETTER = re.compile(r"\*\*\s?(?:option\s|choice\s)?\(?([A-Z])(?:\)|[.:]|\*\*)", re.IGNORECASE)
+_BOLD_LETTER = re.compile(r"\*\*\s?(?i:option\s|choice\s)?\(?([A-Za-z])(?:\)|[.:]|\*\*)")
 _ITEM = re.compile(r"^[ \t*_(\-]{0,6}([A-Z])[).:]", re.MULTILINE)
-_NAMED = re.compile(r"\b(?:option|choice|choose|select|pick|letter)\s(?:is\s)?\(?([A-Z])\b(?!['’])", re.IGNORECASE)
+_NAMED = re.compile(r"\b(?i:option|choice|choose|select|pick|letter)\s(?i:is\s)?\(?([A-Za-z])\b(?!['’])")
 _PREDICATE = re.compile(
     r"(?<![A-Za-z'’])\(?([B-HJ-Z]|\([AI]\)|A(?=\)))\)?\*{0,2}\sis\s(?:the\s)?(?:correct|right|best)"
 )
@@ -67,8 +68,9 @@ def last_letter(text: str, choices: Sequence[str] | None) -> str | None:
     text = plain(text[-_TAIL:]) if len(text) > _TAIL else plain(text)
     if choices and (spelled := _spelled(text, choices)):
         return spelled
-    if len(bare(text).strip("()[]{}.: ")) == 1 and (letter := bare(text).strip("()[]{}.: ").upper()) in ascii_uppercase:
-        return letter
+    alone = bare(text).strip("()[]{}.: ")
+    if len(alone) == 1 and alone in ascii_letters:
+        return alone.upper()
     lists_options = len(set(_ITEM.findall(text))) > 1
     if not lists_options and (match := _AT_START.match(text)):
         return match[1]
