@@ -7,20 +7,21 @@ import logging
 import pytest
 
 from avengers_edge.engine import memory
+from avengers_edge.engine.backend import NativeLog
 from avengers_edge.engine.memory import available_bytes, require_memory
-from avengers_edge.engine.native import LoadOptions, _Log
+from avengers_edge.engine.native import LoadOptions
 from avengers_edge.errors import BadRequest, DoesNotFit
 
 
 @pytest.mark.parametrize(("level", "logged"), [(1, "DEBUG"), (2, "INFO"), (3, "WARNING"), (4, "ERROR")])
 def test_llama_cpps_levels_are_ours(caplog, level, logged):
     with caplog.at_level(logging.DEBUG, "avengers_edge.llama"):
-        _Log()._write(level, b"something happened\n", None)
+        NativeLog()._write(level, b"something happened\n", None)
     assert [record.levelname for record in caplog.records] == [logged]
 
 
 def test_the_last_complaint_is_the_reason_and_chatter_is_not():
-    log = _Log()
+    log = NativeLog()
     assert "no reason" in log.reason()
     log._write(4, b"cannot map the file\n", None)
     log._write(2, b"something else\n", None)

@@ -15,8 +15,8 @@ import click
 
 from avengers_edge.cli.models import open_library
 from avengers_edge.cli.session import Session, pass_session
-from avengers_edge.library.files import human_bytes
 from avengers_edge.errors import AvengersError
+from avengers_edge.library.files import human_bytes
 
 _PACKAGES = ("llama-cpp-python", "onnxruntime", "tokenizers", "numpy", "safetensors", "jinja2", "click")
 
@@ -122,7 +122,7 @@ def check_routing(session: Session, team: str | None) -> Iterator[Finding]:
 
 def check_engine(session: Session) -> Iterator[Finding]:
     """Load llama.cpp and read what it was built with."""
-    from avengers_edge.engine.native import build_facts
+    from avengers_edge.engine.backend import build_facts
 
     build = build_facts()
     yield Finding("llama.cpp", str(build["features"]))

@@ -10,8 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from avengers_edge.engine.backend import build_facts
 from avengers_edge.engine.batch import Batch, Job
-from avengers_edge.engine.native import LlamaContext, LlamaModel, LoadOptions, build_facts
+from avengers_edge.engine.native import LlamaContext, LlamaModel, LoadOptions
 from avengers_edge.engine.template import ChatTemplate
 from avengers_edge.records import Completion, Generation, OnFinish, OnToken, Request
 

@@ -1,14 +1,8 @@
-"""llama.cpp handles: backend, log, model, context, sampler chains. The only module that imports llama_cpp.
-
-Everything here owns native memory or global native state, so everything is a context manager or is done once a process.
-"""
+"""llama.cpp handles: model, context, sampler chains. Each owns native memory, so each is a context manager."""
 
 from __future__ import annotations
 
-import collections
 import ctypes
-import functools
-import logging
 import os
 import platform
 from collections.abc import Sequence
@@ -19,16 +13,13 @@ from typing import Any, Self
 
 import llama_cpp.llama_cpp as llama
 
+from avengers_edge.engine.backend import start_backend
 from avengers_edge.engine.cores import usable_cores
 from avengers_edge.engine.interrupts import interrupt_after
 from avengers_edge.errors import BadRequest, EngineDied
 from avengers_edge.records import SamplingParams
 
-logger = logging.getLogger("avengers_edge.llama")
-logger.addHandler(logging.NullHandler())  # or Python would print warnings that nobody asked for
-
 _ALL_LAYERS = 999
-_LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}  # ggml.h; not llama_cpp/_logger.py
 _MOST_SEQUENCES = 256  # LLAMA_MAX_SEQ
 
 
@@ -55,49 +46,6 @@ class LoadOptions:
             raise BadRequest(f"context is {self.cells} cells: use 256 or more")
         if self.threads is not None and self.threads < 1:
             raise BadRequest(f"threads is {self.threads}: use 1 or more")
-
-
-class _Log:
-    """Sends llama.cpp's log to `logging` and remembers the last complaints, the only reason it ever gives.
-
-    llama.cpp has one log callback a process, so there is one of these; ctypes needs it kept alive.
-    """
-
-    def __init__(self) -> None:
-        self.complaints: collections.deque[str] = collections.deque(maxlen=8)
-        self._level = logging.DEBUG
-        self.callback = llama.llama_log_callback(self._write)
-
-    def _write(self, level: int, text: bytes, _user_data: object) -> None:
-        line = text.decode("utf-8", errors="replace").strip()
-        self._level = _LEVELS.get(level, self._level)  # level 5 continues the last line
-        if not line or set(line) <= {"."}:
-            return
-        if self._level >= logging.WARNING:
-            self.complaints.append(line)
-        logger.log(self._level, "%s", line)
-
-    def reason(self) -> str:
-        """Give llama.cpp's last complaint, or say that there was none."""
-        return self.complaints[-1] if self.complaints else "llama.cpp gave no reason"
-
-
-@functools.cache
-def start_backend() -> _Log:
-    """Initialise llama.cpp and take over its log, once a process."""
-    log = _Log()
-    llama.llama_log_set(log.callback, ctypes.c_void_p(0))
-    llama.llama_backend_init()
-    return log
-
-
-def build_facts() -> dict[str, Any]:
-    """Tell what this build of llama.cpp can do, for `doctor`."""
-    start_backend()
-    return {
-        "gpu_offload": bool(llama.llama_supports_gpu_offload()),
-        "features": llama.llama_print_system_info().decode("utf-8", errors="replace").strip(),
-    }
 
 
 def _repack_by_default() -> bool:

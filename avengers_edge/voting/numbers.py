@@ -32,7 +32,7 @@ _NUMBER = re.compile(
           | (?P<decimal>{_UNSIGNED})
             (?: [eE](?P<exponent>[-+]?[0-9]++) | [ ]?[*x][ ]?10[ ]?\^[ ]?[({{]?(?P<power>[-+]?[0-9]++)[)}}]? )?+
         )
-        (?:[ ](?P<scale>thousand|million|billion|trillion)(?![A-Za-z]))?
+        (?:[ ](?P<scale>(?a:thousand|million|billion|trillion))(?![A-Za-z]))?
     """,
     re.VERBOSE | re.IGNORECASE,
 )
