@@ -40,10 +40,11 @@ class Transcript:
     def _decide(self, pending: str) -> str:
         if self.stopped:
             return ""
-        starts = [at for stop in self._stop if (at := pending.find(stop)) >= 0]
-        if starts:
+        found = [(at + len(stop), at) for stop in self._stop if (at := pending.find(stop)) >= 0]
+        if found:
+            _, start = min(found)  # the first to be complete, so that it does not matter how the tokens cut the text
             self.stopped, self._held = True, ""
-            return self._keep(pending[: min(starts)])
+            return self._keep(pending[:start])
         safe = len(pending) - self._longest_open_stop(pending)
         self._held = pending[safe:]
         return self._keep(pending[:safe])
