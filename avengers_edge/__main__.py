@@ -1,6 +1,34 @@
-"""`python -m avengers_edge` is the same as `avengers`."""
+"""`avengers` and `python -m avengers_edge`: guards the imports, which last long enough for a Ctrl-C to hit them."""
 
-from avengers_edge.cli.main import main
+import os
+import sys
+
+
+def main() -> None:
+    """Run the command line; a Ctrl-C that comes before it can answer for itself ends in one line too."""
+    try:
+        import signal
+
+        before = signal.getsignal(signal.SIGINT)
+        if before is signal.default_int_handler:
+            # Leave at once: a C extension that is being imported may swallow a KeyboardInterrupt.
+            signal.signal(signal.SIGINT, _leave)
+        from avengers_edge.cli.main import main as run
+
+        if before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, before)
+        run()
+    except KeyboardInterrupt:
+        _leave()
+
+
+def _leave(*_: object) -> None:
+    try:
+        if sys.stderr is not None:
+            os.write(2, b"avengers: interrupted\n")
+    finally:
+        os._exit(130)
+
 
 if __name__ == "__main__":
     main()

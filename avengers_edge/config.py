@@ -12,6 +12,8 @@ An explicit argument wins over the environment, the environment over the setting
 from __future__ import annotations
 
 import os
+import reprlib
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from avengers_edge.errors import AvengersError, BadRequest
 
 HOME_VARIABLE = "AVENGERS_HOME"
 OFFLINE_VARIABLE = "AVENGERS_OFFLINE"
+_MOST_BYTES = 64 * 1024
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
 
 
@@ -44,14 +47,15 @@ class Settings:
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
 
     def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise BadRequest(f"threads is {self.threads}: use 1 or more")
-        if self.context < 256:
-            raise BadRequest(f"context is {self.context}: use 256 or more")
+        for name, (least, most) in _BOUNDS.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise BadRequest(f"{name} is {reprlib.repr(value)}: use {least} to {most}")
         if not self.providers:
             raise BadRequest("providers is empty: name at least CPUExecutionProvider")
 
 
+_BOUNDS = {"threads": (1, 1024), "gpu_layers": (-1, 100_000), "context": (256, 2**31 - 1)}
 _SETTABLE: dict[str, type | tuple[type, ...]] = {
     "offline": bool,
     "team": str,
@@ -70,10 +74,10 @@ def load_settings(
 
     Raises:
         BadRequest: an unknown key or a value of the wrong type; the message names the file and the key. Or a home
-            folder of a user that does not exist.
+            folder of a user that does not exist, or none where this user has none.
 
     """
-    chosen_home = _folder("the home folder", home) if home else _home_from(environ)
+    chosen_home = _folder("the home folder", home) if home is not None else _home_from(environ)
     values = _read_settings_file(chosen_home / "settings.toml")
     if (said := environ.get(OFFLINE_VARIABLE)) is not None:
         values["offline"] = _as_bool(OFFLINE_VARIABLE, said)
@@ -101,7 +105,10 @@ def _home_from(environ: Mapping[str, str]) -> Path:
         return _folder(HOME_VARIABLE, said)
     import platformdirs  # only here: it is not needed where the home is named
 
-    return Path(platformdirs.user_data_dir("avengers-edge", appauthor=False))
+    try:
+        return Path(platformdirs.user_data_dir("avengers-edge", appauthor=False)).expanduser()
+    except RuntimeError as error:
+        raise BadRequest(f"this user has no home folder: name one with --home or {HOME_VARIABLE}") from error
 
 
 def _folder(name: str, said: str | Path) -> Path:
@@ -109,6 +116,8 @@ def _folder(name: str, said: str | Path) -> Path:
         return Path(said).expanduser().absolute()
     except RuntimeError as error:
         raise BadRequest(f"{name} is {str(said)!r}: there is no such user, so write the folder out") from error
+    except OSError as error:
+        raise BadRequest(f"{name} is {str(said)!r}, and the current folder is gone: write it in full") from error
 
 
 def _as_bool(name: str, said: str) -> bool:
@@ -120,24 +129,36 @@ def _as_bool(name: str, said: str) -> bool:
 
 def _read_settings_file(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _read_small_file(path)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise BadRequest(f"settings file {path} cannot be read: {error}") from error
     try:
         values = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # an integer of 5000 digits is a plain ValueError
         raise BadRequest(f"settings file {path} is not valid TOML: {error}") from error
     for key, value in values.items():
         wanted = _SETTABLE.get(key)
         if wanted is None:
-            raise BadRequest(f"settings file {path} has unknown key {key!r}: use one of {', '.join(_SETTABLE)}")
+            raise BadRequest(
+                f"settings file {path} has unknown key {reprlib.repr(key)}: use one of {', '.join(_SETTABLE)}"
+            )
         # bool is an int to Python, not to a user.
         if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-            raise BadRequest(f"settings file {path}: {key} is {value!r}, which is of the wrong type")
+            raise BadRequest(f"settings file {path}: {key} is {reprlib.repr(value)}, which is of the wrong type")
     if "providers" in values:
         if not all(isinstance(name, str) for name in values["providers"]):
             raise BadRequest(f"settings file {path}: providers must be a list of names")
         values["providers"] = tuple(values["providers"])
     return values
+
+
+def _read_small_file(path: Path) -> str:
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise BadRequest(f"settings file {path} is not a regular file: move it away")  # a pipe would never end
+    with path.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise BadRequest(f"settings file {path} is larger than {_MOST_BYTES} bytes: move it away")
+    return content.decode("utf-8")

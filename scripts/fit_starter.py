@@ -106,9 +106,8 @@ def is_right(question: Question, answer: Mapping[str, Any]) -> bool:
 def print_accuracies(rows: list[OutcomeRow], members: list[str]) -> None:
     """Print accuracy in percent by data set and member, and what an answer takes."""
     counts = Counter(row.dataset for row in rows)
-    width = max(map(len, members))
     for index, member in enumerate(members):
-        print(f"{index}: {member:<{width}}")
+        print(f"{index}: {member}")
     for dataset in sorted(counts):
         chosen = [row for row in rows if row.dataset == dataset]
         shares = [100 * float(np.mean([row.scores[m] for row in chosen])) for m in members]

@@ -150,16 +150,29 @@ def read_question(prompt: str | None) -> str:
     """Join the argument and what is piped in.
 
     Raises:
-        BadRequest: there is neither, or the pipe is not UTF-8 or absurdly long.
+        BadRequest: there is neither, or one of them is not UTF-8, or the pipe is absurdly long.
 
     """
+    prompt = None if prompt is None else _as_text(prompt)
     if prompt is not None and prompt != "-" and not _piped():
         return prompt
-    if prompt is None and sys.stdin.isatty():
+    if prompt is None and (sys.stdin is None or sys.stdin.isatty()):
         raise BadRequest('there is no question: avengers ask "…", or pipe it in')
     piped = _read_standard_input()
     given = "" if prompt in (None, "-") else f"{prompt}\n\n"
     return (given + piped).rstrip()
+
+
+def _as_text(word: str) -> str:
+    """Decode an argument again where the locale is not UTF-8 and Python kept its bytes as surrogates."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        try:
+            return os.fsencode(word).decode()
+        except UnicodeError as error:
+            raise BadRequest("the question is not UTF-8: convert it first, or pipe it in") from error
+    return word
 
 
 def _piped() -> bool:
@@ -172,6 +185,8 @@ def _piped() -> bool:
 
 
 def _read_standard_input() -> str:
+    if sys.stdin is None:
+        raise BadRequest("standard input is closed: write the question as an argument")
     waiting = threading.Timer(
         _PATIENCE_SECONDS, click.echo, ["reading standard input too; end it with Ctrl-D"], {"err": True}
     )

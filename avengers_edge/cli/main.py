@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
+import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import FrameType
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,7 +23,11 @@ from avengers_edge.cli.doctor import doctor
 from avengers_edge.cli.models import models, setup
 from avengers_edge.cli.session import Session
 from avengers_edge.cli.team import team
-from avengers_edge.errors import INTERRUPTED_EXIT_CODE, AvengersError
+from avengers_edge.errors import INTERRUPTED_EXIT_CODE, AvengersError, BadRequest
+
+_LINE_HEAD, _LINE_TAIL = 320, 180
+# click 8.1 has no such error: it prints the help itself.
+_NO_SUBCOMMAND = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
 
 class _Interrupted(Exception):
@@ -38,33 +47,89 @@ class AvengersGroup(click.Group):
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> NoReturn:  # noqa: ANN401
         """Run a command and exit; the signature is click's."""
         options["standalone_mode"] = False
-        try:
-            code = super().main(args, *rest, **options)
-        except (_Interrupted, KeyboardInterrupt, click.Abort) as error:
-            fail("interrupted", INTERRUPTED_EXIT_CODE, error)
-        except AvengersError as error:
-            fail(str(error), error.exit_code, error)
-        except click.UsageError as error:
-            where = f" (see `{error.ctx.command_path} --help`)" if error.ctx else ""
-            fail(error.format_message() + where, error.exit_code, error)
-        except click.ClickException as error:
-            fail(error.format_message(), error.exit_code, error)
-        except Exception as error:
-            fail(f"unexpected {type(error).__name__}: {error}; run it again with -v and report it", 1, error)
+        with _noted_interrupts() as interrupts:
+            try:
+                code = super().main(args, *rest, **options)
+            except (_Interrupted, KeyboardInterrupt, click.Abort) as error:
+                fail("interrupted", INTERRUPTED_EXIT_CODE, error)
+            except Exception as error:
+                if interrupts:  # an import that is interrupted may end in any error
+                    fail("interrupted", INTERRUPTED_EXIT_CODE, error)
+                fail(*_verdict(error), error)
         sys.exit(code if isinstance(code, int) else 0)
 
 
+@contextlib.contextmanager
+def _noted_interrupts() -> Iterator[list[int]]:
+    """Note each Ctrl-C before it is raised, because code in C may turn a KeyboardInterrupt into an error of its own."""
+    heard: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
+        yield heard
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield heard
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _verdict(error: Exception) -> tuple[str, int]:
+    """Choose the message and the exit code of an error."""
+    if isinstance(error, AvengersError):
+        return str(error), error.exit_code
+    if isinstance(error, click.UsageError):
+        where = f" (see `{error.ctx.command_path} --help`)" if error.ctx else ""
+        missing = isinstance(error, _NO_SUBCOMMAND)  # its own message is the whole help
+        return ("name a subcommand" if missing else error.format_message()) + where, error.exit_code
+    if isinstance(error, click.ClickException):
+        return error.format_message(), error.exit_code
+    if isinstance(error, OSError) and (reason := _give_up_standard_output()):
+        return f"standard output cannot be written: {reason}", 1
+    return f"unexpected {type(error).__name__}: {error}; run it again with -v and report it", 1
+
+
+def _give_up_standard_output() -> str | None:
+    """Tell why standard output cannot be written, or None; what it still holds is dropped, or the exit would fail."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  a name of the system, not a path
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return (error.strerror or str(error)).lower()
+    return None
+
+
 def fail(message: str, code: int, error: BaseException) -> NoReturn:
-    """End with one line on standard error; with -v the traceback comes first."""
+    """End with one line on standard error; with -v the traceback comes first.
+
+    File names and what servers say are in it, so nothing in it may steer the terminal, and its middle is cut out
+    where it is long: what happened stands first, what to do last.
+    """
     if logging.getLogger("avengers_edge").isEnabledFor(logging.DEBUG):
         traceback.print_exception(error)
-    line = " ".join(message.split())
+    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(message.split()))
+    if len(line) > _LINE_HEAD + _LINE_TAIL:
+        line = f"{line[:_LINE_HEAD]} … {line[-_LINE_TAIL:]}"
     click.echo(f"avengers: {line}", err=True)
     sys.exit(code)
 
 
+def folder(said: str) -> Path:
+    """Turn the word into a folder; an empty one would be the current folder."""
+    if not said:
+        raise BadRequest("--home is empty: name a folder")
+    return Path(said)
+
+
 @click.group(cls=AvengersGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--home", type=click.Path(path_type=Path), help="Folder for models and settings (AVENGERS_HOME).")
+@click.option("--home", type=folder, metavar="PATH", help="Folder for models and settings (AVENGERS_HOME).")
 @click.option("--offline", is_flag=True, help="Refuse everything that would need the network (AVENGERS_OFFLINE=1).")
 @click.option("-v", "--verbose", is_flag=True, help="Log to standard error, and show tracebacks.")
 @click.version_option(__version__, prog_name="avengers")
@@ -88,7 +153,7 @@ for command in (ask, route, setup, models, team, doctor):
 
 
 def main() -> None:
-    """Run the command line; the entry point of `avengers`."""
+    """Run the command line."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character still gets the rest

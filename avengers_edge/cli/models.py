@@ -44,7 +44,7 @@ def setup(session: Session, team: str, yes: bool) -> None:
     if missing and not session.settings().offline and not yes:
         size = sum(manifest.bytes or 0 for manifest in missing)
         about = f"about {human_bytes(size)}" if all(manifest.bytes for manifest in missing) else "an unknown size"
-        if not sys.stdin.isatty():
+        if sys.stdin is None or not sys.stdin.isatty():
             raise BadRequest(f"team {team} needs {len(missing)} models of {about}: say --yes to download them")
         if not click.confirm(f"Download {len(missing)} models, {about}?", default=True, err=True):
             raise AvengersError(f"nothing was downloaded: run `avengers setup {team}` when you are ready")
@@ -118,6 +118,8 @@ def pull(session: Session, model: tuple[str, ...]) -> None:
 @pass_session
 def import_model(session: Session, file: Path, model_id: str | None) -> None:
     """Check a GGUF FILE and copy it into the store."""
+    if model_id == "":
+        raise BadRequest("--id is empty: write a name, or leave it out")
     catalog, store = open_library(session)
     manifest = store.import_file(file, catalog, model_id=model_id)
     click.echo(f'{manifest.id} is installed: avengers ask --model {manifest.id} "…"', err=True)
@@ -168,12 +170,11 @@ def pull_one(session: Session, manifest: ModelManifest, store: Store) -> None:
     from avengers_edge.library.pull import pull as pull_model
 
     was_there = in_order(manifest, store)
-    if not was_there and not on_terminal() and not session.settings().offline:
-        size = f" {human_bytes(manifest.bytes)}" if manifest.bytes else ""
-        click.echo(f"{manifest.id}: pulling{size}", err=True)
+    size = f" {human_bytes(manifest.bytes)}" if manifest.bytes else ""
+    headline = None if was_there or on_terminal() else f"{manifest.id}: pulling{size}"
     start = time.monotonic()
     with StatusLine() as status:
-        display = PullDisplay(status)
+        display = PullDisplay(status, headline)
         pull_model(manifest, store, offline=session.settings().offline, progress=display.progress)
     took = "already there" if was_there else f"pulled and verified in {human_seconds(time.monotonic() - start)}"
     click.echo(f"{manifest.id}: {took}", err=True)
@@ -189,10 +190,11 @@ def in_order(manifest: ModelManifest, store: Store) -> bool:
 
 
 class PullDisplay:
-    """Turns a pull's progress into the status line, with an estimate."""
+    """Turns a pull's progress into the status line, with an estimate; `headline` is said once, when it begins."""
 
-    def __init__(self, status: StatusLine) -> None:
+    def __init__(self, status: StatusLine, headline: str | None) -> None:
         self._status = status
+        self._headline = headline
         self._first: tuple[float, int] | None = None
 
     def progress(self, progress: PullProgress) -> None:
@@ -200,6 +202,8 @@ class PullDisplay:
         at, done, total = time.monotonic(), progress.done_bytes, progress.total_bytes
         if self._first is None:
             self._first = (at, done)
+            if self._headline is not None:
+                click.echo(self._headline, err=True)
         text = f"{progress.model}: {progress.step} {human_bytes(done)}"
         if total:
             text += f" of {human_bytes(total)}"

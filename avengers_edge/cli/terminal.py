@@ -16,7 +16,7 @@ _REDRAW_SECONDS = 0.1
 
 def on_terminal() -> bool:
     """Tell whether standard error is a terminal."""
-    return sys.stderr.isatty()
+    return sys.stderr is not None and sys.stderr.isatty()  # a closed stream is None
 
 
 def dim(text: str) -> str:

@@ -14,6 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+# ONNX Runtime reports home from its native code. Its own switch comes too late, the first event is recorded at import;
+# this variable stops the events, the files they are queued in and the upload.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray

@@ -124,7 +124,8 @@ class CentroidTable:
             _require(tensor.shape == shape, f"{name} has shape {tensor.shape}, not {shape}")
             _require(bool(np.isfinite(tensor).all()), f"{name} has a number that is not finite")
             _require(name == "centroids" or bool((tensor >= 0).all()), f"{name} has a negative number")
-        lengths = np.linalg.norm(self.centroids, axis=1)
+        with np.errstate(all="ignore"):  # a length that overflows is refused like any other that is not 1
+            lengths = np.linalg.norm(self.centroids, axis=1)
         _require(bool((np.abs(lengths - 1) <= _UNIT_TOLERANCE).all()), "a centroid is not of length 1")
         _require(bool((self.accuracy <= 1).all()), "an accuracy is above 1")
 
@@ -147,8 +148,8 @@ class CentroidTable:
         _write_whole(path, tensors.save(plain, metadata={_METADATA_KEY: header}))
 
     @classmethod
-    def load(cls, path: Path, *, fingerprint: str) -> CentroidTable:
-        """Read a table that was fitted with the embedder of that fingerprint.
+    def load(cls, path: Path, *, fingerprint: str, dimension: int | None = None) -> CentroidTable:
+        """Read a table that was fitted with the embedder of that fingerprint, for vectors of that dimension.
 
         Raises:
             NotFound: there is no such file.
@@ -162,6 +163,11 @@ class CentroidTable:
         if table.header.embedder != fingerprint:
             raise VerificationFailed(
                 f"{path} was fitted with embedder {table.header.embedder[:12]}, this one is {fingerprint[:12]}: "
+                "ask one member with `avengers ask --model NAME`, or fit the table again with scripts/fit_starter.py"
+            )
+        if dimension is not None and table.centroids.shape[1] != dimension:
+            raise VerificationFailed(
+                f"{path} has centroids of {table.centroids.shape[1]} dimensions, the embedder's vectors have {dimension}: "
                 "ask one member with `avengers ask --model NAME`, or fit the table again with scripts/fit_starter.py"
             )
         return table

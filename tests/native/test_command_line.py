@@ -76,6 +76,19 @@ def test_the_answer_path_makes_no_socket(model_home):
     assert done.returncode == 0, done.stderr.decode()
 
 
+def test_onnx_runtime_records_nothing_to_report_home(tmp_path):
+    """Its telemetry is native code: no Python socket would show it, but the files it queues its events in do."""
+    code = (
+        "from avengers_edge.config import shipped_dir\n"
+        "from avengers_edge.routing.embedder import OnnxEmbedder\n"
+        "with OnnxEmbedder(shipped_dir() / 'embedder') as embedder: embedder.embed(['hello'])\n"
+    )
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ORT_"))}
+    environ = kept | {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path), "LOCALAPPDATA": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environ, check=True, stderr=subprocess.PIPE)
+    assert list(tmp_path.rglob("*")) == []
+
+
 def test_llama_cpp_writes_nothing_on_the_terminal(run):
     _, said = run("ask", "--model", MODEL, "--max-tokens", 8, "-n", 1, "--raw", QUESTION)
     assert said == ""
