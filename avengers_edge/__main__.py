@@ -27,7 +27,7 @@ def _leave(*_: object) -> None:
         if sys.stderr is not None:
             os.write(2, b"avengers: interrupted\n")
     finally:
-        os._exit(130)
+        os._exit(130)  # errors.INTERRUPTED_EXIT_CODE, which may not be imported yet
 
 
 if __name__ == "__main__":

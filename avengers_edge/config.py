@@ -24,7 +24,7 @@ from avengers_edge.errors import AvengersError, BadRequest
 
 HOME_VARIABLE = "AVENGERS_HOME"
 OFFLINE_VARIABLE = "AVENGERS_OFFLINE"
-_MOST_BYTES = 64 * 1024
+_MOST_BYTES = 16 * 1024  # the TOML parser takes quadratic time for a key of many parts
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
 
 

@@ -314,6 +314,10 @@ class Embedder(Protocol):
     def fingerprint(self) -> str:
         """Identifies the weights; a table fitted with another embedder is refused."""
 
+    @property
+    def dimension(self) -> int:
+        """The length D of a vector."""
+
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed into shape (len(texts), D), rows of length 1."""
 

@@ -114,7 +114,8 @@ class Avengers:
         def open_router(embedder: Embedder) -> Router | None:
             if chosen.table is None:
                 return None
-            return Router(CentroidTable.load(catalog.find_table(chosen), fingerprint=embedder.fingerprint))
+            path = catalog.find_table(chosen)
+            return Router(CentroidTable.load(path, fingerprint=embedder.fingerprint, dimension=embedder.dimension))
 
         def path_of(model: str) -> Path:
             return store.find(catalog.load_model(model))

@@ -3,7 +3,7 @@
 
     python scripts/bench_sampling.py [--model ID ...] [--samples 10]
 
-Same file, same settings on both sides: temperature 0.7 over the whole vocabulary, at most 96 new tokens, all cores,
+Same file, same settings on both sides: temperature 0.7 over the whole vocabulary, at most 64 new tokens, all cores,
 flash attention, weights not repacked. Both have answered once before the clock starts, and they take turns. A ratio is
 the time of the separate calls over the time of the batch; a second one is taken per token.
 """
@@ -40,7 +40,7 @@ PROMPTS = (
     "A number is doubled, then 7 is added, then the result is divided by 3 and gives 13. Explain step by step which "
     "number it was.",
 )
-CELLS, MAX_TOKENS = 4096, 96
+CELLS, MAX_TOKENS = 4096, 64
 
 
 def main() -> None:

@@ -148,6 +148,7 @@ class WordLengthEmbedder:
     """A text's vector: how many of its words are short (up to 3 letters) and long, scaled to length 1."""
 
     fingerprint = "word-lengths"
+    dimension = 2
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         rows = []

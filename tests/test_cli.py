@@ -14,7 +14,7 @@ from fakes import QueuedEngine
 from avengers_edge import __version__
 from avengers_edge.cli.main import cli
 from avengers_edge.engine.residency import Residency
-from avengers_edge.errors import EngineDied
+from avengers_edge.errors import DoesNotFit, EngineDied
 
 TEAM = """
 name = "solo"
@@ -190,6 +190,12 @@ def test_endless_input_is_refused(run, monkeypatch):
         (["ask", "--kind", "riddle", SUM], 2, "--kind"),
         (["ask", "--sing", SUM], 2, "--sing"),
         (["sing"], 2, "No such command 'sing'"),
+        ([], 2, "name a subcommand (see `cli --help`)"),
+        (["models"], 2, "name a subcommand (see `cli models --help`)"),
+        (["--home", "", "models", "list"], 2, "--home is empty"),
+        (["models", "import", "tiny.gguf", "--id", ""], 2, "--id is empty"),
+        (["ask", "-n", "1", "caf\udcff"], 2, "not UTF-8"),
+        (["models", "show", "a" * 5000], 3, "`avengers models list` shows all"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_with_the_right_exit_code(run, answers, words, code, said):
@@ -204,6 +210,14 @@ def test_a_file_that_is_no_model_is_refused_and_the_store_stays_as_it_was(run, t
     one_line(run("models", "import", text), 4)
     assert run("models", "verify", "--json").stdout == "[]\n"
     assert not [path for path in (home / "models").rglob("*") if path.is_file()]
+
+
+def test_a_pull_that_cannot_begin_does_not_say_that_it_pulls(run, monkeypatch):
+    def refuse(*_, **__):
+        raise DoesNotFit("it needs 2.0 MB, 1.0 MB are free")
+
+    monkeypatch.setattr("avengers_edge.library.pull.pull", refuse)
+    assert "1.0 MB are free" in one_line(run("models", "pull", "smollm2-135m-instruct"), 6)
 
 
 def test_an_engine_that_dies_is_exit_code_seven(run, monkeypatch):

@@ -162,6 +162,20 @@ def test_an_import_whose_file_is_gone_can_still_be_forgotten(run, tmp_path, home
     assert not (home / "manifests" / "mine.toml").exists()
 
 
+def test_verify_goes_on_after_a_model_whose_manifest_is_gone_or_broken(run, index, home):
+    run("models", "pull", "tiny")
+    for name in ("a-gone", "b-broken"):
+        files.write_text(home / "models" / name / "x.gguf", "")
+    files.write_text(home / "manifests" / "b-broken.toml", "id = 3")
+    result = run("models", "verify", "--json")
+    assert result.exit_code == 4
+    rows = json.loads(result.stdout)
+    assert [(row["id"], row["ok"]) for row in rows] == [("a-gone", False), ("b-broken", False), ("tiny", True)]
+    assert "there is no model 'a-gone'" in rows[0]["complaint"]
+    assert "b-broken.toml" in rows[1]["complaint"]
+    assert run("models", "verify", "a-gone").exit_code == 3
+
+
 def test_remove_keeps_the_manifest_of_what_can_be_pulled_again(run, index):
     run("models", "pull", "tiny")
     assert run("models", "remove", "tiny").exit_code == 0

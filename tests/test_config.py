@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -45,13 +46,23 @@ def test_every_setting_can_be_set_in_the_file(settings_file):
 @pytest.mark.parametrize(
     "text",
     ["tream = 'x'", "threads = 'four'", "threads = true", "threads = 0", "context = 1", "providers = [1]",
-     "providers = []", "offline = 1", "= broken", "home = '/elsewhere'"],
+     "providers = []", "offline = 1", "= broken", "home = '/elsewhere'", "threads = 1025", "context = 2147483648",
+     "gpu_layers = -2", "gpu_layers = 100001", f"threads = {'9' * 4000}", f"threads = {'9' * 5000}",
+     "threads" + ".a" * 2000 + " = 1", f"{'a' * 5000} = 1", "#" * 20_000],
 )  # fmt: skip
 def test_a_wrong_settings_file_is_refused_in_one_line(settings_file, text):
     settings_file.write_text(text, encoding="utf-8")
     with pytest.raises(BadRequest) as refused:
         load_settings()
     assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 1000
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_settings_file_that_is_a_pipe_is_refused_unread(settings_file):
+    os.mkfifo(settings_file)
+    with pytest.raises(BadRequest, match="not a regular file"):
+        load_settings()
 
 
 def test_a_settings_file_that_is_no_text_is_refused(settings_file):
@@ -61,7 +72,7 @@ def test_a_settings_file_that_is_no_text_is_refused(settings_file):
 
 
 def test_a_settings_file_nested_too_deep_is_refused(settings_file):
-    settings_file.write_text("a = " + "[" * 100_000, encoding="utf-8")
+    settings_file.write_text("a = " + "[" * 10_000, encoding="utf-8")
     with pytest.raises(BadRequest, match="not valid TOML"):
         load_settings()
 
@@ -74,6 +85,24 @@ def test_a_home_folder_begins_with_a_user_or_not_at_all(monkeypatch, tmp_path):
         load_settings(Path("~nosuchuser/x"))
     with pytest.raises(BadRequest, match="AVENGERS_HOME is '~nosuchuser/x': there is no such user"):
         load_settings(environ={"AVENGERS_HOME": "~nosuchuser/x"})
+
+
+def test_without_any_home_folder_the_way_to_name_one_is_told(monkeypatch):
+    def nobody(*_, **__):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("platformdirs.user_data_dir", nobody)
+    with pytest.raises(BadRequest, match="--home or AVENGERS_HOME"):
+        load_settings(environ={})
+
+
+def test_a_relative_home_in_a_folder_that_is_gone_is_refused(monkeypatch):
+    def gone():
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(os, "getcwd", gone)
+    with pytest.raises(BadRequest, match="the current folder is gone"):
+        load_settings(Path("here"))
 
 
 def test_an_unclear_word_for_offline_is_refused():

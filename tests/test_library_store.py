@@ -111,7 +111,7 @@ def test_verify_tells_what_it_found(shelf: Store) -> None:
     assert heard[-1] == len(DATA)
 
 
-@pytest.mark.parametrize("receipt", ["", "{}", "[1]", "null", '{"model": 3}', "\0", "[" * 100_000])
+@pytest.mark.parametrize("receipt", ["", "{}", "[1]", "null", '{"model": 3}', "\0", "[" * 1000, "[" * 100_000])
 def test_a_damaged_receipt_counts_as_none(shelf: Store, receipt: str) -> None:
     receipt_path(shelf.path_of(MANIFEST)).write_text(receipt, encoding="utf-8")
     assert shelf.receipt_of(MANIFEST) is None
@@ -152,6 +152,33 @@ def test_a_file_that_is_no_model_is_not_adopted(tmp_path: Path) -> None:
     with pytest.raises(VerificationFailed):
         shelf.adopt(file, manifest_of(sha256), Expected(sha256, "manifest", "a test"))
     assert not shelf.path_of(MANIFEST).exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_receipt_that_is_a_pipe_is_not_waited_for(shelf: Store) -> None:
+    receipt_path(shelf.path_of(MANIFEST)).unlink()
+    os.mkfifo(receipt_path(shelf.path_of(MANIFEST)))
+    assert shelf.receipt_of(MANIFEST) is None
+
+
+@pytest.mark.parametrize("broken", ["stat", "open", "iterdir"])
+def test_a_file_or_folder_that_cannot_be_read_is_one_line(
+    shelf: Store, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    if broken == "iterdir":
+        asks = [shelf.installed]
+    else:
+        os.utime(shelf.path_of(MANIFEST), (1, 1))
+        asks = [lambda: shelf.find(MANIFEST), lambda: shelf.verify(MANIFEST)]
+    if broken == "stat":
+        asks += [shelf.installed, lambda: shelf.size_of(MANIFEST), lambda: shelf.remove(MANIFEST)]
+    monkeypatch.setattr(Path, broken, refuse)
+    for ask in asks:
+        with pytest.raises(AvengersError, match="cannot be read: Permission denied"):
+            ask()
 
 
 def test_what_is_not_installed_is_not_found(tmp_path: Path) -> None:
@@ -287,6 +314,19 @@ def test_an_import_of_no_model_leaves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "home").exists()
 
 
+def test_a_failed_import_leaves_no_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = store._copy_hashing
+
+    def changed(path: Path, copy: Path) -> str:
+        path.write_bytes(b"changed since its header was read")
+        return real(path, copy)
+
+    monkeypatch.setattr(store, "_copy_hashing", changed)
+    with pytest.raises(VerificationFailed):
+        Store(tmp_path / "home").import_file(vendor_file(tmp_path), catalog_of(tmp_path))
+    assert catalog_of(tmp_path).list_models() == ()
+
+
 def test_an_import_that_does_not_fit_says_both_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files.shutil, "disk_usage", lambda _: SimpleNamespace(free=5_000_000))
     with pytest.raises(DoesNotFit, match=r"67\.1 MB .* 5\.0 MB"):
@@ -318,6 +358,14 @@ def test_a_home_that_is_a_file_is_named_with_the_cure(tmp_path: Path) -> None:
 def test_a_home_without_rights_is_named_with_the_cure(tmp_path: Path, number: int) -> None:
     with pytest.raises(AvengersError, match="AVENGERS_HOME"), disk_errors(tmp_path, "testing"):
         raise OSError(number, "no")
+
+
+def test_a_disk_with_room_but_not_for_new_files_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**9))
+    with pytest.raises(DoesNotFit, match=r"1\.0 GB free but no room for new files"), disk_errors(tmp_path, "x", 10**8):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(DoesNotFit, match=r"2\.0 GB of disk and 1\.0 GB are"), disk_errors(tmp_path, "x", 2 * 10**9):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_any_other_disk_trouble_is_one_line(tmp_path: Path) -> None:

@@ -102,6 +102,13 @@ def test_another_embedders_table_is_refused_with_both_names_and_the_cure(path: P
         CentroidTable.load(path, fingerprint="0" * 64)
 
 
+def test_a_table_of_another_dimension_is_refused_with_both_numbers(path: Path) -> None:
+    table().save(path)
+    assert CentroidTable.load(path, fingerprint=HEADER.embedder, dimension=2).centroids.shape == (3, 2)
+    with pytest.raises(VerificationFailed, match="of 2 dimensions, this embedder has 384"):
+        CentroidTable.load(path, fingerprint=HEADER.embedder, dimension=384)
+
+
 def test_every_truncation_is_refused(path: Path) -> None:
     table().save(path)
     whole = path.read_bytes()
@@ -152,6 +159,7 @@ def test_a_file_beyond_the_size_limit_is_refused_unread(path: Path, monkeypatch:
     [
         {"centroids": np.eye(3, 2, dtype=np.float32)},
         {"centroids": np.full((3, 2), np.nan, dtype=np.float32)},
+        {"centroids": np.full((3, 2), 1e38, dtype=np.float32)},
         {"centroids": np.ones(3, dtype=np.float32)},
         {"centroids": np.eye(4, dtype=np.float32)},
         {"centroids": np.array([[1, 0]] * 3, dtype=np.float64)},

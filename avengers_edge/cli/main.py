@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import logging
-import os
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from types import FrameType
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 import click
@@ -89,21 +89,10 @@ def _verdict(error: Exception) -> tuple[str, int]:
         return ("name a subcommand" if missing else error.format_message()) + where, error.exit_code
     if isinstance(error, click.ClickException):
         return error.format_message(), error.exit_code
-    if isinstance(error, OSError) and (reason := _give_up_standard_output()):
-        return f"standard output cannot be written: {reason}", 1
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+        # Whoever writes a file answers for a full disk himself; what is left is what the command prints.
+        return "standard output cannot be written: no space left on device", 1
     return f"unexpected {type(error).__name__}: {error}; run it again with -v and report it", 1
-
-
-def _give_up_standard_output() -> str | None:
-    """Tell why standard output cannot be written, or None; what it still holds is dropped, or the exit would fail."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError as error:
-        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  a name of the system, not a path
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
-        return (error.strerror or str(error)).lower()
-    return None
 
 
 def fail(message: str, code: int, error: BaseException) -> NoReturn:
@@ -117,7 +106,8 @@ def fail(message: str, code: int, error: BaseException) -> NoReturn:
     line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(message.split()))
     if len(line) > _LINE_HEAD + _LINE_TAIL:
         line = f"{line[:_LINE_HEAD]} … {line[-_LINE_TAIL:]}"
-    click.echo(f"avengers: {line}", err=True)
+    with contextlib.suppress(OSError):  # the exit code says it where standard error cannot be written
+        click.echo(f"avengers: {line}", err=True)
     sys.exit(code)
 
 

@@ -64,7 +64,7 @@ def team_facts(session: Session, name: str) -> dict[str, object]:
     """Collect what is known of a team."""
     catalog, store = open_library(session)
     chosen = catalog.load_team(name)
-    missing = [model for model in chosen.models if not store.path_of(catalog.load_model(model)).is_file()]
+    missing = [model for model in chosen.models if store.size_of(catalog.load_model(model)) is None]
     try:
         table = str(catalog.find_table(chosen))
     except NotFound:

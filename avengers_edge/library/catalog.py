@@ -13,12 +13,13 @@ from typing import cast
 
 from avengers_edge.config import Settings, shipped_dir
 from avengers_edge.errors import AvengersError, BadRequest, NotFound
-from avengers_edge.library.files import disk_errors
+from avengers_edge.library.files import disk_errors, reading
 from avengers_edge.library.manifests import (
     ModelManifest,
     PathSource,
     check_file_name,
     check_id,
+    check_printable,
     read_manifest,
     write_manifest,
 )
@@ -81,8 +82,10 @@ class Catalog:
         if team.table is None:
             raise NotFound(f"team {team.name!r} has no centroid table: {_WITHOUT_TABLE}")
         for root in self._roots:
-            if (path := root / "tables" / team.table).is_file():
-                return path
+            path = root / "tables" / team.table
+            with reading(path):
+                if path.is_file():
+                    return path
         raise NotFound(f"the centroid table {team.table} of team {team.name!r} is missing: {_WITHOUT_TABLE}")
 
     def find_by_sha256(self, sha256: str) -> ModelManifest | None:
@@ -115,21 +118,27 @@ class Catalog:
         home = self._roots[0]
         path = home / "manifests" / f"{manifest.id}.toml"
         imported = bool(manifest.sources) and all(isinstance(source, PathSource) for source in manifest.sources)
-        if not imported or not path.is_file():
-            return False
         with disk_errors(home, f"removing {manifest.id}"):
+            if not imported or not path.is_file():
+                return False
             path.unlink(missing_ok=True)
         return True
 
     def _names(self, folder: str) -> tuple[str, ...]:
-        return tuple(sorted({path.stem for root in self._roots for path in (root / folder).glob("*.toml")}))
+        names: set[str] = set()
+        for root in self._roots:
+            with reading(root / folder):
+                names |= {path.stem for path in (root / folder).glob("*.toml")}
+        return tuple(sorted(names))
 
     def _find(self, folder: str, name: str, what: str, cure: str) -> Path:
         names = self._names(folder)
         if name in names:
             for root in self._roots:
-                if (path := root / folder / f"{name}.toml").is_file():
-                    return path
+                path = root / folder / f"{name}.toml"
+                with reading(path):
+                    if path.is_file():
+                        return path
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise NotFound(f"there is no {what} {name!r}: {hint}`{cure}` shows all")
@@ -158,7 +167,7 @@ def _team(table: Table, stem: str, shared: Mapping[str, Mode]) -> Team:
     file = table.take("table", str)
     team = Team(
         name=check_id(table.need("name", str)),
-        description=table.need("description", str),
+        description=check_printable(table.need("description", str), "its description"),
         members=tuple(members),
         table=None if file is None else check_file_name(file),
         samples=DEFAULT_SAMPLES if samples is None else samples,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from avengers_edge.errors import VerificationFailed
-from avengers_edge.library.files import CHUNK_BYTES, require_room
+from avengers_edge.library.files import CHUNK_BYTES, open_regular, require_room
 from avengers_edge.library.manifests import PathSource, UrlSource
 from avengers_edge.library.receipts import Expected
 from avengers_edge.library.transfer import Fetched, PullJob, SourceUnavailable
@@ -35,7 +37,8 @@ def fetch_url(source: UrlSource, job: PullJob) -> Fetched:
     have = part.stat().st_size if part.exists() else 0
     if manifest.bytes is None or have < manifest.bytes:
         require_room(job.folder, (manifest.bytes or have) - have, f"pulling {manifest.id}")
-        with part.open("ab") as target, _opened(source.url, have) as answer:
+        # Nothing left: an earlier try brought all. If it is not what is wanted, verifying tells.
+        with contextlib.suppress(_NothingLeft), part.open("ab") as target, _opened(source.url, have) as answer:
             if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
                 target.truncate(0)
                 have = 0
@@ -48,6 +51,7 @@ def copy_path(source: PathSource, job: PullJob) -> Fetched:
 
     Raises:
         SourceUnavailable: it is not there or cannot be read.
+        VerificationFailed: it is larger than the file should be.
         DoesNotFit: the disk has no room.
 
     """
@@ -55,18 +59,25 @@ def copy_path(source: PathSource, job: PullJob) -> Fetched:
     assert manifest.sha256 is not None  # a manifest with a path has one
     part = job.folder / f"{manifest.file}.copy.part"
     try:
-        total = origin.stat().st_size
-        reading = origin.open("rb")
+        reading = open_regular(origin)
     except OSError as error:
         raise SourceUnavailable(f"{origin} cannot be copied: {error.strerror or error}; check the path") from error
-    require_room(job.folder, total, f"pulling {manifest.id}")
-    with reading, part.open("wb") as target:
-        done = 0
-        while chunk := reading.read(CHUNK_BYTES):
-            target.write(chunk)
-            done += len(chunk)
-            job.say("copying", done, total)
+    with reading:
+        total = manifest.bytes or os.fstat(reading.fileno()).st_size
+        require_room(job.folder, total, f"pulling {manifest.id}")
+        with part.open("wb") as target:
+            done = 0
+            while chunk := reading.read(CHUNK_BYTES):
+                done += len(chunk)
+                if done > total:
+                    raise VerificationFailed(f"{origin} has more than the {total} bytes it should have")
+                target.write(chunk)
+                job.say("copying", done, total)
     return Fetched(part, Expected(manifest.sha256, "manifest", source.path))
+
+
+class _NothingLeft(SourceUnavailable):
+    """The server has no byte beyond those that are here."""
 
 
 class _WebOnly(urllib.request.HTTPRedirectHandler):
@@ -93,7 +104,12 @@ def _opened(url: str, have: int) -> Iterator[http.client.HTTPResponse]:
         headers["Range"] = f"bytes={have}-"
     opener = urllib.request.build_opener(_WebOnly)
     with _network_errors(url):
-        answer = opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_SECONDS)
+        try:
+            answer = opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_SECONDS)
+        except urllib.error.HTTPError as error:
+            if have and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                raise _NothingLeft(f"{url} has no byte beyond the first {have}") from error
+            raise
     with answer:
         begins = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
         if answer.status == http.HTTPStatus.PARTIAL_CONTENT and begins != str(have):
@@ -103,7 +119,8 @@ def _opened(url: str, have: int) -> Iterator[http.client.HTTPResponse]:
 
 def _receive(answer: http.client.HTTPResponse, target: BinaryIO, have: int, source: UrlSource, job: PullJob) -> None:
     length = answer.headers.get("Content-Length", "")
-    promised = have + int(length) if length.isdecimal() else None
+    with _network_errors(source.url):
+        promised = have + int(length) if length.isdecimal() else None
     total = job.manifest.bytes or promised
     while True:
         with _network_errors(source.url):
@@ -125,6 +142,6 @@ def _receive(answer: http.client.HTTPResponse, target: BinaryIO, have: int, sour
 def _network_errors(url: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a hostile redirect or length
         reason = getattr(error, "reason", None) or str(error) or type(error).__name__
         raise SourceUnavailable(f"{url} cannot be downloaded: {reason}; check the address and the network") from error

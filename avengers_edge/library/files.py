@@ -7,9 +7,11 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from avengers_edge.errors import AvengersError, DoesNotFit
 
@@ -38,6 +40,33 @@ def bytes_below(folder: Path) -> int:
         with contextlib.suppress(OSError):  # it was just moved
             total += path.stat().st_size if path.is_file() else 0
     return total
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading; whatever is no regular file is refused, since opening a pipe would wait for ever.
+
+    Raises:
+        OSError: it is not there, not a regular file, or cannot be opened.
+
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return path.open("rb")
+
+
+def read_small(path: Path, limit: int) -> bytes:
+    """Read a regular file of at most `limit` bytes.
+
+    Raises:
+        OSError: it cannot be read, or is not a regular file.
+        ValueError: it is longer.
+
+    """
+    with open_regular(path) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"it is longer than {limit} bytes")
+    return data
 
 
 def write_text(path: Path, text: str) -> None:
@@ -83,6 +112,23 @@ def require_room(folder: Path, need: int, purpose: str) -> None:
 
 
 @contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what the system says while a file or folder is read into one line of ours.
+
+    Raises:
+        AvengersError: it cannot be read.
+
+    """
+    try:
+        yield
+    except OSError as error:
+        place = error.filename or path
+        raise AvengersError(
+            f"{place} cannot be read: {error.strerror or error}; mend its rights or the disk"
+        ) from error
+
+
+@contextlib.contextmanager
 def disk_errors(home: Path, purpose: str, need: int | None = None) -> Iterator[None]:
     """Turn what the system says while the store is written into one line of ours.
 
@@ -97,7 +143,13 @@ def disk_errors(home: Path, purpose: str, need: int | None = None) -> Iterator[N
         reason = error.strerror or str(error)
         if error.errno in _NO_ROOM:
             with contextlib.suppress(OSError):
-                reason = f"{human_bytes(shutil.disk_usage(home).free)} are free"
+                free = shutil.disk_usage(home).free
+                reason = f"{human_bytes(free)} are free"
+                if error.errno == errno.ENOSPC and free >= (need or 0) + DISK_MARGIN_BYTES:
+                    raise DoesNotFit(  # the disk is out of inodes
+                        f"{purpose}: {home} has {human_bytes(free)} free but no room for new files: delete some files "
+                        "there and run it again, it goes on where it was"
+                    ) from error
             needed = "more disk than there is" if need is None else f"{human_bytes(need)} of disk"
             raise DoesNotFit(
                 f"{purpose} needs {needed} and {reason} in {home}: free some and run it again, it goes on where it was"

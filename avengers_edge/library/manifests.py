@@ -16,6 +16,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from avengers_edge.errors import BadRequest
 from avengers_edge.library.files import write_text
@@ -58,11 +59,23 @@ def check_id(name: str) -> str:
     """Return a name that can be the id of a model or the name of a team, mode or table.
 
     Raises:
-        BadRequest: it is not lower-case letters, digits, dots, underscores and dashes.
+        BadRequest: it is not lower-case letters, digits, dots, underscores and dashes, or ends like a lock file.
 
     """
     _require(_ID.fullmatch(name) is not None, f"{name!r} is not a valid name: use lower-case letters, digits and . _ -")
+    _require(not name.endswith(".lock"), f"{name!r} is not a valid name: lock files end in .lock, choose another")
     return check_file_name(name)
+
+
+def check_printable(text: str, what: str) -> str:
+    """Return a text that can be shown on a terminal as it is; `what` names it in a refusal.
+
+    Raises:
+        BadRequest: it has control characters, which would steer the terminal.
+
+    """
+    _require(text.isprintable(), f"{what} has characters that cannot be shown: remove control characters")
+    return text
 
 
 def _check_pins(where: str, size: int | None, sha256: str | None) -> None:
@@ -123,7 +136,10 @@ class UrlSource:
 
     def __post_init__(self) -> None:
         _require(
-            self.url.startswith(("https://", "http://")) and self.url.isprintable() and " " not in self.url,
+            self.url.startswith(("https://", "http://"))
+            and self.url.isprintable()
+            and " " not in self.url
+            and _has_host(self.url),
             f"{self.url!r} is not an http or https address",
         )
 
@@ -136,6 +152,15 @@ class PathSource:
 
     def __post_init__(self) -> None:
         _require(bool(self.path), "a path source names no file")
+        _require("\0" not in self.path, f"{self.path!r} is not a path")
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an unclosed [, a port that is none
+        return False
 
 
 Source = PypiSource | HubSource | UrlSource | PathSource
@@ -165,6 +190,7 @@ class ModelManifest:
         where = f"manifest {self.id}"
         _require(self.file.lower().endswith(".gguf"), f"{where}: {self.file!r} is not a .gguf file")
         _require(bool(self.licence), f"{where} names no licence")
+        check_printable(self.licence, f"the licence of {where}")
         _require(self.context_length >= 1, f"{where} has context_length {self.context_length}: use 1 or more")
         _check_pins(where, self.bytes, self.sha256)
         _check_pins(where, None, self.chat_template_sha256)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from avengers_edge.errors import VerificationFailed
-from avengers_edge.library.files import sha256_of, write_text
+from avengers_edge.library.files import read_small, sha256_of, write_text
 from avengers_edge.library.gguf import GGUFHeader, read_header
 from avengers_edge.library.manifests import ModelManifest
 
@@ -20,6 +20,7 @@ ExpectedFrom = Literal["manifest", "hub metadata", "import"]
 """Who said what a file must hash to."""
 
 RECEIPT_SUFFIX = ".receipt.json"
+_MAX_RECEIPT_BYTES = 64 * 2**10
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ def write_receipt(verified: Verification) -> None:
 def read_receipt(path: Path) -> Receipt | None:
     """Read the receipt beside a file; whatever is wrong with it, it then proves nothing and counts as missing."""
     try:
-        receipt = Receipt(**json.loads(receipt_path(path).read_text(encoding="utf-8")))
+        receipt = Receipt(**json.loads(read_small(receipt_path(path), _MAX_RECEIPT_BYTES)))
     except (OSError, ValueError, TypeError, RecursionError):
         return None
     strings = (receipt.model, receipt.file, receipt.sha256, receipt.source, receipt.verified_at)

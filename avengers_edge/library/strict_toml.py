@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import reprlib
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args
 
-from avengers_edge.errors import AvengersError, BadRequest
+from avengers_edge.errors import BadRequest
+from avengers_edge.library.files import read_small, reading
 
-MAX_TOML_BYTES = 2**20
+MAX_TOML_BYTES = 64 * 2**10
+MAX_DOTS = 50
+"""In one line: the time that `tomllib` takes grows with the square of a dotted key's parts."""
+
+_MAX_INTEGER = 2**63 - 1
+"""TOML promises 64 bits. Python goes on, up to numbers that it then neither prints nor turns into a float."""
+
 _T = TypeVar("_T")
 
 
@@ -43,11 +51,12 @@ class Table:
 
         """
         value = self._values.pop(key, None)
+        self._bound(key, value)
         # bool is an int to Python, not to a user.
         if value is not None and (
             not isinstance(value, kind) or (isinstance(value, bool) and bool not in (get_args(kind) or (kind,)))
         ):
-            raise BadRequest(f"{self.where}: {key} is {value!r}, which is of the wrong type")
+            raise BadRequest(f"{self.where}: {key} is {_shown(value)}, which is of the wrong type")
         return value
 
     def list_of(self, key: str, kind: type[_T]) -> tuple[_T, ...]:
@@ -59,8 +68,9 @@ class Table:
         """
         values = self.take(key, list) or []
         for value in values:
+            self._bound(key, value)
             if not isinstance(value, kind) or isinstance(value, bool):
-                raise BadRequest(f"{self.where}: {key} holds {value!r}, which is of the wrong type")
+                raise BadRequest(f"{self.where}: {key} holds {_shown(value)}, which is of the wrong type")
         return tuple(values)
 
     def tables(self, key: str) -> tuple[Table, ...]:
@@ -86,7 +96,12 @@ class Table:
 
         """
         if self._values:
-            raise BadRequest(f"{self.where} has unknown key {next(iter(self._values))!r}: remove it or mend its name")
+            key = reprlib.repr(next(iter(self._values)))
+            raise BadRequest(f"{self.where} has unknown key {key}: remove it or mend its name")
+
+    def _bound(self, key: str, value: object) -> None:
+        if isinstance(value, int) and abs(value) > _MAX_INTEGER:
+            raise BadRequest(f"{self.where}: {key} is a number of more than 64 bits: use a smaller one")
 
 
 def read_toml(path: Path) -> Table:
@@ -94,23 +109,39 @@ def read_toml(path: Path) -> Table:
 
     Raises:
         FileNotFoundError: there is no such file; the caller knows what it meant.
+        AvengersError: it cannot be read, or is not a regular file.
         BadRequest: it is not valid TOML or not a small UTF-8 file.
 
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_TOML_BYTES + 1)
-        if len(data) > MAX_TOML_BYTES:
-            raise BadRequest(f"{path} is longer than {MAX_TOML_BYTES} bytes: that is no manifest")
-        return Table(tomllib.loads(data.decode("utf-8")), str(path))
+        text = read_small(path, MAX_TOML_BYTES).decode("utf-8")
+        _refuse_many_dots(text)
+        return Table(tomllib.loads(text), str(path))
     except FileNotFoundError:
         raise
     except NotADirectoryError as error:
         raise FileNotFoundError(path) from error
-    except OSError as error:
-        raise AvengersError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except OSError:
+        with reading(path):
+            raise
+    except (ValueError, RecursionError) as error:  # tomllib's own errors, and int's of thousands of digits
         raise BadRequest(f"{path} is not valid TOML: {error}") from error
+
+
+def _refuse_many_dots(text: str) -> None:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.count(".") > MAX_DOTS and not line.lstrip().startswith("#"):
+            raise ValueError(f"line {number} has more than {MAX_DOTS} dots")
+
+
+def _shown(value: object) -> str:
+    """Show a value of a wrong type in a few characters; what is nested may be too deep to print."""
+    match value:
+        case dict():
+            return "a table"
+        case list():
+            return "a list"
+    return reprlib.repr(value)
 
 
 @contextlib.contextmanager

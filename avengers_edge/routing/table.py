@@ -167,7 +167,7 @@ class CentroidTable:
             )
         if dimension is not None and table.centroids.shape[1] != dimension:
             raise VerificationFailed(
-                f"{path} has centroids of {table.centroids.shape[1]} dimensions, the embedder's vectors have {dimension}: "
+                f"{path} has centroids of {table.centroids.shape[1]} dimensions, this embedder has {dimension}: "
                 "ask one member with `avengers ask --model NAME`, or fit the table again with scripts/fit_starter.py"
             )
         return table

@@ -1,0 +1,123 @@
+"""Laws of how the command starts and ends: interrupts, closed or full streams, words of another locale."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from avengers_edge.cli.ask import read_question
+from avengers_edge.cli.main import cli
+from avengers_edge.cli.terminal import on_terminal
+from avengers_edge.engine.residency import Residency
+from avengers_edge.errors import BadRequest, EngineDied
+
+posix = pytest.mark.skipif(os.name == "nt", reason="signals and streams are others on Windows")
+with_full_device = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+
+
+def avengers(*words, prelude="", **options):
+    """Runs the entry point in a process of its own."""
+    code = f"import sys; {prelude}\nfrom avengers_edge.__main__ import main; main()"
+    command = [sys.executable, "-c", code, *words]
+    return subprocess.run(command, text=True, encoding="utf-8", stderr=subprocess.PIPE, check=False, **options)
+
+
+INTERRUPTED_IMPORT = """
+import os, signal
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {name!r}:
+            try: os.kill(os.getpid(), signal.SIGINT); sum(range(1000))
+            except KeyboardInterrupt: raise ImportError('initialization failed') from None
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@posix
+@pytest.mark.parametrize("name", ["click", "avengers_edge.cli.main", "avengers_edge.runtime"])
+def test_ctrl_c_in_an_import_that_swallows_it_is_130(name):
+    done = avengers("route", "What is 2 + 2?", prelude=INTERRUPTED_IMPORT.format(name=name), stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stderr) == (130, "avengers: interrupted\n")
+
+
+def test_ctrl_c_that_ends_as_another_error_is_130_and_the_handler_is_the_old_one(monkeypatch):
+    def swallow(self, model):
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise EngineDied("initialization failed")
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(Residency, "engine_for", swallow)
+    result = CliRunner().invoke(cli, ["ask", "--model", "smollm2-135m-instruct", "What is 2 + 2?"])
+    assert (result.exit_code, result.stderr) == (130, "avengers: interrupted\n")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_thread_can_run_a_command_too():
+    results = []
+    thread = threading.Thread(target=lambda: results.append(CliRunner().invoke(cli, ["--version"])))
+    thread.start()
+    thread.join()
+    assert results[0].exit_code == 0
+
+
+def test_closed_streams_are_no_terminal_and_hold_no_question(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert not on_terminal()
+    assert read_question("What is this?") == "What is this?"
+    with pytest.raises(BadRequest, match="there is no question"):
+        read_question(None)
+    with pytest.raises(BadRequest, match="closed"):
+        read_question("-")
+
+
+@posix
+def test_closed_streams_leave_the_exit_code_as_it_is():
+    close = "import os\nfor stream in (0, 2): os.close(stream)\nsys.stdin = sys.stderr = None"
+    assert avengers("setup", prelude=close).returncode == 2
+    assert avengers("ask", prelude=close).returncode == 2
+    assert avengers("models", "show", "nobody", prelude=close).returncode == 3
+
+
+@with_full_device
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["models", "list"]])
+def test_a_full_disk_under_standard_output_is_one_line(words):
+    with Path("/dev/full").open("wb") as full:
+        done = avengers(*words, stdout=full)
+    assert done.returncode == 1
+    assert done.stderr == "avengers: standard output cannot be written: no space left on device\n"
+
+
+@with_full_device
+def test_an_error_that_cannot_be_told_keeps_its_exit_code():
+    full = "import os; os.dup2(os.open('/dev/full', os.O_WRONLY), 2)"
+    assert avengers("models", "show", "nobody", prelude=full).returncode == 3
+
+
+def test_no_error_steers_the_terminal_or_fills_it(monkeypatch):
+    def die(self, model):
+        raise EngineDied("first \x1b[2J\r\u202e\x9b " + "x" * 5000 + " last")
+
+    monkeypatch.setattr(Residency, "engine_for", die)
+    result = CliRunner().invoke(cli, ["ask", "--model", "smollm2-135m-instruct", "What is 2 + 2?"])
+    assert result.exit_code == 7
+    assert result.stderr.startswith("avengers: first ?[2J ?? xxx")
+    assert result.stderr.endswith("xxx last\n")
+    assert len(result.stderr) < 520
+
+
+@posix
+def test_a_question_is_utf8_whatever_the_locale():
+    code = "import sys; from avengers_edge.cli.ask import read_question as read; print(ascii(read(sys.argv[1])))"
+    environ = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", code, "caf\u00e9".encode()]
+    done = subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    assert done.stdout == b"'caf\\xe9'\n"
