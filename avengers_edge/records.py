@@ -5,12 +5,13 @@ Each value refuses what it cannot mean when it is made, so no step checks its in
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, get_args
 
 from avengers_edge.errors import BadRequest
 
@@ -305,6 +306,20 @@ class Answer:
 
 
 # --- shapes ------------------------------------------------------------------------------------
+
+
+class Closing(abc.ABC):
+    """Something that holds memory until it is closed; a context manager, so that it is."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Free it; a second call does nothing."""
 
 
 class Embedder(Protocol):

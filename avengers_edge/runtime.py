@@ -10,8 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from avengers_edge.config import Settings, shipped_dir
 from avengers_edge.engine.residency import Residency
@@ -23,6 +22,7 @@ from avengers_edge.records import (
     SEED_LIMIT,
     Answer,
     Ask,
+    Closing,
     Completion,
     Embedder,
     Engine,
@@ -64,7 +64,7 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
-class Avengers:
+class Avengers(Closing):
     """A team that answers questions. Nothing is opened before it is needed.
 
     Args:
@@ -125,14 +125,6 @@ class Avengers:
 
         residency = Residency(path_of, need_of, settings)
         return cls(chosen, open_embedder, open_router, residency.engine_for, residency.close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Free the loaded model."""

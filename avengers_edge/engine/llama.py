@@ -7,14 +7,12 @@ import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from avengers_edge.engine.backend import build_facts
 from avengers_edge.engine.batch import Batch, Job
 from avengers_edge.engine.native import LlamaContext, LlamaModel, LoadOptions
 from avengers_edge.engine.template import ChatTemplate
-from avengers_edge.records import Completion, Generation, OnFinish, OnToken, Request
+from avengers_edge.records import Closing, Completion, Generation, OnFinish, OnToken, Request
 
 WIDTH = 16
 """Samples decoded in one step. On two x86-64 cores, 1.5B Q4_K_M: a step of 8 is 276 ms, one of 16 is 287 ms."""
@@ -22,7 +20,7 @@ WIDTH = 16
 _CPU_PREFILL_CHUNK, _GPU_PREFILL_CHUNK = 128, 512  # small where it is slow, so that Ctrl-C is heard
 
 
-class LlamaEngine:
+class LlamaEngine(Closing):
     """A `records.Engine` over llama.cpp. One thread at a time; `close` returns the memory.
 
     Raises:
@@ -42,14 +40,6 @@ class LlamaEngine:
         self._width = min(width, options.sequences)
         on_gpu = options.gpu_layers != 0 and build_facts()["gpu_offload"]
         self._chunk = _GPU_PREFILL_CHUNK if on_gpu else _CPU_PREFILL_CHUNK
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Free the context, then the model; a second call does nothing."""

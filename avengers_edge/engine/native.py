@@ -8,8 +8,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import llama_cpp.llama_cpp as llama
 
@@ -17,7 +16,7 @@ from avengers_edge.engine.backend import start_backend
 from avengers_edge.engine.cores import usable_cores
 from avengers_edge.engine.interrupts import interrupt_after
 from avengers_edge.errors import BadRequest, EngineDied
-from avengers_edge.records import SamplingParams
+from avengers_edge.records import Closing, SamplingParams
 
 _ALL_LAYERS = 999
 _MOST_SEQUENCES = 256  # LLAMA_MAX_SEQ
@@ -54,23 +53,7 @@ def _repack_by_default() -> bool:
     return platform.machine().lower() not in {"x86_64", "amd64"}
 
 
-class _Handle:
-    """Something native that must be closed."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Free it; a second call does nothing."""
-        raise NotImplementedError
-
-
-class LlamaModel(_Handle):
+class LlamaModel(Closing):
     """A loaded GGUF file: weights and vocabulary.
 
     Raises:
@@ -160,7 +143,7 @@ class LlamaModel(_Handle):
         return str(llama.llama_vocab_get_text(self.vocab, token), "utf-8", "replace")
 
 
-class SamplerChain(_Handle):
+class SamplerChain(Closing):
     """One sequence's own way from a context's logits to a token, with its own random state."""
 
     def __init__(self, context: LlamaContext, sampling: SamplingParams, seed: int) -> None:
@@ -203,7 +186,7 @@ class Row:
     logits: bool = True
 
 
-class LlamaContext(_Handle):
+class LlamaContext(Closing):
     """A unified KV cache that all sequences share, and the step that fills it.
 
     Raises:

@@ -11,8 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 # ONNX Runtime reports home from its native code. Its own switch comes too late, the first event is recorded at import;
 # this variable stops the events, the files they are queued in and the upload.
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from avengers_edge.errors import AvengersError, BadRequest, NotFound, VerificationFailed
+from avengers_edge.records import Closing
 
 SPEC_FILE, MODEL_FILE, TOKENIZER_FILE = "embedder.json", "model.onnx", "tokenizer.json"
 FORMAT = 1
@@ -75,7 +75,7 @@ def fingerprint_of(onnx_sha256: str, tokenizer_sha256: str, pooling: str, max_to
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-class OnnxEmbedder:
+class OnnxEmbedder(Closing):
     """A sentence embedder: tokens, transformer, mean over the tokens, length 1.
 
     A text longer than `spec.max_tokens` tokens (256 for the shipped all-MiniLM-L6-v2, its two markers included) or
@@ -142,14 +142,6 @@ class OnnxEmbedder:
     def close(self) -> None:
         """Free the model; closing twice is harmless."""
         self._session = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def pool(states: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np.float32]:
