@@ -24,6 +24,7 @@ from avengers_edge.errors import AvengersError, BadRequest
 
 HOME_VARIABLE = "AVENGERS_HOME"
 OFFLINE_VARIABLE = "AVENGERS_OFFLINE"
+KV_TYPES = ("f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
 _MOST_BYTES = 16 * 1024  # the TOML parser takes quadratic time for a key of many parts
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
 
@@ -33,8 +34,11 @@ class Settings:
     """Everything a user can set once for all commands.
 
     `threads` None means one per core, `gpu_layers` -1 means all of them where the build has a GPU, `context` is the
-    number of KV cells a model's samples share. `repack` None leaves weight repacking to the engine. `providers` are
-    ONNX Runtime execution providers for the embedder, in order of preference.
+    number of KV cells a model's samples share. `repack` None leaves weight repacking to the engine. `kv_type` is the
+    ggml type of keys and values: `q8_0` takes half of `f16`'s memory. `worker` runs each model in a process of its own,
+    which is given up when it shows no sign of life for `patience` seconds. An idle model is unloaded after `keep_alive`
+    seconds, at -1 only when another one needs its memory; the models in `pin` stay. `providers` are ONNX Runtime
+    execution providers for the embedder, in order of preference.
     """
 
     home: Path
@@ -44,6 +48,11 @@ class Settings:
     gpu_layers: int = -1
     context: int = 8192
     repack: bool | None = None
+    kv_type: str = "f16"
+    worker: bool = True
+    patience: int = 120
+    keep_alive: int = 300
+    pin: tuple[str, ...] = ()
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
 
     def __post_init__(self) -> None:
@@ -51,11 +60,21 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise BadRequest(f"{name} is {reprlib.repr(value)}: use {least} to {most}")
+        if self.kv_type not in KV_TYPES:
+            raise BadRequest(f"kv_type is {reprlib.repr(self.kv_type)}: use one of {', '.join(KV_TYPES)}")
+        if not all(self.pin):
+            raise BadRequest("pin has an empty name: name installed models, or leave it out")
         if not self.providers:
             raise BadRequest("providers is empty: name at least CPUExecutionProvider")
 
 
-_BOUNDS = {"threads": (1, 1024), "gpu_layers": (-1, 100_000), "context": (256, 2**31 - 1)}
+_BOUNDS = {
+    "threads": (1, 1024),
+    "gpu_layers": (-1, 100_000),
+    "context": (256, 2**31 - 1),
+    "patience": (1, 86_400),
+    "keep_alive": (-1, 31_536_000),
+}
 _SETTABLE: dict[str, type | tuple[type, ...]] = {
     "offline": bool,
     "team": str,
@@ -63,6 +82,11 @@ _SETTABLE: dict[str, type | tuple[type, ...]] = {
     "gpu_layers": int,
     "context": int,
     "repack": bool,
+    "kv_type": str,
+    "worker": bool,
+    "patience": int,
+    "keep_alive": int,
+    "pin": list,
     "providers": list,
 }
 
@@ -147,10 +171,10 @@ def _read_settings_file(path: Path) -> dict[str, Any]:
         # bool is an int to Python, not to a user.
         if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
             raise BadRequest(f"settings file {path}: {key} is {reprlib.repr(value)}, which is of the wrong type")
-    if "providers" in values:
-        if not all(isinstance(name, str) for name in values["providers"]):
-            raise BadRequest(f"settings file {path}: providers must be a list of names")
-        values["providers"] = tuple(values["providers"])
+    for key in [key for key, value in values.items() if isinstance(value, list)]:
+        if not all(isinstance(name, str) for name in values[key]):
+            raise BadRequest(f"settings file {path}: {key} must be a list of names")
+        values[key] = tuple(values[key])
     return values
 
 

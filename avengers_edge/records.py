@@ -31,6 +31,9 @@ SEED_LIMIT = 2**32 - 1
 """Seeds are 32 bits wide; llama.cpp keeps the largest one for "pick at random"."""
 
 
+MOST_SAMPLES = 1000
+
+
 def _require(holds: bool, complaint: str) -> None:
     if not holds:
         raise BadRequest(complaint)
@@ -54,7 +57,11 @@ class Message:
 class SamplingParams:
     """How tokens are drawn. Defaults are the paper's: temperature 0.7, the whole distribution.
 
-    `temperature` 0 is greedy decoding. `top_k` 0 and `min_p` 0 are off.
+    `temperature` 0 is greedy decoding. `top_k` 0 and `min_p` 0 are off. The penalties look back over the last
+    `penalty_window` generated tokens: `repeat_penalty` divides a repeated token's logit (1 is off, CTRL, arXiv
+    1909.05858), the other two subtract once a token and once an occurrence, as OpenAI's do. `logit_bias` adds to single
+    tokens' logits. `grammar` (GBNF) or `schema` (a JSON schema, as text) bounds what can be written. `logprobs` asks
+    for each token's log-probability and for that many alternatives.
     """
 
     temperature: float = 0.7
@@ -63,6 +70,14 @@ class SamplingParams:
     min_p: float = 0.0
     max_tokens: int = 512
     stop: tuple[str, ...] = ()
+    repeat_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    penalty_window: int = 64
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    grammar: str | None = None
+    schema: str | None = None
+    logprobs: int | None = None
 
     def __post_init__(self) -> None:
         _require(0 <= self.temperature <= 2, f"temperature is {self.temperature}: use 0 (greedy) to 2")
@@ -71,28 +86,47 @@ class SamplingParams:
         _require(0 <= self.min_p <= 1, f"min_p is {self.min_p}: use 0 (off) to 1")
         _require(self.max_tokens >= 1, f"max_tokens is {self.max_tokens}: use 1 or more")
         _require(all(self.stop), "a stop string is empty: leave it out")
+        _require(0 < self.repeat_penalty <= 10, f"repeat_penalty is {self.repeat_penalty}: use 1 (off), at most 10")
+        for name in ("frequency_penalty", "presence_penalty"):
+            _require(-2 <= getattr(self, name) <= 2, f"{name} is {getattr(self, name)}: use -2 to 2")
+        _require(0 <= self.penalty_window <= 2**20, f"penalty_window is {self.penalty_window}: use 0 to {2**20}")
+        _require(
+            all(token >= 0 and -100 <= bias <= 100 for token, bias in self.logit_bias),
+            "logit_bias has a negative token or a bias outside -100 to 100",
+        )
+        _require(self.grammar is None or self.schema is None, "grammar and schema bound the same text: give one")
+        _require(self.logprobs is None or 0 <= self.logprobs <= 20, f"logprobs is {self.logprobs}: use 0 to 20")
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One prompt to be sampled `n` times. Sample i draws with a seed derived from `seed` and i."""
+    """One prompt to be sampled `n` times. Sample i draws with a seed derived from `seed` and i.
+
+    `least` says how many samples can decide, so that the engine may begin with as few (None: all are needed);
+    `OnFinish` then says how many more are. `keep` leaves the samples in the KV cache, for the next turn of a chat.
+    """
 
     messages: tuple[Message, ...]
     sampling: SamplingParams = SamplingParams()
     n: int = 1
     seed: int = 0
+    least: int | None = None
+    keep: bool = False
 
     def __post_init__(self) -> None:
         _require(bool(self.messages), "there is no message to answer")
-        _require(self.n >= 1, f"{self.n} samples were asked for: use 1 or more")
+        _require(1 <= self.n <= MOST_SAMPLES, f"{self.n} samples were asked for: use 1 to {MOST_SAMPLES}")
         _require(0 <= self.seed < SEED_LIMIT, f"seed is {self.seed}: use 0 to {SEED_LIMIT - 1}")
+        _require(self.least is None or 1 <= self.least <= self.n, f"least is {self.least}: use 1 to n, here {self.n}")
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
     """How a question is to be answered; what is None is left to the team, the member or the question.
 
-    `member` skips routing. `prefer` is accuracy (1) against speed (0). `seed` None draws one.
+    `member` skips routing. `prefer` is accuracy (1) against speed (0). `seed` None draws one. When less than
+    `switch_below` of the first member's samples agree, the second-ranked member is sampled as well. The fields that
+    `SamplingParams` has too mean the same there. An answer that a `schema` bounds is free text unless `kind` is given.
     """
 
     samples: int | None = None
@@ -105,14 +139,30 @@ class Ask:
     seed: int | None = None
     early_stop: EarlyStop = "exact"
     prefer: float = 1.0
+    switch_below: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repeat_penalty: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    stop: tuple[str, ...] | None = None
+    grammar: str | None = None
+    schema: str | None = None
 
     def __post_init__(self) -> None:
-        _require(self.samples is None or 1 <= self.samples <= 1000, f"samples is {self.samples}: use 1 to 1000")
+        _require(
+            self.samples is None or 1 <= self.samples <= MOST_SAMPLES,
+            f"samples is {self.samples}: use 1 to {MOST_SAMPLES}",
+        )
         _require(self.kind is None or self.kind in KINDS, f"kind is {self.kind!r}: use one of {', '.join(KINDS)}")
         _require(
             self.early_stop in get_args(EarlyStop), f"early_stop is {self.early_stop!r}: use exact, adaptive or off"
         )
         _require(0 <= self.prefer <= 1, f"prefer is {self.prefer}: use 0 (speed) to 1 (accuracy)")
+        _require(
+            self.switch_below is None or 0 <= self.switch_below <= 1,
+            f"switch_below is {self.switch_below}: use 0 (never) to 1 (unless all agree)",
+        )
 
 
 # --- who is asked ------------------------------------------------------------------------------
@@ -166,12 +216,16 @@ class Team:
     table: str | None
     samples: int = 8
     sampling: SamplingParams = SamplingParams()
+    switch_below: float = 0.8
 
     def __post_init__(self) -> None:
         _require(bool(self.members), f"team {self.name!r} has no members")
         names = [member.name for member in self.members]
         _require(len(set(names)) == len(names), f"team {self.name!r} names a member twice")
         _require(self.samples >= 1, f"team {self.name!r} has samples {self.samples}: use 1 or more")
+        _require(
+            0 <= self.switch_below <= 1, f"team {self.name!r} has switch_below {self.switch_below}: use 0 (never) to 1"
+        )
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -217,6 +271,15 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A drawn token's text and natural log-probability before any truncation, and the likeliest tokens at its place."""
+
+    text: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """What the engine made of sample `index`. `tokens` counts generated tokens, end marker left out."""
 
@@ -225,16 +288,21 @@ class Completion:
     text: str
     tokens: int
     finish_reason: FinishReason
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """All samples of one request in index order, with what they cost in tokens and milliseconds."""
+    """All samples that began, in index order, with what they cost in tokens and milliseconds.
+
+    `reused_tokens` of the prompt were found in the KV cache and not evaluated again.
+    """
 
     completions: tuple[Completion, ...]
     prompt_tokens: int
     prefill_ms: float
     decode_ms: float
+    reused_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,10 +327,16 @@ class Vote:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens evaluated once and tokens generated over all samples."""
+    """Tokens evaluated once and tokens generated over all samples.
+
+    `cached_tokens` of the prompt were in the KV cache already. `saved_tokens` estimates what early stopping spared: the
+    samples that did not run to their end, at the mean length of those that did, less what they had generated.
+    """
 
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
+    saved_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,15 +411,18 @@ class Embedder(Protocol):
         """Embed into shape (len(texts), D), rows of length 1."""
 
 
-OnFinish = Callable[[Completion], bool]
-"""Hears of each sample as it ends; returning True means enough: the others are cancelled."""
+OnFinish = Callable[[Completion], int]
+"""Hears of each sample as it ends and says how many more are needed at the least; at 0 the others are cancelled.
+
+It is called from the engine's own thread, which waits for it: it has to be quick.
+"""
 
 OnToken = Callable[[int, str], None]
 """Hears of each piece of text as it is decided: sample index, piece."""
 
 
 class Engine(Protocol):
-    """One loaded model: a request in, its samples out."""
+    """One loaded model: a request in, its samples out. Calls from several threads share one batch."""
 
     def generate(
         self,
@@ -358,6 +435,7 @@ class Engine(Protocol):
         """Sample a request; what was unfinished when it was cancelled comes back as it was.
 
         Raises:
+            BadRequest: the model cannot do what the request asks for.
             DoesNotFit: the prompt and one sample are longer than the context.
             EngineDied: llama.cpp failed.
 

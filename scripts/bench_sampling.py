@@ -24,7 +24,7 @@ import llama_cpp
 from avengers_edge.config import load_settings
 from avengers_edge.engine.cores import usable_cores
 from avengers_edge.engine.llama import LlamaEngine
-from avengers_edge.engine.native import LoadOptions
+from avengers_edge.engine.options import LoadOptions
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
 from avengers_edge.records import Message, Request, SamplingParams

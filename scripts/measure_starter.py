@@ -23,15 +23,15 @@ from typing import Any
 
 from avengers_edge.calibration.questions import Question, read_questions
 from avengers_edge.config import load_settings
+from avengers_edge.election import messages_for
 from avengers_edge.engine.llama import LlamaEngine
-from avengers_edge.engine.native import LoadOptions
+from avengers_edge.engine.options import LoadOptions
+from avengers_edge.engine.ticket import generate_many
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
 from avengers_edge.records import Member, Request, SamplingParams, Team
-from avengers_edge.runtime import messages_for
 
-WIDTH = 32
-CELLS_PER_SEQUENCE = 1536
+IN_FLIGHT, CELLS_PER_QUESTION = 32, 1536
 # Benchmarks compare text answers too, and their questions say in which form.
 TEXT_INSTRUCTIONS = {
     "think": "Think step by step.",
@@ -103,8 +103,8 @@ def measure_model(
     todo = [(q, m) for m in members for q in questions if (m.name, q.id) not in done]
     if not todo:
         return
-    options = LoadOptions(cells=WIDTH * CELLS_PER_SEQUENCE, sequences=WIDTH, unified=False)
-    with LlamaEngine(path, options, width=WIDTH) as engine, args.out.open("a", encoding="utf-8") as out:
+    options = LoadOptions(cells=IN_FLIGHT * CELLS_PER_QUESTION)
+    with LlamaEngine(path, options) as engine, args.out.open("a", encoding="utf-8") as out:
         kept: list[tuple[Question, Member]] = []
 
         def requests() -> Iterator[Request]:
@@ -115,14 +115,16 @@ def measure_model(
                     yield request
 
         start = time.monotonic()
-        for count, (place, generation) in enumerate(engine.generate_many(requests()), 1):
+        for count, (place, generation) in enumerate(generate_many(engine, requests(), in_flight=IN_FLIGHT), 1):
             question, member = kept[place]
             (completion,) = generation.completions
             row = {
                 "id": question.id,
                 "dataset": question.dataset,
                 "member": member.name,
-                **{key: value for key, value in dataclasses.asdict(completion).items() if key not in ("index", "seed")},
+                "text": completion.text,
+                "tokens": completion.tokens,
+                "finish_reason": completion.finish_reason,
                 "prompt_tokens": generation.prompt_tokens,
                 "seconds": round((generation.prefill_ms + generation.decode_ms) / 1000, 4),
             }

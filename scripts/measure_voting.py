@@ -23,7 +23,8 @@ from avengers_edge.calibration.graders import grade
 from avengers_edge.calibration.questions import Question
 from avengers_edge.config import load_settings
 from avengers_edge.engine.llama import LlamaEngine
-from avengers_edge.engine.native import LoadOptions
+from avengers_edge.engine.options import LoadOptions
+from avengers_edge.engine.ticket import generate_many
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
 from avengers_edge.records import Completion, Generation, Member, Request
@@ -31,7 +32,7 @@ from avengers_edge.voting.ballot import Ballot
 from avengers_edge.voting.keys import canonical_key
 from avengers_edge.voting.tally import winner
 
-IN_FLIGHT, CELLS_PER_SEQUENCE = 4, 1024
+IN_FLIGHT, CELLS_PER_SAMPLE = 4, 1024
 
 
 def main() -> None:
@@ -53,9 +54,7 @@ def main() -> None:
         sys.exit(f"team {args.team} has no member {args.member}")
     path = Store(settings.home).find(catalog.load_model(member.model))
     questions = choose([args.questions], args.limit, seed=42, split="test")
-    sequences = IN_FLIGHT * args.samples
-    options = LoadOptions(cells=sequences * CELLS_PER_SEQUENCE, sequences=sequences, unified=False)
-    with LlamaEngine(path, options, width=sequences) as engine:
+    with LlamaEngine(path, LoadOptions(cells=IN_FLIGHT * args.samples * CELLS_PER_SAMPLE)) as engine:
         for way in ("greedy", "voted"):
             done = {row["id"] for row in read_rows(args.out) if row["way"] == way}
             todo = [question for question in questions if question.id not in done]
@@ -72,15 +71,18 @@ def run(engine: LlamaEngine, way: str, todo: Sequence[Question], member: Member,
             request = as_request(question, member, args.max_tokens)
             if way == "voted":
                 sampling = dataclasses.replace(request.sampling, temperature=0.7)
-                request = dataclasses.replace(request, sampling=sampling, n=args.samples, seed=place)
+                least = ballots[place].needed
+                request = dataclasses.replace(request, sampling=sampling, n=args.samples, seed=place, least=least)
             yield request
 
-    def heard(place: int, completion: Completion) -> bool:
+    def heard(place: int, completion: Completion) -> int:
         return ballots[place].add(completion)
 
     start = time.monotonic()
     with args.out.open("a", encoding="utf-8") as out:
-        for count, (place, generation) in enumerate(engine.generate_many(requests(), on_finish=heard), 1):
+        for count, (place, generation) in enumerate(
+            generate_many(engine, requests(), in_flight=IN_FLIGHT, on_finish=heard), 1
+        ):
             out.write(json.dumps(as_row(way, todo[place], ballots[place], generation)) + "\n")
             out.flush()
             left = (len(todo) - count) * (time.monotonic() - start) / count

@@ -70,7 +70,7 @@ def small_engine(model_home: Path) -> Iterator[Any]:
     """Real llama.cpp with the real 135M model."""
     from avengers_edge.config import Settings
     from avengers_edge.engine.llama import LlamaEngine
-    from avengers_edge.engine.native import LoadOptions
+    from avengers_edge.engine.options import LoadOptions
     from avengers_edge.library.catalog import Catalog
     from avengers_edge.library.store import Store
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -25,14 +26,23 @@ samples = 5
 model = "smollm2-135m-instruct"
 mode = "think"
 """
+PAIR = (
+    TEAM.replace('"solo"', '"pair"')
+    + """
+[[members]]
+model = "smollm2-135m-instruct"
+mode = "direct"
+"""
+)
 SUM = "How many apples are 2 and 3 apples?"
 
 
 @pytest.fixture
 def run(home):
-    """Runs a command in this process, with the team `solo`."""
+    """Runs a command in this process, with the teams `solo` and `pair`."""
     (home / "teams").mkdir(parents=True)
     (home / "teams" / "solo.toml").write_text(TEAM, encoding="utf-8")
+    (home / "teams" / "pair.toml").write_text(PAIR, encoding="utf-8")
 
     def invoke(*words, **options):
         return CliRunner().invoke(cli, list(map(str, words)), **options)
@@ -44,9 +54,9 @@ def run(home):
 def answers(monkeypatch):
     """Lets the engine give these texts."""
 
-    def give(*texts):
-        engine = QueuedEngine(texts)
-        monkeypatch.setattr(Residency, "engine_for", lambda self, model: engine)
+    def give(*texts, **options):
+        engine = QueuedEngine(texts, **options)
+        monkeypatch.setattr(Residency, "lease", lambda self, model: contextlib.nullcontext(engine))
         return engine
 
     return give
@@ -80,7 +90,68 @@ def test_ask_prints_the_answer_and_keeps_the_rest_off_standard_output(run, answe
     result = run("ask", "--team", "solo", SUM)
     assert result.exit_code == 0, result.stderr
     assert result.stdout == "2 + 3 = 5.\nAnswer: 5\n\n=> 5\n"
-    assert result.stderr.startswith("smollm2-135m-instruct:think · 3 of 3 votes · 3 of 5 samples · 9 tokens · ")
+    assert result.stderr.startswith(
+        "smollm2-135m-instruct:think · 3 of 3 votes · 3 of 5 samples · 9 tokens, 6 saved · "
+    )
+
+
+def test_the_line_under_an_answer_tells_the_tokens_saved(run, answers):
+    answers(*["Answer: 5"] * 3, width=5)
+    said = run("ask", "--team", "solo", SUM).stderr
+    assert said.startswith("smollm2-135m-instruct:think · 3 of 3 votes · 3 of 5 samples · 11 tokens, 4 saved · ")
+
+
+def test_a_switch_is_told_with_both_members(run, answers):
+    answers("Answer: 6", "Answer: 5", "Answer: 6", "Answer: 7", "no idea", *["Answer: 5"] * 4)
+    result = run("ask", "--team", "pair", "--explain", "--seed", 1, SUM)
+    think, direct = "smollm2-135m-instruct:think", "smollm2-135m-instruct:direct"
+    assert result.stdout == "Answer: 5\n\n=> 5\n"
+    assert f"\nswitched: 2 of 5 samples of {think} agreed, so {direct} voted too\nvotes:\n" in result.stderr
+    assert f"\n{think}, {direct} · 5 of 8 votes · 9 of 10 samples · 27 tokens, 3 saved · " in result.stderr
+
+
+def test_the_second_member_is_asked_below_the_share_that_the_option_says(run, answers):
+    engine = answers(*[f"Answer: {number}" for number in range(15)])
+    run("ask", "--team", "pair", "--switch-below", 0, SUM)
+    run("ask", "--team", "pair", "--switch-below", 1, SUM)
+    assert [request.n for request in engine.requests] == [5, 5, 5]
+
+
+def test_sampling_options_reach_the_engine(run, answers, tmp_path):
+    engine = answers(*["Answer: 5"] * 10)
+    grammar, schema = tmp_path / "digit.gbnf", tmp_path / "schema.json"
+    grammar.write_bytes("\ufeffroot ::= [0-9] # caf\u00e9".encode())
+    schema.write_text("{}", encoding="utf-8")
+    words = (
+        "--top-k",
+        5,
+        "--min-p",
+        0.1,
+        "--repeat-penalty",
+        1.5,
+        "--frequency-penalty",
+        0.5,
+        "--presence-penalty",
+        -1,
+    )
+    run("ask", "--team", "solo", *words, "--stop", "END", "--stop", "\n\n", "--grammar", grammar, SUM)
+    sampling = engine.requests[0].sampling
+    assert (sampling.top_k, sampling.min_p, sampling.repeat_penalty) == (5, 0.1, 1.5)
+    assert (sampling.frequency_penalty, sampling.presence_penalty, sampling.stop) == (0.5, -1.0, ("END", "\n\n"))
+    assert sampling.grammar == "root ::= [0-9] # caf\u00e9"
+    run("ask", "--team", "solo", "--schema", schema, SUM)
+    assert (engine.requests[1].sampling.schema, engine.requests[1].n) == ("{}", 1)
+
+
+def test_a_grammar_file_that_cannot_be_used_is_one_line(run, answers, tmp_path, monkeypatch):
+    answers()
+    binary = tmp_path / "binary.gbnf"
+    binary.write_bytes(b"root\xff")
+    assert "not UTF-8 at byte 4" in one_line(run("ask", "--team", "solo", "--grammar", binary, SUM), 2)
+    assert "there is no file" in one_line(run("ask", "--team", "solo", "--schema", tmp_path / "gone.json", SUM), 3)
+    assert "cannot be read" in one_line(run("ask", "--team", "solo", "--schema", tmp_path, SUM), 2)
+    monkeypatch.setattr("avengers_edge.cli.reading._LONGEST_FILE", 3)
+    assert "longer than 3 bytes" in one_line(run("ask", "--team", "solo", "--grammar", binary, SUM), 2)
 
 
 def test_raw_prints_the_bare_answer(run, answers):
@@ -94,6 +165,7 @@ def test_json_is_one_object_with_the_fields_of_the_contract(run, answers):
     values = json.loads(run("ask", "--team", "solo", "--json", "--early-stop", "off", "--seed", 1, SUM).stdout)
     assert (values["answer"], values["kind"], values["confidence"]) == ("5", "number", 0.75)
     assert values["votes"] == [{"key": "5", "count": 3}, {"key": "6", "count": 1}]
+    assert values["usage"] == {"prompt_tokens": 5, "completion_tokens": 15, "cached_tokens": 2, "saved_tokens": 0}
     assert sum(vote["count"] for vote in values["votes"]) == sum(s["key"] is not None for s in values["samples"])
 
 
@@ -114,7 +186,7 @@ def test_the_question_can_come_from_standard_input(run, answers):
 
 ECHO = """
 import sys
-from avengers_edge.cli.ask import read_question
+from avengers_edge.cli.reading import read_question
 sys.stdout.buffer.write(read_question(sys.argv[1]).encode())
 """
 
@@ -156,7 +228,7 @@ def test_bytes_that_are_no_text_are_refused(run):
 
 
 def test_endless_input_is_refused(run, monkeypatch):
-    monkeypatch.setattr("avengers_edge.cli.ask._LONGEST_INPUT", 10)
+    monkeypatch.setattr("avengers_edge.cli.reading._LONGEST_INPUT", 10)
     assert "longer than 10 bytes" in one_line(run("ask", "--team", "solo", input="a" * 11), 2)
 
 
@@ -186,6 +258,15 @@ def test_endless_input_is_refused(run, monkeypatch):
         (["ask", "--team", "solo", "--temperature", "nan", SUM], 2, "temperature is nan"),
         (["ask", "--team", "solo", "--top-p", "0", SUM], 2, "top_p is 0"),
         (["ask", "--team", "solo", "--seed", "-1", SUM], 2, "seed is -1"),
+        (["ask", "--team", "solo", "--top-k", "-1", SUM], 2, "top_k is -1"),
+        (["ask", "--team", "solo", "--min-p", "nan", SUM], 2, "min_p is nan"),
+        (["ask", "--team", "solo", "--repeat-penalty", "0", SUM], 2, "repeat_penalty is 0"),
+        (["ask", "--team", "solo", "--presence-penalty", "9", SUM], 2, "presence_penalty is 9"),
+        (["ask", "--team", "solo", "--stop", "", SUM], 2, "a stop string is empty"),
+        (["ask", "--team", "solo", "--stop", "caf\udcff", SUM], 2, "a stop string is not UTF-8"),
+        (["ask", "--team", "solo", "--system", "caf\udcff", SUM], 2, "the system prompt is not UTF-8"),
+        (["ask", "--switch-below", "1.5", SUM], 2, "switch_below is 1.5"),
+        (["ask", "--switch-below", "often", SUM], 2, "--switch-below"),
         (["ask", "--max-tokens", "0", SUM], 2, "--max-tokens"),
         (["ask", "--kind", "riddle", SUM], 2, "--kind"),
         (["ask", "--sing", SUM], 2, "--sing"),
@@ -224,7 +305,7 @@ def test_an_engine_that_dies_is_exit_code_seven(run, monkeypatch):
     def die(self, model):
         raise EngineDied("llama.cpp cannot load it: out of memory")
 
-    monkeypatch.setattr(Residency, "engine_for", die)
+    monkeypatch.setattr(Residency, "lease", die)
     assert "out of memory" in one_line(run("ask", "--team", "solo", SUM), 7)
 
 
@@ -232,7 +313,7 @@ def test_a_bug_of_ours_is_one_line_and_with_v_a_traceback(run, monkeypatch):
     def fail(self, model):
         raise ZeroDivisionError("oh no")
 
-    monkeypatch.setattr(Residency, "engine_for", fail)
+    monkeypatch.setattr(Residency, "lease", fail)
     assert "unexpected ZeroDivisionError: oh no" in one_line(run("ask", "--team", "solo", SUM), 1)
     command = [sys.executable, "-m", "avengers_edge", "-v", "team", "show", "nobody"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -244,7 +325,7 @@ def test_ctrl_c_is_exit_code_130(run, monkeypatch):
     def interrupt(self, model):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Residency, "engine_for", interrupt)
+    monkeypatch.setattr(Residency, "lease", interrupt)
     assert one_line(run("ask", "--team", "solo", SUM), 130) == "avengers: interrupted\n"
 
 

@@ -1,20 +1,27 @@
-"""Laws of how the command starts and ends: interrupts, closed or full streams, words of another locale."""
+"""Laws of how the command starts and ends: interrupts, closed or full streams, words of another locale; of `doctor`."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+import types
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from gguf_files import tiny_model
 
-from avengers_edge.cli.ask import read_question
 from avengers_edge.cli.main import cli
+from avengers_edge.cli.reading import read_question
 from avengers_edge.cli.terminal import on_terminal
+from avengers_edge.engine import hardware, memory
+from avengers_edge.engine.facts import EngineFacts
 from avengers_edge.engine.residency import Residency
 from avengers_edge.errors import BadRequest, EngineDied
 
@@ -54,7 +61,7 @@ def test_ctrl_c_that_ends_as_another_error_is_130_and_the_handler_is_the_old_one
         raise EngineDied("initialization failed")
 
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(Residency, "engine_for", swallow)
+    monkeypatch.setattr(Residency, "lease", swallow)
     result = CliRunner().invoke(cli, ["ask", "--model", "smollm2-135m-instruct", "What is 2 + 2?"])
     assert (result.exit_code, result.stderr) == (130, "avengers: interrupted\n")
     assert signal.getsignal(signal.SIGINT) is before
@@ -106,7 +113,7 @@ def test_no_error_steers_the_terminal_or_fills_it(monkeypatch):
     def die(self, model):
         raise EngineDied("first \x1b[2J\r\u202e\x9b " + "x" * 5000 + " last")
 
-    monkeypatch.setattr(Residency, "engine_for", die)
+    monkeypatch.setattr(Residency, "lease", die)
     result = CliRunner().invoke(cli, ["ask", "--model", "smollm2-135m-instruct", "What is 2 + 2?"])
     assert result.exit_code == 7
     assert result.stderr.startswith("avengers: first ?[2J ?? xxx")
@@ -116,8 +123,96 @@ def test_no_error_steers_the_terminal_or_fills_it(monkeypatch):
 
 @posix
 def test_a_question_is_utf8_whatever_the_locale():
-    code = "import sys; from avengers_edge.cli.ask import read_question as read; print(ascii(read(sys.argv[1])))"
+    code = "import sys; from avengers_edge.cli.reading import read_question as read; print(ascii(read(sys.argv[1])))"
     environ = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     command = [sys.executable, "-c", code, "caf\u00e9".encode()]
     done = subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=True)
     assert done.stdout == b"'caf\\xe9'\n"
+
+
+# --- doctor ---
+
+FACTS = EngineFacts(
+    name="tiny",
+    n_ctx_train=128,
+    cells=8192,
+    layers=2,
+    layers_offloaded=0,
+    buffers=(("CPU_Mapped model", 64), ("CPU KV", 2_000_000)),
+    gpu_offload=False,
+    threads=2,
+    features="CPU : AVX2 = 1",
+)
+
+
+@pytest.fixture
+def examine(home, tmp_path, monkeypatch):
+    """Runs `doctor --json` on a team of two tiny models with an engine that gives these facts; by finding."""
+    (home / "teams").mkdir(parents=True)
+    members = "".join(f'[[members]]\nmodel = "{name}"\n' for name in ("small", "large"))
+    team = f'name = "tiny"\ndescription = "Two."\n{members}'
+    (home / "teams" / "tiny.toml").write_text(team, encoding="utf-8")
+    for salt, (name, size) in enumerate({"large": 999, "small": 64}.items()):
+        (tmp_path / f"{name}.gguf").write_bytes(tiny_model(salt) + bytes(size))
+        imported = CliRunner().invoke(cli, ["models", "import", str(tmp_path / f"{name}.gguf"), "--id", name])
+        assert imported.exit_code == 0, imported.stderr
+    monkeypatch.setattr(hardware, "find_gpus", tuple)
+    loaded = []
+
+    def run(facts=FACTS):
+        def lease(self, model):
+            loaded.append(model)
+            return contextlib.nullcontext(types.SimpleNamespace(facts=facts))
+
+        monkeypatch.setattr(Residency, "lease", lease)
+        result = CliRunner().invoke(cli, ["doctor", "--team", "tiny", "--json"])
+        report = json.loads(result.stdout)
+        assert (result.exit_code == 0) == report["ok"], result.stderr
+        return {finding["what"]: finding for finding in report["findings"]}, loaded
+
+    return run
+
+
+def test_doctor_loads_the_smallest_model_and_tells_what_llama_cpp_did(examine):
+    findings, loaded = examine()
+    assert loaded == ["small"]
+    assert not [finding for finding in findings.values() if finding["remedy"] or finding["advice"]]
+    assert findings["engine"]["found"] == (
+        "small loaded in a process of its own: 0 of 2 layers on a device, 8192 tokens of context, 2 threads"
+    )
+    assert findings["buffers"]["found"] == "CPU_Mapped model 64 B, CPU KV 2.0 MB"
+    assert findings["llama.cpp"]["found"] == "CPU : AVX2 = 1"
+    assert findings["kv cache"]["found"] == "f16, 8192 tokens a model"
+    assert (
+        "needs 69.4 MB of memory: 64 B weights, 524 kB KV cache, 68.9 MB compute and process"
+        in findings["large"]["found"]
+    )
+
+
+def test_doctor_tells_of_a_gpu_that_the_build_cannot_use_and_asking_works_all_the_same(examine, monkeypatch):
+    monkeypatch.setattr(hardware, "find_gpus", lambda: (hardware.Gpu("NVIDIA", "NVIDIA H200"),))
+    monkeypatch.setattr(hardware, "gpu_backends", tuple)
+    gpu = examine()[0]["gpu"]
+    assert gpu["found"] == "NVIDIA H200; this build of llama.cpp uses the CPU only"
+    assert gpu["remedy"] is None
+    assert "-DGGML_CUDA=on" in gpu["advice"]
+
+
+def test_doctor_tells_of_the_device_that_is_used_and_of_layers_that_are_not_there(examine, monkeypatch):
+    device = hardware.Device("CUDA0", "H200", "gpu", 139 * 10**9, 141 * 10**9)
+    monkeypatch.setattr(hardware, "find_gpus", lambda: (hardware.Gpu("NVIDIA", "H200"),))
+    monkeypatch.setattr(hardware, "gpu_backends", lambda: ("cuda",))
+    monkeypatch.setattr(hardware, "find_devices", lambda backends=None: (device,))
+    findings, _ = examine(dataclasses.replace(FACTS, gpu_offload=True))
+    assert findings["gpu"]["found"] == "NVIDIA H200; llama.cpp uses CUDA0 (139 GB free); gpu_layers is all"
+    assert findings["gpu"]["advice"] is None
+    assert "no layer was offloaded" in findings["engine"]["advice"]
+    findings, _ = examine(dataclasses.replace(FACTS, gpu_offload=True, layers_offloaded=3))
+    assert findings["engine"]["advice"] is None
+
+
+def test_doctor_tells_which_models_do_not_fit_and_what_would(examine, monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 65_000_000)
+    findings, _ = examine()
+    assert findings["memory"]["found"] == "65.0 MB free"
+    assert "set `context = " in findings["large"]["remedy"]

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from avengers_edge import config
 from avengers_edge.config import Settings, load_settings, shipped_dir
+from avengers_edge.engine import options
 from avengers_edge.errors import BadRequest
 
 
@@ -33,14 +35,27 @@ def test_an_argument_wins_over_the_environment_and_that_over_the_file(settings_f
     assert load_settings(offline=True, environ=environ | {"AVENGERS_OFFLINE": "0"}).offline is True
 
 
-def test_every_setting_can_be_set_in_the_file(settings_file):
+def test_every_setting_can_be_set_in_the_file(settings_file, home):
     settings_file.write_text(
-        'team = "mine"\nthreads = 3\ngpu_layers = 5\ncontext = 4096\nrepack = true\nproviders = ["A", "B"]\n',
+        'team = "mine"\noffline = true\nthreads = 3\ngpu_layers = 5\ncontext = 4096\nrepack = true\n'
+        'kv_type = "q8_0"\nworker = false\npatience = 9\nkeep_alive = -1\npin = ["x"]\nproviders = ["A", "B"]\n',
         encoding="utf-8",
     )
-    settings = load_settings()
-    assert (settings.team, settings.threads, settings.gpu_layers) == ("mine", 3, 5)
-    assert (settings.context, settings.repack, settings.providers) == (4096, True, ("A", "B"))
+    assert load_settings() == Settings(
+        home=home,
+        team="mine",
+        offline=True,
+        threads=3,
+        gpu_layers=5,
+        context=4096,
+        repack=True,
+        kv_type="q8_0",
+        worker=False,
+        patience=9,
+        keep_alive=-1,
+        pin=("x",),
+        providers=("A", "B"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,6 +63,8 @@ def test_every_setting_can_be_set_in_the_file(settings_file):
     ["tream = 'x'", "threads = 'four'", "threads = true", "threads = 0", "context = 1", "providers = [1]",
      "providers = []", "offline = 1", "= broken", "home = '/elsewhere'", "threads = 1025", "context = 2147483648",
      "gpu_layers = -2", "gpu_layers = 100001", f"threads = {'9' * 4000}", f"threads = {'9' * 5000}",
+     "kv_type = 'F16'", "kv_type = 8", "kv_type = ''", "worker = 1", "patience = 0", "patience = 86401", "pin = 'x'",
+     "pin = ['']", "pin = [2]", "keep_alive = -2", "keep_alive = true", "keep_alive = 0.5", "keep_alive = 31536001",
      "threads" + ".a" * 2000 + " = 1", f"{'a' * 5000} = 1", "#" * 20_000],
 )  # fmt: skip
 def test_a_wrong_settings_file_is_refused_in_one_line(settings_file, text):
@@ -112,3 +129,7 @@ def test_an_unclear_word_for_offline_is_refused():
 
 def test_the_data_folder_has_what_ships():
     assert {"embedder", "manifests", "teams", "modes.toml"} <= {path.name for path in shipped_dir().iterdir()}
+
+
+def test_the_engine_knows_the_same_kv_types():
+    assert options.KV_TYPES == config.KV_TYPES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from fakes import FakeLlama
+from fake_llama import FakeLlama
 
 from avengers_edge.errors import DoesNotFit
 from avengers_edge.records import Message, Request, SamplingParams
@@ -63,7 +63,7 @@ def test_enough_cancels_the_others_at_once(engine):
 
     def enough_after_one(completion):
         heard.append(completion.index)
-        return True
+        return 0
 
     generation = engine.generate(ask(8, max_tokens=64), on_finish=enough_after_one)
     reasons = {completion.index: completion.finish_reason for completion in generation.completions}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import struct
 import tempfile
@@ -12,10 +13,13 @@ from gguf_files import ARRAY, BASICS, STRING, U32, Tiny, array, string, tensor, 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from avengers_edge.errors import NotFound, VerificationFailed
+from avengers_edge.config import KV_TYPES
+from avengers_edge.errors import BadRequest, NotFound, VerificationFailed
 from avengers_edge.library import bounded, gguf
+from avengers_edge.library import estimate as estimates
+from avengers_edge.library.estimate import estimate
 from avengers_edge.library.ggml import TENSOR_TYPES
-from avengers_edge.library.gguf import estimate_memory_bytes, read_header
+from avengers_edge.library.gguf import read_header
 
 VALID = tiny_model()
 
@@ -57,9 +61,58 @@ def test_version_2_is_read_like_version_3() -> None:
     assert header_of(Tiny(version=2).build()).version == 2
 
 
-def test_memory_is_weights_and_two_bytes_for_each_key_and_value() -> None:
-    """2 layers x 2 KV heads x (4 + 4) values x 2 bytes x 100 tokens."""
-    assert estimate_memory_bytes(header_of(VALID), 100) == 64 + 2 * 2 * 8 * 2 * 100
+@pytest.mark.parametrize(("kv_type", "size"), [("f16", 64), ("f32", 128), ("q8_0", 34), ("q4_0", 18)])
+def test_keys_and_values_take_what_their_type_takes_with_its_scales(kv_type: str, size: int) -> None:
+    """2 layers x 2 KV heads x (4 + 4) values are 32, one block of the quantised types."""
+    need = estimate(header_of(VALID), kv_type)
+    assert (need.weights, need.kv_per_cell, need.layers) == (64, size, 3)
+    mask = 2 * estimates.BATCH_ROWS
+    assert need.total(100) - need.total(0) == 100 * (size + mask)
+    assert need.total(0) == need.weights + need.compute
+
+
+def test_every_kv_type_of_the_settings_has_a_size() -> None:
+    assert all(estimate(header_of(VALID), kv_type).kv_per_cell > 0 for kv_type in KV_TYPES)
+    with pytest.raises(BadRequest, match="kv_type is 'Q8_0'"):
+        estimate(header_of(VALID), "Q8_0")
+
+
+def test_compute_grows_with_the_widest_layer_or_the_vocabulary() -> None:
+    """512 rows of three feed-forwards and four embeddings (16), or 64 rows of logits (3 here)."""
+    rest = estimates.PROCESS_BYTES + 3 * (4 * estimates.OUTPUT_ROWS + 320)
+    wide = header_of(with_pair(u32("tiny.feed_forward_length", 40)))
+    assert estimate(wide).compute == rest + 4 * 512 * (3 * 40 + 4 * 16)
+    assert estimate(header_of(VALID)).compute == rest + 4 * 512 * (3 * 64 + 4 * 16), "four embeddings where unsaid"
+    wordy = dataclasses.replace(wide, vocabulary=1000_000)
+    assert estimate(wordy).compute == estimates.PROCESS_BYTES + 1000_000 * (320 + 2 * 4 * 64) + 4 * 64 * 4 * 16
+
+
+@pytest.mark.parametrize(
+    ("pairs", "width"),
+    [
+        ((), 0),
+        ((u32("tiny.feed_forward_length", 40),), 40),
+        ((array("tiny.feed_forward_length", U32, 2, struct.pack("<II", 30, 50)),), 50),
+        ((u32("tiny.expert_feed_forward_length", 20), u32("tiny.expert_used_count", 4)), 80),
+        ((u32("tiny.feed_forward_length", 2**31),), 0),
+        ((string("tiny.feed_forward_length", "wide"),), 0),
+    ],
+)
+def test_the_widest_feed_forward_layer_is_found_and_nonsense_is_none(pairs: tuple[bytes, ...], width: int) -> None:
+    assert header_of(with_pair(*pairs)).feed_forward_length == width
+
+
+@pytest.mark.native
+def test_the_estimate_is_what_llama_cpp_takes_and_hardly_more(small_engine, model_home) -> None:
+    path = next(model_home.glob("models/smollm2-135m-instruct/*.gguf"))
+    header, buffers = read_header(path), small_engine.facts.buffers
+    need = estimate(header)
+    cells = small_engine.facts.cells
+    assert sum(size for what, size in buffers if "KV" in what) == pytest.approx(need.kv_per_cell * cells, rel=0.01)
+    assert sum(size for what, size in buffers if "model" in what) == pytest.approx(need.weights, rel=0.01)
+    taken = sum(size for _, size in buffers)
+    vocabulary_and_process = 320 * header.vocabulary + estimates.PROCESS_BYTES
+    assert need.total(cells) - vocabulary_and_process == pytest.approx(taken, rel=0.02)
 
 
 def test_kv_heads_may_differ_by_layer() -> None:

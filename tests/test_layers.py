@@ -14,14 +14,16 @@ import avengers_edge
 PACKAGE = Path(avengers_edge.__file__).parent
 MAY_IMPORT = {
     "errors": set(),
+    "files": set(),
     "records": {"errors"},
     "config": {"errors", "records"},
-    "routing": {"errors", "records", "config"},
+    "routing": {"errors", "files", "records", "config"},
     "voting": {"errors", "records", "config"},
-    "engine": {"errors", "records", "config"},
-    "library": {"errors", "records", "config"},
-    "runtime": {"errors", "records", "config", "routing", "voting", "engine", "library"},
-    "calibration": {"errors", "records", "config", "routing", "voting", "engine", "library", "runtime"},
+    "engine": {"errors", "files", "records", "config"},
+    "library": {"errors", "files", "records", "config"},
+    "election": {"errors", "records", "config", "voting"},
+    "runtime": {"errors", "records", "config", "routing", "voting", "engine", "library", "election"},
+    "calibration": {"errors", "records", "config", "routing", "voting", "engine", "library", "election", "runtime"},
 }
 MAY_IMPORT["cli"] = {*MAY_IMPORT, "calibration"}
 ONLY_IN = {"llama_cpp": {"engine"}, "onnxruntime": {"routing"}, "sklearn": {"calibration"}, "click": {"cli"}}

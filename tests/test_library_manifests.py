@@ -229,6 +229,7 @@ description = "Two"
 table = "duo.safetensors"
 [defaults]
 samples = 3
+switch_below = 0.5
 temperature = 1
 stop = ["END"]
 [[members]]
@@ -253,6 +254,12 @@ def test_a_team_has_members_modes_and_defaults(tmp_path: Path) -> None:
     assert dict(team.members[0].mode.instructions) == {"number": "Think."}
     assert (team.samples, team.sampling.temperature, team.sampling.top_p) == (3, 1.0, 1.0)
     assert (team.sampling.stop, team.table) == (("END",), "duo.safetensors")
+    assert team.switch_below == 0.5
+
+
+def test_a_team_that_says_nothing_has_the_papers_defaults(tmp_path: Path) -> None:
+    team = catalog(tmp_path, TEAM.replace("samples = 3\nswitch_below = 0.5\ntemperature = 1\n", "")).load_team("duo")
+    assert (team.samples, team.switch_below, team.sampling.temperature) == (8, 0.8, 0.7)
 
 
 def test_a_teams_own_mode_wins_over_the_shared_one(tmp_path: Path) -> None:
@@ -269,6 +276,9 @@ def test_a_teams_own_mode_wins_over_the_shared_one(tmp_path: Path) -> None:
         ('mode = "think"', 'style = "think"', "style"),
         ("samples = 3", "samples = 0", "samples"),
         ("samples = 3", "sample = 3", "sample"),
+        ("switch_below = 0.5", "switch_below = 1.5", "switch_below"),
+        ("switch_below = 0.5", "switch_below = nan", "switch_below"),
+        ("switch_below = 0.5", "switch_below = true", "switch_below"),
         ("temperature = 1", "temperature = 9", "temperature"),
         ("temperature = 1", 'temperature = "hot"', "temperature"),
         ("temperature = 1", f"temperature = 1{'0' * 400}", "64 bits"),

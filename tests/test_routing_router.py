@@ -269,3 +269,73 @@ def test_the_table_is_not_changed_by_routing() -> None:
 def test_headers_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         TABLE.header.seed = 1
+
+
+# --- which models are loaded ---
+
+CLOSE = make([[0.80, 0.76, 0.50]] * 2, members=("x:think", "y", "z:plain"), counts=50, macro=(0.8, 0.76, 0.5))
+
+
+def test_a_loaded_member_within_the_margin_of_error_comes_first_with_its_true_score() -> None:
+    # One standard error of the difference over 50 answers each: sqrt(.8 * .2 / 50 + .76 * .24 / 50) = 0.083
+    alone, tied = Router(CLOSE, top_k=1).route(EAST), Router(CLOSE, top_k=1).route(EAST, resident=["y", "z"])
+    assert names(alone) == ["x:think", "y", "z:plain"]
+    assert names(tied) == ["y", "x:think", "z:plain"]
+    assert scores(tied) == scores(alone)
+    assert tied.margin == pytest.approx(-0.04, abs=1e-6)
+    assert tied.fallback == "y is loaded and within the margin of error of x:think"
+
+
+@pytest.mark.parametrize("resident", [(), ("x",), ("x", "y"), ("z",), ("x:think", "nobody")])
+def test_a_loaded_best_member_or_a_worse_one_changes_nothing(resident: Any) -> None:
+    assert Router(CLOSE, top_k=1).route(EAST, resident=resident) == Router(CLOSE, top_k=1).route(EAST)
+
+
+@pytest.mark.parametrize(("answers", "first"), [(50, "y"), (10_000, "x:think")])
+def test_more_answers_narrow_the_margin_of_error(answers: int, first: str) -> None:
+    surer = dataclasses.replace(CLOSE, counts=np.full((2, 3), answers, dtype=np.int32))
+    assert names(Router(surer, top_k=1).route(EAST, resident=["y"]))[0] == first
+
+
+@pytest.mark.parametrize(("gap", "first"), [(0.06, "b"), (0.08, "a")])
+def test_clusters_count_with_the_square_of_their_weight_and_smoothing_as_answers(gap: float, first: str) -> None:
+    # Two clusters at weight 1/2 with 30 + 20 answers: sqrt(2 * 2 * (1/4) * .25 / 50) = 0.0707, a little less off 1/2
+    rates = [[0.5 + gap, 0.5]] * 2
+    table = make(rates, members=("a", "b"), counts=30, smoothing=20.0, macro=tuple(rates[0]))
+    assert names(Router(table, beta=0).route(EAST, resident=["b"]))[0] == first
+
+
+def test_a_foreign_question_has_both_reasons() -> None:
+    guarded = make(SKILLS, similarity_floor=0.5, macro=(0.3, 0.55, 0.6))
+    route = Router(guarded).route([-0.8, 0.6 - 0.2], resident=["b"])
+    assert names(route) == ["b", "c", "a"]
+    assert route.fallback == (
+        "nearest cluster at cosine 0.40, below 0.50: ranked by overall accuracy; "
+        "b is loaded and within the margin of error of c"
+    )
+
+
+def test_the_margin_of_error_follows_the_dial() -> None:
+    table = make([[0.60, 0.58, 0.30]] * 2, counts=20, seconds=[[9, 9, 1]] * 2)
+    assert names(Router(table).route(EAST, prefer=0.9, resident=["b"]))[0] == "b"
+    assert names(Router(table).route(EAST, prefer=0.9, resident=["c"]))[0] == "a"
+    assert names(Router(table).route(EAST, prefer=0, resident=["a"]))[0] == "c"
+
+
+@given(
+    rates=st.lists(st.floats(0, 1), min_size=1, max_size=5),
+    counts=st.integers(0, 1000),
+    resident=st.sets(st.integers(0, 4)),
+    prefer=st.floats(0, 1),
+)
+def test_the_loaded_only_reorder_and_never_beyond_one_place(
+    rates: Any, counts: int, resident: Any, prefer: float
+) -> None:
+    members = [f"m{place}:mode" for place in range(len(rates))]
+    router = Router(make([rates] * 2, members=members, counts=counts, seconds=[[1] * len(rates)] * 2))
+    alone = router.route(EAST, prefer=prefer)
+    tied = router.route(EAST, prefer=prefer, resident={f"m{place}" for place in resident})
+    assert scores(tied) == scores(alone)
+    rest = [name for name in names(alone) if name != names(tied)[0]]
+    assert names(tied)[1:] == rest
+    assert (tied.fallback is None) == (names(tied) == names(alone))

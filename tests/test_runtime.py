@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import random
+import threading
 from types import MappingProxyType
 
 import pytest
 from fakes import QueuedEngine, WordLengthEmbedder
 
 from avengers_edge.errors import BadRequest, Cancelled, NotFound
-from avengers_edge.records import Ask, Generation, Member, Mode, Ranked, Route, SamplingParams, Team
+from avengers_edge.records import SEED_LIMIT, Ask, Generation, Member, Mode, Ranked, Route, SamplingParams, Team
 from avengers_edge.runtime import Avengers
 
 THINK = Mode("think", MappingProxyType({"number": "Think. End with Answer: <number>"}))
@@ -20,6 +24,7 @@ TEAM = Team(
     table="pair.safetensors",
     samples=5,
     sampling=SamplingParams(max_tokens=100),
+    switch_below=0.0,
 )
 SUM = "How many apples are 2 and 3 apples?"
 
@@ -30,22 +35,33 @@ class FixedRouter:
     def __init__(self):
         self.asked = []
 
-    def route(self, vector, *, members, prefer):
-        self.asked.append((members, prefer))
+    def route(self, vector, *, members, prefer, resident):
+        self.asked.append((members, prefer, resident))
         first, second = ("small", "big:think") if vector[0] > vector[1] else ("big:think", "small")
         return Route(0, 0.9, (Ranked(first, 0.8), Ranked(second, 0.5)), 0.3)
 
 
-def team_of(texts, *, router=None, team=TEAM, reason="stop"):
-    engine = QueuedEngine(texts, reason=reason)
+def team_of(texts, *, router=None, team=TEAM, reason="stop", width=1, resident=()):
+    engine = QueuedEngine(texts, reason=reason, width=width)
     loaded = []
 
-    def engine_for(model):
+    @contextlib.contextmanager
+    def lease(model):
+        assert not loaded or loaded[-1] is None, "two models were held at once"
         loaded.append(model)
-        return engine
+        yield engine
+        loaded.append(None)
 
-    avengers = Avengers(team, WordLengthEmbedder, lambda embedder: router or FixedRouter(), engine_for)
+    avengers = Avengers(
+        team, WordLengthEmbedder, lambda embedder: router or FixedRouter(), lease, resident=lambda: resident
+    )
     return avengers, engine, loaded
+
+
+def lent(*engines):
+    """Lends these engines, one after the other."""
+    waiting = iter(engines)
+    return lambda model: contextlib.nullcontext(next(waiting))
 
 
 def test_the_majority_of_the_samples_is_the_answer():
@@ -73,7 +89,7 @@ def test_the_text_shown_is_a_real_sample_of_the_winning_group():
 def test_the_best_ranked_member_is_asked_in_its_own_way():
     avengers, engine, loaded = team_of(["Answer: 5"] * 5)
     assert avengers.answer("How many individual apples remain there?").model == "big:think"
-    assert loaded == ["big"]
+    assert loaded == ["big", None]
     (message,) = engine.requests[0].messages
     assert message.content.endswith("\n\nThink. End with Answer: <number>")
     assert engine.requests[0].sampling.max_tokens == 100
@@ -93,7 +109,7 @@ def test_a_bare_model_is_asked_as_its_first_member_and_an_unknown_one_as_it_is()
     avengers, _, loaded = team_of(["Answer: 5"] * 10)
     assert avengers.answer(SUM, Ask(member="big")).model == "big:think"
     assert avengers.answer(SUM, Ask(member="elsewhere")).model == "elsewhere"
-    assert loaded == ["big", "elsewhere"]
+    assert loaded == ["big", None, "elsewhere", None]
 
 
 def test_an_unknown_mode_of_a_model_is_refused_with_the_members():
@@ -147,11 +163,19 @@ def test_the_router_ranks_the_teams_members_by_the_users_preference():
     router = FixedRouter()
     avengers, _, _ = team_of(["Answer: 5"] * 5, router=router)
     avengers.answer(SUM, Ask(prefer=0.25))
-    assert router.asked == [(["big:think", "big:direct", "small"], 0.25)]
+    assert router.asked == [(["big:think", "big:direct", "small"], 0.25, ())]
+
+
+def test_answering_routes_by_what_is_loaded_and_the_bare_decision_does_not():
+    router = FixedRouter()
+    avengers, _, _ = team_of(["Answer: 5"] * 5, router=router, resident=("small",))
+    avengers.answer(SUM)
+    avengers.route(SUM)
+    assert [resident for _, _, resident in router.asked] == [("small",), ()]
 
 
 def test_a_team_without_a_router_takes_its_members_in_order_and_says_why():
-    avengers = Avengers(TEAM, WordLengthEmbedder, lambda embedder: None, lambda model: QueuedEngine(["Answer: 5"] * 5))
+    avengers = Avengers(TEAM, WordLengthEmbedder, lambda embedder: None, lent(QueuedEngine(["Answer: 5"] * 5)))
     answer = avengers.answer(SUM)
     assert answer.model == "big:think"
     assert "has no table" in answer.route.fallback
@@ -170,6 +194,7 @@ def test_progress_tells_the_leader_as_samples_end():
     assert [(at.finished, at.samples, at.leader.key) for at in heard] == [
         (1, 5, "6"), (2, 5, "6"), (3, 5, "5"), (4, 5, "5"),
     ]  # fmt: skip
+    assert {at.member for at in heard} == {"small"}
 
 
 @pytest.mark.parametrize("question", ["", "   \n\t", "\ud800 is half a character"])
@@ -184,7 +209,17 @@ def test_a_question_that_is_empty_or_no_text_is_refused(question):
 
 @pytest.mark.parametrize(
     "values",
-    [{"samples": 0}, {"samples": 1001}, {"kind": "riddle"}, {"early_stop": "maybe"}, {"prefer": 1.5}, {"prefer": -0.1}],
+    [
+        {"samples": 0},
+        {"samples": 1001},
+        {"kind": "riddle"},
+        {"early_stop": "maybe"},
+        {"prefer": 1.5},
+        {"prefer": -0.1},
+        {"switch_below": 1.1},
+        {"switch_below": -0.1},
+        {"switch_below": float("nan")},
+    ],
 )
 def test_values_that_mean_nothing_are_refused_where_they_are_made(values):
     with pytest.raises(BadRequest):
@@ -201,7 +236,7 @@ def test_an_answer_as_plain_values_has_every_field_of_the_contract():
     assert set(values["route"]) == {"cluster", "similarity", "ranking", "margin", "fallback"}
     assert set(values["route"]["ranking"][0]) == {"model", "score"}
     assert set(values["samples"][0]) == {"model", "seed", "text", "key", "tokens", "finish_reason"}
-    assert set(values["usage"]) == {"prompt_tokens", "completion_tokens"}
+    assert set(values["usage"]) == {"prompt_tokens", "completion_tokens", "cached_tokens", "saved_tokens"}
     assert set(values["timings_ms"]) == {"embed", "route", "load", "prefill", "decode", "total"}
 
 
@@ -210,13 +245,168 @@ def test_what_was_cancelled_before_it_began_is_no_answer():
         def generate(self, request, **options):
             return Generation((), prompt_tokens=5, prefill_ms=0.0, decode_ms=0.0)
 
-    avengers = Avengers(TEAM, WordLengthEmbedder, lambda embedder: FixedRouter(), lambda model: Silent())
+    avengers = Avengers(TEAM, WordLengthEmbedder, lambda embedder: FixedRouter(), lent(Silent()))
     with pytest.raises(Cancelled):
         avengers.answer(SUM)
 
 
-def test_wrong_sampling_values_are_refused_before_a_model_is_loaded():
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"temperature": -1}, "temperature is -1"),
+        ({"top_k": -1}, "top_k is -1"),
+        ({"min_p": 2.0}, "min_p is 2.0"),
+        ({"repeat_penalty": 0.0}, "repeat_penalty is 0.0"),
+        ({"frequency_penalty": float("nan")}, "frequency_penalty is nan"),
+        ({"presence_penalty": 3.0}, "presence_penalty is 3.0"),
+        ({"stop": ("",)}, "a stop string is empty"),
+        ({"grammar": "root ::= [0-9]", "schema": "{}"}, "give one"),
+        ({"seed": 2**32}, "seed is 4294967296"),
+    ],
+)
+def test_wrong_sampling_values_are_refused_before_a_model_is_loaded(values, said):
     avengers, _, loaded = team_of([])
-    with pytest.raises(BadRequest, match="temperature is -1"):
-        avengers.answer(SUM, Ask(temperature=-1))
+    with pytest.raises(BadRequest, match=said):
+        avengers.answer(SUM, Ask(**values))
     assert loaded == []
+
+
+def test_every_sampling_option_reaches_the_engine_and_what_is_not_said_stays_the_teams():
+    team = dataclasses.replace(TEAM, sampling=SamplingParams(max_tokens=100, top_p=0.9, stop=("END",)))
+    values = {
+        "temperature": 0.0, "top_k": 5, "min_p": 0.1, "repeat_penalty": 1.5, "frequency_penalty": 0.0,
+        "presence_penalty": -1.0, "grammar": "root ::= [0-9]",
+    }  # fmt: skip
+    avengers, engine, _ = team_of(["Answer: 5"] * 10, team=team)
+    avengers.answer(SUM, Ask(**values))
+    assert engine.requests[0].sampling == dataclasses.replace(team.sampling, **values)
+    avengers.answer(SUM, Ask(stop=("a", "b")))
+    assert engine.requests[1].sampling == dataclasses.replace(team.sampling, stop=("a", "b"))
+
+
+def test_an_answer_bound_by_a_schema_is_text_unless_said_otherwise():
+    avengers, engine, _ = team_of(['{"apples": 5}', "Answer: 5"])
+    answer = avengers.answer(SUM, Ask(schema="{}"))
+    assert (answer.kind, answer.answer, engine.requests[0].n) == ("text", '{"apples": 5}', 1)
+    assert avengers.answer(SUM, Ask(schema="{}", kind="number", samples=1)).kind == "number"
+
+
+# --- waves and what they save
+
+
+def test_the_engine_hears_how_many_samples_can_decide():
+    avengers, engine, _ = team_of(["Answer: 5"] * 12)
+    avengers.answer(SUM)
+    avengers.answer(SUM, Ask(early_stop="off"))
+    avengers.answer(SUM, Ask(samples=4, kind="text"))
+    assert [request.least for request in engine.requests] == [3, 5, 4]
+
+
+def test_tokens_saved_are_those_of_a_mean_sample_less_what_was_cut():
+    avengers, _, _ = team_of(["Answer: 5"] * 3, width=5)
+    usage = avengers.answer(SUM).usage
+    assert (usage.completion_tokens, usage.saved_tokens) == (3 * 3 + 2 * 1, 2 * 3 - 2 * 1)
+    assert (usage.prompt_tokens, usage.cached_tokens) == (5, 2)
+
+
+def test_nothing_is_saved_by_samples_that_all_run_to_their_end():
+    avengers, _, _ = team_of(["Answer: 5"] * 5, width=5)
+    assert avengers.answer(SUM, Ask(early_stop="off")).usage.saved_tokens == 0
+
+
+# --- Model-Switch
+
+
+SWITCHING = dataclasses.replace(TEAM, switch_below=0.8)
+
+
+def test_when_the_first_members_samples_disagree_the_second_one_is_asked_and_both_vote():
+    first = ["Answer: 6", "Answer: 5", "Answer: 6", "Answer: 7", "no idea"]
+    avengers, engine, loaded = team_of([*first, *["Answer: 5"] * 4], team=SWITCHING)
+    answer = avengers.answer(SUM, Ask(seed=1))
+    assert loaded == ["small", None, "big", None]
+    assert (answer.answer, answer.model, answer.models) == ("5", "small", ("small", "big:think"))
+    assert [(vote.key, vote.count) for vote in answer.votes] == [("5", 5), ("6", 2), ("7", 1)]
+    assert answer.confidence == 5 / 8
+    assert [sample.model for sample in answer.samples] == ["small"] * 5 + ["big:think"] * 4
+    assert (answer.samples_requested, answer.samples_used, answer.stopped_early) == (10, 9, True)
+    assert answer.text == answer.samples[1].text
+    assert engine.requests[1].messages[0].content.endswith("Think. End with Answer: <number>")
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens, answer.usage.cached_tokens) == (10, 27, 4)
+    assert (answer.usage.saved_tokens, answer.timings_ms.prefill, answer.timings_ms.decode) == (3, 2.0, 4.0)
+
+
+def test_the_model_of_the_answer_is_the_one_that_wrote_the_text_shown():
+    avengers, _, _ = team_of(
+        ["Answer: 6", "no idea", "no idea", "no idea", "no idea", *["Answer: 5"] * 4], team=SWITCHING
+    )
+    answer = avengers.answer(SUM)
+    assert (answer.answer, answer.model) == ("5", "big:think")
+
+
+def test_the_second_member_draws_with_seeds_of_its_own():
+    avengers, engine, _ = team_of([f"Answer: {number}" for number in range(10)], team=SWITCHING)
+    avengers.answer(SUM, Ask(seed=SEED_LIMIT - 1))
+    assert [request.seed for request in engine.requests] == [SEED_LIMIT - 1, 0]
+
+
+def test_while_it_is_open_whether_enough_agree_sampling_goes_on():
+    """Three of five elect, but it takes four to spare the second member."""
+    avengers, engine, loaded = team_of(["Answer: 5"] * 5, team=SWITCHING)
+    answer = avengers.answer(SUM)
+    assert (engine.requests[0].least, answer.samples_used, loaded) == (4, 4, ["small", None])
+
+
+@pytest.mark.parametrize(
+    ("ask", "loads"),
+    [
+        (Ask(switch_below=0.0), 1),
+        (Ask(switch_below=0.5), 1),
+        (Ask(switch_below=0.7), 2),
+        (Ask(member="small"), 1),
+        (Ask(kind="text", samples=5), 1),
+        (Ask(samples=1), 1),
+    ],
+)
+def test_a_second_member_is_asked_only_below_the_share_and_where_there_is_a_vote_and_a_choice(ask, loads):
+    texts = ["Answer: 5", "Answer: 6", "Answer: 5", "Answer: 5", "Answer: 6"]
+    avengers, engine, _ = team_of(texts * 2, team=SWITCHING)
+    answer = avengers.answer(SUM, ask)
+    assert len(engine.requests) == len(answer.models) == loads
+
+
+def test_the_answer_and_the_switch_are_those_of_all_samples():
+    ballots = ["5", "6", "7", "no"]
+    draw = random.Random(1)
+    for _ in range(100):
+        texts = [f"Answer: {draw.choice(ballots)}" for _ in range(10)]
+        asked = [team_of(texts, team=SWITCHING)[0].answer(SUM, Ask(early_stop=rule)) for rule in ("exact", "off")]
+        assert len({(answer.answer, answer.models) for answer in asked}) == 1
+
+
+def test_progress_and_pieces_of_text_are_counted_on_in_the_second_member():
+    heard, pieces = [], []
+    avengers, _, _ = team_of([f"Answer: {number}" for number in range(10)], team=SWITCHING)
+    avengers.answer(SUM, on_progress=heard.append, on_token=lambda index, piece: pieces.append(index))
+    assert [(at.finished, at.samples, at.member) for at in heard[4:6]] == [(5, 5, "small"), (6, 10, "big:think")]
+    assert pieces == list(range(10))
+
+
+def test_what_was_cancelled_does_not_switch():
+    cancel = threading.Event()
+    avengers, _, _ = team_of(["Answer: 5", "Answer: 6"], team=SWITCHING, width=5)
+    answer = avengers.answer(SUM, on_progress=lambda at: at.finished == 2 and cancel.set(), cancel=cancel)
+    assert (answer.answer, answer.samples_used, answer.models) == ("5", 2, ("small",))
+
+
+def test_what_was_cancelled_in_the_second_member_counts_as_far_as_it_came():
+    cancel = threading.Event()
+    avengers, _, _ = team_of(["Answer: 5", "Answer: 6"] * 4, team=SWITCHING)
+    answer = avengers.answer(SUM, on_progress=lambda at: at.finished == 6 and cancel.set(), cancel=cancel)
+    assert (answer.answer, answer.samples_used, answer.samples_requested) == ("5", 6, 10)
+
+
+def test_a_team_of_one_member_never_waits_for_an_agreement_that_changes_nothing():
+    team = dataclasses.replace(SWITCHING, members=TEAM.members[:1])
+    avengers = Avengers(team, WordLengthEmbedder, lambda embedder: None, lent(QueuedEngine(["Answer: 5"] * 5)))
+    assert avengers.answer(SUM).samples_used == 3

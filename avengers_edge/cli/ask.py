@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import stat
-import sys
-import threading
-from typing import TYPE_CHECKING, get_args
+from pathlib import Path
+from typing import get_args
 
 import click
 
+from avengers_edge.cli.answers import SamplingDisplay, explanation, ranking_lines, shown, summary
+from avengers_edge.cli.reading import as_text, read_question, read_text_file
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.terminal import StatusLine, dim
 from avengers_edge.errors import BadRequest
-from avengers_edge.records import KINDS, Answer, Ask, EarlyStop, Kind, Route
-
-if TYPE_CHECKING:
-    from avengers_edge.runtime import Progress
-
-_LONGEST_INPUT = 16 * 2**20
-_PATIENCE_SECONDS = 3.0
+from avengers_edge.records import KINDS, Ask, EarlyStop, Kind
 
 
 def parse_samples(_context: click.Context, parameter: click.Parameter, word: str) -> int | None:
@@ -48,9 +41,23 @@ def parse_samples(_context: click.Context, parameter: click.Parameter, word: str
 @click.option("--system", help="System prompt.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Longest sample.")
 @click.option("--temperature", type=float, help="0 is greedy, the team's default is 0.7.")
-@click.option("--top-p", type=float, help="Nucleus sampling.")
+@click.option("--top-p", type=float, help="Draw from the likeliest tokens of this total probability.")
+@click.option("--top-k", type=int, help="Draw from this many likeliest tokens, 0 from all.")
+@click.option("--min-p", type=float, help="Leave out tokens less likely than this share of the likeliest, 0 none.")
+@click.option("--repeat-penalty", type=float, help="Divides the logits of repeated tokens, 1 is off.")
+@click.option("--frequency-penalty", type=float, help="Taken off a token's logit for each time it was used, 0 is off.")
+@click.option("--presence-penalty", type=float, help="Taken off the logits of tokens that were used, 0 is off.")
+@click.option("--stop", multiple=True, metavar="TEXT", help="End a sample before this text; can be given again.")
+@click.option("--grammar", type=Path, metavar="FILE", help="A GBNF grammar that every sample has to follow.")
+@click.option("--schema", type=Path, metavar="FILE", help="A JSON schema: every sample is JSON that follows it.")
 @click.option("--seed", type=int, help="The same seed gives the same answer on the same machine.")
 @click.option("--early-stop", type=click.Choice(get_args(EarlyStop)), default="exact", show_default=True)
+@click.option(
+    "--switch-below",
+    type=float,
+    metavar="SHARE",
+    help="Ask the second-ranked member too if fewer of the first one's samples agree; 0 is never, teams say 0.8.",
+)
 @click.option(
     "--kind", type=click.Choice(["auto", *KINDS]), default="auto", show_default=True, help="What is asked for."
 )
@@ -69,8 +76,17 @@ def ask(
     max_tokens: int | None,
     temperature: float | None,
     top_p: float | None,
+    top_k: int | None,
+    min_p: float | None,
+    repeat_penalty: float | None,
+    frequency_penalty: float | None,
+    presence_penalty: float | None,
+    stop: tuple[str, ...],
+    grammar: Path | None,
+    schema: Path | None,
     seed: int | None,
     early_stop: EarlyStop,
+    switch_below: float | None,
     kind: str,
     prefer: float,
     explain: bool,
@@ -86,7 +102,27 @@ def ask(
     wanted: Kind | None = next((known for known in KINDS if known == kind), None)
     if raw and as_json:
         raise BadRequest("--raw and --json are two ways to print one answer: choose one")
-    options = Ask(samples, wanted, member, system, max_tokens, temperature, top_p, seed, early_stop, prefer)
+    options = Ask(
+        samples=samples,
+        kind=wanted,
+        member=member,
+        system=None if system is None else as_text(system, "the system prompt"),
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        min_p=min_p,
+        repeat_penalty=repeat_penalty,
+        frequency_penalty=frequency_penalty,
+        presence_penalty=presence_penalty,
+        stop=tuple(as_text(text, "a stop string") for text in stop) or None,
+        grammar=None if grammar is None else read_text_file(grammar, "a grammar"),
+        schema=None if schema is None else read_text_file(schema, "a JSON schema"),
+        seed=seed,
+        early_stop=early_stop,
+        switch_below=switch_below,
+        prefer=prefer,
+    )
     question = read_question(prompt)
     from avengers_edge.runtime import Avengers
 
@@ -120,123 +156,3 @@ def route(session: Session, prompt: str | None, team: str | None, prefer: float,
     with Avengers.open(session.settings(), team) as avengers:
         decision = avengers.route(question, prefer=prefer)
     click.echo(json.dumps(dataclasses.asdict(decision)) if as_json else ranking_lines(decision))
-
-
-class SamplingDisplay:
-    """Turns the engine's events into the status line."""
-
-    def __init__(self, status: StatusLine) -> None:
-        self._status = status
-        self._pieces = 0
-        self._vote = "sampling"
-
-    def token(self, _index: int, _piece: str) -> None:
-        """Count a piece of text."""
-        self._pieces += 1
-        self._draw()
-
-    def progress(self, progress: Progress) -> None:
-        """Hear of a finished sample."""
-        self._vote = f"sampling: {progress.finished} of {progress.samples} samples done"
-        if progress.leader:
-            self._vote += f", leading: {progress.leader.key} ({progress.leader.count})"
-        self._draw(now=True)
-
-    def _draw(self, *, now: bool = False) -> None:
-        self._status.show(f"{self._vote} · {self._pieces} tokens", now=now)
-
-
-def read_question(prompt: str | None) -> str:
-    """Join the argument and what is piped in.
-
-    Raises:
-        BadRequest: there is neither, or one of them is not UTF-8, or the pipe is absurdly long.
-
-    """
-    prompt = None if prompt is None else _as_text(prompt)
-    if prompt is not None and prompt != "-" and not _piped():
-        return prompt
-    if prompt is None and (sys.stdin is None or sys.stdin.isatty()):
-        raise BadRequest('there is no question: avengers ask "…", or pipe it in')
-    piped = _read_standard_input()
-    given = "" if prompt in (None, "-") else f"{prompt}\n\n"
-    return (given + piped).rstrip()
-
-
-def _as_text(word: str) -> str:
-    """Decode an argument again where the locale is not UTF-8 and Python kept its bytes as surrogates."""
-    try:
-        word.encode()
-    except UnicodeEncodeError:
-        try:
-            return os.fsencode(word).decode()
-        except UnicodeError as error:
-            raise BadRequest("the question is not UTF-8: convert it first, or pipe it in") from error
-    return word
-
-
-def _piped() -> bool:
-    """Tell whether standard input is a pipe or a file; a terminal or the null device has nothing to add."""
-    try:
-        mode = os.fstat(sys.stdin.fileno()).st_mode
-    except (OSError, ValueError, AttributeError):
-        return False
-    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
-
-
-def _read_standard_input() -> str:
-    if sys.stdin is None:
-        raise BadRequest("standard input is closed: write the question as an argument")
-    waiting = threading.Timer(
-        _PATIENCE_SECONDS, click.echo, ["reading standard input too; end it with Ctrl-D"], {"err": True}
-    )
-    waiting.daemon = True
-    waiting.start()
-    try:
-        raw = sys.stdin.buffer.read(_LONGEST_INPUT + 1)
-    finally:
-        waiting.cancel()
-    if len(raw) > _LONGEST_INPUT:
-        raise BadRequest(f"standard input is longer than {_LONGEST_INPUT} bytes: pipe in a smaller file")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"standard input is not UTF-8 at byte {error.start}: convert it first") from error
-
-
-def shown(answer: Answer) -> str:
-    """Write the chosen sample and, where there was a vote, the answer on a line of its own."""
-    text = answer.text.strip()
-    return text if answer.confidence is None or text == answer.answer else f"{text}\n\n=> {answer.answer}"
-
-
-def summary(answer: Answer) -> str:
-    """Write the quiet line under an answer: who, votes, samples, seconds."""
-    parts = [", ".join(answer.models)]
-    if answer.votes:
-        parts.append(f"{answer.votes[0].count} of {sum(vote.count for vote in answer.votes)} votes")
-    parts.append(f"{answer.samples_used} of {answer.samples_requested} samples")
-    parts += [f"{answer.usage.completion_tokens} tokens", f"{answer.timings_ms.total / 1000:.1f} s"]
-    return " · ".join(parts)
-
-
-def ranking_lines(decision: Route) -> str:
-    """Write a routing decision for people, best member first."""
-    if decision.cluster is None or decision.similarity is None:
-        head = decision.fallback or "not routed: the model was named"
-    else:
-        head = f"cluster {decision.cluster}, similarity {decision.similarity:.2f}, margin {decision.margin:.3f}"
-        head += f"\n{decision.fallback}" if decision.fallback else ""
-    width = max(len(each.model) for each in decision.ranking)
-    return "\n".join([head, *(f"  {each.model:<{width}}  {each.score:.3f}" for each in decision.ranking)])
-
-
-def explanation(answer: Answer) -> str:
-    """Write the route and the votes for people."""
-    width = 30
-    total = max(answer.samples_requested, 1)
-    bars = [
-        f"  {vote.key[:width]:<{width}} {'#' * round(20 * vote.count / total)} {vote.count}" for vote in answer.votes
-    ]
-    votes = ["votes:", *bars] if bars else ["no vote was held"]
-    return "\n".join([ranking_lines(answer.route), *votes])

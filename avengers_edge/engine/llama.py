@@ -1,27 +1,44 @@
-"""The engine: one loaded model that answers requests, alone or many at once."""
+"""The engine in this process: a loaded model and the one thread that owns it."""
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
-import itertools
+import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from avengers_edge.engine.backend import build_facts
-from avengers_edge.engine.batch import Batch, Job
-from avengers_edge.engine.native import LlamaContext, LlamaModel, LoadOptions
+import numpy as np
+from numpy.typing import NDArray
+
+from avengers_edge.engine.curve import UNMEASURED, StepCurve
+from avengers_edge.engine.facts import EngineFacts
+from avengers_edge.engine.grammar import Grammar, grammar_text, unwritable_tokens
+from avengers_edge.engine.job import Job
+from avengers_edge.engine.measure import measure_steps
+from avengers_edge.engine.native import LlamaContext, LlamaModel
+from avengers_edge.engine.options import LoadOptions
+from avengers_edge.engine.sampler import TokenSampler, check
+from avengers_edge.engine.scheduler import Scheduler
 from avengers_edge.engine.template import ChatTemplate
-from avengers_edge.records import Closing, Completion, Generation, OnFinish, OnToken, Request
+from avengers_edge.engine.ticket import Ticket
+from avengers_edge.errors import AvengersError, BadRequest, EngineDied
+from avengers_edge.records import Closing, Generation, OnFinish, OnToken, Request
 
-WIDTH = 16
-"""Samples decoded in one step. On two x86-64 cores, 1.5B Q4_K_M: a step of 8 is 276 ms, one of 16 is 287 ms."""
-
-_CPU_PREFILL_CHUNK, _GPU_PREFILL_CHUNK = 128, 512  # small where it is slow, so that Ctrl-C is heard
+_T = TypeVar("_T")
+_CPU_PREFILL_CHUNK, _GPU_PREFILL_CHUNK = 128, 448  # small where it is slow, so that Ctrl-C is heard
 
 
 class LlamaEngine(Closing):
-    """A `records.Engine` over llama.cpp. One thread at a time; `close` returns the memory.
+    """A `records.Engine` over llama.cpp. Any thread may ask; one thread, its own, touches the native handles.
+
+    Args:
+        path: a GGUF file.
+        options: how to load it.
+        curve: what a step costs, as `measure` gave it once.
+        on_beat: hears from the owner thread at every sign of progress.
 
     Raises:
         EngineDied: the file cannot be loaded.
@@ -29,22 +46,54 @@ class LlamaEngine(Closing):
 
     """
 
-    def __init__(self, path: Path, options: LoadOptions, *, width: int = WIDTH) -> None:
-        self._model = LlamaModel(path, options)
+    _model: LlamaModel
+    _context: LlamaContext
+    _template: ChatTemplate
+    _scheduler: Scheduler
+
+    def __init__(
+        self,
+        path: Path,
+        options: LoadOptions,
+        *,
+        curve: StepCurve | None = None,
+        on_beat: Callable[[], None] | None = None,
+    ) -> None:
+        self._beat = on_beat or (lambda: None)
+        self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._died: AvengersError | None = None
+        loaded: concurrent.futures.Future[EngineFacts] = concurrent.futures.Future()
+        self._owner = threading.Thread(
+            target=self._own, args=(path, options, curve, loaded), name=f"llama {path.name}", daemon=True
+        )
+        self._owner.start()
         try:
-            self._template = ChatTemplate(self._model.chat_template, bos=self._model.bos, eos=self._model.eos)
-            self._context = LlamaContext(self._model, options)
+            self.facts = loaded.result()
         except BaseException:
-            self._model.close()
+            self.close()
             raise
-        self._width = min(width, options.sequences)
-        on_gpu = options.gpu_layers != 0 and build_facts()["gpu_offload"]
-        self._chunk = _GPU_PREFILL_CHUNK if on_gpu else _CPU_PREFILL_CHUNK
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether it can still answer."""
+        return self._owner.is_alive() and self._died is None
 
     def close(self) -> None:
-        """Free the context, then the model; a second call does nothing."""
-        self._context.close()
-        self._model.close()
+        """Call off what is under way, free the context, then the model; a second call does nothing."""
+        self._inbox.put(None)
+        if threading.current_thread() is not self._owner:
+            self._owner.join()
+
+    def submit(self, request: Request, *, on_finish: OnFinish | None = None, on_token: OnToken | None = None) -> Ticket:
+        """Hand a request in. The callbacks are called from the owner thread, which waits for them.
+
+        Raises:
+            EngineDied: the engine is closed or has failed.
+
+        """
+        job = Job(request, on_finish, on_token)
+        self._post(lambda: self._begin(job))
+        return job.ticket
 
     def generate(
         self,
@@ -55,47 +104,154 @@ class LlamaEngine(Closing):
         cancel: threading.Event | None = None,
     ) -> Generation:
         """Sample one request; see `records.Engine`."""
-        batch = self._batch()
-        (job,) = batch.run([self._job(batch, request, on_finish=on_finish, on_token=on_token)], cancel)
-        return job.generation()
-
-    def generate_many(
-        self, requests: Iterable[Request], *, on_finish: Callable[[int, Completion], bool] | None = None
-    ) -> Iterator[tuple[int, Generation]]:
-        """Sample many requests in one batch; yield each one's place in the order and result as it ends.
-
-        Requests are drawn as room comes free. `on_finish` hears of each sample with its request's place; True cancels
-        the request's other samples.
-
-        Raises:
-            DoesNotFit: a request is longer than the context; it is raised when the request's turn comes.
-
-        """
-        batch = self._batch()
-
-        def job_of(place: int, request: Request) -> Job:
-            heard = functools.partial(on_finish, place) if on_finish else None
-            return self._job(batch, request, place=place, on_finish=heard)
-
-        for job in batch.run(itertools.starmap(job_of, enumerate(requests))):
-            yield job.place, job.generation()
+        ticket = self.submit(request, on_finish=on_finish, on_token=on_token)
+        return ticket.result(cancel)
 
     def count_tokens(self, request: Request) -> int:
         """Count the prompt's tokens as the model will see them."""
-        return len(self._model.tokenize(self._template.render(request.messages)))
+        return len(self._call(lambda: self._prompt(request)))
 
-    def _batch(self) -> Batch:
-        return Batch(self._model, self._context, width=self._width, prefill_chunk=self._chunk)
+    def measure(self, budget: float) -> StepCurve:
+        """Measure the step-time curve in about `budget` seconds, and go by it from now on.
 
-    def _job(
+        Raises:
+            BadRequest: requests are under way.
+
+        """
+
+        def measured() -> StepCurve:
+            if self._scheduler.busy:
+                raise BadRequest("the engine is answering: measure it when it is idle")
+            curve = measure_steps(self._context, budget=budget, on_beat=self._beat)
+            self._scheduler = self._new_scheduler(curve)
+            return curve
+
+        return self._call(measured)
+
+    def save_state(self, path: Path) -> int:
+        """Write the KV cells of the conversation last used to a file; give its tokens, 0 where there is none."""
+        return self._call(lambda: self._scheduler.cells.save(path))
+
+    def load_state(self, path: Path) -> int:
+        """Read a conversation's KV cells back; give its tokens, 0 where they are of no use to this model."""
+        return self._call(lambda: self._scheduler.cells.restore(path))
+
+    def counters(self) -> dict[str, float]:
+        """Give the totals since loading: steps, seconds in them and in llama.cpp, prompt tokens, guesses."""
+        names = ("steps", "step_seconds", "decode_seconds", "prefilled", "guessed", "accepted")
+        return self._call(lambda: {name: getattr(self._scheduler, name) for name in names})
+
+    # --- on the owner thread ----------------------------------------------------------------------------------------
+
+    def _own(
         self,
-        batch: Batch,
-        request: Request,
-        *,
-        place: int = 0,
-        on_finish: OnFinish | None = None,
-        on_token: OnToken | None = None,
-    ) -> Job:
-        prompt = self._model.tokenize(self._template.render(request.messages))
-        batch.check(len(prompt), request)
-        return Job(request=request, prompt=prompt, place=place, on_finish=on_finish, on_token=on_token)
+        path: Path,
+        options: LoadOptions,
+        curve: StepCurve | None,
+        loaded: concurrent.futures.Future[EngineFacts],
+    ) -> None:
+        try:
+            with LlamaModel(path, options, self._beat) as self._model:
+                self._template = ChatTemplate(self._model.chat_template, bos=self._model.bos, eos=self._model.eos)
+                with LlamaContext(self._model, options) as self._context:
+                    self._scheduler = self._new_scheduler(curve or UNMEASURED)
+                    loaded.set_result(self._context.facts)
+                    self._serve()
+        except BaseException as error:  # the thread that asked for the model raises it
+            if not loaded.done():
+                loaded.set_exception(error)
+        finally:
+            self._died = self._died or EngineDied(f"{path.name} was unloaded: ask again")
+            self._refuse_the_rest()
+
+    def _serve(self) -> None:
+        """Do steps while there are requests, and between them what else is asked for."""
+        while True:
+            try:
+                command = self._inbox.get(block=not self._scheduler.busy)
+            except queue.Empty:
+                if not self._step():
+                    return
+                continue
+            if command is None:
+                self._fail(EngineDied(f"{self._model.name} was unloaded while it answered: ask again"))
+                return
+            command()
+
+    def _step(self) -> bool:
+        try:
+            ended = self._scheduler.step()
+        except BaseException as error:  # whatever it is, the cache's state is unknown from here
+            known = error if isinstance(error, AvengersError) else None
+            self._fail(known or EngineDied(f"the engine failed: {type(error).__name__}: {error}"))
+            return False
+        for job in ended:
+            job.finish()
+        self._beat()
+        return True
+
+    def _fail(self, error: AvengersError) -> None:
+        self._died = error
+        for job in self._scheduler.abandon():
+            job.fail(error)
+
+    def _refuse_the_rest(self) -> None:
+        while True:
+            try:
+                command = self._inbox.get_nowait()
+            except queue.Empty:
+                return
+            if command is not None:
+                command()
+
+    def _begin(self, job: Job) -> None:
+        if self._died:
+            job.fail(self._died)
+            return
+        try:
+            check(job.request.sampling, self._model.vocabulary)
+            self._sampler_for(job.request, 0).close()  # a grammar is refused before the prompt is evaluated
+            job.begin(self._prompt(job.request))
+            self._scheduler.check(len(job.prompt), job.request)
+            self._scheduler.add(job)
+        except BaseException as error:  # it is the request's
+            job.fail(error)
+
+    def _prompt(self, request: Request) -> list[int]:
+        return self._model.tokenize(self._template.render(request.messages))
+
+    def _sampler_for(self, request: Request, seed: int) -> TokenSampler:
+        text = grammar_text(request.sampling)
+        grammar = None if text is None else Grammar(self._model.vocab, text, self._unwritable)
+        return TokenSampler(request.sampling, seed, grammar)
+
+    @functools.cached_property
+    def _unwritable(self) -> NDArray[np.bool_]:
+        return unwritable_tokens(self._model.vocab)
+
+    def _new_scheduler(self, curve: StepCurve) -> Scheduler:
+        chunk = _GPU_PREFILL_CHUNK if self._context.facts.layers_offloaded else _CPU_PREFILL_CHUNK
+        return Scheduler(self._model, self._context, curve, self._sampler_for, prefill_chunk=chunk)
+
+    def _call(self, function: Callable[[], _T]) -> _T:
+        """Run a function on the owner thread between two steps, and wait for what it gives."""
+        result: concurrent.futures.Future[_T] = concurrent.futures.Future()
+
+        def command() -> None:
+            if self._died:
+                result.set_exception(self._died)
+                return
+            try:
+                result.set_result(function())
+            except BaseException as error:  # it is the caller's
+                result.set_exception(error)
+
+        self._post(command)
+        return result.result()
+
+    def _post(self, command: Callable[[], None]) -> None:
+        if self._died:
+            raise self._died
+        self._inbox.put(command)
+        if self._died:  # meanwhile, and perhaps too late for the owner to see the command
+            self._refuse_the_rest()

@@ -1,37 +1,208 @@
-"""How much memory a model may take."""
+"""How much memory there is, what of a model goes where, and the words of a refusal.
+
+Nothing here loads a model: it is arithmetic on what is free and on what a model needs.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from avengers_edge.errors import DoesNotFit
 
+LEAST_CELLS = 256
+"""The smallest context that a model is loaded with."""
+
 _MEMINFO = Path("/proc/meminfo")
+_CGROUPS = Path("/sys/fs/cgroup")
+_OWN_CGROUP = Path("/proc/self/cgroup")
+_VM_STAT_SECONDS = 5
+_DEVICE_RESERVE = 256 * 2**20  # what a device's driver and its scratch take beside the buffers
+
+
+class Need(Protocol):
+    """What a model takes, in bytes; `layers` can be offloaded. `library.estimate` makes one from a file's header."""
+
+    @property
+    def weights(self) -> int:
+        """The bytes of all tensors."""
+
+    @property
+    def kv_per_cell(self) -> int:
+        """The bytes of one token's keys and values."""
+
+    @property
+    def compute(self) -> int:
+        """The bytes that do not grow with the context."""
+
+    @property
+    def layers(self) -> int:
+        """How many layers there are to offload, the output layer included."""
+
+    def total(self, cells: int) -> int:
+        """All of it, with a KV cache of so many cells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a model goes: layers on devices (-1: all of them), and the bytes it takes there and in main memory."""
+
+    gpu_layers: int
+    host: int
+    device: int
 
 
 def available_bytes() -> int | None:
-    """Tell how much memory can be had without swapping; None where the system does not say."""
+    """Tell how much memory can be had without swapping; None where the system does not say.
+
+    A container's limit counts where it is lower than what the machine has.
+    """
+    limits = [_system_bytes(), _cgroup_bytes()]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def largest_context(need: Need, available: int) -> int:
+    """Tell how many cells fit, in whole steps of `LEAST_CELLS`; 0 where not even one step does."""
+    fixed = need.total(0)
+    cells = max(0, available - fixed) // max(1, need.total(1) - fixed)
+    return cells // LEAST_CELLS * LEAST_CELLS
+
+
+def layers_that_fit(need: Need, cells: int, free: int) -> int:
+    """Tell how many layers a device with so many free bytes can take, all layers taken for equally large.
+
+    The compute buffers have to be there whatever the number of layers is.
+    """
+    spread = need.weights + need.kv_per_cell * cells
+    room = free - _DEVICE_RESERVE - need.compute
+    return max(0, min(need.layers, room * need.layers // max(1, spread)))
+
+
+def place(need: Need, cells: int, wanted: int, free_device: int | None, *, unified: bool = False) -> Placement:
+    """Choose the layers to offload: as many as wanted (-1: all) and as fit.
+
+    Args:
+        need: what the model takes.
+        cells: the size of its KV cache in tokens.
+        wanted: layers to offload at the most.
+        free_device: free bytes on all devices together; None where there is no device, or it does not say.
+        unified: whether device memory is main memory, as on Apple silicon: all bytes then count there too.
+
+    """
+    total = need.total(cells)
+    if wanted == 0 or free_device is None:
+        return Placement(wanted, total, 0)
+    layers = min(layers_that_fit(need, cells, free_device), need.layers if wanted < 0 else wanted)
+    share = (need.weights + need.kv_per_cell * cells) * layers // max(1, need.layers)
+    device = share + need.compute if layers else 0
+    host = total if unified else total - share
+    return Placement(-1 if layers == need.layers else layers, host, device)
+
+
+def refusal(model: str, need: Need, cells: int, host: int, free: int, holders: Iterable[str] = ()) -> DoesNotFit:
+    """Say why a model is not loaded: both numbers, who stands in the way, and what would fit.
+
+    Args:
+        model: its name.
+        need: what it takes in all.
+        cells: the context it was to have.
+        host: the bytes of main memory that this takes.
+        free: the bytes it could have, those of idle models that would be evicted for it included.
+        holders: resident models that cannot be evicted and whose memory would have been enough.
+
+    """
+    numbers = (
+        f"{model} needs about {host / 1e9:.2f} GB of memory for a context of {cells} tokens and "
+        f"{free / 1e9:.2f} GB can be had"
+    )
+    if names := ", ".join(holders):
+        return DoesNotFit(f"{numbers}; {names} cannot be unloaded: ask again when it is done, or unpin it")
+    on_device = need.total(cells) - host
+    if fitting := largest_context(need, free + on_device):
+        fitting = min(fitting, cells)
+        return DoesNotFit(f"{numbers}: set `context = {fitting}` or less in settings.toml, or ask a smaller model")
+    weights = free + on_device - (need.total(LEAST_CELLS) - need.weights)
+    if weights > 0:
+        share = weights / need.weights
+        return DoesNotFit(
+            f"{numbers}, too few for any context: use a file of at most {weights / 1e9:.2f} GB "
+            f"({share:.0%} of this one, so a smaller quantization or model)"
+        )
+    return DoesNotFit(f"{numbers}, too few for any file of this kind: close other programs")
+
+
+# --- what the system says ---
+
+
+def _system_bytes() -> int | None:
     with contextlib.suppress(OSError, ValueError, IndexError):
         for line in _MEMINFO.read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
-    with contextlib.suppress(AttributeError, OSError, ValueError):
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return None
+    if sys.platform == "win32":
+        return _windows_bytes()
+    elif sys.platform == "darwin":  # noqa: RET505 - mypy reads platforms only so
+        return _mac_bytes()
+    else:
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return None
 
 
-def require_memory(model: str, need: int) -> None:
-    """Refuse a model that needs more memory than there is, before the machine swaps or kills.
-
-    Raises:
-        DoesNotFit: the message has both numbers.
-
-    """
-    available = available_bytes()
-    if available is not None and need > available:
-        raise DoesNotFit(
-            f"{model} needs about {need / 1e9:.1f} GB of memory and {available / 1e9:.1f} GB are free: "
-            "close something, set a smaller `context` in settings.toml, or ask a smaller model with --model"
+def _mac_bytes() -> int | None:
+    try:
+        said = subprocess.run(
+            ["/usr/bin/vm_stat"], capture_output=True, text=True, timeout=_VM_STAT_SECONDS, check=True
         )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return parse_vm_stat(said.stdout)
+
+
+def parse_vm_stat(text: str) -> int | None:
+    """Read what macOS can hand out: free, inactive and speculative pages."""
+    size = re.search(r"page size of (\d+) bytes", text)
+    pages = re.findall(r"^Pages (?:free|inactive|speculative):\s+(\d+)\.", text, re.MULTILINE)
+    return int(size[1]) * sum(map(int, pages)) if size and pages else None
+
+
+def _windows_bytes() -> int | None:
+    import ctypes
+
+    class Status(ctypes.Structure):
+        """MEMORYSTATUSEX."""
+
+        _fields_ = (
+            ("length", ctypes.c_uint32),
+            ("load", ctypes.c_uint32),
+            ("total", ctypes.c_uint64),
+            ("available", ctypes.c_uint64),
+            ("others", ctypes.c_uint64 * 5),
+        )
+
+    status = Status(length=ctypes.sizeof(Status))
+    windll: Any = getattr(ctypes, "windll")  # noqa: B009 - there is none elsewhere
+    return int(status.available) if windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)) else None
+
+
+def _cgroup_bytes() -> int | None:
+    """Read what this process's control group (version 2) leaves; pages of files that were read can be had."""
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = _OWN_CGROUP.read_text(encoding="utf-8").splitlines()
+        own = next(line.removeprefix("0::") for line in lines if line.startswith("0::"))
+        folder = _CGROUPS / own.lstrip("/")
+        limit = (folder / "memory.max").read_text(encoding="ascii").strip()
+        if limit == "max":
+            return None
+        used = int((folder / "memory.current").read_text(encoding="ascii"))
+        details = (line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
+        given_back = sum(int(count) for name, count in details if name in ("active_file", "inactive_file"))
+        return max(0, int(limit) - used + given_back)
+    return None

@@ -1,50 +1,31 @@
-"""llama.cpp handles: model, context, sampler chains. Each owns native memory, so each is a context manager."""
+"""llama.cpp handles: a model and a context. Each owns native memory, so each is a context manager."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import platform
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import llama_cpp.llama_cpp as llama
+import numpy as np
 
-from avengers_edge.engine.backend import start_backend
+from avengers_edge.engine.backend import build_features, can_offload, start_backend
+from avengers_edge.engine.cells import Logits
 from avengers_edge.engine.cores import usable_cores
-from avengers_edge.engine.interrupts import interrupt_after
+from avengers_edge.engine.facts import EngineFacts
+from avengers_edge.engine.options import LoadOptions
 from avengers_edge.errors import BadRequest, EngineDied
-from avengers_edge.records import Closing, SamplingParams
+from avengers_edge.records import Closing
+
+MOST_OUTPUTS = 64
+"""Rows of one step whose logits can be read, unless more sequences are asked for; the compute buffer grows by a
+vocabulary of floats with each."""
 
 _ALL_LAYERS = 999
-_MOST_SEQUENCES = 256  # LLAMA_MAX_SEQ
-
-
-@dataclass(frozen=True, slots=True)
-class LoadOptions:
-    """How a model is loaded. Fields as in `config.Settings`; `cells` is the size of the KV cache in tokens.
-
-    `sequences` bounds how many samples and prompts are held at once. In a `unified` cache they all share the cells,
-    which is right for samples of one prompt; else each has `cells / sequences` of its own, which is faster for many
-    different prompts because none attends over the others' cells.
-    """
-
-    cells: int = 8192
-    sequences: int = 32
-    unified: bool = True
-    threads: int | None = None
-    gpu_layers: int = -1
-    repack: bool | None = None
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.sequences <= _MOST_SEQUENCES:  # a prompt and a sample of it
-            raise BadRequest(f"sequences is {self.sequences}: use 2 to {_MOST_SEQUENCES}")
-        if self.cells < 256:
-            raise BadRequest(f"context is {self.cells} cells: use 256 or more")
-        if self.threads is not None and self.threads < 1:
-            raise BadRequest(f"threads is {self.threads}: use 1 or more")
+_MOST_ROWS = 512
 
 
 def _repack_by_default() -> bool:
@@ -54,32 +35,41 @@ def _repack_by_default() -> bool:
 
 
 class LlamaModel(Closing):
-    """A loaded GGUF file: weights and vocabulary.
+    """A loaded GGUF file: weights and vocabulary. `on_progress` hears now and then while it loads.
 
     Raises:
         EngineDied: llama.cpp refuses the file or runs out of memory.
 
     """
 
-    def __init__(self, path: Path, options: LoadOptions) -> None:
+    def __init__(self, path: Path, options: LoadOptions, on_progress: Callable[[], None] | None = None) -> None:
         log = start_backend()
         params = llama.llama_model_default_params()
-        gpu = llama.llama_supports_gpu_offload()
-        params.n_gpu_layers = (_ALL_LAYERS if options.gpu_layers < 0 else options.gpu_layers) if gpu else 0
+        params.n_gpu_layers = (_ALL_LAYERS if options.gpu_layers < 0 else options.gpu_layers) if can_offload() else 0
         params.use_extra_bufts = _repack_by_default() if options.repack is None else options.repack
-        log.complaints.clear()
+
+        def loading(_share: float, _user_data: object) -> bool:
+            if on_progress:
+                on_progress()
+            return True
+
+        params.progress_callback = callback = llama.llama_progress_callback(loading)
+        log.forget()
         self.name = path.name
-        self.handle: Any = None
-        try:
-            with interrupt_after():
-                self.handle = llama.llama_model_load_from_file(os.fsencode(path), params)
-        except BaseException:
-            self.close()
-            raise
+        self.handle: Any = llama.llama_model_load_from_file(os.fsencode(path), params)
+        del callback  # it had to live until here
         if not self.handle:
             raise EngineDied(f"llama.cpp cannot load {path.name}: {log.reason()}; try `avengers models verify`")
         self.vocab = llama.llama_model_get_vocab(self.handle)
+        self.vocabulary = int(llama.llama_vocab_n_tokens(self.vocab))
         self.n_ctx_train = int(llama.llama_model_n_ctx_train(self.handle))
+        self.layers = int(llama.llama_model_n_layer(self.handle))
+        # A recurrent state has no past to go back to, and a sliding window has dropped its own.
+        self.rewinds = not (
+            llama.llama_model_is_recurrent(self.handle)
+            or llama.llama_model_is_hybrid(self.handle)
+            or llama.llama_model_n_swa(self.handle) > 0
+        )
 
     def close(self) -> None:
         """Free the weights; a second call does nothing."""
@@ -143,47 +133,29 @@ class LlamaModel(Closing):
         return str(llama.llama_vocab_get_text(self.vocab, token), "utf-8", "replace")
 
 
-class SamplerChain(Closing):
-    """One sequence's own way from a context's logits to a token, with its own random state."""
+class _StepBatch:
+    """A `llama_batch` over arrays of our own, so that a step is filled by slices; one sequence a row."""
 
-    def __init__(self, context: LlamaContext, sampling: SamplingParams, seed: int) -> None:
-        self._context = context
-        self._chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
-        if sampling.temperature == 0:
-            self._add(llama.llama_sampler_init_greedy())
-            return
-        if sampling.top_k > 0:
-            self._add(llama.llama_sampler_init_top_k(sampling.top_k))
-        if sampling.top_p < 1:
-            self._add(llama.llama_sampler_init_top_p(sampling.top_p, 1))
-        if sampling.min_p > 0:
-            self._add(llama.llama_sampler_init_min_p(sampling.min_p, 1))
-        self._add(llama.llama_sampler_init_temp(sampling.temperature))
-        self._add(llama.llama_sampler_init_dist(seed))
+    def __init__(self, rows: int) -> None:
+        self._columns = [np.zeros(rows, np.int32) for _ in range(3)]
+        self._wanted = np.zeros(rows, np.int8)
+        self._ones = np.ones(rows, np.int32)
+        base = self._columns[2].ctypes.data
+        sequence = ctypes.POINTER(llama.llama_seq_id)
+        self._pointers = (sequence * rows)(*(ctypes.cast(base + 4 * row, sequence) for row in range(rows)))
+        self.handle = llama.llama_batch()
+        self.handle.token = self._columns[0].ctypes.data_as(ctypes.POINTER(llama.llama_token))
+        self.handle.pos = self._columns[1].ctypes.data_as(ctypes.POINTER(llama.llama_pos))
+        self.handle.n_seq_id = self._ones.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+        self.handle.seq_id = ctypes.cast(self._pointers, ctypes.POINTER(sequence))
+        self.handle.logits = self._wanted.ctypes.data_as(ctypes.POINTER(ctypes.c_int8))
 
-    def _add(self, sampler: object) -> None:
-        llama.llama_sampler_chain_add(self._chain, sampler)  # the chain owns it from here
-
-    def sample(self, row: int) -> int:
-        """Draw a token from logits row `row` of the last decode."""
-        self._context.require_open()
-        return int(llama.llama_sampler_sample(self._chain, self._context.handle, row))
-
-    def close(self) -> None:
-        """Free the chain; a second call does nothing."""
-        if self._chain:
-            llama.llama_sampler_free(self._chain)
-            self._chain = None
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One token to evaluate: at `position` of `sequence`; `logits` asks for the distribution of what follows."""
-
-    token: int
-    position: int
-    sequence: int
-    logits: bool = True
+    def fill(self, columns: Sequence[Sequence[int]], wanted: Sequence[bool]) -> None:
+        count = len(wanted)
+        for own, given in zip(self._columns, columns, strict=True):
+            own[:count] = given
+        self._wanted[:count] = wanted
+        self.handle.n_tokens = count
 
 
 class LlamaContext(Closing):
@@ -196,95 +168,110 @@ class LlamaContext(Closing):
 
     def __init__(self, model: LlamaModel, options: LoadOptions) -> None:
         log = start_backend()
-        threads = options.threads or usable_cores()
+        self.threads = options.threads or usable_cores()
         params = llama.llama_context_default_params()
         params.n_ctx = options.cells
-        params.n_batch = params.n_ubatch = min(512, options.cells)
+        params.n_batch = params.n_ubatch = min(_MOST_ROWS, options.cells)
         params.n_seq_max = options.sequences
-        params.kv_unified = options.unified
+        params.n_outputs_max = min(max(MOST_OUTPUTS, options.sequences), params.n_batch)
+        params.kv_unified = True
         params.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_AUTO
-        params.n_threads = params.n_threads_batch = threads
-        log.complaints.clear()
-        self.handle: Any = None
-        self._batch: Any = None
-        try:
-            with interrupt_after():
-                self.handle = llama.llama_init_from_model(model.handle, params)
-        except BaseException:
-            self.close()
-            raise
+        params.type_k = params.type_v = getattr(llama, f"GGML_TYPE_{options.kv_type.upper()}")
+        params.n_threads = params.n_threads_batch = self.threads
+        self._model = model
+        self.handle: Any = llama.llama_init_from_model(model.handle, params)
         if not self.handle:
             raise EngineDied(
-                f"llama.cpp cannot make a context of {options.cells} tokens for {model.name}: {log.reason()}; "
-                "set a smaller `context` in settings.toml"
+                f"llama.cpp cannot make a context of {options.cells} tokens with {options.kv_type} cells for "
+                f"{model.name}: {log.reason()}; set a smaller `context` or another `kv_type` in settings.toml"
             )
         self.cells = int(llama.llama_n_ctx(self.handle))
-        self.cells_per_sequence = int(llama.llama_n_ctx_seq(self.handle))
         self.sequences = options.sequences
         self.batch_size = int(params.n_batch)
+        self.outputs = int(params.n_outputs_max)
         self._memory = llama.llama_get_memory(self.handle)
-        self._batch = llama.llama_batch_init(self.batch_size, 0, 1)
+        self._batch = _StepBatch(self.batch_size)
+        self.facts = EngineFacts(
+            name=model.name,
+            n_ctx_train=model.n_ctx_train,
+            cells=self.cells,
+            layers=model.layers + 1,  # llama.cpp counts the output layer too
+            layers_offloaded=log.offloaded,
+            buffers=tuple(log.buffers),
+            gpu_offload=can_offload(),
+            threads=self.threads,
+            features=build_features(),
+        )
 
     def close(self) -> None:
         """Free the cache; a second call does nothing."""
-        if self._batch is not None:
-            llama.llama_batch_free(self._batch)
-            self._batch = None
         if self.handle:
             llama.llama_free(self.handle)
             self.handle = self._memory = None
 
-    def require_open(self) -> None:
-        """Refuse to go on with a freed context.
+    def decode(
+        self, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int], wanted: Sequence[bool]
+    ) -> Logits:
+        """Evaluate one token a row, at most `batch_size`, in one step.
 
-        Raises:
-            EngineDied: the context was closed.
-
-        """
-        # A pointer that was freed would take the process down.
-        if not self.handle:
-            raise EngineDied("the context was closed while it was in use: load the model again")
-
-    def decode(self, rows: Sequence[Row]) -> None:
-        """Evaluate at most `batch_size` tokens in one step.
+        Returns:
+            The logits of what follows each row that is `wanted`, in order: shape (wanted rows, vocabulary). It is
+            llama.cpp's own buffer, good until the next step.
 
         Raises:
             EngineDied: llama.cpp reports anything but success.
 
         """
-        self.require_open()
-        if len(rows) > self.batch_size:
-            raise EngineDied(f"{len(rows)} tokens were to be evaluated in one step, which takes {self.batch_size}")
-        batch = self._batch
-        batch.n_tokens = len(rows)
-        for i, row in enumerate(rows):
-            batch.token[i] = row.token
-            batch.pos[i] = row.position
-            batch.n_seq_id[i] = 1
-            batch.seq_id[i][0] = row.sequence
-            batch.logits[i] = row.logits
-        with interrupt_after():
-            code = llama.llama_decode(self.handle, batch)
+        self._batch.fill((tokens, positions, sequences), wanted)
+        code = llama.llama_decode(self.handle, self._batch.handle)
         if code != 0:
             raise EngineDied(
-                f"llama.cpp failed to evaluate {len(rows)} tokens (code {code}): {start_backend().reason()}"
+                f"llama.cpp failed to evaluate {len(tokens)} tokens (code {code}): {start_backend().reason()}"
             )
+        shape = (sum(wanted), self._model.vocabulary)
+        if not shape[0]:
+            return np.empty(shape, np.float32)
+        logits = np.ctypeslib.as_array(llama.llama_get_logits(self.handle), shape)
+        logits.flags.writeable = False
+        return logits
 
-    def sampler(self, sampling: SamplingParams, seed: int) -> SamplerChain:
-        """Make a chain that draws from this context's logits."""
-        return SamplerChain(self, sampling, seed)
+    def share(self, source: int, target: int, tokens: int) -> None:
+        """Give sequence `target` the first `tokens` cells of `source`; in a unified cache nothing is copied.
 
-    def share(self, source: int, target: int) -> None:
-        """Give sequence `target` all cells of `source`; in a unified cache nothing is copied."""
-        self.require_open()
-        llama.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+        Of a model that does not rewind, that has to be all of them.
+        """
+        llama.llama_memory_seq_cp(self._memory, source, target, -1, tokens if self._model.rewinds else -1)
+
+    def truncate(self, sequence: int, tokens: int) -> None:
+        """Drop all cells of a sequence but the first `tokens`; only of a model that rewinds."""
+        llama.llama_memory_seq_rm(self._memory, sequence, tokens, -1)
 
     def release(self, sequence: int) -> None:
         """Drop a sequence; cells that no other one shares are free at once."""
-        self.require_open()
         llama.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
     def clear(self) -> None:
-        """Drop every sequence; a closed context has none."""
-        if self.handle:
-            llama.llama_memory_clear(self._memory, False)
+        """Drop every sequence, so that the next run finds the cache as the first did."""
+        llama.llama_memory_clear(self._memory, False)
+
+    def save(self, path: Path, sequence: int, tokens: Sequence[int]) -> None:
+        """Write a sequence's cells and tokens to a file.
+
+        Raises:
+            EngineDied: llama.cpp cannot write it.
+
+        """
+        held = (llama.llama_token * len(tokens))(*tokens)
+        if not llama.llama_state_seq_save_file(self.handle, os.fsencode(path), sequence, held, len(tokens)):
+            raise EngineDied(f"llama.cpp cannot save the state of {len(tokens)} tokens to {path.name}")
+
+    def restore(self, path: Path, sequence: int) -> list[int]:
+        """Read a sequence back; give its tokens, none where the file does not fit this model and cache."""
+        held, count = (llama.llama_token * self.cells)(), ctypes.c_size_t(0)
+        read = llama.llama_state_seq_load_file(
+            self.handle, os.fsencode(path), sequence, held, self.cells, ctypes.byref(count)
+        )
+        if not read:
+            self.release(sequence)
+            return []
+        return list(held[: count.value])

@@ -1,54 +1,294 @@
-"""Which models are in memory: one at a time, the last one asked for."""
+"""Which models are in memory: as many as fit, the least recently used one leaves first."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from avengers_edge.config import Settings
-from avengers_edge.engine.memory import require_memory
-from avengers_edge.records import Engine
+from avengers_edge.engine import hardware
+from avengers_edge.engine.managed import ManagedEngine, OpenEngine, llama_opener
+from avengers_edge.engine.memory import Need, Placement, available_bytes, place, refusal
+from avengers_edge.engine.parking import Parking
+from avengers_edge.errors import DoesNotFit, EngineDied
+from avengers_edge.records import Closing
+
+logger = logging.getLogger("avengers_edge.residency")
+
+_LONGEST_WAIT = 3600.0  # Windows cannot wait for more than 49 days at once
 
 
-class Residency:
-    """Loads models on demand; another model's turn frees the one before.
+@dataclass(slots=True, eq=False)
+class _Resident:
+    model: str
+    path: Path
+    engine: ManagedEngine
+    placement: Placement
+    kv_bytes: int
+    unseen: int  # of its bytes in main memory, those that the system still calls available
+    used_at: float
+    leases: int = 1
 
-    `path_of` finds a model's verified file, `need_of` estimates the bytes of memory that a file takes with the
-    settings' context. llama.cpp is imported when the first model is loaded, not before.
+
+class Residency(Closing):
+    """Loads models on demand and keeps them while there is memory.
+
+    A model is loaded if what it needs is free, or becomes free when idle models leave, the least recently used one
+    first; nothing leaves when even that would not be enough. A model that is answering or pinned never leaves. What
+    the system says is free is read again after each one. Weights are mapped files, which the system goes on calling
+    available, so each model's bytes that were not seen to be taken when it was loaded are subtracted.
+
+    Args:
+        path_of: finds a model's verified file.
+        need_of: estimates what a file takes when loaded, `library.estimate` with the settings' KV type.
+        settings: context, layers, what is pinned, how long an idle model stays.
+        open_engine: loads a model; None loads it with llama.cpp as the settings say.
+        available: free bytes of main memory, None where the system does not say: then one model is kept at a time.
+        device_memory: free bytes on all devices that the build can use, None where there is none.
+        clock: seconds that only grow.
+
     """
 
-    def __init__(self, path_of: Callable[[str], Path], need_of: Callable[[Path], int], settings: Settings) -> None:
+    def __init__(
+        self,
+        path_of: Callable[[str], Path],
+        need_of: Callable[[Path], Need],
+        settings: Settings,
+        open_engine: OpenEngine | None = None,
+        *,
+        available: Callable[[], int | None] = available_bytes,
+        device_memory: Callable[[], int | None] = hardware.device_memory,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._path_of, self._need_of, self._settings = path_of, need_of, settings
-        self._resident: tuple[str, Engine] | None = None
-        self._free: Callable[[], None] = lambda: None
+        self._open_engine = open_engine or llama_opener(settings)
+        self._available, self._device_memory, self._clock = available, device_memory, clock
+        self._parking = Parking(settings.home / "kv")
+        self._residents: dict[str, _Resident] = {}
+        self._changed = threading.Condition()  # guards the residents; never held while a model is loaded or closed
+        self._moving = threading.Lock()  # one model is loaded or closed at a time; taken before the other
+        self._watch: threading.Thread | None = None
+        self._closed = False
 
-    def engine_for(self, model: str) -> Engine:
-        """Give the loaded model, loading it first if need be.
+    @property
+    def resident(self) -> tuple[str, ...]:
+        """The loaded models, the least recently used one first."""
+        with self._changed:
+            return tuple(held.model for held in self._by_age() if held.engine.alive)
+
+    @contextlib.contextmanager
+    def lease(self, model: str) -> Iterator[ManagedEngine]:
+        """Give a loaded model for as long as the block runs, loading it first if need be.
 
         Raises:
             NotFound: the model is not installed.
             VerificationFailed: its file is not what was verified.
-            DoesNotFit: it needs more memory than there is.
-            EngineDied: llama.cpp cannot load it.
+            DoesNotFit: it needs more memory than can be had.
+            EngineDied: llama.cpp cannot load it, or this was closed.
 
         """
-        if self._resident and self._resident[0] == model:
-            return self._resident[1]
-        path = self._path_of(model)
-        self.close()
-        require_memory(model, self._need_of(path))
-        from avengers_edge.engine.llama import LlamaEngine
-        from avengers_edge.engine.native import LoadOptions
-
-        settings = self._settings
-        options = LoadOptions(
-            cells=settings.context, threads=settings.threads, gpu_layers=settings.gpu_layers, repack=settings.repack
-        )
-        engine = LlamaEngine(path, options)
-        self._resident, self._free = (model, engine), engine.close
-        return engine
+        held = self._take(model)
+        try:
+            if self._moving.acquire(blocking=False):
+                try:
+                    self._close_expired()
+                finally:
+                    self._moving.release()
+            yield held.engine
+        finally:
+            self._give_back(held)
 
     def close(self) -> None:
-        """Free the loaded model, if any."""
-        self._free()
-        self._resident, self._free = None, lambda: None
+        """Free all models, those that are answering too."""
+        with self._changed:
+            self._closed = True
+            leaving, self._residents = list(self._residents.values()), {}
+            self._changed.notify_all()
+        for held in leaving:
+            _close(held.model, held.engine)
+        self._parking.close()
+
+    # --- leases ---
+
+    def _take(self, model: str) -> _Resident:
+        held = self._find(model)
+        if held is None:
+            with self._moving:
+                held = self._find(model)  # another thread may have loaded it while this one waited
+                if held is None:
+                    self._close_expired()
+                    held = self._load(model)
+        return held
+
+    def _find(self, model: str) -> _Resident | None:
+        with self._changed:
+            if self._closed:
+                raise EngineDied(f"{model} was asked for after its models were closed: open them again")
+            held = self._residents.get(model)
+            if held is None or not held.engine.alive:
+                return None
+            held.leases, held.used_at = held.leases + 1, self._clock()
+            return held
+
+    def _give_back(self, held: _Resident) -> None:
+        with self._changed:
+            held.leases -= 1
+            held.used_at = self._clock()
+            if self._watch is None and self._settings.keep_alive >= 0 and not self._closed:
+                watch = threading.Thread(target=self._watch_idle, name="avengers-keep-alive", daemon=True)
+                with contextlib.suppress(RuntimeError):  # no thread can be had: leases close what is overdue
+                    watch.start()
+                    self._watch = watch
+            self._changed.notify_all()
+
+    # --- loading ---
+
+    def _load(self, model: str) -> _Resident:
+        path = self._path_of(model)
+        self._forget_dead()
+        need = self._need_of(path)
+        placement = self._make_room(model, need)
+        before = self._available()
+        engine = self._open_engine(model, path, placement.gpu_layers)
+        try:
+            after = self._available()
+            taken = 0 if before is None or after is None else max(0, before - after)
+            held = _Resident(
+                model,
+                path,
+                engine,
+                placement,
+                kv_bytes=need.kv_per_cell * self._settings.context,
+                unseen=max(0, placement.host - taken),
+                used_at=self._clock(),
+            )
+            self._parking.resume(model, path, engine)
+            with self._changed:
+                if self._closed:
+                    raise EngineDied(f"{model} was loaded after its models were closed: open them again")
+                self._residents[model] = held
+        except BaseException:
+            _close(model, engine)
+            raise
+        return held
+
+    def _make_room(self, model: str, need: Need) -> Placement:
+        """Evict what has to leave, and no more; say where the model goes.
+
+        Raises:
+            DoesNotFit: there is not enough memory whatever leaves; then nothing has left.
+
+        """
+        free, device = self._free(), self._free_device()
+        with self._changed:
+            idle = self._idle()
+        placement = self._place(need, device, idle)
+        if free is not None and placement.host > (reach := free + sum(held.placement.host for held in idle)):
+            raise self._refusal(model, need, placement.host, reach)
+        while True:
+            placement = self._place(need, device)
+            short = free is None or placement.host > free
+            on_device = not short and self._lacks_layers(need, placement)
+            if not (short or on_device) or not self._evict_oldest(on_device=on_device):
+                break
+            free, device = self._free(), self._free_device()
+        if free is not None and placement.host > free:
+            raise self._refusal(model, need, placement.host, free)
+        return placement
+
+    def _place(self, need: Need, device: int | None, leaving: Sequence[_Resident] = ()) -> Placement:
+        """Say where a model would go if those had left."""
+        room = None if device is None else device + sum(held.placement.device for held in leaving)
+        settings = self._settings
+        return place(need, settings.context, settings.gpu_layers, room, unified=hardware.shares_main_memory())
+
+    def _lacks_layers(self, need: Need, placement: Placement) -> bool:
+        wanted, got = self._settings.gpu_layers, placement.gpu_layers
+        return 0 <= got < (need.layers if wanted < 0 else min(wanted, need.layers))
+
+    def _free(self) -> int | None:
+        free = self._available()
+        with self._changed:
+            return None if free is None else max(0, free - sum(held.unseen for held in self._residents.values()))
+
+    def _free_device(self) -> int | None:
+        return self._device_memory() if self._settings.gpu_layers != 0 else None
+
+    def _refusal(self, model: str, need: Need, host: int, free: int) -> DoesNotFit:
+        with self._changed:
+            idle = self._idle()
+            staying = [held for held in self._by_age() if held not in idle]
+            enough = host <= free + sum(held.placement.host for held in staying)
+            names = [f"{held.model} ({'answering' if held.leases else 'pinned'})" for held in staying]
+        return refusal(model, need, self._settings.context, host, free, names if enough else ())
+
+    # --- leaving ---
+
+    def _by_age(self) -> list[_Resident]:
+        return sorted(self._residents.values(), key=lambda held: held.used_at)
+
+    def _idle(self) -> list[_Resident]:
+        return [held for held in self._by_age() if not held.leases and held.model not in self._settings.pin]
+
+    def _evict_oldest(self, *, on_device: bool) -> bool:
+        """Close the idle model that was used the longest ago, `on_device` one that has layers there; False for none."""
+        with self._changed:
+            leaving = next((held for held in self._idle() if held.placement.device or not on_device), None)
+            if leaving is not None:
+                del self._residents[leaving.model]
+        if leaving is not None:
+            self._put_aside(leaving)
+        return leaving is not None
+
+    def _forget_dead(self) -> None:
+        with self._changed:
+            dead = [held for held in self._residents.values() if not held.engine.alive]
+            for held in dead:
+                del self._residents[held.model]
+        for held in dead:
+            _close(held.model, held.engine)
+
+    def _close_expired(self) -> None:
+        with self._changed:
+            leaving = [held for held in self._idle() if (due := self._due(held)) is not None and due <= self._clock()]
+            for held in leaving:
+                del self._residents[held.model]
+        for held in leaving:
+            self._put_aside(held)
+
+    def _put_aside(self, held: _Resident) -> None:
+        try:
+            if held.engine.alive:
+                self._parking.park(held.model, held.path, held.engine, held.kv_bytes)
+        finally:
+            _close(held.model, held.engine)
+        logger.info("unloaded %s", held.model)
+
+    def _due(self, held: _Resident) -> float | None:
+        return held.used_at + self._settings.keep_alive if self._settings.keep_alive >= 0 else None
+
+    def _watch_idle(self) -> None:
+        while True:
+            with self._changed:
+                while not self._closed:
+                    due = min((at for held in self._idle() if (at := self._due(held)) is not None), default=None)
+                    left = None if due is None else due - self._clock()
+                    if left is not None and left <= 0:
+                        break
+                    self._changed.wait(None if left is None else min(left, _LONGEST_WAIT))
+                if self._closed:
+                    return
+            with self._moving:
+                self._close_expired()
+
+
+def _close(model: str, engine: ManagedEngine) -> None:
+    try:
+        engine.close()
+    except Exception:  # a model that cannot be closed must not keep the next one from loading
+        logger.exception("%s could not be closed", model)

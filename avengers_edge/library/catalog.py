@@ -27,6 +27,7 @@ from avengers_edge.library.strict_toml import Table, blaming, read_toml
 from avengers_edge.records import Kind, Member, Mode, SamplingParams, Team
 
 DEFAULT_SAMPLES = 8
+DEFAULT_SWITCH_BELOW = 0.8
 _WITHOUT_TABLE = "ask one member with `avengers ask --model NAME`"
 
 
@@ -163,6 +164,7 @@ def _team(table: Table, stem: str, shared: Mapping[str, Mode]) -> Team:
         entry.done()
     defaults = table.table("defaults")
     samples = defaults.take("samples", int)
+    switch_below: float | None = defaults.take("switch_below", int | float)
     sampling = _sampling(defaults)
     file = table.take("table", str)
     team = Team(
@@ -172,6 +174,7 @@ def _team(table: Table, stem: str, shared: Mapping[str, Mode]) -> Team:
         table=None if file is None else check_file_name(file),
         samples=DEFAULT_SAMPLES if samples is None else samples,
         sampling=sampling,
+        switch_below=DEFAULT_SWITCH_BELOW if switch_below is None else float(switch_below),
     )
     table.done()
     if team.name != stem:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import os
 import shutil
 import stat
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from avengers_edge.errors import AvengersError, DoesNotFit
+from avengers_edge.files import write_whole
 
 CHUNK_BYTES = 2**20
 DISK_MARGIN_BYTES = 64 * 2**20
@@ -71,18 +71,7 @@ def read_small(path: Path, limit: int) -> bytes:
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all, with line feeds on every system."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+    write_whole(path, text.encode("utf-8"))
 
 
 def sha256_of(path: Path, heard: Callable[[int], None] = lambda _: None) -> str:

@@ -36,10 +36,8 @@ MAX_CHAT_TEMPLATE_BYTES = 2**20
 MAX_BLOCKS = 4096
 MAX_CONTEXT = 2**31 - 1
 MAX_EMBEDDING = 2**20
+MAX_FEED_FORWARD = 2**22
 MAX_HEADS = 2**16
-
-KV_ELEMENT_BYTES = 2
-"""The KV cache holds 16-bit floats."""
 
 _KEPT_STRING_BYTES = 1024
 _SCALARS: dict[int, struct.Struct] = {
@@ -56,8 +54,9 @@ class GGUFHeader:
     """What a GGUF file says of itself, checked for sense but not for truth.
 
     `tensor_bytes` is the size of all weights, `kv_values` the number of values the KV cache holds for one token over
-    all layers (0 where the architecture does not say). `vocabulary` and `quantization` are None where the file is
-    silent, `chat_template` where it is a base model.
+    all layers (0 where the architecture does not say). `feed_forward_length` is the widest block's, all experts that a
+    token is sent to counted; 0 where the file is silent. `vocabulary` and `quantization` are None where it is, and
+    `chat_template` where it is a base model.
     """
 
     version: int
@@ -67,6 +66,7 @@ class GGUFHeader:
     context_length: int
     block_count: int
     embedding_length: int
+    feed_forward_length: int
     kv_values: int
     vocabulary: int | None
     quantization: str | None
@@ -94,14 +94,6 @@ def read_header(path: Path) -> GGUFHeader:
         raise NotFound(f"there is no file {path}: check the path") from error
     except OSError as error:
         raise VerificationFailed(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def estimate_memory_bytes(header: GGUFHeader, context: int) -> int:
-    """Estimate what a loaded model takes: its weights and the KV cache of `context` tokens.
-
-    An estimate from below: compute buffers, repacked weights and the runtime itself come on top.
-    """
-    return header.tensor_bytes + header.kv_values * KV_ELEMENT_BYTES * context
 
 
 class _Parser(BoundedReader):
@@ -135,6 +127,7 @@ class _Parser(BoundedReader):
             context_length=self._count(f"{architecture}.context_length", MAX_CONTEXT),
             block_count=blocks,
             embedding_length=embedding,
+            feed_forward_length=self._feed_forward(architecture),
             kv_values=self._kv_values(architecture, blocks, embedding),
             vocabulary=self._arrays.get("tokenizer.ggml.tokens"),
             quantization=FILE_TYPES.get(file_type) if isinstance(file_type, int) else None,
@@ -258,6 +251,19 @@ class _Parser(BoundedReader):
         total = sum(length for length in lengths if isinstance(length, int) and 0 <= length <= MAX_EMBEDDING)
         return total * sum(kv_heads)
 
+    def _feed_forward(self, architecture: str) -> int:
+        """Find the widest feed-forward layer; it may differ by layer, and experts run side by side."""
+        dense, expert, used = (
+            max(self._lists.get(key) or (value if isinstance(value := self._scalars.get(key), int) else 0,))
+            for key in (
+                f"{architecture}.feed_forward_length",
+                f"{architecture}.expert_feed_forward_length",
+                f"{architecture}.expert_used_count",
+            )
+        )
+        widths = (dense, expert * used)
+        return max((width for width in widths if 0 < width <= MAX_FEED_FORWARD), default=0)
+
     def _heads(self, key: str, blocks: int) -> list[int]:
         value = self._scalars.get(key, 0)
         heads = self._lists.get(key) or [value if isinstance(value, int) else 0] * blocks
@@ -289,7 +295,7 @@ class _Parser(BoundedReader):
             self.refuse(f"array {key!r} holds values of unknown type {number}")
         elif length <= MAX_BLOCKS and scalar.format[-1] in "bBhHiIqQ":  # short enough to be a value per layer
             values = struct.unpack(f"<{length}{scalar.format[-1]}", self.take(length * scalar.size))
-            if key.endswith((".head_count", ".head_count_kv")):
+            if key.endswith((".head_count", ".head_count_kv", ".feed_forward_length")):
                 self._lists[key] = values
         else:
             self.skip(length * scalar.size)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,17 +48,33 @@ class Router:
         added = np.where(counts + header.smoothing > 0, counts + header.smoothing, 1)
         known = table.accuracy * counts + header.smoothing * self._overall
         self._accuracy = np.where(counts + header.smoothing > 0, known / added, self._overall)
+        self._variance = binomial_variance(self._accuracy, counts + header.smoothing)
+        self._overall_variance = binomial_variance(self._overall, counts.sum(axis=0))
         self._seconds: Vector | None = None
         self._overall_seconds: Vector | None = None
         if table.seconds is not None:
             self._seconds = table.seconds.astype(np.float64)
             self._overall_seconds = (self._seconds * counts).sum(axis=0) / np.maximum(counts.sum(axis=0), 1)
 
-    def route(self, vector: ArrayLike, *, members: Sequence[str] | None = None, prefer: float = 1.0) -> Route:
+    def route(
+        self,
+        vector: ArrayLike,
+        *,
+        members: Sequence[str] | None = None,
+        prefer: float = 1.0,
+        resident: Collection[str] = (),
+    ) -> Route:
         """Rank members for the question with this unit vector, shape (D,).
 
         A question whose nearest centroid is farther than the table's `similarity_floor` is ranked by overall accuracy,
         and the route's `fallback` says so. Equal scores go to the faster member, then to table order.
+
+        Loading a model takes longer than many an answer, so where the best member's model is not loaded and a loaded
+        one's score is within the margin of error of the best, that one comes first and `fallback` says so. The margin
+        is one standard error of the difference. An accuracy p out of N answers, the smoothing's counted, has the
+        binomial variance p (1 - p) / N; with cluster weights w the variance of a score is the sum of w^2 times those,
+        and that of a difference is the sum of both scores'. Members were asked the same questions and tend to fail at
+        the same ones, so the true margin is narrower.
 
         Args:
             vector: the question's embedding.
@@ -65,6 +82,7 @@ class Router:
             prefer: Avengers-Pro's dial (arXiv 2508.12631). At 1 a score is the expected accuracy, 0 to 1. Below 1 it is
                 prefer * p + (1 - prefer) * (1 - q): p and q are expected accuracy and seconds, scaled to 0 to 1 over
                 the ranked members. A table without seconds ranks by accuracy whatever `prefer` says.
+            resident: models that are loaded; a member's model is its name up to the colon.
 
         Raises:
             BadRequest: a vector of the wrong shape, no members, or `prefer` outside 0 to 1.
@@ -79,24 +97,29 @@ class Router:
         best = float(similarity[nearest[0]])
         floor = self.table.header.similarity_floor
         if best < floor:
-            accuracy, seconds = self._overall, self._overall_seconds
+            accuracy, variance, seconds = self._overall, self._overall_variance, self._overall_seconds
             fallback = f"nearest cluster at cosine {best:.2f}, below {floor:.2f}: ranked by overall accuracy"
         else:
             weights = softmax(-self._beta * (1 - similarity[nearest]))
             accuracy = weighted(self._accuracy[nearest], weights)
+            variance = weighted(self._variance[nearest], weights**2)
             seconds = None if self._seconds is None else weighted(self._seconds[nearest], weights)
             fallback = None
-        scores = accuracy[columns]
+        scores, variance = accuracy[columns], variance[columns]
         cost = np.zeros(len(columns)) if seconds is None else seconds[columns]
         if prefer < 1 and seconds is not None:
+            # Seconds are taken as exact, and so is the scale.
+            variance = variance * (prefer / max(np.ptp(scores), 1e-9)) ** 2
             scores = prefer * spread(scores) + (1 - prefer) * (1 - spread(cost))
         ranking = self._ranked(columns, np.clip(scores, 0, 1), cost)
+        errors = dict(zip((self.table.header.members[column] for column in columns), variance, strict=True))
+        ranking, reason = favour_resident(ranking, errors, resident)
         return Route(
             cluster=int(nearest[0]),
             similarity=best,
             ranking=ranking,
             margin=ranking[0].score - ranking[1].score if len(ranking) > 1 else 0.0,
-            fallback=fallback,
+            fallback="; ".join(said for said in (fallback, reason) if said) or None,
         )
 
     def _checked(self, vector: ArrayLike) -> Vector:
@@ -136,6 +159,34 @@ def weighted(rows: Vector, weights: Vector) -> Vector:
     """Average rows (k, M) by weights (k,). Not a matrix product: equal columns have to stay equal to the last bit."""
     mean: Vector = (rows * weights[:, None]).sum(axis=0)
     return mean
+
+
+def binomial_variance(rates: Vector, counts: Vector) -> Vector:
+    """Give the variance of rates seen over so many answers each; one that was never seen counts as seen once."""
+    variance: Vector = rates * (1 - rates) / np.maximum(counts, 1)
+    return variance
+
+
+def favour_resident(
+    ranking: tuple[Ranked, ...], variance: Mapping[str, float], resident: Collection[str]
+) -> tuple[tuple[Ranked, ...], str | None]:
+    """Put the best loaded member first where it may well be as good as the best; the reason, or None if it stays.
+
+    `variance` is that of each member's score. Scores stay what they are.
+    """
+    best = ranking[0]
+    if not resident or _model(best.model) in resident:
+        return ranking, None
+    for place, ranked in enumerate(ranking):
+        error = math.sqrt(variance[best.model] + variance[ranked.model])
+        if _model(ranked.model) in resident and best.score - ranked.score <= error:
+            moved = (ranked, *ranking[:place], *ranking[place + 1 :])
+            return moved, f"{ranked.model} is loaded and within the margin of error of {best.model}"
+    return ranking, None
+
+
+def _model(member: str) -> str:
+    return member.partition(":")[0]
 
 
 def spread(values: Vector) -> Vector:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -20,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as tensors
 
 from avengers_edge.errors import AvengersError, NotFound, VerificationFailed
+from avengers_edge.files import write_whole
 from avengers_edge.records import KINDS
 
 FORMAT = 1
@@ -145,7 +144,10 @@ class CentroidTable:
         """
         header = json.dumps(asdict(self.header), sort_keys=True, ensure_ascii=False)
         plain = {name: np.ascontiguousarray(tensor) for name, tensor in self.tensors().items()}
-        _write_whole(path, tensors.save(plain, metadata={_METADATA_KEY: header}))
+        try:
+            write_whole(path, tensors.save(plain, metadata={_METADATA_KEY: header}))
+        except OSError as error:
+            raise AvengersError(f"{path} cannot be written ({error.strerror}): choose another place") from error
 
     @classmethod
     def load(cls, path: Path, *, fingerprint: str, dimension: int | None = None) -> CentroidTable:
@@ -238,22 +240,3 @@ _JSON_TYPES = {
     "fitted_at": _is_text,
     "provenance": _is_text,
 }
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Replace a file at once: a reader sees the old bytes or the new ones."""
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise AvengersError(f"{path} cannot be written ({error.strerror}): choose another place") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""When the samples that are still running cannot, or will hardly, change the winner.
+"""How many more samples it takes before those still to come cannot, or will hardly, change the winner.
 
 `exact` is the curtailed majority vote: stop when no completion of the unfinished samples elects another answer under
 the tie-break of `tally` (earliest index). `adaptive` adds the Beta rule of Adaptive-Consistency (Aggarwal et al.,
@@ -7,99 +7,91 @@ EMNLP 2023, arXiv 2305.11860), which can be wrong. Both only read finished sampl
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
-from math import comb
 
 from avengers_edge.errors import BadRequest
-from avengers_edge.records import EarlyStop, Vote
+from avengers_edge.records import EarlyStop
 from avengers_edge.voting.tally import tally
 
-_BETA_THRESHOLD = (19, 20)
+_BETA_DOUBT = (1, 20)
+
+
+def still_needed(rule: EarlyStop, keys: Mapping[int, str | None], n: int, quorum: int = 0) -> int:
+    """Give the fewest further samples that can settle the vote; 0 means that sampling may stop.
+
+    It is a bound from below: so many settle it if all of them vote for the leader and have the lowest indices left, and
+    fewer never do. The vote is settled when the rule has its winner and the winner has `quorum` votes, or when all n
+    samples are in. `off` waits for all.
+
+    Args:
+        rule: when the winner is certain enough.
+        keys: the finished samples' keys by index; None is finished without an answer, and votes for nothing.
+        n: how many samples were asked for.
+        quorum: how many votes the winner has to have besides (see `quorum_of`).
+
+    Raises:
+        BadRequest: a sample index outside 0..n-1.
+
+    """
+    stray = [index for index in keys if not 0 <= index < n]
+    if stray:
+        raise BadRequest(f"sample {stray[0]} is not one of {n}: indices run from 0 to {n - 1}")
+    unfinished = [index for index in range(n) if index not in keys]
+    if rule == "off":
+        return len(unfinished)
+    votes = tally([keys[index] for index in sorted(keys)])[:2]
+    standing = [(vote.count, min(index for index, key in keys.items() if key == vote.key)) for vote in votes]
+    (leader, leads_from), (rival, rival_from) = (standing + [(0, n)] * 2)[:2]
+    needed = _until_certain(leader, rival, leads_from, rival_from, unfinished, n)
+    if rule == "adaptive":
+        needed = bisect_left(range(needed), True, key=lambda more: likely_ahead(leader + more, rival))
+    return min(max(needed, quorum - leader), len(unfinished))
 
 
 def is_decided(rule: EarlyStop, keys: Mapping[int, str | None], n: int) -> bool:
-    """Tell whether sampling may stop under a rule. `off` waits for all n samples.
+    """Tell whether sampling may stop under a rule.
+
+    Under `exact` that is so if and only if every completion of the unfinished samples elects the present winner.
 
     Raises:
         BadRequest: a sample index outside 0..n-1.
 
     """
-    if rule == "exact":
-        return decided_exact(keys, n)
-    if rule == "adaptive":
-        return decided_adaptive(keys, n)
-    return _remaining(keys, n) == 0
+    return still_needed(rule, keys, n) == 0
 
 
-def decided_exact(keys: Mapping[int, str | None], n: int) -> bool:
-    """Tell whether the winner of the finished samples wins whatever the others turn out to be.
-
-    With a votes for the leader, b for a rival and R unfinished samples, the rival's best case is b + R. At a tie the
-    earlier first index wins, and an unfinished sample may have the lowest index of all; the leader's own first index
-    can only get lower. An answer nobody gave yet is a rival with b = 0. The converse holds too: when this says False,
-    some completion elects another answer.
-
-    Args:
-        keys: the finished samples' keys by index; None is finished without an answer, and votes for nothing.
-        n: how many samples were asked for.
-
-    Raises:
-        BadRequest: a sample index outside 0..n-1.
-
-    """
-    remaining = _remaining(keys, n)
-    if remaining == 0:
-        return True
-    votes, first = _standing(keys)
-    if not votes:
-        return False
-    leader = votes[0]
-    next_unfinished = next(index for index in range(n) if index not in keys)
-    rivals = [(vote.count, min(first[vote.key], next_unfinished)) for vote in votes[1:]]
-    for count, earliest in [*rivals, (0, next_unfinished)]:
-        reach = count + remaining
-        if leader.count < reach or (leader.count == reach and first[leader.key] > earliest):
-            return False
-    return True
-
-
-def decided_adaptive(keys: Mapping[int, str | None], n: int) -> bool:
-    """Tell whether the winner is certain, or likely enough to stay: probability 0.95 under the Beta rule.
-
-    Raises:
-        BadRequest: a sample index outside 0..n-1.
-
-    """
-    if decided_exact(keys, n):
-        return True
-    votes, _ = _standing(keys)
-    counts = [vote.count for vote in votes[:2]] + [0, 0]
-    return likely_ahead(counts[0], counts[1])
+def quorum_of(share: float, n: int) -> int:
+    """Give the fewest votes that are at least this share of n samples."""
+    return bisect_left(range(n), share, key=lambda votes: votes / n)
 
 
 def likely_ahead(leader: int, rival: int) -> bool:
     """Decide P(p > 1/2) >= 0.95 for p ~ Beta(leader + 1, rival + 1), in integers.
 
-    The probability is sum_{j=0..a} C(a+b+1, j) / 2^(a+b+1) with a votes for the leader and b for the rival.
+    The doubt that remains is sum_{j=0..b} C(a+b+1, j) / 2^(a+b+1) with a votes for the leader and b for the rival.
     """
-    numerator, denominator = _BETA_THRESHOLD
     tosses = leader + rival + 1
-    favourable = sum(comb(tosses, heads) for heads in range(leader + 1))
-    return favourable * denominator >= numerator << tosses
+    doubt, ways = 0, 1
+    for heads in range(rival + 1):
+        doubt += ways
+        ways = ways * (tosses - heads) // (heads + 1)
+    numerator, denominator = _BETA_DOUBT
+    return doubt * denominator <= numerator << tosses
 
 
-def _remaining(keys: Mapping[int, str | None], n: int) -> int:
-    stray = [index for index in keys if not 0 <= index < n]
-    if stray:
-        raise BadRequest(f"sample {stray[0]} is not one of {n}: indices run from 0 to {n - 1}")
-    return n - len(keys)
+def _until_certain(leader: int, rival: int, leads_from: int, rival_from: int, unfinished: list[int], n: int) -> int:
+    """Count the votes for the leader after which no rival, not even an answer that nobody gave yet, can win.
 
-
-def _standing(keys: Mapping[int, str | None]) -> tuple[tuple[Vote, ...], dict[str, int]]:
-    """Tally the finished samples, and the lowest index of each key."""
-    in_order = sorted(keys)
-    first: dict[str, int] = {}
-    for index in in_order:
-        if (key := keys[index]) is not None:
-            first.setdefault(key, index)
-    return tally([keys[index] for index in in_order]), first
+    After k of them the rival's best case is all the others, rival + R - k votes against leader + k. Where that is a tie
+    the earlier first index wins, and an unfinished sample may have the lowest of all.
+    """
+    ahead = rival + len(unfinished) - leader  # of the rival in its best case, before k, each of which takes 2 of it
+    if ahead < 0:
+        return 0
+    tied, odd = divmod(ahead, 2)
+    if tied:
+        leads_from = min(leads_from, unfinished[0])
+    if not odd and leads_from < min(rival_from, [*unfinished, n][tied]):
+        return tied
+    return min(tied + 1, len(unfinished))

@@ -1,0 +1,89 @@
+"""An answer as people see it: the line while it is sampled, the text, the line under it, the explanation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from avengers_edge.cli.terminal import StatusLine
+from avengers_edge.records import Answer, Route
+
+if TYPE_CHECKING:
+    from avengers_edge.election import Progress
+
+_BAR = 20
+_KEY_WIDTH = 30
+
+
+class SamplingDisplay:
+    """Turns the engine's events into the status line."""
+
+    def __init__(self, status: StatusLine) -> None:
+        self._status = status
+        self._pieces = 0
+        self._vote = "sampling"
+
+    def token(self, _index: int, _piece: str) -> None:
+        """Count a piece of text."""
+        self._pieces += 1
+        self._draw()
+
+    def progress(self, progress: Progress) -> None:
+        """Hear of a finished sample."""
+        self._vote = f"sampling {progress.member}: {progress.finished} of {progress.samples} samples done"
+        if progress.leader:
+            self._vote += f", leading: {progress.leader.key} ({progress.leader.count})"
+        self._draw(now=True)
+
+    def _draw(self, *, now: bool = False) -> None:
+        self._status.show(f"{self._vote} · {self._pieces} tokens", now=now)
+
+
+def shown(answer: Answer) -> str:
+    """Write the chosen sample and, where there was a vote, the answer on a line of its own."""
+    text = answer.text.strip()
+    return text if answer.confidence is None or text == answer.answer else f"{text}\n\n=> {answer.answer}"
+
+
+def summary(answer: Answer) -> str:
+    """Write the quiet line under an answer: who, votes, samples, tokens, seconds."""
+    parts = [", ".join(answer.models)]
+    if answer.votes:
+        parts.append(f"{answer.votes[0].count} of {sum(vote.count for vote in answer.votes)} votes")
+    parts.append(f"{answer.samples_used} of {answer.samples_requested} samples")
+    usage = answer.usage
+    saved = f", {usage.saved_tokens} saved" if usage.saved_tokens else ""
+    parts += [f"{usage.completion_tokens} tokens{saved}", f"{answer.timings_ms.total / 1000:.1f} s"]
+    return " · ".join(parts)
+
+
+def ranking_lines(decision: Route) -> str:
+    """Write a routing decision for people, best member first."""
+    if decision.cluster is None or decision.similarity is None:
+        head = decision.fallback or "not routed: the model was named"
+    else:
+        head = f"cluster {decision.cluster}, similarity {decision.similarity:.2f}, margin {decision.margin:.3f}"
+        head += f"\n{decision.fallback}" if decision.fallback else ""
+    width = max(len(each.model) for each in decision.ranking)
+    return "\n".join([head, *(f"  {each.model:<{width}}  {each.score:.3f}" for each in decision.ranking)])
+
+
+def explanation(answer: Answer) -> str:
+    """Write the route, the switch if there was one, and the votes for people."""
+    total = max(answer.samples_requested, 1)
+    bars = [
+        f"  {vote.key[:_KEY_WIDTH]:<{_KEY_WIDTH}} {'#' * round(_BAR * vote.count / total)} {vote.count}"
+        for vote in answer.votes
+    ]
+    votes = ["votes:", *bars] if bars else ["no vote was held"]
+    return "\n".join([ranking_lines(answer.route), *switch_lines(answer), *votes])
+
+
+def switch_lines(answer: Answer) -> list[str]:
+    """Write why a second member was asked, where one was."""
+    if len(answer.models) < 2:
+        return []
+    first, second = answer.models
+    keys = [sample.key for sample in answer.samples if sample.model == first and sample.finish_reason != "cancelled"]
+    agreed = max(Counter(key for key in keys if key is not None).values(), default=0)
+    return [f"switched: {agreed} of {len(keys)} samples of {first} agreed, so {second} voted too"]

@@ -1,0 +1,70 @@
+"""`bench`: what this machine makes of a model."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from avengers_edge.cli.session import Session, pass_session
+from avengers_edge.cli.terminal import StatusLine
+from avengers_edge.records import MOST_SAMPLES
+
+if TYPE_CHECKING:
+    from avengers_edge.calibration.bench import Report, Spread
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("--team", help="The team whose model is measured.")
+@click.option(
+    "-n", "--samples", type=click.IntRange(1, MOST_SAMPLES), default=10, show_default=True, help="Samples of a vote."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@pass_session
+def bench(session: Session, model: str | None, team: str | None, samples: int, as_json: bool) -> None:
+    """Measure MODEL on this machine (default: the team's first), and keep what the engine goes by.
+
+    \b
+    It times steps by their width with weights repacked and not, the time to the first token, and a voted answer
+    against as many calls one by one. Takes some minutes; Ctrl-C is safe.
+    """
+    from avengers_edge.calibration.bench import bench as measure
+
+    with StatusLine() as status:
+        report = measure(session.settings(), team, model, samples, lambda phase: status.show(phase, now=True))
+    click.echo(json.dumps(report.as_dict()) if as_json else lines_of(report))
+
+
+def lines_of(report: Report) -> str:
+    """Write a report for people."""
+    ways = len(report.repack_tried)
+    why = "the quicker of both" if ways > 1 else f"{'off' if report.repack else 'on'}: not usable, or not wanted"
+    lines = [
+        f"{report.member}",
+        f"weight repacking: {'on' if report.repack else 'off'} ({why})",
+        "",
+        "samples  ms a step  tokens/s",
+    ]
+    lines += [
+        f"{rows:>7}  {seconds * 1000:>9.1f}  {rows / seconds:>8.1f}"
+        for rows, seconds in report.curve.points
+        if rows <= 64
+    ]
+    lines += [
+        f"{rows:>7}  {s * 1000:>9.1f}  {rows / s:>8.1f}  prompt tokens" for rows, s in report.curve.points if rows > 64
+    ]
+    lines += [
+        "",
+        f"first token            {spread(report.first_token)}",
+        f"vote of {report.samples:<3}            {spread(report.voted)}",
+        f"{report.samples:<3} calls one by one   {spread(report.one_by_one)}",
+        f"the vote is {report.ratio.median:.2f} times as fast ({report.ratio.least:.2f} to {report.ratio.most:.2f})",
+    ]
+    return "\n".join(lines)
+
+
+def spread(values: Spread) -> str:
+    """Write seconds as median (least to most)."""
+    return f"{values.median:.2f} s ({values.least:.2f} to {values.most:.2f})"

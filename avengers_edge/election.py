@@ -1,0 +1,264 @@
+"""One question's way through one member, or two: what each is asked, its samples counted as they end, who wins."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from avengers_edge.errors import Cancelled
+from avengers_edge.records import (
+    SEED_LIMIT,
+    Answer,
+    Ask,
+    Completion,
+    Engine,
+    Generation,
+    Kind,
+    Member,
+    Message,
+    OnToken,
+    Request,
+    Route,
+    Sample,
+    SamplingParams,
+    Team,
+    Timings,
+    Usage,
+    Vote,
+)
+from avengers_edge.voting.ballot import Ballot
+from avengers_edge.voting.keys import extract_answer
+from avengers_edge.voting.kinds import find_choices, infer_kind
+from avengers_edge.voting.tally import confidence, medoid, representative
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Embed = Callable[[Sequence[str]], "NDArray[np.float32]"]
+
+_UNVOTED: frozenset[Kind] = frozenset({"text", "code"})
+"""Kinds of which one sample is taken unless more are asked for: their samples hardly ever agree word for word."""
+
+_SAMPLING = {each.name for each in dataclasses.fields(SamplingParams)} & {each.name for each in dataclasses.fields(Ask)}
+"""What the user can say about drawing tokens."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Progress:
+    """A vote under way: samples that ended out of those asked for, the answer that leads, and the member at work."""
+
+    finished: int
+    samples: int
+    leader: Vote | None
+    member: str
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stage:
+    """What one member was asked, what it wrote, and which key each sample that ended votes for."""
+
+    member: Member
+    request: Request
+    generation: Generation
+    keys: Mapping[int, str | None]
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """The samples that began, in index order."""
+        return tuple(
+            Sample(self.member.name, done.seed, done.text, self.keys.get(done.index), done.tokens, done.finish_reason)
+            for done in self.generation.completions
+        )
+
+    @property
+    def saved_tokens(self) -> int:
+        """What the samples that did not run to their end would still have cost, at the mean of those that did."""
+        completions = self.generation.completions
+        ended = [done.tokens for done in completions if done.finish_reason != "cancelled"]
+        if not ended:
+            return 0
+        spent_in_vain = sum(done.tokens for done in completions) - sum(ended)
+        return max(0, round((self.request.n - len(ended)) * sum(ended) / len(ended) - spent_in_vain))
+
+
+class Election:
+    """Holds the vote on one question: over one member's samples, or over two members' where the first one's disagree.
+
+    Args:
+        question: what is asked.
+        ask: how.
+        team: whose defaults hold where `ask` and a member's mode say nothing.
+        can_switch: whether there is a second member.
+        on_progress: hears of each sample that ended.
+        on_token: hears of each piece of text; the second member's samples are counted on from the first one's.
+        cancel: ends sampling; what there is by then is counted.
+
+    """
+
+    def __init__(
+        self,
+        question: str,
+        ask: Ask,
+        team: Team,
+        *,
+        can_switch: bool = False,
+        on_progress: OnProgress | None = None,
+        on_token: OnToken | None = None,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        self.kind: Kind = ask.kind or ("text" if ask.schema is not None else infer_kind(question))
+        self._question, self._ask, self._team = question, ask, team
+        self._on_progress, self._on_token, self._cancel = on_progress, on_token, cancel
+        self._samples = ask.samples or (1 if self.kind in _UNVOTED else team.samples)
+        self._seed = secrets.randbelow(SEED_LIMIT) if ask.seed is None else ask.seed
+        switch_below = team.switch_below if ask.switch_below is None else ask.switch_below
+        self._ballot = Ballot(
+            self.kind,
+            self._samples,
+            ask.early_stop,
+            find_choices(question),
+            switch_below=switch_below if can_switch else 0.0,
+        )
+        self._stages: list[Stage] = []
+
+    def request_for(self, member: Member) -> Request:
+        """Ask a member as the user says, else as its mode says, else as its team does.
+
+        Raises:
+            BadRequest: a value that sampling has no use for.
+
+        """
+        limit = member.mode.limit(self.kind) if member.mode else None
+        own = {"max_tokens": limit} if limit else {}
+        said = {name: value for name in _SAMPLING if (value := getattr(self._ask, name)) is not None}
+        return Request(
+            messages_for(self._question, self.kind, member, self._ask.system),
+            dataclasses.replace(self._team.sampling, **own | said),
+            self._samples,
+            # The second has its own: two members can be one model that is asked for this kind in the same words.
+            (self._seed + 1) % SEED_LIMIT if self._stages else self._seed,
+            self._ballot.needed,
+        )
+
+    def sample(self, engine: Engine, member: Member, request: Request) -> None:
+        """Sample a member until the vote is decided, or as long as it takes to know that it disagrees with itself."""
+        after = self._samples * len(self._stages)
+
+        def count(completion: Completion) -> int:
+            needed = self._ballot.add(completion)
+            if self._on_progress:
+                asked = after + self._samples
+                self._on_progress(Progress(self._ballot.finished, asked, self._ballot.leader, member.name))
+            return needed
+
+        def tell(index: int, piece: str) -> None:
+            if self._on_token:
+                self._on_token(after + index, piece)
+
+        generation = engine.generate(
+            request, on_finish=count, on_token=tell if self._on_token else None, cancel=self._cancel
+        )
+        self._stages.append(Stage(member, request, generation, self._ballot.keys))
+
+    def switch(self) -> bool:
+        """Open the vote to another member where too few samples agree (Model-Switch); tell whether that was done."""
+        if not self._ballot.switches or (self._cancel and self._cancel.is_set()):
+            return False
+        self._ballot = self._ballot.union()
+        return True
+
+    def answer(self, route: Route, clock: Clock, embed: Embed) -> Answer:
+        """Elect the answer; `embed` finds the most central of several free texts.
+
+        Raises:
+            Cancelled: not one sample had begun.
+
+        """
+        votes = self._ballot.votes
+        samples = tuple(sample for stage in self._stages for sample in stage.samples)
+        if not samples:
+            raise Cancelled("cancelled before the first sample began: ask again")
+        chosen = samples[self._choose(samples, embed)]
+        cut = chosen.finish_reason != "stop"
+        answer = extract_answer(chosen.text, self.kind, truncated=cut, choices=self._ballot.choices)
+        requested = sum(stage.request.n for stage in self._stages)
+        generations = [stage.generation for stage in self._stages]
+        return Answer(
+            answer=answer or chosen.text.strip(),
+            text=chosen.text,
+            kind=self.kind,
+            model=chosen.model,
+            models=tuple(stage.member.name for stage in self._stages),
+            confidence=confidence(votes),
+            route=route,
+            votes=votes,
+            samples_requested=requested,
+            samples_used=self._ballot.finished,
+            stopped_early=self._ballot.finished < requested,
+            samples=samples,
+            usage=Usage(
+                prompt_tokens=sum(generation.prompt_tokens for generation in generations),
+                completion_tokens=sum(sample.tokens for sample in samples),
+                cached_tokens=sum(generation.reused_tokens for generation in generations),
+                saved_tokens=sum(stage.saved_tokens for stage in self._stages),
+            ),
+            timings_ms=clock.timings(generations),
+        )
+
+    def _choose(self, samples: Sequence[Sample], embed: Embed) -> int:
+        """Choose the sample to show: one of the winning group, or the most central where there is no vote."""
+        leader = self._ballot.leader
+        if leader is not None:
+            return representative([s.key for s in samples], [s.finish_reason for s in samples], leader.key)
+        ended = [place for place, sample in enumerate(samples) if sample.finish_reason != "cancelled"]
+        if self.kind == "text" and len(ended) > 2:
+            return ended[medoid(embed([samples[place].text for place in ended]).tolist())]
+        return ended[0] if ended else 0
+
+
+def messages_for(question: str, kind: Kind, member: Member, system: str | None = None) -> tuple[Message, ...]:
+    """Put a question the way a member is asked: its instruction for the kind, its system prompt unless one is given."""
+    mode = member.mode
+    instruction = mode.instructions.get(kind) if mode else None
+    if system is None and mode:
+        system = mode.system
+    user = Message("user", f"{question}\n\n{instruction}" if instruction else question)
+    return (Message("system", system), user) if system else (user,)
+
+
+class Clock:
+    """Milliseconds by step, since the question came in."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._spent: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        """Time a step; what it took before is added to."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._spent[step] = self._spent.get(step, 0.0) + (time.perf_counter() - start) * 1000
+
+    def timings(self, generations: Sequence[Generation]) -> Timings:
+        """Add what the engine took, and the total up to now."""
+        spent = {step: round(self._spent.get(step, 0.0), 3) for step in ("embed", "route", "load")}
+        return Timings(
+            embed=spent["embed"],
+            route=spent["route"],
+            load=spent["load"],
+            prefill=round(sum(generation.prefill_ms for generation in generations), 3),
+            decode=round(sum(generation.decode_ms for generation in generations), 3),
+            total=round((time.perf_counter() - self._start) * 1000, 3),
+        )

@@ -1,0 +1,70 @@
+"""What a step costs by its number of rows: measured once, and the basis of every decision about width."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from avengers_edge.errors import BadRequest
+
+_LEAST_PREFILL = 16
+
+
+@dataclass(frozen=True, slots=True)
+class StepCurve:
+    """Seconds of one `llama_decode` by its number of rows (tokens), at ascending row counts; linear in between."""
+
+    points: tuple[tuple[int, float], ...]
+
+    def __post_init__(self) -> None:
+        rows = [row for row, _ in self.points]
+        if not rows or rows[0] < 1 or rows != sorted(set(rows)) or any(not 0 < s < 1e6 for _, s in self.points):
+            raise BadRequest("a step-time curve needs ascending row counts and seconds above 0: measure it again")
+
+    def seconds(self, rows: int) -> float:
+        """Estimate a step's seconds; beyond the last point as the last two go on."""
+        counts = [row for row, _ in self.points]
+        if rows <= counts[0] or len(counts) == 1:
+            return self.points[0][1]
+        right = min(max(bisect.bisect_left(counts, rows), 1), len(counts) - 1)
+        (r0, s0), (r1, s1) = self.points[right - 1], self.points[right]
+        return max(s0 + (s1 - s0) * (rows - r0) / (r1 - r0), min(s0, s1))
+
+    def widest(self, limit: int) -> int:
+        """Choose the number of samples to run at once when there is no end of them: most tokens a second."""
+        return max(range(1, limit + 1), key=lambda rows: rows / self.seconds(rows))
+
+    def beside(self, running: int, waiting: int) -> int:
+        """Choose how many of `waiting` samples that may not be needed at all should start beside the running ones.
+
+        Sampled beside, k samples make each step longer by T(running + k) - T(running); sampled afterwards they take
+        steps of T(k). They are started while the first costs at most half of the second: about even odds of need.
+        """
+        now = self.seconds(running) if running else 0.0
+        return next((k for k in range(waiting, 0, -1) if self.seconds(running + k) - now <= self.seconds(k) / 2), 0)
+
+    def prefill_beside(self, running: int, most: int) -> int:
+        """Choose how many prompt tokens to evaluate in a step of running samples: at most doubling its time."""
+        limit = 2 * self.seconds(running)
+        low, high = min(_LEAST_PREFILL, most), most
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.seconds(running + middle) <= limit else (low, middle - 1)
+        return low
+
+    def with_guesses(self, rows: int, gains: Sequence[float]) -> int:
+        """Choose how many guessed tokens to add to a step: most expected tokens a second.
+
+        `gains` are the chances that each pays, best first; `rows` is what the step holds without them.
+        """
+        best, rate, expected = 0, rows / self.seconds(rows), float(rows)
+        for count, gain in enumerate(gains, 1):
+            expected += gain
+            if (now := expected / self.seconds(rows + count)) > rate:
+                best, rate = count, now
+        return best
+
+
+UNMEASURED = StepCurve(((1, 0.1), (16, 0.2), (64, 0.6), (512, 4.5)))
+"""The shape of a CPU's curve, for when nothing was measured."""

@@ -1,0 +1,54 @@
+"""Guesses at a sample's next tokens, read off what its prompt and its sibling samples went on with.
+
+Samples of one question repeat its words and each other's. A step has rows to spare (its cost grows in tiles), so a
+guess is evaluated beside the samples: where the sample then draws the guessed token, the next row is already there.
+Every token is still drawn from the model's own distribution with the sample's own random number, so what a guess
+changes is the number of steps, not the text. This is prompt-lookup decoding (Saxena, 2023) across samples, with the
+acceptance rule of speculative sampling (arXiv 2211.17192) for a guess that is certain of itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_ORDER = 3  # tokens that have to agree; two guess too much, four too little
+LONGEST = 8
+_PRIOR = (1, 2)  # accepted of tried, before anything is known
+
+
+class Drafts:
+    """What followed each run of `_ORDER` tokens in one request, and how often a guess at each depth held."""
+
+    def __init__(self, prompt: Sequence[int]) -> None:
+        self._after: dict[tuple[int, ...], tuple[Sequence[int], int]] = {}
+        self._accepted = [_PRIOR[0]] * LONGEST
+        self._tried = [_PRIOR[1]] * LONGEST
+        for end in range(_ORDER, len(prompt)):
+            self._after[tuple(prompt[end - _ORDER : end])] = prompt, end
+
+    def learn(self, tokens: Sequence[int]) -> None:
+        """Take note of a sample's newest token; `tokens` is the sample's own growing list."""
+        end = len(tokens) - 1
+        if end >= _ORDER:
+            self._after[tuple(tokens[end - _ORDER : end])] = tokens, end
+
+    def guess(self, tokens: Sequence[int]) -> Sequence[int]:
+        """Give at most `LONGEST` tokens that may follow, none where nothing like it was seen."""
+        found = self._after.get(tuple(tokens[-_ORDER:]))
+        if found is None:
+            return ()
+        source, at = found
+        return tuple(source[at : at + LONGEST])
+
+    def held(self, guessed: int, accepted: int) -> None:
+        """Take note of how far a guess held: its first `accepted` of `guessed` tokens."""
+        for depth in range(min(guessed, accepted + 1)):
+            self._tried[depth] += 1
+            self._accepted[depth] += depth < accepted
+
+    def chance(self, depth: int) -> float:
+        """Estimate the probability that a guess's token at this depth (from 0) is reached and holds."""
+        chance = 1.0
+        for accepted, tried in zip(self._accepted[: depth + 1], self._tried, strict=False):
+            chance *= accepted / tried
+        return chance

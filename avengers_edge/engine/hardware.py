@@ -1,0 +1,266 @@
+"""Which GPUs the machine has, which of them this build of llama.cpp can use, and what mends the difference.
+
+What is present is read from the operating system's own files, or from the vendor's tool with a time limit. What the
+build sees is asked in a process of its own, which runs this file: looking at a CUDA device takes hundreds of megabytes
+of its memory, and a broken driver can take the process down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TOOL_SECONDS = 10
+PROBE_SECONDS = 30
+
+_ROOT = Path("/")
+_PCI_VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
+_VULKAN_LOADERS = ("usr/lib/libvulkan.so.1", "usr/lib64/libvulkan.so.1", "usr/lib/*/libvulkan.so.1")
+_GPU_BACKENDS = ("cuda", "metal", "hip", "vulkan", "sycl", "opencl", "musa", "cann")
+_KINDS = {0: "cpu", 1: "gpu", 2: "igpu", 3: "accelerator"}  # enum ggml_backend_dev_type
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A GPU that the operating system knows of."""
+
+    vendor: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device that this build of llama.cpp can compute on; memory in bytes."""
+
+    name: str
+    description: str
+    kind: str
+    free: int
+    total: int
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether layers can be offloaded to it."""
+        return self.kind in ("gpu", "igpu")
+
+
+# --- what is there ---
+
+
+def find_gpus(root: Path = _ROOT) -> tuple[Gpu, ...]:
+    """Look for GPUs without llama.cpp, without root and without a hang.
+
+    `root` is where the system's files are looked for; another than `/` asks no tool.
+    """
+    if sys.platform == "darwin" and root == _ROOT:
+        return (Gpu("Apple", platform.processor() or "Apple silicon"),) if platform.machine() == "arm64" else ()
+    found = parse_nvidia_proc(_texts(root, "proc/driver/nvidia/gpus/*/information"))
+    if not found and root == _ROOT:
+        found = parse_nvidia_smi(_run_tool("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"))
+    vendors = [_PCI_VENDORS.get(code.strip()) for code in _texts(root, "sys/class/drm/card[0-9]/device/vendor")]
+    if "AMD" in vendors or (root / "dev/kfd").exists():
+        found += (Gpu("AMD", "AMD GPU"),)
+    if "Intel" in vendors:
+        found += (Gpu("Intel", "Intel GPU"),)
+    return found
+
+
+def parse_nvidia_proc(texts: Sequence[str]) -> tuple[Gpu, ...]:
+    """Read the driver's `information` files, one for each GPU."""
+    lines = [line.partition(":") for text in texts for line in text.splitlines()]
+    return tuple(Gpu("NVIDIA", value.strip()) for key, _, value in lines if key.strip() == "Model")
+
+
+def parse_nvidia_smi(text: str) -> tuple[Gpu, ...]:
+    """Read `nvidia-smi --query-gpu=name --format=csv,noheader`; a failure's prose is no GPU."""
+    names = [line.strip() for line in text.splitlines() if line.strip()]
+    return tuple(Gpu("NVIDIA", name) for name in names if not name.endswith(".") and "fail" not in name.lower())
+
+
+def has_vulkan(root: Path = _ROOT) -> bool:
+    """Tell whether the Vulkan loader is installed, so that a Vulkan build could run."""
+    if os.name == "nt":
+        return shutil.which("vulkan-1.dll") is not None
+    return any(any(root.glob(pattern)) for pattern in _VULKAN_LOADERS)
+
+
+def _texts(root: Path, pattern: str) -> list[str]:
+    texts = []
+    with contextlib.suppress(OSError):
+        for path in sorted(root.glob(pattern)):
+            with contextlib.suppress(OSError):
+                texts.append(path.read_text(encoding="utf-8", errors="replace"))
+    return texts
+
+
+def _run_tool(*command: str) -> str:
+    program = shutil.which(command[0])
+    if program is None:
+        return ""
+    try:
+        done = subprocess.run(
+            [program, *command[1:]],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=TOOL_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+# --- what the build can use ---
+
+
+def gpu_backends(folder: Path | None = None) -> tuple[str, ...]:
+    """Name the GPU backends that llama.cpp was built with, by the libraries beside it; nothing is loaded."""
+    if folder is None:
+        try:
+            spec = importlib.util.find_spec("llama_cpp")
+        except (ImportError, ValueError):
+            return ()
+        if spec is None or spec.origin is None:
+            return ()
+        folder = Path(spec.origin).parent / "lib"
+    names = [path.name.lower() for path in folder.glob("*ggml-*")] if folder.is_dir() else []
+    return tuple(backend for backend in _GPU_BACKENDS if any(f"ggml-{backend}." in name for name in names))
+
+
+def find_devices(backends: Collection[str] | None = None) -> tuple[Device, ...]:
+    """Ask llama.cpp, in a process of its own, which GPUs it can use and how much memory is free there.
+
+    A build without a GPU backend is not asked; one that dies or says nothing in time has none.
+    """
+    if not (gpu_backends() if backends is None else backends):
+        return ()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", __file__],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=PROBE_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return tuple(device for device in parse_devices(done.stdout) if device.is_gpu)
+
+
+def parse_devices(text: str) -> tuple[Device, ...]:
+    """Read what `report_devices` wrote: one JSON list, in the last line."""
+    lines = text.strip().splitlines()
+    try:
+        return tuple(Device(**values) for values in json.loads(lines[-1] if lines else "[]"))
+    except (ValueError, TypeError, RecursionError):
+        return ()
+
+
+def device_memory() -> int | None:
+    """Tell how many bytes are free on all devices together; None where there is none to use."""
+    devices = find_devices()
+    return sum(device.free for device in devices) if devices else None
+
+
+def shares_main_memory() -> bool:
+    """Tell whether the GPU computes in main memory, so that offloaded layers count there too."""
+    return sys.platform == "darwin" and platform.machine() == "arm64"
+
+
+def report_devices() -> None:
+    """Write llama.cpp's devices to standard output as JSON."""
+    sys.stdout.write(json.dumps(_list_devices()) + "\n")
+
+
+def _list_devices() -> list[dict[str, Any]]:
+    import ctypes
+
+    from llama_cpp import llama_cpp as llama
+    from llama_cpp._ggml import libggml as ggml
+
+    llama.llama_backend_init()
+    pointer, size = ctypes.c_void_p, ctypes.c_size_t
+    ggml.ggml_backend_dev_count.restype = size
+    ggml.ggml_backend_dev_get.restype, ggml.ggml_backend_dev_get.argtypes = pointer, [size]
+    for name in ("name", "description"):
+        function = getattr(ggml, f"ggml_backend_dev_{name}")
+        function.restype, function.argtypes = ctypes.c_char_p, [pointer]
+    ggml.ggml_backend_dev_type.argtypes = [pointer]
+    ggml.ggml_backend_dev_memory.restype = None
+    ggml.ggml_backend_dev_memory.argtypes = [pointer, ctypes.POINTER(size), ctypes.POINTER(size)]
+    devices = []
+    for place in range(ggml.ggml_backend_dev_count()):
+        handle, free, total = ggml.ggml_backend_dev_get(place), size(), size()
+        ggml.ggml_backend_dev_memory(handle, ctypes.byref(free), ctypes.byref(total))
+        devices.append(
+            {
+                "name": ggml.ggml_backend_dev_name(handle).decode("utf-8", "replace"),
+                "description": ggml.ggml_backend_dev_description(handle).decode("utf-8", "replace"),
+                "kind": _KINDS.get(ggml.ggml_backend_dev_type(handle), "other"),
+                "free": free.value,
+                "total": total.value,
+            }
+        )
+    return devices
+
+
+# --- what mends it ---
+
+
+def remedy(
+    gpus: Collection[Gpu], backends: Collection[str], devices: Collection[Device], *, vulkan: bool = False
+) -> str | None:
+    """Say how llama.cpp comes to use a GPU that is there; None where nothing is to be mended.
+
+    Args:
+        gpus: what the machine has.
+        backends: the GPU backends of this build.
+        devices: what they see.
+        vulkan: whether the Vulkan loader is installed, which is then easier than AMD's own tools.
+
+    """
+    if not gpus or devices:
+        return None
+    if backends:
+        return (
+            f"the build has {', '.join(backends)} but sees no device: check the driver (nvidia-smi, rocminfo or "
+            "vulkaninfo), and that no variable such as CUDA_VISIBLE_DEVICES hides it"
+        )
+    vendors = {gpu.vendor for gpu in gpus}
+    if "NVIDIA" in vendors:
+        tools, flag = "the CUDA toolkit", "GGML_CUDA"
+    elif "Apple" in vendors:
+        tools, flag = "the Xcode command line tools", "GGML_METAL"
+    elif "AMD" in vendors and not vulkan:
+        tools, flag = "ROCm", "GGML_HIP"
+    else:
+        tools, flag = "the Vulkan SDK", "GGML_VULKAN"
+    return f"install {tools}, then build llama.cpp for the GPU: {build_command(flag)}"
+
+
+def build_command(flag: str, *, windows: bool = sys.platform == "win32") -> str:
+    """Write the command that builds the installed version of llama-cpp-python anew, with one flag on."""
+    version = importlib.metadata.version("llama-cpp-python")
+    pip = f"pip install --force-reinstall --no-cache-dir llama-cpp-python=={version}"
+    return f'$env:CMAKE_ARGS="-D{flag}=on"; {pip}' if windows else f'CMAKE_ARGS="-D{flag}=on" {pip}'
+
+
+if __name__ == "__main__":
+    report_devices()

@@ -1,0 +1,147 @@
+"""What was measured of a model on this machine, kept in the home folder.
+
+    <home>/tuning/<model>-<key>.json     step-time curve and load options of one model, build, device and thread count
+
+It is measured at the first use of a model, in seconds, and by `avengers bench`, which also tries the load options. A
+plan made from it depends on nothing else, so that the same seed gives the same text as long as it stays.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import logging
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from avengers_edge.config import Settings
+from avengers_edge.engine.cores import usable_cores
+from avengers_edge.engine.curve import StepCurve
+from avengers_edge.engine.options import LoadOptions
+from avengers_edge.errors import AvengersError, BadRequest
+from avengers_edge.files import write_whole
+
+logger = logging.getLogger("avengers_edge.tuning")
+
+_FORMAT = 1
+_MOST_BYTES = 64 * 1024
+FIRST_USE_SECONDS = 2.0
+_PROMPT, _TOKENS, _WIDTH = 200, 150, 10  # a voted answer to a word problem, for weighing load options
+
+
+class Measurable(Protocol):
+    """An engine that can time its own steps."""
+
+    def measure(self, budget: float) -> StepCurve:
+        """Measure in about so many seconds."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tuning:
+    """The step-time curve, and whether weights are repacked at load (None: as the engine does by itself)."""
+
+    curve: StepCurve
+    repack: bool | None
+
+
+def tuned(path: Path, options: LoadOptions, settings: Settings) -> tuple[LoadOptions, StepCurve | None]:
+    """Complete load options by what was measured; the curve is None where nothing was yet."""
+    known = _read(_file_of(path, options, settings))
+    if known is None:
+        return options, None
+    repack = known.repack if options.repack is None else options.repack
+    return dataclasses.replace(options, repack=repack), known.curve
+
+
+def measure_first(engine: Measurable, path: Path, options: LoadOptions, settings: Settings) -> StepCurve:
+    """Measure a model that was just loaded for the first time, and keep the curve."""
+    logger.info("measuring %s on this machine, once", path.name)
+    curve = engine.measure(FIRST_USE_SECONDS)
+    keep(path, options, settings, Tuning(curve, options.repack))
+    return curve
+
+
+def keep(path: Path, options: LoadOptions, settings: Settings, tuning: Tuning) -> None:
+    """Write a measurement to the home folder; where that cannot be written it is only lost."""
+    values = {
+        "format": _FORMAT,
+        "model": path.name,
+        "build": _build(),
+        "threads": options.threads or usable_cores(),
+        "repack": tuning.repack,
+        "seconds_by_rows": [[rows, round(seconds, 6)] for rows, seconds in tuning.curve.points],
+    }
+    try:
+        write_whole(_file_of(path, options, settings), json.dumps(values, indent=1).encode())
+    except OSError as error:
+        logger.warning("the measurement of %s cannot be kept: %s", path.name, error)
+
+
+def choose_repack(measured: Callable[[bool], tuple[float, StepCurve]]) -> tuple[bool, dict[bool, StepCurve]]:
+    """Try weight repacking off and on, and choose what answers a question sooner.
+
+    `measured` loads the model so and gives the seconds of loading, and the curve; where that kills the engine, as
+    repacking does on some machines, the other way is chosen.
+
+    Raises:
+        AvengersError: the model cannot be loaded either way.
+
+    """
+    cost: dict[bool, float] = {}
+    curves: dict[bool, StepCurve] = {}
+    failure: AvengersError | None = None
+    for repack in (False, True):
+        try:
+            load, curve = measured(repack)
+        except AvengersError as error:
+            failure = error
+            continue
+        prompt_rows, prompt_seconds = curve.points[-1]
+        curves[repack] = curve
+        cost[repack] = load + _PROMPT * prompt_seconds / prompt_rows + _TOKENS * curve.seconds(_WIDTH)
+    if not cost:
+        raise failure or BadRequest("nothing was measured")
+    return min(cost, key=lambda repack: cost[repack]), curves
+
+
+def _file_of(path: Path, options: LoadOptions, settings: Settings) -> Path:
+    # Whatever changes the curve or the plan; a file of the same name and size is the same model.
+    facts = (
+        path.name,
+        path.stat().st_size if path.exists() else 0,
+        _build(),
+        options.threads or usable_cores(),
+        options.gpu_layers,
+        options.kv_type,
+        options.sequences,
+        options.repack,
+    )
+    key = hashlib.blake2b(repr(facts).encode(), digest_size=6).hexdigest()
+    return settings.home / "tuning" / f"{path.stem}-{key}.json"
+
+
+def _build() -> str:
+    """Name the build of llama.cpp without loading it: its version, and when its library was made."""
+    spec = importlib.util.find_spec("llama_cpp")
+    folder = Path(spec.origin).parent / "lib" if spec and spec.origin else Path()
+    made = max((int(file.stat().st_mtime) for file in folder.glob("*llama*")), default=0)
+    return f"{importlib.metadata.version('llama-cpp-python')} {platform.machine()} {made}"
+
+
+def _read(file: Path) -> Tuning | None:
+    try:
+        with file.open("rb") as opened:
+            values = json.loads(opened.read(_MOST_BYTES))
+        repack = values["repack"]
+        if values["format"] != _FORMAT or not (repack is None or isinstance(repack, bool)):
+            return None
+        return Tuning(
+            StepCurve(tuple((int(rows), float(seconds)) for rows, seconds in values["seconds_by_rows"])), repack
+        )
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, BadRequest):
+        return None  # what cannot be read is measured again

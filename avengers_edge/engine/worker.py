@@ -1,0 +1,311 @@
+"""The child process that holds one model: `python -m avengers_edge.engine.worker`, started by `process.WorkerEngine`.
+
+Three threads: this one obeys commands in their order, a listener reads them, and the engine's own thread samples. The
+listener is never kept waiting by the other two, so a verdict always arrives, and when the parent is gone its pipe ends
+and the listener ends the process at once, whatever native code is running.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Protocol
+
+from avengers_edge.engine import wire
+from avengers_edge.engine.curve import StepCurve
+from avengers_edge.engine.facts import EngineFacts
+from avengers_edge.engine.options import LoadOptions
+from avengers_edge.engine.ticket import Ticket
+from avengers_edge.errors import AvengersError, BadRequest, EngineDied
+from avengers_edge.records import Completion, Generation, OnFinish, OnToken, Request
+
+_BEAT_SECONDS = 0.5
+_PARENT_IS_DONE, _CANNOT_GO_ON = 0, 1
+
+
+class Serving(Protocol):
+    """An engine as the worker uses it; `llama.LlamaEngine` is one."""
+
+    @property
+    def facts(self) -> EngineFacts:
+        """What was loaded, and where to."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can still answer."""
+
+    def submit(self, request: Request, *, on_finish: OnFinish | None = None, on_token: OnToken | None = None) -> Ticket:
+        """Hand a request in."""
+
+    def count_tokens(self, request: Request) -> int:
+        """Count a prompt's tokens."""
+
+    def measure(self, budget: float) -> StepCurve:
+        """Measure the step-time curve."""
+
+    def save_state(self, path: Path) -> int:
+        """Write the kept prefix."""
+
+    def load_state(self, path: Path) -> int:
+        """Read a kept prefix."""
+
+    def close(self) -> None:
+        """End what is under way and free the model."""
+
+
+MakeEngine = Callable[[Path, LoadOptions, StepCurve | None, Callable[[], None]], Serving]
+
+
+def make_llama(path: Path, options: LoadOptions, curve: StepCurve | None, on_beat: Callable[[], None]) -> Serving:
+    """Load a model with llama.cpp."""
+    from avengers_edge.engine.llama import LlamaEngine  # not before the listener runs: it takes a while
+
+    return LlamaEngine(path, options, curve=curve, on_beat=on_beat)
+
+
+_SPINS = "10000"
+"""How long a thread of GNU OpenMP spins for the next piece of work before it sleeps. By default it hardly ever sleeps,
+and beside any other load a step of 20 ms then takes 300 ms and more: the threads wait for each other's time slices."""
+
+
+def start(name: str, command: Sequence[str] | None = None) -> subprocess.Popen[bytes]:
+    """Start a worker with three pipes, from another process; `command` stands in for it in tests.
+
+    Raises:
+        BadRequest: this program cannot start a Python interpreter.
+        EngineDied: the system does not start it; the message has `name`, the model's.
+
+    """
+    if command is None:
+        if getattr(sys, "frozen", False) or not sys.executable:
+            raise BadRequest(
+                "this program has no Python interpreter to start a worker with: set `worker = false` in settings.toml"
+            )
+        command = [sys.executable, "-P", "-m", __spec__.name]  # -P: or a json.py in the user's folder is imported
+    # In a group of its own: the terminal's Ctrl-C is for the parent alone.
+    if sys.platform == "win32":
+        group, flags = None, subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+    else:
+        group, flags = 0, 0
+    try:
+        return subprocess.Popen(
+            command,
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={"GOMP_SPINCOUNT": _SPINS}
+            | os.environ
+            | {
+                "PYTHONPATH": os.pathsep.join(map(str, sys.path)),  # what can be imported here, can be there
+                "GGML_NO_BACKTRACE": "1",  # or an abort starts a debugger, which takes its time
+            },
+            process_group=group,
+            creationflags=flags,
+        )
+    except OSError as error:
+        raise EngineDied(f"{name}: its worker process cannot be started: {error}") from error
+
+
+def main(make: MakeEngine = make_llama) -> None:
+    """Serve on standard input and output, then end the process."""
+    commands, events = _take_pipes()
+    _stand_alone()
+    try:
+        serve(commands, events, make)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(_CANNOT_GO_ON)
+    os._exit(_PARENT_IS_DONE)  # not in an orderly way: native threads may run, and what they hold goes with the process
+
+
+def serve(commands: int, events: int, make: MakeEngine, leave: Callable[[int], object] = os._exit) -> None:
+    """Obey the frames of one pipe and answer on another (file descriptors) until the first one ends.
+
+    `leave` ends the process; it is called from whichever thread sees that there is no use in going on.
+    """
+    server = _Server(events, leave)
+    threading.Thread(target=server.listen, args=(commands,), name="listener", daemon=True).start()
+    server.obey(make)
+
+
+def _take_pipes() -> tuple[int, int]:
+    # Native code that prints must not reach the frames, nor code that asks the user eat them.
+    commands, events = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    os.write(events, b"\n")  # something may have been printed before
+    return commands, events
+
+
+def _stand_alone() -> None:
+    """Make this process die quietly, wholly and before others, and not of the user's Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.excepthook = _end_with_thread
+    log = logging.getLogger("avengers_edge.llama")
+    log.addHandler(logging.StreamHandler(sys.stderr))
+    log.setLevel(logging.DEBUG)
+    if sys.platform == "win32":
+        import msvcrt
+
+        # A crash would open a window and wait for a click.
+        msvcrt.SetErrorMode(msvcrt.SEM_FAILCRITICALERRORS | msvcrt.SEM_NOGPFAULTERRORBOX)
+        return
+    import resource
+
+    with contextlib.suppress(OSError, ValueError):
+        # A core file has the size of the model, and the parent would wait for it. One byte rather than none: that
+        # stops those that are piped to a program as well, core(5).
+        resource.setrlimit(resource.RLIMIT_CORE, (1, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("300", encoding="ascii")  # it can be started anew, its parent not
+
+
+def _end_with_thread(arguments: threading.ExceptHookArgs) -> None:
+    traceback.print_exception(arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
+    os._exit(_CANNOT_GO_ON)  # what waited for that thread would wait forever
+
+
+class _Server:
+    def __init__(self, events: int, leave: Callable[[int], object]) -> None:
+        self._events = events
+        self._leave = leave
+        self._writing = threading.Lock()
+        self._commands: queue.SimpleQueue[wire.Frame | None] = queue.SimpleQueue()
+        self._verdicts: dict[int, queue.SimpleQueue[int]] = {}
+        self._tickets: dict[int, Ticket] = {}
+        self._beat_at = 0.0
+        self._engine: Serving | None = None
+
+    def listen(self, commands: int) -> None:
+        """Read frames until the parent closes the pipe or dies, then end the process."""
+        status = _PARENT_IS_DONE
+        try:
+            for line in wire.lines(functools.partial(os.read, commands)):
+                frame = wire.decode(line)
+                if isinstance(frame, wire.Verdict):
+                    self._verdicts[frame.id].put(frame.needed)
+                else:
+                    self._commands.put(frame)
+        except BaseException:
+            status = _CANNOT_GO_ON
+            traceback.print_exc()
+        finally:
+            self._commands.put(None)
+            self._leave(status)
+
+    def obey(self, make: MakeEngine) -> None:
+        """Load the model of the first frame and answer the others."""
+        self.beat()
+        first = self._commands.get()
+        if not isinstance(first, wire.Open):
+            return
+        try:
+            engine = self._engine = make(Path(first.path), first.options, first.curve, self.beat)
+        except Exception as error:
+            self._fail(first.id, error)
+            return
+        with contextlib.closing(engine):
+            self._say(wire.Ready(first.id, engine.facts))
+            while (command := self._commands.get()) is not None:
+                self._do(engine, command)
+
+    def _do(self, engine: Serving, command: wire.Frame) -> None:
+        try:
+            match command:
+                case wire.Submit():
+                    self._submit(engine, command)
+                case wire.Cancel(ident):
+                    if ticket := self._tickets.get(ident):
+                        ticket.cancel()
+                case wire.Count(ident, request):
+                    self._say(wire.Number(ident, engine.count_tokens(request)))
+                case wire.Measure(ident, budget):
+                    self._say(wire.Measured(ident, engine.measure(budget)))
+                case wire.SaveState(ident, path):
+                    self._say(wire.Number(ident, engine.save_state(Path(path))))
+                case wire.LoadState(ident, path):
+                    self._say(wire.Number(ident, engine.load_state(Path(path))))
+                case _:
+                    self._die(f"a {type(command).__name__} frame has no place here")
+        except Exception as error:
+            self._fail(command.id, error)  # type: ignore[union-attr]  # all commands have one
+
+    def _submit(self, engine: Serving, command: wire.Submit) -> None:
+        ident = command.id
+        verdicts = self._verdicts[ident] = queue.SimpleQueue()
+
+        def on_finish(completion: Completion) -> int:
+            self._say(wire.Finish(ident, completion))
+            return verdicts.get()
+
+        def on_token(index: int, piece: str) -> None:
+            self._say(wire.Token(ident, index, piece))
+
+        ticket = self._tickets[ident] = engine.submit(
+            command.request,
+            on_finish=on_finish if command.hears_finish else None,
+            on_token=on_token if command.hears_token else None,
+        )
+        ticket.future.add_done_callback(functools.partial(self._end, ident))
+
+    def _end(self, ident: int, future: Future[Generation]) -> None:
+        self._tickets.pop(ident, None)
+        self._verdicts.pop(ident, None)
+        try:
+            generation = future.result()
+            for completion in generation.completions:
+                self._say(wire.Part(ident, completion))
+            self._say(wire.Done(ident, dataclasses.replace(generation, completions=())))
+        except Exception as error:
+            self._fail(ident, error)
+
+    def _fail(self, ident: int, error: Exception) -> None:
+        if isinstance(error, MemoryError):
+            self._die("out of memory")  # nothing can be relied on from here
+        if not isinstance(error, AvengersError):
+            traceback.print_exception(error)
+        fatal = self._engine is None or not self._engine.alive
+        self._say(wire.Failed.of(ident, error, fatal=fatal))
+        if fatal:
+            self._commands.put(None)
+
+    def _die(self, why: str) -> None:
+        with contextlib.suppress(OSError):
+            os.write(2, f"error: {why}\n".encode())
+        self._leave(_CANNOT_GO_ON)
+
+    def beat(self) -> None:
+        """Show life, but not too often."""
+        now = time.monotonic()
+        if now - self._beat_at >= _BEAT_SECONDS:
+            self._beat_at = now
+            self._say(wire.Beat())
+
+    def _say(self, event: wire.Event) -> None:
+        left = memoryview(wire.encode(event))
+        with self._writing:
+            try:
+                while left:
+                    left = left[os.write(self._events, left) :]
+            except OSError:
+                self._leave(_PARENT_IS_DONE)
+
+
+if __name__ == "__main__":
+    main()

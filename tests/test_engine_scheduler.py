@@ -1,0 +1,288 @@
+"""Laws of the scheduler that only a cache with a memory can show."""
+
+from __future__ import annotations
+
+import pytest
+from fake_llama import FLAT, STEEP, CountingSampler, FakeLlama
+from hypothesis import given
+from hypothesis import strategies as st
+
+from avengers_edge.engine.job import derive_seed
+from avengers_edge.records import SEED_LIMIT, Message, Request, SamplingParams
+
+
+def ask(text="abcdefgh", n=4, max_tokens=10, temperature=1.0, seed=0, least=None, keep=False):
+    sampling = SamplingParams(temperature=temperature, max_tokens=max_tokens)
+    return Request((Message("user", text),), sampling, n, seed, least, keep)
+
+
+def texts(generation):
+    return [completion.text for completion in generation.completions]
+
+
+@pytest.fixture(autouse=True)
+def every_sampler_is_closed():
+    CountingSampler.open = 0
+    yield
+    assert CountingSampler.open == 0
+
+
+# --- one prompt, many samples
+
+
+def test_a_prompt_is_evaluated_once_however_many_samples_share_it():
+    llama = FakeLlama()
+    llama.generate(ask("a" * 30, n=8, max_tokens=2))
+    assert llama.scheduler.prefilled == 29
+    first_tokens = [row for step in llama.context.steps for row in step if row[1] < 29]
+    assert len(first_tokens) == 29
+
+
+def test_a_greedy_sample_continues_at_the_prompts_end():
+    (completion,) = FakeLlama().generate(ask("abc", n=1, max_tokens=4, temperature=0)).completions
+    assert completion.text == "cdef"  # position 2 is the last prompt token, its letter "c"
+
+
+def test_greedy_samples_are_computed_once():
+    one, many = FakeLlama(), FakeLlama()
+    (text,) = texts(one.generate(ask(n=1, temperature=0)))
+    assert texts(many.generate(ask(n=6, temperature=0))) == [text] * 6
+    assert len(many.context.steps) == len(one.context.steps)
+
+
+def test_a_prompt_of_one_token_works():
+    assert len(FakeLlama().generate(ask("a", n=3)).completions) == 3
+
+
+def test_nothing_is_held_after_a_run():
+    llama = FakeLlama()
+    llama.generate(ask(n=20))
+    assert llama.context.held == {}
+
+
+def test_seeds_differ_by_index_and_stay_in_range():
+    seeds = {derive_seed(1, index) for index in range(1000)}
+    assert len(seeds) == 1000
+    assert all(0 <= seed < SEED_LIMIT for seed in seeds)
+
+
+def test_a_guess_changes_the_steps_and_not_the_text():
+    """On the steep machine no guess pays, on the flat one all do."""
+    slow, fast = FakeLlama(curve=STEEP), FakeLlama(curve=FLAT)
+    request = ask("the cat the cat the cat", n=6, max_tokens=40, temperature=0.3)
+    assert texts(slow.generate(request)) == texts(fast.generate(request))
+    assert slow.scheduler.guessed == 0 < fast.scheduler.accepted
+    assert len(fast.context.steps) < len(slow.context.steps)
+
+
+# --- many requests
+
+
+def test_a_request_alone_and_among_others_gives_the_same_text():
+    alone = FakeLlama().generate(ask("hello", n=3, seed=5))
+    among = FakeLlama().run([ask("other words", n=4), ask("hello", n=3, seed=5), ask("and more", n=2)])[1]
+    assert texts(alone) == texts(among)
+
+
+def test_many_requests_of_one_sample_need_no_copies_and_all_end():
+    llama = FakeLlama(sequences=4)
+    assert len(llama.run([ask("abc" * k, n=1, seed=k) for k in range(1, 13)])) == 12
+
+
+def test_a_newcomer_does_not_wait_for_all_samples_of_a_large_request():
+    llama = FakeLlama(sequences=9)
+    large = llama.submit(ask("large", n=200, max_tokens=30))
+    for _ in range(3):
+        llama.step()
+    small = llama.submit(ask("small", n=2, max_tokens=5))
+    while not small.ticket.future.done():
+        llama.step()
+    assert large.started < 60
+    large.cancel()
+    llama.step()
+
+
+def test_a_newcomer_that_needs_much_room_gets_it():
+    """Samples of a running request do not take, one after the other, the cells that the newcomer waits for."""
+    llama = FakeLlama(cells=200)
+    large = llama.submit(ask("large", n=100, max_tokens=40))
+    llama.step()
+    small = llama.submit(ask("s" * 60, n=1, max_tokens=60))
+    while not small.ticket.future.done():
+        llama.step()
+    assert large.started < 50
+    large.cancel()
+    llama.step()
+
+
+def test_a_long_prompt_does_not_stall_running_samples():
+    llama = FakeLlama(curve=STEEP)
+    running = llama.submit(ask("ab", n=2, max_tokens=100, temperature=0.1))
+    llama.step()
+    llama.submit(ask("x" * 300, n=1, max_tokens=1))
+    before = len(llama.context.steps)
+    while llama.scheduler.prefilled < 250:
+        llama.step()
+    assert all(any(row[2] < 2 for row in step) or not running.running for step in llama.context.steps[before:])
+    while llama.scheduler.busy:
+        llama.step()
+
+
+def test_cancelling_during_prefill_ends_it_within_one_step():
+    llama = FakeLlama()
+    job = llama.submit(ask("x" * 300, n=4))
+    llama.step()
+    job.cancel()
+    assert llama.step() == [job]
+    assert job.ticket.result().completions == ()
+    assert llama.scheduler.prefilled < 64
+    assert llama.context.held == {}
+
+
+def test_a_listeners_failure_is_its_own_requests_only():
+    llama = FakeLlama()
+
+    def fail(completion):
+        raise RuntimeError("not today")
+
+    bad, good = llama.submit(ask("bad"), on_finish=fail), llama.submit(ask("good"))
+    while llama.scheduler.busy:
+        llama.step()
+    with pytest.raises(RuntimeError, match="not today"):
+        bad.ticket.result()
+    assert texts(good.ticket.result()) == texts(FakeLlama().generate(ask("good")))
+
+
+# --- waves
+
+
+def test_a_request_begins_with_the_fewest_samples_that_can_decide():
+    llama = FakeLlama(curve=STEEP)
+    generation = llama.generate(ask(n=10, least=4), on_finish=lambda completion: max(0, 3 - completion.index))
+    assert len(generation.completions) == 4
+
+
+def test_more_samples_start_when_more_are_needed():
+    llama = FakeLlama(curve=STEEP)
+    heard = []
+
+    def undecided(completion):
+        heard.append(completion.index)
+        return 10 - len(heard)
+
+    assert len(llama.generate(ask(n=10, least=4), on_finish=undecided).completions) == 10
+
+
+def test_samples_that_come_for_free_start_at_once():
+    llama = FakeLlama(curve=FLAT)
+    job = llama.submit(ask(n=10, least=4, max_tokens=100))
+    llama.step()
+    llama.step()
+    assert job.started == 10
+    job.cancel()
+    llama.step()
+
+
+# --- prefixes
+
+
+def test_a_second_turn_evaluates_only_what_is_new():
+    llama = FakeLlama()
+    (first,) = llama.generate(ask("the quick brown fox", n=1, keep=True, temperature=0, max_tokens=9)).completions
+    before = llama.scheduler.prefilled
+    again = llama.generate(ask(f"the quick brown fox{first.text} and then", n=1, temperature=0))
+    # The last token of a sample that was cut is not evaluated, and the last of the prompt is fed by the sample itself.
+    assert again.reused_tokens == 19 + 8
+    assert llama.scheduler.prefilled - before == 1 + len(" and then") - 1
+
+
+def test_the_sample_that_a_conversation_goes_on_from_is_found_among_all():
+    llama = FakeLlama()
+    first = llama.generate(ask("the quick brown fox", n=5, keep=True, max_tokens=12))
+    text = first.completions[3].text
+    turn = f"the quick brown fox{text} and so on"
+    second = llama.generate(ask(turn, n=2))
+    assert second.reused_tokens >= 19 + len(text) - 1
+    assert texts(second) == texts(FakeLlama().generate(ask(turn, n=2)))
+
+
+def test_two_conversations_with_one_beginning_keep_their_own_cells():
+    llama = FakeLlama()
+    opening = "you are a helpful assistant "
+    first = llama.generate(ask(opening + "one" * 20, n=1, keep=True)).completions[0].text
+    llama.generate(ask(opening + "two" * 20, n=1, keep=True))
+    again = llama.generate(ask(opening + "one" * 20 + first + "go on", n=1, keep=True))
+    assert again.reused_tokens >= len(opening) + 60 + len(first) - 1
+
+
+def test_prompts_under_way_share_a_common_beginning():
+    llama = FakeLlama()
+    opening = "a long instruction for all "
+    llama.submit(ask(opening + "first", n=3, max_tokens=50))
+    for _ in range(4):
+        llama.step()
+    second = llama.submit(ask(opening + "second", n=3))
+    while llama.scheduler.busy:
+        llama.step()
+    assert second.ticket.result().reused_tokens >= len(opening)
+
+
+def test_a_model_that_cannot_rewind_goes_on_from_a_whole_sequence_or_starts_again():
+    llama = FakeLlama(rewinds=False)
+    (first,) = llama.generate(ask("the quick brown fox", n=1, keep=True, temperature=0, max_tokens=9)).completions
+    on = llama.generate(ask(f"the quick brown fox{first.text} and then", n=1, keep=True))
+    assert on.reused_tokens == 19 + 8
+    elsewhere = llama.generate(ask("the quick brown bear", n=2))
+    assert elsewhere.reused_tokens == 0
+    assert texts(elsewhere) == texts(FakeLlama().generate(ask("the quick brown bear", n=2)))
+
+
+def test_what_is_kept_gives_way_to_what_is_asked():
+    llama = FakeLlama(cells=256)
+    llama.generate(ask("z" * 100, n=2, keep=True, max_tokens=40))
+    generation = llama.generate(ask("y" * 150, n=2, max_tokens=50))
+    assert len(generation.completions) == 2
+
+
+def test_a_saved_conversation_goes_on_in_another_engine(tmp_path):
+    llama, path = FakeLlama(), tmp_path / "state"
+    (first,) = llama.generate(ask("the quick brown fox", n=1, keep=True)).completions
+    saved = llama.scheduler.cells.save(path)
+    fresh = FakeLlama()
+    fresh.context.saved = llama.context.saved
+    assert fresh.scheduler.cells.restore(path) == saved
+    turn = ask(f"the quick brown fox{first.text} and then", n=1)
+    second = fresh.generate(turn)
+    assert second.reused_tokens == saved
+    assert texts(second) == texts(FakeLlama().generate(turn))
+
+
+def test_a_state_that_does_not_fit_is_of_no_use_and_no_harm(tmp_path):
+    llama = FakeLlama()
+    assert llama.scheduler.cells.save(tmp_path / "nothing kept") == 0
+    assert llama.scheduler.cells.restore(tmp_path / "not there") == 0
+    assert len(llama.generate(ask()).completions) == 4
+
+
+# --- whatever is asked
+
+
+@given(
+    shapes=st.lists(
+        st.tuples(st.integers(1, 40), st.integers(1, 9), st.integers(1, 12), st.booleans()), min_size=1, max_size=6
+    ),
+    sequences=st.integers(2, 8),
+    cells=st.integers(64, 160),
+    flat=st.booleans(),
+    rewinds=st.booleans(),
+)
+def test_any_mix_of_requests_runs_to_its_end_within_the_cells(shapes, sequences, cells, flat, rewinds):
+    """The fake cache asserts that positions are consecutive and that cells never run out."""
+    llama = FakeLlama(cells=cells, sequences=sequences, curve=FLAT if flat else STEEP, rewinds=rewinds)
+    requests = [
+        ask("abc"[place % 3] * prompt, n=n, max_tokens=limit, keep=keep, seed=place)
+        for place, (prompt, n, limit, keep) in enumerate(shapes)
+    ]
+    for request, generation in zip(requests, llama.run(requests), strict=True):
+        assert [completion.index for completion in generation.completions] == list(range(request.n))
+        assert texts(generation) == texts(FakeLlama(curve=STEEP).generate(request))
