@@ -60,6 +60,7 @@ class LlamaEngine(Closing):
         on_beat: Callable[[], None] | None = None,
     ) -> None:
         self._beat = on_beat or (lambda: None)
+        self._grammar_text = functools.lru_cache(maxsize=8)(grammar_text)  # one reading for all samples of a request
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._died: AvengersError | None = None
         loaded: concurrent.futures.Future[EngineFacts] = concurrent.futures.Future()
@@ -221,7 +222,7 @@ class LlamaEngine(Closing):
         return self._model.tokenize(self._template.render(request.messages))
 
     def _sampler_for(self, request: Request, seed: int) -> TokenSampler:
-        text = grammar_text(request.sampling)
+        text = self._grammar_text(request.sampling)
         grammar = None if text is None else Grammar(self._model.vocab, text, self._unwritable)
         return TokenSampler(request.sampling, seed, grammar)
 
