@@ -264,6 +264,21 @@ def test_a_state_that_does_not_fit_is_of_no_use_and_no_harm(tmp_path):
     assert len(llama.generate(ask()).completions) == 4
 
 
+def test_a_state_that_others_need_the_room_of_is_not_restored(tmp_path):
+    llama = FakeLlama(cells=256)
+    llama.generate(ask("z" * 100, n=1, keep=True, max_tokens=20))
+    assert llama.scheduler.cells.save(tmp_path / "state") > 100
+    busy = FakeLlama(cells=256)
+    busy.context.saved = llama.context.saved
+    job = busy.submit(ask("y" * 100, n=1, max_tokens=100, temperature=0))
+    while not job.running:
+        busy.step()
+    assert busy.scheduler.cells.restore(tmp_path / "state") == 0
+    while busy.scheduler.busy:
+        busy.step()
+    assert len(job.ticket.result().completions) == 1
+
+
 # --- whatever is asked
 
 

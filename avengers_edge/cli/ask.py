@@ -128,7 +128,7 @@ def ask(
 
     with StatusLine() as status, Avengers.open(session.settings(), team) as avengers:
         display = SamplingDisplay(status)
-        status.show("loading …", now=True)
+        status.show("loading …  (the first use of a model measures it as well, once)", now=True)
         answer = avengers.answer(question, options, on_progress=display.progress, on_token=display.token)
     if explain:
         click.echo(explanation(answer), err=True)

@@ -133,9 +133,11 @@ class Cells:
 
     def restore(self, path: Path) -> int:
         """Keep a sequence from a file; give its number of tokens, 0 where the file is of no use here."""
+        if not self.has_room(0, sequences=1):
+            return 0
         sequence = self.open()
         tokens = self._context.restore(path, sequence)
-        if not tokens:
+        if not tokens or self._promised + self._kept.cells + len(tokens) > self._context.cells:
             self.close(sequence)
             return 0
         self.keep(Held(sequence, tokens))
