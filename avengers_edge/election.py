@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from avengers_edge.errors import Cancelled
+from avengers_edge.errors import AvengersError, Cancelled
 from avengers_edge.records import (
     SEED_LIMIT,
     Answer,
@@ -128,6 +128,7 @@ class Election:
             find_choices(question),
             switch_below=switch_below if can_switch else 0.0,
         )
+        self._first = self._ballot
         self._stages: list[Stage] = []
 
     def request_for(self, member: Member) -> Request:
@@ -173,8 +174,20 @@ class Election:
         """Open the vote to another member where too few samples agree (Model-Switch); tell whether that was done."""
         if not self._ballot.switches or (self._cancel and self._cancel.is_set()):
             return False
-        self._ballot = self._ballot.union()
+        self._first, self._ballot = self._ballot, self._ballot.union()
         return True
+
+    def go_without(self, member: Member, error: AvengersError, route: Route) -> Route:
+        """Leave out a second member that failed, and say so in the route.
+
+        Raises:
+            AvengersError: the error itself, where no other member was sampled.
+
+        """
+        if not self._stages:
+            raise error
+        self._ballot = self._first
+        return dataclasses.replace(route, fallback=f"{member.name} could not vote too: {error}")
 
     def answer(self, route: Route, clock: Clock, embed: Embed) -> Answer:
         """Elect the answer; `embed` finds the most central of several free texts.

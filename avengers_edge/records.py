@@ -39,6 +39,19 @@ def _require(holds: bool, complaint: str) -> None:
         raise BadRequest(complaint)
 
 
+def _require_whole(values: object, *names: str) -> None:
+    """Refuse what is neither a whole number nor None; True and 1.0 are none to whoever counts tokens."""
+    for name in names:
+        value = getattr(values, name)
+        _require(value is None or type(value) is int, f"{name} is {value!r}: use a whole number")
+
+
+def _require_number(values: object, *names: str) -> None:
+    for name in names:
+        value = getattr(values, name)
+        _require(type(value) in (int, float), f"{name} is {value!r}: use a number")
+
+
 # --- what is asked -----------------------------------------------------------------------------
 
 
@@ -80,20 +93,29 @@ class SamplingParams:
     logprobs: int | None = None
 
     def __post_init__(self) -> None:
+        _require_whole(self, "top_k", "max_tokens", "penalty_window", "logprobs")
+        _require_number(
+            self, "temperature", "top_p", "min_p", "repeat_penalty", "frequency_penalty", "presence_penalty"
+        )
         _require(0 <= self.temperature <= 2, f"temperature is {self.temperature}: use 0 (greedy) to 2")
         _require(0 < self.top_p <= 1, f"top_p is {self.top_p}: use more than 0 and at most 1")
         _require(self.top_k >= 0, f"top_k is {self.top_k}: use 0 (off) or more")
         _require(0 <= self.min_p <= 1, f"min_p is {self.min_p}: use 0 (off) to 1")
         _require(self.max_tokens >= 1, f"max_tokens is {self.max_tokens}: use 1 or more")
+        texts = isinstance(self.stop, tuple) and all(isinstance(stop, str) for stop in self.stop)
+        _require(texts, f"stop is {self.stop!r:.40}: use a tuple of texts")
         _require(all(self.stop), "a stop string is empty: leave it out")
         _require(0 < self.repeat_penalty <= 10, f"repeat_penalty is {self.repeat_penalty}: use 1 (off), at most 10")
         for name in ("frequency_penalty", "presence_penalty"):
             _require(-2 <= getattr(self, name) <= 2, f"{name} is {getattr(self, name)}: use -2 to 2")
         _require(0 <= self.penalty_window <= 2**20, f"penalty_window is {self.penalty_window}: use 0 to {2**20}")
         _require(
-            all(token >= 0 and -100 <= bias <= 100 for token, bias in self.logit_bias),
-            "logit_bias has a negative token or a bias outside -100 to 100",
+            isinstance(self.logit_bias, tuple)
+            and all(type(token) is int and token >= 0 and -100 <= bias <= 100 for token, bias in self.logit_bias),
+            "logit_bias is not a tuple of pairs of a token and a bias of -100 to 100",
         )
+        for name in ("grammar", "schema"):
+            _require(isinstance(getattr(self, name), str | None), f"{name} is not a text")
         _require(self.grammar is None or self.schema is None, "grammar and schema bound the same text: give one")
         _require(self.logprobs is None or 0 <= self.logprobs <= 20, f"logprobs is {self.logprobs}: use 0 to 20")
 
@@ -115,6 +137,7 @@ class Request:
 
     def __post_init__(self) -> None:
         _require(bool(self.messages), "there is no message to answer")
+        _require_whole(self, "n", "seed", "least")
         _require(1 <= self.n <= MOST_SAMPLES, f"{self.n} samples were asked for: use 1 to {MOST_SAMPLES}")
         _require(0 <= self.seed < SEED_LIMIT, f"seed is {self.seed}: use 0 to {SEED_LIMIT - 1}")
         _require(self.least is None or 1 <= self.least <= self.n, f"least is {self.least}: use 1 to n, here {self.n}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from avengers_edge.config import Settings, shipped_dir
 from avengers_edge.election import Clock, Election, OnProgress
 from avengers_edge.engine.residency import Residency
-from avengers_edge.errors import BadRequest, NotFound
+from avengers_edge.errors import BadRequest, DoesNotFit, EngineDied, NotFound, VerificationFailed
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.estimate import MemoryNeed, estimate
 from avengers_edge.library.gguf import read_header
@@ -112,7 +112,8 @@ class Avengers(Closing):
     ) -> Answer:
         """Answer a question: embed, route, sample, vote.
 
-        Where the samples of the member in front disagree, the second-ranked member is sampled too and both vote.
+        Where the samples of the member in front disagree, the second-ranked member is sampled too and both vote. Where
+        that one cannot be, the first one's vote stands, and the route's `fallback` says so.
 
         Raises:
             BadRequest: an empty question or a value that cannot be used.
@@ -137,10 +138,14 @@ class Avengers(Closing):
         for ranked in route.ranking[:2]:
             member = self._member(ranked.model)
             request = election.request_for(member)
-            with contextlib.ExitStack() as lent:
-                with clock("load"):
-                    engine = lent.enter_context(self._lease(member.model))
-                election.sample(engine, member, request)
+            try:
+                with contextlib.ExitStack() as lent:
+                    with clock("load"):
+                        engine = lent.enter_context(self._lease(member.model))
+                    election.sample(engine, member, request)
+            except (NotFound, VerificationFailed, DoesNotFit, EngineDied) as error:
+                route = election.go_without(member, error, route)
+                break
             if not election.switch():
                 break
         return election.answer(route, clock, lambda texts: self._embedder.embed(texts))

@@ -50,6 +50,7 @@ class FakeContext:
 
     batch_size = 128
     outputs = 64
+    seconds = 0.0
 
     def __init__(self, *, cells: int = 2048, sequences: int = 32, rewinds: bool = True) -> None:
         self.cells, self.sequences, self.rewinds = cells, sequences, rewinds

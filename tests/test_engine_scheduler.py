@@ -301,3 +301,81 @@ def test_any_mix_of_requests_runs_to_its_end_within_the_cells(shapes, sequences,
     for request, generation in zip(requests, llama.run(requests), strict=True):
         assert [completion.index for completion in generation.completions] == list(range(request.n))
         assert texts(generation) == texts(FakeLlama(curve=STEEP).generate(request))
+
+
+# --- found by review
+
+
+def test_many_voters_are_as_quick_as_they_come():
+    """A queue that waits for width, not for cells, holds nobody up."""
+    few, many = FakeLlama(sequences=64, cells=8192), FakeLlama(sequences=64, cells=8192)
+    few.run([ask("abcdefgh"[: 3 + i % 5], n=10, seed=i) for i in range(16)])
+    many.run([ask("abcdefgh"[: 3 + i % 5], n=10, seed=i) for i in range(32)])
+    assert len(many.context.steps) <= 2.5 * len(few.context.steps)
+
+
+def test_whoever_is_admitted_gets_on_though_smaller_requests_keep_coming():
+    llama = FakeLlama(cells=256)
+    jobs = [llama.submit(ask("s" * 5, n=2, max_tokens=20, seed=i)) for i in range(5)]
+    large = llama.submit(ask("l" * 40, n=1, max_tokens=60))
+    for step in range(300):
+        if large.ticket.future.done():
+            break
+        llama.step()
+        jobs.append(llama.submit(ask("s" * 5, n=2, max_tokens=20, seed=step)))
+    assert large.ticket.future.done()
+    for job in jobs:
+        job.cancel()
+    while llama.scheduler.busy:
+        llama.step()
+
+
+def test_chats_with_one_long_system_prompt_keep_their_own_history():
+    llama = FakeLlama()
+    opening, turns = "s" * 90, ["", ""]
+    for turn in range(4):
+        for chat in (0, 1):
+            said = turns[chat] + f"{'ab'[chat]} question "
+            generation = llama.generate(ask(opening + said, n=1, keep=True, seed=turn))
+            turns[chat] = said + generation.completions[0].text
+            if turn:
+                assert generation.prompt_tokens - generation.reused_tokens <= len("a question ") + 2
+
+
+@pytest.mark.parametrize("temperature", [0, 1.0])
+def test_a_failing_listener_of_tokens_is_its_own_requests_only(temperature):
+    llama = FakeLlama()
+
+    def fail(index, piece):
+        if index:
+            raise RuntimeError("not today")
+
+    bad = llama.submit(ask("bad", temperature=temperature), on_token=fail)
+    good = llama.submit(ask("good"))
+    while llama.scheduler.busy:
+        llama.step()
+    with pytest.raises(RuntimeError, match="not today"):
+        bad.ticket.result()
+    assert len(good.ticket.result().completions) == 4
+
+
+def test_a_turn_that_was_stopped_is_part_of_the_conversation():
+    llama = FakeLlama()
+    llama.generate(ask("the quick brown fox", n=1, keep=True, max_tokens=9))
+    job = llama.submit(ask("the quick brown fox" + "x" * 60, n=1, keep=True, max_tokens=99, temperature=0))
+    while not job.running:
+        llama.step()
+    llama.step()
+    job.cancel()
+    llama.step()
+    text = job.ticket.result().completions[0].text
+    assert llama.generate(ask("the quick brown fox" + "x" * 60 + text + " well", n=1)).reused_tokens >= 78
+
+
+def test_a_turn_that_was_stopped_before_it_began_leaves_the_conversation_as_it_was():
+    llama = FakeLlama()
+    (first,) = llama.generate(ask("the quick brown fox", n=1, keep=True)).completions
+    turn = f"the quick brown fox{first.text} and on"
+    llama.submit(ask(turn, n=1, keep=True)).cancel()
+    llama.step()
+    assert llama.generate(ask(turn, n=1)).reused_tokens >= 19

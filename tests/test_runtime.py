@@ -410,3 +410,31 @@ def test_a_team_of_one_member_never_waits_for_an_agreement_that_changes_nothing(
     team = dataclasses.replace(SWITCHING, members=TEAM.members[:1])
     avengers = Avengers(team, WordLengthEmbedder, lambda embedder: None, lent(QueuedEngine(["Answer: 5"] * 5)))
     assert avengers.answer(SUM).samples_used == 3
+
+
+def test_where_the_second_member_cannot_be_asked_the_first_ones_vote_stands():
+    engine = QueuedEngine(["Answer: 5", "Answer: 6", "Answer: 5", "Answer: 7", "Answer: 8"])
+
+    @contextlib.contextmanager
+    def lease(model):
+        if model == "small":
+            raise NotFound("small is not installed: run `avengers models pull small`")
+        yield engine
+
+    team = dataclasses.replace(TEAM, switch_below=0.8)
+    avengers = Avengers(team, WordLengthEmbedder, lambda embedder: FixedRouter(), lease)
+    answer = avengers.answer("Eleven apples, seven oranges, altogether?", Ask(seed=1, kind="number"))
+    assert (answer.answer, answer.models) == ("5", ("big:think",))
+    assert answer.samples_used == 5
+    assert answer.route.fallback == "small could not vote too: small is not installed: run `avengers models pull small`"
+
+
+def test_where_the_first_member_cannot_be_asked_there_is_no_answer():
+    @contextlib.contextmanager
+    def lease(model):
+        raise NotFound(f"{model} is not installed")
+        yield
+
+    avengers = Avengers(TEAM, WordLengthEmbedder, lambda embedder: FixedRouter(), lease)
+    with pytest.raises(NotFound, match="is not installed"):
+        avengers.answer(SUM)

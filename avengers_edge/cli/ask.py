@@ -139,6 +139,8 @@ def ask(
     else:
         click.echo(shown(answer))
         click.echo(dim(summary(answer)), err=True)
+        if answer.route.fallback and not explain:
+            click.echo(dim(answer.route.fallback), err=True)
 
 
 @click.command()

@@ -14,6 +14,9 @@ from avengers_edge.engine.prefix import Held, Kept, best_source
 
 Logits = NDArray[np.float32]
 
+_RETOLD = 8
+"""Tokens at the end of an answer that may read differently in the next turn, which is tokenized as a whole."""
+
 
 class Context(Protocol):
     """A KV cache and the step that fills it; see `native.LlamaContext`."""
@@ -22,6 +25,7 @@ class Context(Protocol):
     sequences: int
     batch_size: int
     outputs: int
+    seconds: float
 
     def decode(self, tokens: list[int], positions: list[int], sequences: list[int], wanted: list[bool]) -> Logits:
         """Evaluate one token a row; give the logits of the wanted ones."""
@@ -64,6 +68,10 @@ class Cells:
         """Tell whether so much can be promised, at the worst by giving up all that is kept."""
         return self._promised + cells <= self._context.cells and len(self._free) + len(self._kept) >= sequences
 
+    def spares(self, cells: int) -> bool:
+        """Tell whether so much is free without giving up anything that is kept."""
+        return bool(self._free) and self._promised + self._kept.cells + cells <= self._context.cells
+
     def promise(self, cells: int) -> None:
         """Set cells aside for a request; they are there when it comes to use them."""
         self._promised += cells
@@ -80,34 +88,33 @@ class Cells:
             self._drop([self._kept.pop()])
         return heapq.heappop(self._free)
 
-    def open_for(self, prompt: list[int], running: Collection[Held]) -> tuple[int, int]:
-        """Promise a prompt its cells and take a sequence for it; say how many of its tokens are there already.
+    def open_for(self, prompt: list[int], running: Collection[Held], *, beyond: int) -> tuple[int, int]:
+        """Promise a prompt its cells and as many `beyond` it; take a sequence, and say how much of it is there already.
 
         A kept sequence that the prompt goes on from is taken over as it is, and the samples beside it, which the
-        conversation did not choose, are dropped. One that shares only its beginning is left to its own conversation.
+        conversation did not choose, are dropped. Any other is left as it is, and only its beginning is shared, unless
+        there is no room for both.
         """
         found = best_source([*self._kept, *running], prompt, rewinds=self._rewinds)
-        if found and found[0] in self._kept and 2 * found[1] >= len(found[0].tokens):
+        need = len(prompt) + beyond
+        if found and found[0] in self._kept:
             source, reused = found
-            self._drop(self._kept.take(source))
-            self.promise(len(prompt))
-            if reused < len(source.tokens):
-                self._context.truncate(source.sequence, reused)
-            return source.sequence, reused
-        self.promise(len(prompt))
+            if reused + _RETOLD >= len(source.tokens) or not self.spares(need):
+                self._drop(self._kept.take(source))
+                self.promise(need)
+                if reused < len(source.tokens):
+                    self._context.truncate(source.sequence, reused)
+                return source.sequence, reused
+        self.promise(need)
         sequence = self.open()
         if found and (found[0] in running or found[0] in self._kept):  # it did not have to give way
             self._context.share(found[0].sequence, sequence, found[1])
             return sequence, found[1]
         return sequence, 0
 
-    def open_from(self, source: int, tokens: int) -> int | None:
-        """Take a sequence that shares another's cells, or None where none is free."""
-        if not self._free and not self._kept:
-            return None
-        sequence = self.open()
-        self._context.share(source, sequence, tokens)
-        return sequence
+    def share(self, source: int, target: int, tokens: int) -> None:
+        """Give a sequence that was just taken the first cells of another."""
+        self._context.share(source, target, tokens)
 
     def close(self, sequence: int) -> None:
         """Give a sequence back; cells that no other one shares are free at once."""
@@ -140,7 +147,7 @@ class Cells:
         if not tokens or self._promised + self._kept.cells + len(tokens) > self._context.cells:
             self.close(sequence)
             return 0
-        self.keep(Held(sequence, tokens))
+        self.keep(Held(sequence, tokens, group=-1 - sequence))
         return len(tokens)
 
     def _drop(self, given_up: Iterable[Held]) -> None:

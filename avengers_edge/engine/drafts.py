@@ -9,6 +9,8 @@ acceptance rule of speculative sampling (arXiv 2211.17192) for a guess that is c
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections.abc import Sequence
 
 _ORDER = 3  # tokens that have to agree; two guess too much, four too little
@@ -40,15 +42,14 @@ class Drafts:
         source, at = found
         return tuple(source[at : at + LONGEST])
 
-    def held(self, guessed: int, accepted: int) -> None:
+    def score(self, guessed: int, accepted: int) -> None:
         """Take note of how far a guess held: its first `accepted` of `guessed` tokens."""
         for depth in range(min(guessed, accepted + 1)):
             self._tried[depth] += 1
             self._accepted[depth] += depth < accepted
 
-    def chance(self, depth: int) -> float:
-        """Estimate the probability that a guess's token at this depth (from 0) is reached and holds."""
-        chance = 1.0
-        for accepted, tried in zip(self._accepted[: depth + 1], self._tried, strict=False):
-            chance *= accepted / tried
-        return chance
+    @property
+    def chances(self) -> list[float]:
+        """Estimate the probability that a guess holds up to each depth."""
+        rates = (accepted / tried for accepted, tried in zip(self._accepted, self._tried, strict=True))
+        return list(itertools.accumulate(rates, operator.mul))

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+import threading
 from dataclasses import dataclass, field
 
 from avengers_edge.engine.drafts import Drafts
-from avengers_edge.engine.sampler import TokenSampler
 from avengers_edge.engine.ticket import Ticket
-from avengers_edge.engine.transcript import Transcript
 from avengers_edge.records import (
     SEED_LIMIT,
     Completion,
-    FinishReason,
     Generation,
     OnFinish,
     OnToken,
     Request,
-    TokenLogprob,
 )
 
 
@@ -36,10 +32,12 @@ class Job:
     request: Request
     on_finish: OnFinish | None = None
     on_token: OnToken | None = None
+    server: threading.Thread | None = None
     prompt: list[int] = field(default_factory=list)
     cancelled: bool = False  # set from any thread
     group: int = 0  # which request a kept sequence is of
     sequence: int | None = None  # holds the prompt's cells until the last sample has started
+    spare: int | None = None  # for the first sample, where more than one is to start
     evaluated: int = 0  # tokens of the prompt that are in the cache
     reused: int = 0
     started: int = 0
@@ -54,7 +52,7 @@ class Job:
 
     def __post_init__(self) -> None:
         self.needed = self.request.least or self.request.n
-        self.ticket = Ticket(self.cancel)
+        self.ticket = Ticket(self.cancel, self.server)
 
     def begin(self, prompt: list[int]) -> None:
         """Take the prompt's tokens."""
@@ -80,14 +78,14 @@ class Job:
         return self.evaluated >= self.body
 
     @property
-    def over(self) -> bool:
+    def settled(self) -> bool:
         """Tell whether no sample needs to start any more."""
         return self.needed == 0 or self.cancelled or self.error is not None
 
     @property
     def unstarted(self) -> int:
         """How many samples could still start."""
-        return 0 if self.over else self.runs - self.started
+        return 0 if self.settled else self.runs - self.started
 
     @property
     def missing(self) -> int:
@@ -99,9 +97,8 @@ class Job:
         self._take(completion)
         if self.runs < self.request.n and completion.finish_reason != "cancelled":
             for index in range(1, self.request.n):
-                if not self.over:
-                    if self.on_token and completion.text:
-                        self.on_token(index, completion.text)
+                if not self.settled:
+                    self.tell(index, completion.text)
                     self._take(dataclasses.replace(completion, index=index, seed=derive_seed(self.request.seed, index)))
 
     def _take(self, completion: Completion) -> None:
@@ -111,8 +108,16 @@ class Job:
             return
         try:
             self.needed = min(self.needed, max(0, self.on_finish(completion)))
-        except Exception as error:  # a listener's failure is its request's, not the engine's
+        except Exception as error:  # as in `tell`
             self.error = error
+
+    def tell(self, index: int, piece: str) -> None:
+        """Pass decided text on to whoever listens."""
+        if piece and self.on_token and not self.error:
+            try:
+                self.on_token(index, piece)
+            except Exception as error:  # a listener's failure is its request's, not the engine's
+                self.error = error
 
     def finish(self) -> None:
         """Hand the result out, or the reason why there is none."""
@@ -134,42 +139,3 @@ class Job:
             decode_ms=self.decode_seconds * 1000,
             reused_tokens=self.reused,
         )
-
-
-@dataclass(slots=True, eq=False)
-class Live:
-    """A sample that is being decoded: its next token to feed, where, and what it has written."""
-
-    job: Job
-    index: int
-    seed: int
-    sequence: int
-    sampler: TokenSampler
-    transcript: Transcript
-    token: int
-    position: int
-    tokens: list[int] = field(default_factory=list)
-    logprobs: list[TokenLogprob] = field(default_factory=list)
-    draft: Sequence[int] = ()
-
-    def guess(self) -> Sequence[int]:
-        """Guess what follows, no longer than the sample may still become."""
-        left = self.job.request.sampling.max_tokens - len(self.tokens) - 1
-        return self.job.drafts.guess(self.tokens or self.job.prompt)[:left]
-
-    def rows(self) -> list[tuple[int, int, int]]:
-        """Give what to evaluate, as (token, position, sequence): the next token and the guess."""
-        return [(token, self.position + i, self.sequence) for i, token in enumerate((self.token, *self.draft))]
-
-    def tell(self, piece: str) -> None:
-        """Pass decided text on to whoever listens."""
-        if piece and self.job.on_token and not self.job.error:
-            try:
-                self.job.on_token(self.index, piece)
-            except Exception as error:  # see Job.record
-                self.job.error = error
-
-    def completion(self, reason: FinishReason) -> Completion:
-        """Sum the sample up."""
-        logprobs = None if self.job.request.sampling.logprobs is None else tuple(self.logprobs)
-        return Completion(self.index, self.seed, self.transcript.text, len(self.tokens), reason, logprobs)

@@ -23,7 +23,7 @@ from avengers_edge.engine.options import LoadOptions
 from avengers_edge.engine.sampler import TokenSampler, check
 from avengers_edge.engine.scheduler import Scheduler
 from avengers_edge.engine.template import ChatTemplate
-from avengers_edge.engine.ticket import Ticket
+from avengers_edge.engine.ticket import Ticket, refuse_waiting_on, wait_for
 from avengers_edge.errors import AvengersError, BadRequest, EngineDied
 from avengers_edge.records import Closing, Generation, OnFinish, OnToken, Request
 
@@ -69,7 +69,7 @@ class LlamaEngine(Closing):
         )
         self._owner.start()
         try:
-            self.facts = loaded.result()
+            self.facts = wait_for(loaded)
         except BaseException:
             self.close()
             raise
@@ -92,7 +92,7 @@ class LlamaEngine(Closing):
             EngineDied: the engine is closed or has failed.
 
         """
-        job = Job(request, on_finish, on_token)
+        job = Job(request, on_finish, on_token, self._owner)
         self._post(lambda: self._begin(job))
         return job.ticket
 
@@ -123,8 +123,9 @@ class LlamaEngine(Closing):
         def measured() -> StepCurve:
             if self._scheduler.busy:
                 raise BadRequest("the engine is answering: measure it when it is idle")
+            self._scheduler = self._new_scheduler(self._scheduler.curve)  # what was kept is gone even if this fails
             curve = measure_steps(self._context, budget=budget, on_beat=self._beat)
-            self._scheduler = self._new_scheduler(curve)
+            self._scheduler, self._context.seconds = self._new_scheduler(curve), 0.0
             return curve
 
         return self._call(measured)
@@ -138,9 +139,11 @@ class LlamaEngine(Closing):
         return self._call(lambda: self._scheduler.cells.restore(path))
 
     def counters(self) -> dict[str, float]:
-        """Give the totals since loading: steps, seconds in them and in llama.cpp, prompt tokens, guesses."""
-        names = ("steps", "step_seconds", "decode_seconds", "prefilled", "guessed", "accepted")
-        return self._call(lambda: {name: getattr(self._scheduler, name) for name in names})
+        """Give totals since loading or measuring: steps, seconds in them and in llama.cpp, prompt tokens, guesses."""
+        names = ("steps", "step_seconds", "prefilled", "guessed", "accepted")
+        return self._call(
+            lambda: {name: getattr(self._scheduler, name) for name in names} | {"decode_seconds": self._context.seconds}
+        )
 
     # --- on the owner thread ----------------------------------------------------------------------------------------
 
@@ -159,7 +162,9 @@ class LlamaEngine(Closing):
                     loaded.set_result(self._context.facts)
                     self._serve()
         except BaseException as error:  # the thread that asked for the model raises it
-            if not loaded.done():
+            if loaded.done():
+                self._fail(EngineDied(f"the engine failed: {type(error).__name__}: {error}"))
+            else:
                 loaded.set_exception(error)
         finally:
             self._died = self._died or EngineDied(f"{path.name} was unloaded: ask again")
@@ -247,8 +252,9 @@ class LlamaEngine(Closing):
             except BaseException as error:  # it is the caller's
                 result.set_exception(error)
 
+        refuse_waiting_on(self._owner)
         self._post(command)
-        return result.result()
+        return wait_for(result)
 
     def _post(self, command: Callable[[], None]) -> None:
         if self._died:

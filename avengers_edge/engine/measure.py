@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from avengers_edge.engine.cells import Context
 from avengers_edge.engine.curve import StepCurve
 
-_SAMPLES = (1, 2, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 63, 96, 192, 255)
-_PROMPT_ROWS = 128
+_SAMPLES = (1, 2, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 63, 96, 128, 192, 255)
+_PROMPT_ROWS = 256  # more than any step of samples has
 _CONTEXT = 64  # tokens before each row, as an early sample has
 _REPEATS = 3
 _LEAST = 16  # samples; beyond, the curve goes on as it went
@@ -28,7 +28,9 @@ def measure_steps(
 
     """
     end = time.monotonic() + budget
-    widths = [rows for rows in _SAMPLES if rows <= min(context.outputs, context.sequences - 1)]
+    most = min(context.outputs, context.sequences - 1, context.cells - _CONTEXT)
+    widths = [rows for rows in _SAMPLES if rows <= most]
+    prompt_rows = min(_PROMPT_ROWS, context.batch_size, context.cells - _CONTEXT)
     best: dict[int, float] = {}
 
     def timed(sequences: Sequence[int], first: int, *, wanted: bool) -> None:
@@ -36,7 +38,7 @@ def measure_steps(
         positions = [first] * count if wanted else list(range(first, first + count))
         begin = time.perf_counter()
         context.decode([token] * count, positions, list(sequences), [wanted] * count)
-        seconds = max(time.perf_counter() - begin, 1e-9)
+        seconds = max(round(time.perf_counter() - begin, 6), 1e-6)  # as it is kept, so that every plan is the same
         best[count] = min(seconds, best.get(count, seconds))
         on_beat()
 
@@ -49,7 +51,7 @@ def measure_steps(
             context.release(sample)
 
     def prompt() -> None:
-        timed([1] * _PROMPT_ROWS, 0, wanted=False)
+        timed([1] * prompt_rows, 0, wanted=False)
         context.release(1)
 
     context.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,7 @@ class LlamaContext(Closing):
         self.batch_size = int(params.n_batch)
         self.outputs = int(params.n_outputs_max)
         self._memory = llama.llama_get_memory(self.handle)
+        self.seconds = 0.0  # spent in llama.cpp
         self._batch = _StepBatch(self.batch_size)
         self.facts = EngineFacts(
             name=model.name,
@@ -223,7 +225,9 @@ class LlamaContext(Closing):
 
         """
         self._batch.fill((tokens, positions, sequences), wanted)
+        begin = time.perf_counter()
         code = llama.llama_decode(self.handle, self._batch.handle)
+        self.seconds += time.perf_counter() - begin
         if code != 0:
             raise EngineDied(
                 f"llama.cpp failed to evaluate {len(tokens)} tokens (code {code}): {start_backend().reason()}"

@@ -15,34 +15,20 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
 from avengers_edge.engine.cells import Cells, Context, Logits
 from avengers_edge.engine.curve import StepCurve
-from avengers_edge.engine.job import Job, Live, derive_seed
+from avengers_edge.engine.job import Job, derive_seed
+from avengers_edge.engine.live import Live, Vocabulary
+from avengers_edge.engine.plan import best_guesses, share_prefill
 from avengers_edge.engine.prefix import Held
-from avengers_edge.engine.sampler import Drawn, TokenSampler
+from avengers_edge.engine.sampler import TokenSampler
 from avengers_edge.engine.transcript import Transcript
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit
-from avengers_edge.records import FinishReason, Request, TokenLogprob
+from avengers_edge.records import FinishReason, Request
 
-_FAIR_ROWS = 4
-"""Rows that a request is counted with while others wait to be admitted: one of a thousand samples does not shut the
-door, and few enough run beside each other that all get on."""
-
-
-class Vocabulary(Protocol):
-    """What the scheduler asks of a model."""
-
-    name: str
-    n_ctx_train: int
-    rewinds: bool
-
-    def piece(self, token: int) -> bytes:
-        """Give a token's bytes."""
-
-    def ends_generation(self, token: int) -> bool:
-        """Tell whether the model ends its turn with this token."""
+_AT_ONCE = 8
+"""Requests that share the width whatever each of them wants: one of a thousand samples does not shut the door."""
 
 
 class Scheduler:
@@ -78,8 +64,9 @@ class Scheduler:
         self._queue: deque[Job] = deque()
         self._jobs: list[Job] = []
         self._live: list[Live] = []
+        self._short = False  # whether a request waits for cells, not only for width
         self._groups = itertools.count(1)
-        self.steps, self.step_seconds, self.decode_seconds = 0, 0.0, 0.0
+        self.steps, self.step_seconds = 0, 0.0
         self.prefilled, self.guessed, self.accepted = 0, 0, 0
 
     def check(self, prompt_tokens: int, request: Request) -> None:
@@ -113,19 +100,21 @@ class Scheduler:
     def step(self) -> list[Job]:
         """Do one step; give the requests that ended with it."""
         begin = time.perf_counter()
-        self._end_what_is_over()
+        called_off = [job for job in self._queue if job.settled]
+        for job in called_off:
+            self._queue.remove(job)
+        self._end_what_is_settled()
         self._admit()
         self._start_samples()
         self._evaluate()
-        self._end_what_is_over()
+        self._end_what_is_settled()
         ended = [job for job in self._jobs if not job.running and not job.unstarted]
-        ended += [job for job in self._queue if job.over]
         for job in ended:
             self._close(job)
         if not self.busy:
             self.cells.tidy()
         self.step_seconds += time.perf_counter() - begin
-        return ended
+        return called_off + ended
 
     def abandon(self) -> list[Job]:
         """Give up every request, so that the engine can say why."""
@@ -140,14 +129,18 @@ class Scheduler:
     # --- who runs ---------------------------------------------------------------------------------------------------
 
     def _admit(self) -> None:
-        """Give waiting requests a sequence, in order, while there is room for them."""
-        while self._queue and sum(min(job.needed, _FAIR_ROWS) for job in self._jobs) < self.width:
+        """Give waiting requests, in order, what their first sample needs, so that whoever is admitted gets on."""
+        self._short = False
+        fair = max(1, self.width // _AT_ONCE)
+        while self._queue and sum(min(job.needed, fair) for job in self._jobs) < self.width:
             job = self._queue[0]
-            need = len(job.prompt) + job.request.sampling.max_tokens
-            if not self.cells.has_room(need, sequences=min(job.runs, 2)):
+            longest = job.request.sampling.max_tokens
+            if not self.cells.has_room(len(job.prompt) + longest, sequences=min(job.runs, 2)):
+                self._short = True
                 return
             self._queue.popleft()
-            job.sequence, job.reused = self.cells.open_for(job.prompt, self._prompts_under_way())
+            job.sequence, job.reused = self.cells.open_for(job.prompt, self._prompts_under_way(), beyond=longest)
+            job.spare = self.cells.open() if job.runs > 1 else None
             job.evaluated = job.reused
             job.group = next(self._groups)
             self._jobs.append(job)
@@ -163,32 +156,37 @@ class Scheduler:
     def _start_samples(self) -> None:
         """Start the samples that are needed, request by request in turn; then those that come nearly for free."""
         ready = [job for job in self._jobs if job.ready]
-        crowded = bool(self._queue)  # then nobody who has a sample running takes the cells that a newcomer waits for
         while len(self._live) < self.width:
-            wanting = [job for job in ready if job.missing > 0 and not (crowded and job.running)]
-            startable = next((job for job in sorted(wanting, key=lambda job: job.running) if self._start(job)), None)
-            if startable is None:
+            # Whoever has a sample running does not take the cells that a newcomer waits for.
+            wanting = [job for job in ready if job.missing > 0 and not (self._short and job.running)]
+            if not any(self._start(job) for job in sorted(wanting, key=lambda job: job.running)):
                 break
-        if not crowded and not any(job.missing > 0 or not job.ready for job in self._jobs):
+        if not self._queue and not any(job.missing > 0 or not job.ready for job in self._jobs):
             for job in ready:
                 waiting = min(job.unstarted, self.width - len(self._live))
                 for _ in range(self.curve.beside(len(self._live), waiting)):
-                    self._start(job)
+                    if self.cells.spares(job.request.sampling.max_tokens):
+                        self._start(job)
 
     def _start(self, job: Job) -> bool:
+        first, last = job.started == 0, job.started == job.runs - 1
         longest = job.request.sampling.max_tokens
-        if not self.cells.has_room(longest) or job.sequence is None:
+        if job.sequence is None or not (first or self.cells.has_room(longest, sequences=0 if last else 1)):
             return False
-        if job.started == job.runs - 1:
-            sequence, job.sequence = job.sequence, None
-        elif (shared := self.cells.open_from(job.sequence, job.body)) is not None:
-            sequence = shared
-        else:
-            return False
-        self.cells.promise(longest)
         seed = derive_seed(job.request.seed, job.started)
+        try:
+            sampler = self._sampler_for(job.request, seed)
+        except AvengersError as error:
+            job.error = error
+            return False
+        if not first:
+            self.cells.promise(longest)  # the first one's was given with the prompt's
+        if last:
+            sequence, job.sequence = job.sequence, None
+        else:
+            sequence, job.spare = self.cells.open() if job.spare is None else job.spare, None
+            self.cells.share(job.sequence, sequence, job.body)
         transcript = Transcript(job.request.sampling.stop)
-        sampler = self._sampler_for(job.request, seed)
         self._live.append(Live(job, job.started, seed, sequence, sampler, transcript, job.prompt[-1], job.body))
         job.started += 1
         job.running += 1
@@ -211,7 +209,6 @@ class Scheduler:
         tokens, positions, sequences = (list(column) for column in zip(*rows, strict=True))
         logits = self._context.decode(tokens, positions, sequences, [row < wanted for row in range(len(rows))])
         share = (time.perf_counter() - begin) / len(rows)
-        self.decode_seconds += share * len(rows)
         self.steps += 1
         for job, count in prefill:
             job.evaluated += count
@@ -220,34 +217,17 @@ class Scheduler:
         self._draw(logits, share)
 
     def _plan_prefill(self) -> list[tuple[Job, int]]:
-        """Share the prompt tokens of this step out among the requests that still have some."""
-        unready = [job for job in self._jobs if not job.ready and not job.over]
-        if not unready:
-            return []
-        left = self.curve.prefill_beside(len(self._live), self._chunk) if self._live else self._chunk
-        plan = []
-        for place, job in enumerate(sorted(unready, key=lambda job: job.body - job.evaluated)):
-            count = min(job.body - job.evaluated, -(-left // (len(unready) - place)))
-            plan.append((job, count))
-            left -= count
-        return [(job, count) for job, count in plan if count]
+        unready = [job for job in self._jobs if not job.ready and not job.settled]
+        rows = self.curve.prefill_beside(len(self._live), self._chunk) if self._live else self._chunk
+        return share_prefill(unready, rows)
 
     def _plan_guesses(self, prefill_rows: int) -> None:
-        """Choose guesses for the rows to spare, likeliest first."""
+        offers = best_guesses(self._live, self._context.outputs - len(self._live)) if self._model.rewinds else []
         for live in self._live:
             live.draft = ()
-        if not self._model.rewinds or not self._live:
-            return
-        guesses = [(live, live.guess()) for live in self._live]
-        offers = sorted(
-            (-live.job.drafts.chance(depth), place, depth)
-            for place, (live, guess) in enumerate(guesses)
-            for depth in range(len(guess))
-        )[: self._context.outputs - len(self._live)]
-        taken = self.curve.with_guesses(len(self._live) + prefill_rows, [-chance for chance, _, _ in offers])
-        for _, place, depth in offers[:taken]:
-            live, guess = guesses[place]
-            live.draft = guess[: depth + 1]
+        taken = self.curve.with_guesses(len(self._live) + prefill_rows, [offer.chance for offer in offers])
+        for offer in offers[:taken]:
+            offer.live.draft = offer.tokens
         self.guessed += taken
 
     def _draw(self, logits: Logits, share: float) -> None:
@@ -257,55 +237,26 @@ class Scheduler:
             rows = 1 + len(live.draft)
             live.job.decode_seconds += share * rows
             try:
-                reason = self._advance(live, logits[row : row + rows])
-            except AvengersError as error:
+                reason = live.advance(logits[row : row + rows], self._model)
+                self._settle_guess(live, rows - 1)
+            except BadRequest as error:  # a grammar that leaves nothing; whatever else fails is the model
                 live.job.error, reason = error, "cancelled"
             row += rows
             if reason:
                 self._end(live, reason)
 
-    def _advance(self, live: Live, logits: Logits) -> FinishReason | None:
-        """Draw until a guess fails or the sample ends; say how it ended if it did."""
-        reason, drawn_rows = None, 0
-        for depth in range(len(logits)):
-            drawn = live.sampler.draw(logits[depth])
-            drawn_rows += 1
-            reason = self._push(live, drawn)
-            if reason or depth >= len(live.draft) or drawn.token != live.draft[depth]:
-                break
-        live.position += drawn_rows
-        held = drawn_rows - 1
-        if live.draft:
-            live.job.drafts.held(len(live.draft), held)
-            self.accepted += held
-            if held < len(live.draft):
+    def _settle_guess(self, live: Live, guessed: int) -> None:
+        """Drop the cells of what was guessed wrong."""
+        if guessed:
+            self.accepted += live.held
+            live.job.drafts.score(guessed, live.held)
+            if live.held < guessed:
                 self._context.truncate(live.sequence, live.position)
-        return reason
-
-    def _push(self, live: Live, drawn: Drawn) -> FinishReason | None:
-        if self._model.ends_generation(drawn.token):
-            return "stop"
-        live.token = drawn.token
-        live.tokens.append(drawn.token)
-        live.job.drafts.learn(live.tokens)
-        if drawn.logprob is not None:
-            live.logprobs.append(self._named(drawn))
-        live.tell(live.transcript.push(self._model.piece(drawn.token)))
-        if live.transcript.stopped:
-            return "stop"
-        return "length" if len(live.tokens) == live.job.request.sampling.max_tokens else None
-
-    def _named(self, drawn: Drawn) -> TokenLogprob:
-        def text(token: int) -> str:
-            return self._model.piece(token).decode("utf-8", "replace")
-
-        top = tuple((text(token), logprob) for token, logprob in drawn.top)
-        return TokenLogprob(text(drawn.token), drawn.logprob or 0.0, top)
 
     # --- ends -------------------------------------------------------------------------------------------------------
 
-    def _end_what_is_over(self) -> None:
-        for live in [live for live in self._live if live.job.over]:
+    def _end_what_is_settled(self) -> None:
+        for live in [live for live in self._live if live.job.settled]:
             self._end(live, "cancelled")
 
     def _end(self, live: Live, reason: FinishReason) -> None:
@@ -315,7 +266,8 @@ class Scheduler:
         live.tell(live.transcript.close())
         job.running -= 1
         self.cells.take_back(job.request.sampling.max_tokens)
-        if job.request.keep and reason != "cancelled":
+        # A turn that the user stopped is part of the conversation; a sample that lost the vote is not.
+        if job.request.keep and (reason != "cancelled" or job.cancelled):
             tokens = [*job.prompt, *live.tokens][: live.position]
             self.cells.keep(Held(live.sequence, tokens, job.group, job.body))
         else:
@@ -323,11 +275,14 @@ class Scheduler:
         job.record(live.completion(reason))
 
     def _close(self, job: Job) -> None:
-        if job in self._queue:
-            self._queue.remove(job)
-            return
         self._jobs.remove(job)
-        self.cells.take_back(len(job.prompt))
-        if job.sequence is not None:
+        unused = job.request.sampling.max_tokens if not job.started else 0
+        self.cells.take_back(len(job.prompt) + unused)
+        if job.spare is not None:
+            self.cells.close(job.spare)
+        if job.sequence is None:
+            return
+        if job.request.keep and not job.started and job.evaluated:
+            self.cells.keep(Held(job.sequence, job.prompt[: job.evaluated], job.group))
+        else:
             self.cells.close(job.sequence)
-            job.sequence = None

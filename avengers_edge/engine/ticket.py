@@ -5,20 +5,22 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from avengers_edge.errors import BadRequest
 from avengers_edge.records import Completion, Generation, OnFinish, OnToken, Request
 
-_GLANCE_SECONDS = 0.02
+_T = TypeVar("_T")
+_GLANCE_SECONDS, _LONG_GLANCE_SECONDS = 0.02, 0.5
 
 
 class Ticket:
-    """A request that was handed in. `future` gets its generation or its error."""
+    """A request that was handed in. `future` gets its generation or its error; `server` is the thread that makes it."""
 
-    def __init__(self, call_off: Callable[[], None]) -> None:
+    def __init__(self, call_off: Callable[[], None], server: threading.Thread | None = None) -> None:
         self.future: concurrent.futures.Future[Generation] = concurrent.futures.Future()
         self.future.set_running_or_notify_cancel()  # it ends with what there is, never with nothing
-        self._call_off = call_off
+        self._call_off, self._server = call_off, server
 
     def cancel(self) -> None:
         """Ask for an end within one step; `result` then gives what there is."""
@@ -28,23 +30,39 @@ class Ticket:
         """Wait for the end; on `cancel` or Ctrl-C the request is called off first.
 
         Raises:
+            BadRequest: it is asked for from a callback, which the engine waits for.
             AvengersError: whatever ended the request early.
 
         """
+        refuse_waiting_on(self._server)
         try:
-            while True:
-                try:
-                    # A wait without an end could not be interrupted on Windows.
-                    return self.future.result(timeout=_GLANCE_SECONDS if cancel else 0.5)
-                except concurrent.futures.TimeoutError:
-                    if self.future.done():
-                        raise
-                    if cancel and cancel.is_set():
-                        self.cancel()
-                        cancel = None
+            while cancel and not self.future.done():
+                if cancel.is_set():
+                    self.cancel()
+                    break
+                concurrent.futures.wait([self.future], _GLANCE_SECONDS)
+            return wait_for(self.future)
         except KeyboardInterrupt:
             self.cancel()
             raise
+
+
+def wait_for(future: concurrent.futures.Future[_T]) -> _T:
+    """Wait for a result in glances: a wait without an end could not be interrupted on Windows."""
+    while not future.done():
+        concurrent.futures.wait([future], _LONG_GLANCE_SECONDS)
+    return future.result()
+
+
+def refuse_waiting_on(server: threading.Thread | None) -> None:
+    """Refuse to let an engine's own thread wait for that engine.
+
+    Raises:
+        BadRequest: the current thread is the engine's.
+
+    """
+    if server is threading.current_thread():
+        raise BadRequest("a callback cannot wait for the engine that calls it: ask from another thread")
 
 
 class Accepting(Protocol):
@@ -82,7 +100,7 @@ def generate_many(
     refill()
     try:
         while places:
-            done, _ = concurrent.futures.wait(places, return_when=concurrent.futures.FIRST_COMPLETED)
+            done, _ = concurrent.futures.wait(places, _LONG_GLANCE_SECONDS, concurrent.futures.FIRST_COMPLETED)
             for future in sorted(done, key=lambda future: places[future][0]):
                 place, _ticket = places.pop(future)
                 refill()

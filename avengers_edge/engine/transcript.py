@@ -30,11 +30,13 @@ class Transcript:
         return self._decide(self._held + self._decoder.decode(piece))
 
     def close(self) -> str:
-        """Take the end of the sample; return what was held back for a stop string that never came."""
+        """Take the end of the sample; return what was held back for a stop string that never came.
+
+        A character whose last bytes never came is left out.
+        """
         if self.stopped:
             return ""
-        rest = self._held + self._decoder.decode(b"", final=True)
-        self._held = ""
+        rest, self._held = self._held, ""
         return self._keep(rest)
 
     def _decide(self, pending: str) -> str:

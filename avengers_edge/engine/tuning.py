@@ -74,7 +74,7 @@ def keep(path: Path, options: LoadOptions, settings: Settings, tuning: Tuning) -
         "build": _build(),
         "threads": options.threads or usable_cores(),
         "repack": tuning.repack,
-        "seconds_by_rows": [[rows, round(seconds, 6)] for rows, seconds in tuning.curve.points],
+        "seconds_by_rows": [list(point) for point in tuning.curve.points],
     }
     try:
         write_whole(_file_of(path, options, settings), json.dumps(values, indent=1).encode())
