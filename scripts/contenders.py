@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import re
 import socket
 import subprocess
@@ -18,6 +19,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+# All contenders spin alike: the default of GNU OpenMP makes them stumble over whatever else the machine does. It is
+# read when llama.cpp is loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import llama_cpp
 

@@ -47,14 +47,9 @@ def lines_of(report: Report) -> str:
         "",
         "samples  ms a step  tokens/s",
     ]
-    lines += [
-        f"{rows:>7}  {seconds * 1000:>9.1f}  {rows / seconds:>8.1f}"
-        for rows, seconds in report.curve.points
-        if rows <= 64
-    ]
-    lines += [
-        f"{rows:>7}  {s * 1000:>9.1f}  {rows / s:>8.1f}  prompt tokens" for rows, s in report.curve.points if rows > 64
-    ]
+    *steps, (prompt_rows, prompt_seconds) = report.curve.points
+    lines += [f"{rows:>7}  {seconds * 1000:>9.1f}  {rows / seconds:>8.1f}" for rows, seconds in steps]
+    lines.append(f"prompt   {prompt_seconds * 1000:>9.1f}  {prompt_rows / prompt_seconds:>8.1f}")
     lines += [
         "",
         f"first token            {spread(report.first_token)}",
