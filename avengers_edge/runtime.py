@@ -11,6 +11,7 @@ from pathlib import Path
 
 from avengers_edge.config import Settings, shipped_dir
 from avengers_edge.election import Clock, Election, OnProgress
+from avengers_edge.engine.managed import load_options
 from avengers_edge.engine.residency import Residency
 from avengers_edge.errors import BadRequest, DoesNotFit, EngineDied, NotFound, VerificationFailed
 from avengers_edge.library.catalog import Catalog
@@ -91,8 +92,10 @@ class Avengers(Closing):
         def path_of(model: str) -> Path:
             return store.find(catalog.load_model(model))
 
+        sequences = load_options(settings, settings.gpu_layers).sequences
+
         def need_of(path: Path) -> MemoryNeed:
-            return estimate(read_header(path), settings.kv_type)
+            return estimate(read_header(path), settings.kv_type, sequences)
 
         residency = Residency(path_of, need_of, settings)
         return cls(chosen, open_embedder, open_router, residency.lease, residency.close, lambda: residency.resident)

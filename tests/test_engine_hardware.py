@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avengers_edge.engine import hardware
+from avengers_edge.engine import cores, hardware
+from avengers_edge.engine.cores import choose_threads, cpu_quota, mac_cores, physical_cores, usable_cores
 from avengers_edge.engine.hardware import (
     Device,
     Gpu,
@@ -24,6 +25,7 @@ from avengers_edge.engine.hardware import (
     parse_nvidia_smi,
     remedy,
 )
+from avengers_edge.engine.memory import DeviceMemory
 
 NVIDIA, AMD, APPLE, INTEL = Gpu("NVIDIA", "RTX"), Gpu("AMD", "AMD GPU"), Gpu("Apple", "M3"), Gpu("Intel", "Intel GPU")
 CUDA = Device("CUDA0", "RTX", "gpu", 7, 8)
@@ -91,10 +93,16 @@ def test_amds_compute_driver_is_a_gpu(tmp_path):
     assert find_gpus(tmp_path) == (AMD,)
 
 
-@pytest.mark.skipif(hardware.os.name == "nt", reason="the loader is looked up on the path there")
 def test_the_vulkan_loader_is_found(tmp_path):
     put(tmp_path, "usr/lib/x86_64-linux-gnu/libvulkan.so.1")
     assert has_vulkan(tmp_path)
+
+
+def test_the_vulkan_loader_of_windows_is_in_its_system_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYSTEMROOT", str(tmp_path))
+    assert not has_vulkan()
+    put(tmp_path, "System32/vulkan-1.dll")
+    assert has_vulkan()
 
 
 @pytest.mark.parametrize("error", [OSError("no"), subprocess.TimeoutExpired("nvidia-smi", 1)])
@@ -123,14 +131,42 @@ def test_a_build_without_a_gpu_backend_is_not_asked(monkeypatch):
     assert find_devices([]) == ()
 
 
-def test_free_memory_of_all_gpus_is_added_up_and_the_cpu_is_none(monkeypatch):
-    values = [("CUDA0", "gpu", 7), ("CUDA1", "gpu", 5), ("Vulkan0", "igpu", 2), ("CPU", "cpu", 90)]
-    said = [{"name": name, "description": "", "kind": kind, "free": free, "total": 99} for name, kind, free in values]
+@pytest.mark.parametrize(
+    ("values", "memory"),
+    [
+        ([("gpu", 7), ("gpu", 5), ("cpu", 90)], DeviceMemory(12, unified=False)),
+        ([("igpu", 2), ("gpu", 7), ("accelerator", 3)], DeviceMemory(7, unified=False)),
+        ([("igpu", 2), ("cpu", 90)], DeviceMemory(2, unified=True)),
+        ([("cpu", 90), ("accelerator", 3)], None),
+        ([], None),
+    ],
+)
+def test_free_memory_of_all_gpus_is_added_up_and_integrated_ones_count_where_there_is_no_other(
+    monkeypatch, values, memory
+):
+    said = [{"name": kind, "description": "", "kind": kind, "free": free, "total": 99} for kind, free in values]
+    monkeypatch.setattr(hardware.sys, "platform", "linux")
     monkeypatch.setattr(hardware, "gpu_backends", lambda: ("cuda",))
     monkeypatch.setattr(hardware.subprocess, "run", answering("chatter\n" + json.dumps(said) + "\n"))
-    assert device_memory() == 14
+    assert device_memory() == memory
+
+
+def test_a_gpu_of_apple_silicon_computes_in_main_memory(monkeypatch):
+    monkeypatch.setattr(hardware.sys, "platform", "darwin")
+    monkeypatch.setattr(hardware.platform, "machine", lambda: "arm64")
+    assert hardware.shares_main_memory([CUDA])
+
+
+def test_a_probe_that_dies_sees_no_device(monkeypatch):
+    monkeypatch.setattr(hardware, "gpu_backends", lambda: ("cuda",))
     monkeypatch.setattr(hardware.subprocess, "run", answering("", returncode=-11))
     assert device_memory() is None
+
+
+def test_a_frozen_program_is_not_run_again_to_look_for_devices(monkeypatch):
+    monkeypatch.setattr(hardware.sys, "frozen", True, raising=False)
+    monkeypatch.setattr(hardware.subprocess, "run", failing(AssertionError("asked")))
+    assert find_devices(["cuda"]) == ()
 
 
 @given(st.text())
@@ -177,3 +213,99 @@ def test_llama_cpp_lists_its_devices():
     listed = hardware._list_devices()
     assert "cpu" in [each["kind"] for each in listed]
     assert parse_devices(json.dumps(listed))
+
+
+@pytest.mark.native
+def test_the_probe_runs_in_a_process_of_its_own():
+    command = hardware.python_command(hardware._MODULE)
+    done = subprocess.run(command, env=hardware.environment(), capture_output=True, text=True, check=True)
+    assert "cpu" in [device.kind for device in parse_devices(done.stdout)]
+
+
+# --- cores ---
+
+
+def put_cores(root, siblings):
+    for group in siblings:
+        for cpu in group:
+            put(
+                root,
+                f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list",
+                ",".join(map(str, group)) + "\n",
+            )
+
+
+def test_threads_of_one_core_are_one_core_and_only_those_that_are_allowed_count(tmp_path):
+    put_cores(tmp_path, [(0, 4), (1, 5), (2, 6), (3,)])
+    assert physical_cores(range(7), tmp_path) == 4
+    assert physical_cores({0, 4, 5}, tmp_path) == 2
+    assert physical_cores({0, 99}, tmp_path) is None, "what the system does not say of all, it says of none"
+
+
+@pytest.mark.parametrize(
+    ("logical", "physical", "quota", "threads"),
+    [
+        (16, 8, None, 8),
+        (16, None, None, 16),
+        (8, 2, None, 4),
+        (2, 1, None, 2),
+        (1, 1, None, 1),
+        (16, 8, 2.0, 2),
+        (16, 8, 2.1, 3),
+        (16, 8, 0.5, 1),
+        (8, 2, 3.0, 3),
+        (4, 4, 64.0, 4),
+    ],
+)
+def test_a_thread_goes_to_each_core_that_can_be_used(logical, physical, quota, threads):
+    assert choose_threads(logical, physical, quota) == threads
+
+
+def test_a_quota_of_version_2_counts_wherever_above_it_is_set(tmp_path):
+    put(tmp_path, "proc/self/cgroup", "0::/box/job\n")
+    assert cpu_quota(tmp_path) is None
+    put(tmp_path, "sys/fs/cgroup/box/job/cpu.max", "max 100000\n")
+    assert cpu_quota(tmp_path) is None
+    put(tmp_path, "sys/fs/cgroup/box/cpu.max", "150000 100000\n")
+    assert cpu_quota(tmp_path) == 1.5
+    put(tmp_path, "sys/fs/cgroup/box/job/cpu.max", "50000 100000\n")
+    assert cpu_quota(tmp_path) == 0.5
+
+
+@pytest.mark.parametrize("mount", ["cpu,cpuacct", "cpu"])
+@pytest.mark.parametrize("folder", ["", "/box"])
+def test_a_quota_of_version_1_counts_and_a_containers_own_group_may_lie_at_the_top(tmp_path, mount, folder):
+    put(tmp_path, "proc/self/cgroup", "5:memory:/box\n4:cpu,cpuacct:/box\n0::/\n")
+    put(tmp_path, f"sys/fs/cgroup/{mount}{folder}/cpu.cfs_quota_us", "250000\n")
+    put(tmp_path, f"sys/fs/cgroup/{mount}{folder}/cpu.cfs_period_us", "100000\n")
+    assert cpu_quota(tmp_path) == 2.5
+    put(tmp_path, f"sys/fs/cgroup/{mount}{folder}/cpu.cfs_quota_us", "-1\n")
+    assert cpu_quota(tmp_path) is None
+
+
+@pytest.mark.parametrize("said", ["", "nonsense\n", "0::/../..\n", "1:cpuset:/\n"])
+def test_a_group_that_says_nothing_sets_no_limit(tmp_path, said):
+    put(tmp_path, "proc/self/cgroup", said)
+    put(tmp_path, "sys/fs/cgroup/cpu.max", "0 0 0\n")
+    put(tmp_path, "cpu.max", "1 1\n")
+    assert cpu_quota(tmp_path) is None
+
+
+def test_the_system_is_asked_for_all_three(tmp_path, monkeypatch):
+    monkeypatch.setattr(cores.sys, "platform", "linux")
+    monkeypatch.setattr(cores, "_allowed_cpus", lambda: set(range(12)))
+    assert usable_cores(tmp_path) == 12
+    put_cores(tmp_path, [(cpu, cpu + 6) for cpu in range(6)])
+    assert usable_cores(tmp_path) == 6
+    put(tmp_path, "proc/self/cgroup", "0::/\n")
+    put(tmp_path, "sys/fs/cgroup/cpu.max", "200000 100000\n")
+    assert usable_cores(tmp_path) == 2
+
+
+def test_this_machine_has_a_core():
+    assert usable_cores() >= 1
+
+
+@pytest.mark.parametrize(("said", "count"), [("4\n8\n", 4), ("6\n", 6), ("", None), ("what?\n", None)])
+def test_a_mac_names_its_performance_cores_first(said, count):
+    assert mac_cores(said) == count

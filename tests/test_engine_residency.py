@@ -14,8 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avengers_edge.config import Settings
-from avengers_edge.engine import memory, parking
-from avengers_edge.engine.memory import available_bytes, largest_context, layers_that_fit, parse_vm_stat, place
+from avengers_edge.engine import managed, memory, parking
+from avengers_edge.engine.memory import (
+    DeviceMemory,
+    available_bytes,
+    largest_context,
+    layers_that_fit,
+    parse_vm_stat,
+    place,
+)
+from avengers_edge.engine.options import LoadOptions
 from avengers_edge.engine.residency import Residency
 from avengers_edge.errors import DoesNotFit, EngineDied, NotFound
 
@@ -59,8 +67,8 @@ class FakeEngine:
 class Machine:
     """Memory of `size` bytes; it shows `seen` of what a model takes as taken, as with mapped files."""
 
-    def __init__(self, home, size, needs, *, seen=1.0, device=None, **settings):
-        self.size, self.seen, self.device, self.now = size, seen, device, 0.0
+    def __init__(self, home, size, needs, *, seen=1.0, device=None, unified=False, **settings):
+        self.size, self.seen, self.device, self.unified, self.now = size, seen, device, unified, 0.0
         self.needs = {model: need if isinstance(need, Need) else Need(need) for model, need in needs.items()}
         self.files = home / "files"
         self.files.mkdir(parents=True, exist_ok=True)
@@ -72,7 +80,7 @@ class Machine:
             self.settings,
             self.open,
             available=self.available,
-            device_memory=lambda: self.device,
+            device_memory=lambda: None if self.device is None else DeviceMemory(self.device, self.unified),
             clock=lambda: self.now,
         )
 
@@ -520,8 +528,26 @@ def test_without_a_device_the_setting_goes_to_the_engine_as_it_is(machine):
 
 def test_in_unified_memory_offloaded_layers_count_in_main_memory_too():
     need = Need(weights=10 * GB)
-    assert place(need, 0, -1, 20 * GB).host == 0
-    assert place(need, 0, -1, 20 * GB, unified=True).host == 10 * GB
+    assert place(need, 0, -1, DeviceMemory(20 * GB)).host == 0
+    assert place(need, 0, -1, DeviceMemory(20 * GB, unified=True)).host == 10 * GB
+
+
+def test_a_model_does_not_fit_beside_itself_in_unified_memory(machine):
+    here = machine(5 * GB, {"a": Need(weights=10 * GB)}, device=20 * GB, gpu_layers=-1)
+    here.use("a")
+    with pytest.raises(DoesNotFit):
+        machine(5 * GB, {"a": Need(weights=10 * GB)}, device=20 * GB, unified=True, gpu_layers=-1).use("a")
+
+
+@pytest.mark.parametrize(
+    ("layers", "backends", "wide"),
+    [(-1, ("cuda",), True), (3, ("cuda",), True), (0, ("cuda",), False), (-1, (), False)],
+)
+def test_more_samples_run_beside_each_other_where_layers_go_to_a_device(home, monkeypatch, layers, backends, wide):
+    monkeypatch.setattr(managed.hardware, "gpu_backends", lambda: backends)
+    options = managed.load_options(Settings(home=home, threads=3, context=999), layers)
+    assert (options.cells, options.threads, options.gpu_layers) == (999, 3, layers)
+    assert options.sequences == (128 if wide else LoadOptions().sequences)
 
 
 @given(
@@ -534,7 +560,7 @@ def test_in_unified_memory_offloaded_layers_count_in_main_memory_too():
 )
 def test_what_is_placed_on_a_device_fits_there(weights, compute, kv, layers, wanted, free):
     need = Need(weights, kv, compute, layers)
-    placed = place(need, 1000, wanted, free)
+    placed = place(need, 1000, wanted, DeviceMemory(free))
     assert placed.device <= free
     assert 0 <= placed.host <= need.total(1000)
     assert placed.host + placed.device >= need.total(1000)

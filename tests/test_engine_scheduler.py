@@ -7,6 +7,7 @@ from fake_llama import FLAT, STEEP, CountingSampler, FakeLlama
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avengers_edge.engine.curve import StepCurve
 from avengers_edge.engine.job import derive_seed
 from avengers_edge.records import SEED_LIMIT, Message, Request, SamplingParams
 
@@ -116,14 +117,21 @@ def test_a_newcomer_that_needs_much_room_gets_it():
 
 
 def test_a_long_prompt_does_not_stall_running_samples():
-    llama = FakeLlama(curve=STEEP)
-    running = llama.submit(ask("ab", n=2, max_tokens=100, temperature=0.1))
-    llama.step()
-    llama.submit(ask("x" * 300, n=1, max_tokens=1))
-    before = len(llama.context.steps)
-    while llama.scheduler.prefilled < 250:
+    """Each step of its prefill has a row of every sample that was running before it came."""
+    llama = FakeLlama(curve=StepCurve(((1, 1.0), (8, 1.0), (64, 8.0))))
+    running = llama.submit(ask("ab", n=2, max_tokens=100, temperature=0.01))
+    while running.running < 2:
         llama.step()
-    assert all(any(row[2] < 2 for row in step) or not running.running for step in llama.context.steps[before:])
+    samples = {sequence for _, _, sequence in llama.context.steps[-1]}
+    long, before = llama.submit(ask("x" * 300, n=1, max_tokens=1)), len(llama.context.steps)
+    while not (long.prompt and long.ready):
+        llama.step()
+        assert running.running == 2
+    prefill = llama.context.steps[before:]
+    assert len(samples) == 2
+    assert len(prefill) >= 300 // 16
+    assert all(samples <= {sequence for _, _, sequence in step} for step in prefill)
+    running.cancel()
     while llama.scheduler.busy:
         llama.step()
 

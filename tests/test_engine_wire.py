@@ -22,14 +22,16 @@ from hypothesis import strategies as st
 from worker_child import FACTS, ScriptedEngine
 
 from avengers_edge import errors
-from avengers_edge.engine import wire, worker
+from avengers_edge.config import KV_TYPES
+from avengers_edge.engine import codec, silence, spawn, wire, worker
 from avengers_edge.engine.curve import StepCurve
 from avengers_edge.engine.facts import EngineFacts
-from avengers_edge.engine.options import KV_TYPES, LoadOptions
+from avengers_edge.engine.options import LoadOptions
 from avengers_edge.engine.process import WorkerEngine
+from avengers_edge.engine.silence import Silence
 from avengers_edge.engine.ticket import generate_many
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, EngineDied, MissingExtra, VerificationFailed
-from avengers_edge.records import Completion, Generation, Message, Request, SamplingParams, TokenLogprob
+from avengers_edge.records import MOST_SAMPLES, Completion, Generation, Message, Request, SamplingParams, TokenLogprob
 
 CHILD = str(Path(__file__).with_name("worker_child.py"))
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
@@ -100,7 +102,7 @@ facts = st.builds(
 )
 options = st.builds(
     LoadOptions,
-    cells=st.integers(256, 2**31),
+    cells=st.integers(512, 2**31),
     sequences=st.integers(2, 256),
     threads=st.none() | st.integers(1, 1024),
     gpu_layers=st.integers(-1, 1000),
@@ -155,7 +157,7 @@ def test_frames_come_back_in_their_order_however_the_pipe_cuts_them(sent, data):
         chunk, left = left[:cut], left[cut:]
         return chunk
 
-    assert list(map(wire.decode, wire.lines(read))) == sent
+    assert list(map(wire.decode, codec.lines(read))) == sent
 
 
 @given(frames, st.data())
@@ -163,13 +165,13 @@ def test_a_frame_with_a_field_missing_added_or_of_another_type_is_broken(frame, 
     plain = json.loads(wire.encode(frame).decode("utf-8", "surrogatepass"))
     name = data.draw(st.sampled_from(sorted(plain)))
     for damaged in ({**plain, "other": 1}, {k: v for k, v in plain.items() if k != name}, {**plain, name: {"no": 1}}):
-        with pytest.raises(wire.BrokenFrame):
+        with pytest.raises(codec.BrokenFrame):
             wire.decode(json.dumps(damaged).encode())
 
 
 @given(st.binary())
 def test_bytes_are_a_frame_or_broken(line):
-    with contextlib.suppress(wire.BrokenFrame):
+    with contextlib.suppress(codec.BrokenFrame):
         wire.decode(line)
 
 
@@ -190,27 +192,63 @@ def test_bytes_are_a_frame_or_broken(line):
     ],
 )
 def test_what_no_frame_can_be_is_broken(line):
-    with pytest.raises(wire.BrokenFrame):
+    with pytest.raises(codec.BrokenFrame):
         wire.decode(line)
 
 
 def test_a_line_without_an_end_is_broken_before_it_fills_the_memory(monkeypatch):
-    monkeypatch.setattr(wire, "LONGEST", 2**20)
+    monkeypatch.setattr(codec, "LONGEST", 2**20)
     asked = []
 
     def read(size):
         asked.append(size)
         return b"x" * size
 
-    with pytest.raises(wire.BrokenFrame):
-        list(wire.lines(read))
+    with pytest.raises(codec.BrokenFrame):
+        list(codec.lines(read))
     assert sum(asked) <= 2 * 2**20
 
 
 def test_a_frame_that_is_too_long_is_refused_where_it_is_made(monkeypatch):
-    monkeypatch.setattr(wire, "LONGEST", 100)
+    monkeypatch.setattr(codec, "LONGEST", 100)
     with pytest.raises(BadRequest):
         wire.encode(wire.Token(1, 1, "x" * 100))
+
+
+def wrong(frozen, **values):
+    """A value that was made past its own checks."""
+    for name, value in values.items():
+        object.__setattr__(frozen, name, value)
+    return frozen
+
+
+class Odd:
+    def __repr__(self):
+        return "odd\nthing"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("max_tokens", 1e3, "request: sampling: max_tokens: 1000.0 is not int"),
+        ("temperature", "hot", "request: sampling: temperature: 'hot' is not float"),
+        ("logprobs", True, "request: sampling: logprobs: True is not int"),
+        ("stop", "word", "request: sampling: stop: 'word' is not a list"),
+        pytest.param("top_k", 10**5000, "wrong type", id="digits"),
+        ("top_p", Odd(), "odd thing is not a plain value"),
+        ("top_p", SamplingParams, "wrong type"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_named_where_the_frame_is_made(field, value, said):
+    request = Request((Message("user", "x"),), wrong(SamplingParams(), **{field: value}))
+    with pytest.raises(BadRequest, match=said) as refused:
+        wire.encode_strictly(wire.Submit(1, request, False, False))
+    assert "\n" not in str(refused.value)
+
+
+@given(frames)
+def test_a_frame_of_the_right_types_is_made_in_the_same_way_when_it_is_checked(frame):
+    assert wire.encode_strictly(frame) == wire.encode(frame)
 
 
 def test_log_probabilities_of_minus_infinity_pass():
@@ -252,7 +290,7 @@ class Loop:
         inlet, self.commands = os.pipe()
         self.events, outlet = os.pipe()
         self.left = []
-        self.lines = wire.lines(functools.partial(os.read, self.events))
+        self.lines = codec.lines(functools.partial(os.read, self.events))
         self.thread = threading.Thread(target=worker.serve, args=(inlet, outlet, make, self.left.append))
         self.thread.start()
         self._open = [inlet, outlet, self.events]
@@ -375,7 +413,7 @@ def engine():
 def assert_buried(engine):
     assert not engine.alive
     assert not any(thread.is_alive() for thread in engine._threads)
-    for pipe in (engine._process.stdin, engine._process.stdout, engine._process.stderr):
+    for pipe in (engine._child.process.stdin, engine._child.process.stdout, engine._child.process.stderr):
         assert pipe.closed
     with pytest.raises(EngineDied):
         engine.submit(question("x"))
@@ -441,7 +479,7 @@ def test_frames_larger_than_a_pipe_pass_both_ways_at_once(engine):
 
 def test_a_request_that_is_too_long_is_refused_and_the_worker_lives_on(engine, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(wire, "LONGEST", 1000)
+        patched.setattr(codec, "LONGEST", 1000)
         with pytest.raises(BadRequest):
             engine.submit(question("x" * 1000))
     assert engine.count_tokens(question("x")) == 1
@@ -472,9 +510,32 @@ def test_a_callback_may_cancel_and_submit(engine):
     assert others[0].result().completions[0].text == "other"
 
 
-def test_a_callback_that_waits_for_its_own_engine_is_refused(engine):
+WAITING = {
+    "count_tokens": lambda engine: engine.count_tokens(question("b")),
+    "generate": lambda engine: engine.generate(question("b BEAT")),
+    "result": lambda engine: engine.submit(question("b")).result(),
+}
+
+
+@pytest.mark.parametrize("how", WAITING)
+@pytest.mark.parametrize("heard", ["on_token", "on_finish"])
+def test_a_callback_that_waits_for_its_own_engine_is_refused(engine, how, heard):
+    with pytest.raises(BadRequest, match="ask from another thread"):
+        engine.generate(question("a"), **{heard: lambda *_: WAITING[how](engine)})
+    if how != "result":
+        assert not engine._calls, "what it asked for never began"
+    assert engine.count_tokens(question("four")) == 4
+
+
+def test_a_request_with_a_value_of_the_wrong_type_harms_nobody(engine):
+    other = engine.submit(question("a BEAT"))
+    with pytest.raises(BadRequest, match="max_tokens: 1000.0"):
+        engine.generate(question("x", sampling=wrong(SamplingParams(), max_tokens=1e3)))
     with pytest.raises(BadRequest):
-        engine.generate(question("a"), on_token=lambda *_: engine.count_tokens(question("b")))
+        engine.count_tokens("no request")
+    assert not other.future.done()
+    other.cancel()
+    assert other.result().completions[0].finish_reason == "cancelled"
 
 
 class Mishap(Exception):
@@ -499,6 +560,11 @@ def test_a_verdict_that_is_no_number_is_the_requests_error(engine):
     with pytest.raises(TypeError):
         engine.generate(question("a"), on_finish=lambda _done: None)
     assert engine.alive
+
+
+@pytest.mark.parametrize("verdict", [True, MOST_SAMPLES, pytest.param(10**5000, id="digits")])
+def test_a_verdict_that_is_nearly_a_number_counts_as_one(engine, verdict):
+    assert len(engine.generate(question("a", n=3), on_finish=lambda _done: verdict).completions) == 3
 
 
 def test_typed_errors_pass_and_a_refused_request_harms_nobody(engine):
@@ -576,25 +642,74 @@ def test_a_worker_that_says_nothing_at_all_is_killed_after_the_patience():
         start("mute", patience=0.5)
 
 
-def test_a_hang_is_found_and_a_slow_callback_or_a_busy_worker_is_none():
-    with start(patience=2) as engine:
-        assert engine.generate(question("a"), on_finish=lambda _done: after(2.5).wait(LONG) * 0).completions
-        assert engine.generate(question("BEAT"), cancel=after(2.5)).completions
-        with pytest.raises(EngineDied, match="did not answer for 2 s"):
+@pytest.mark.parametrize("patience", [0.5, 8, 120])
+def test_a_silence_as_long_as_the_patience_is_too_long_and_a_sign_of_life_ends_it(patience):
+    quiet = Silence(patience)
+    looks = math.ceil(patience / quiet.glance)
+    assert looks >= 8
+    for heard in range(3):
+        assert [quiet.too_long(heard, excused=False) for _ in range(looks + 1)] == [False] * looks + [True]
+
+
+def test_an_excused_silence_is_none():
+    quiet = Silence(1)
+    assert not any(quiet.too_long(1, excused=True) for _ in range(100))
+    assert not quiet.too_long(1, excused=False)
+
+
+@pytest.fixture
+def glances(monkeypatch):
+    """Looks in quick succession, however long the patience."""
+    monkeypatch.setattr(silence, "_LONGEST_GLANCE", 0.05)
+
+
+def impatient(engine):
+    """Shorten the patience only now: how long it takes to start is not the matter here."""
+    engine._silence.patience = 0.5
+
+
+def test_a_worker_that_hangs_is_killed(glances):
+    with start() as engine:
+        impatient(engine)
+        with pytest.raises(EngineDied, match=r"did not answer for 0\.5 s"):
             engine.generate(question("HANG"))
     assert_buried(engine)
 
 
-def after(delay):
-    event = threading.Event()
-    threading.Timer(delay, event.set).start()
-    return event
+def test_a_sign_of_life_is_due_while_a_request_is_under_way_but_not_in_a_callback(engine):
+    excused = []
+    assert engine._excused
+    engine.generate(question("a"), on_finish=lambda _done: excused.append(engine._excused) or 0)
+    assert excused == [True]
+    ticket = engine.submit(question("a BEAT"))
+    assert not engine._excused
+    ticket.cancel()
+    ticket.result()
+
+
+def test_a_busy_worker_shows_life(engine):
+    ticket = engine.submit(question("BEAT"))
+    begin = engine._heard
+    assert comes(lambda: engine._heard >= begin + 2)
+    ticket.cancel()
+    assert ticket.result().completions
+
+
+def comes(what):
+    """Wait for what must come."""
+    return any(what() or threading.Event().wait(0.05) for _ in range(LONG * 20))
 
 
 @POSIX
 def test_ctrl_c_while_a_model_loads_leaves_no_worker():
     before = set(threading.enumerate())
-    stop = threading.Timer(0.3, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+    main = threading.main_thread().ident
+
+    def interrupt():
+        if comes(lambda: any(thread.name == "model.gguf: watch" for thread in threading.enumerate())):
+            signal.pthread_kill(main, signal.SIGINT)
+
+    stop = threading.Thread(target=interrupt)
     stop.start()
     with pytest.raises(KeyboardInterrupt):
         start("mute")
@@ -603,10 +718,11 @@ def test_ctrl_c_while_a_model_loads_leaves_no_worker():
 
 
 @POSIX
-def test_a_stopped_worker_with_full_pipes_is_a_hang():
-    with start(patience=1) as engine:
+def test_a_stopped_worker_with_full_pipes_is_a_hang(glances):
+    with start() as engine:
+        impatient(engine)
         os.kill(engine.pid, signal.SIGSTOP)
-        with pytest.raises(EngineDied, match="did not answer for 1 s"):
+        with pytest.raises(EngineDied, match=r"did not answer for 0\.5 s"):
             engine.generate(question("x" * 2**20))
     assert_buried(engine)
 
@@ -650,6 +766,21 @@ def test_a_frozen_program_is_told_the_setting(monkeypatch):
         WorkerEngine(Path("model.gguf"), LoadOptions())
 
 
+def test_a_child_finds_this_package_but_looks_in_no_current_folder(monkeypatch):
+    monkeypatch.setattr(sys, "path", ["", "somewhere", "somewhere", ""])
+    entries = spawn.environment()["PYTHONPATH"].split(os.pathsep)
+    assert entries == ["somewhere", str(Path(errors.__file__).parents[1])]
+
+
+def test_the_users_own_setting_of_openmp_stays(monkeypatch):
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    assert spawn.environment()["GOMP_SPINCOUNT"] == "7"
+
+
+def test_the_worker_is_the_module_that_is_started():
+    assert worker.__name__ == spawn.WORKER
+
+
 def test_a_program_that_cannot_be_started_is_a_dead_engine(tmp_path):
     with pytest.raises(EngineDied, match="cannot be started"):
         WorkerEngine(Path("model.gguf"), LoadOptions(), _command=(str(tmp_path / "none"),))
@@ -663,14 +794,6 @@ def gone(pid):
         return True
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
     return state.strip()[:1] in ("", "Z")
-
-
-def wait_gone(pid):
-    for _ in range(LONG * 10):
-        if gone(pid):
-            return True
-        threading.Event().wait(0.1)
-    return False
 
 
 OWNER = f"""
@@ -694,7 +817,7 @@ def test_no_worker_outlives_its_parent_and_none_keeps_it_from_ending(how):
         if how == "SIGKILL":
             owner.kill()
         owner.wait(LONG)
-        assert wait_gone(pid)
+        assert comes(lambda: gone(pid))
     assert how == "SIGKILL" or owner.returncode == 0
 
 

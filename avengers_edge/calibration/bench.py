@@ -14,7 +14,7 @@ from typing import Any
 
 from avengers_edge.config import Settings
 from avengers_edge.engine.curve import StepCurve
-from avengers_edge.engine.options import LoadOptions
+from avengers_edge.engine.managed import load_options
 from avengers_edge.engine.process import WorkerEngine
 from avengers_edge.engine.tuning import Tuning, choose_repack, keep
 from avengers_edge.library.catalog import Catalog
@@ -80,9 +80,7 @@ def tune(path: Path, settings: Settings, on_phase: OnPhase) -> tuple[bool, tuple
         EngineDied: the model cannot be loaded either way.
 
     """
-    options = LoadOptions(
-        cells=settings.context, threads=settings.threads, gpu_layers=settings.gpu_layers, kv_type=settings.kv_type
-    )
+    options = load_options(settings, settings.gpu_layers)
 
     def measured(repack: bool) -> tuple[float, StepCurve]:
         on_phase(f"measuring steps, weight repacking {'on' if repack else 'off'}")
@@ -97,7 +95,7 @@ def tune(path: Path, settings: Settings, on_phase: OnPhase) -> tuple[bool, tuple
     else:
         repack = settings.repack
         curves = {repack: measured(repack)[1]}
-    keep(path, dataclasses.replace(options, repack=settings.repack), settings, Tuning(curves[repack], repack))
+    keep(path, options, settings, Tuning(curves[repack], repack))
     return repack, tuple(curves), curves[repack]
 
 

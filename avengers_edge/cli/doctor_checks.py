@@ -105,8 +105,7 @@ def check_team(session: Session, team: str | None) -> Iterator[Finding]:
         except AvengersError as error:
             yield Finding(model, "not usable", str(error))
             continue
-        unified = hardware.shares_main_memory()
-        host = memory.place(need, settings.context, settings.gpu_layers, device, unified=unified).host
+        host = memory.place(need, settings.context, settings.gpu_layers, device).host
         remedy = None
         if free is not None and host > free:
             remedy = str(memory.refusal(model, need, settings.context, host, free))
@@ -186,7 +185,9 @@ def check_engine(session: Session, team: str | None) -> Iterator[Finding]:
 
 
 def _need_of(session: Session, path: Path) -> MemoryNeed:
+    from avengers_edge.engine.managed import load_options
     from avengers_edge.library.estimate import estimate
     from avengers_edge.library.gguf import read_header
 
-    return estimate(read_header(path), session.settings().kv_type)
+    settings = session.settings()
+    return estimate(read_header(path), settings.kv_type, load_options(settings, settings.gpu_layers).sequences)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from avengers_edge.errors import BadRequest
 
 _LEAST_PREFILL = 16
+_MOST_ROWS = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,8 @@ class StepCurve:
 
     def __post_init__(self) -> None:
         rows = [row for row, _ in self.points]
-        if not rows or rows[0] < 1 or rows != sorted(set(rows)) or any(not 0 < s < 1e6 for _, s in self.points):
+        ascending = bool(rows) and 1 <= rows[0] and rows[-1] <= _MOST_ROWS and rows == sorted(set(rows))
+        if not ascending or any(not 0 < seconds < 1e6 for _, seconds in self.points):
             raise BadRequest("a step-time curve needs ascending row counts and seconds above 0: measure it again")
 
     def seconds(self, rows: int) -> float:

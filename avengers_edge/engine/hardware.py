@@ -1,8 +1,8 @@
 """Which GPUs the machine has, which of them this build of llama.cpp can use, and what mends the difference.
 
 What is present is read from the operating system's own files, or from the vendor's tool with a time limit. What the
-build sees is asked in a process of its own, which runs this file: looking at a CUDA device takes hundreds of megabytes
-of its memory, and a broken driver can take the process down.
+build sees is asked in a process of its own, which runs this module: looking at a CUDA device takes hundreds of
+megabytes of its memory, and a broken driver can take the process down.
 """
 
 from __future__ import annotations
@@ -21,12 +21,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from avengers_edge.engine.memory import DeviceMemory
+from avengers_edge.engine.spawn import environment, python_command
+from avengers_edge.errors import BadRequest
+
 TOOL_SECONDS = 10
 PROBE_SECONDS = 30
 
 _ROOT = Path("/")
+_MODULE = "avengers_edge.engine.hardware"  # __name__ is another in the process that runs it
 _PCI_VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
-_VULKAN_LOADERS = ("usr/lib/libvulkan.so.1", "usr/lib64/libvulkan.so.1", "usr/lib/*/libvulkan.so.1")
+_VULKAN_LOADERS = (
+    "usr/lib/libvulkan.so.1",
+    "usr/lib64/libvulkan.so.1",
+    "usr/lib/*/libvulkan.so.1",
+    "System32/vulkan-1.dll",  # below Windows' own folder
+)
 _GPU_BACKENDS = ("cuda", "metal", "hip", "vulkan", "sycl", "opencl", "musa", "cann")
 _KINDS = {0: "cpu", 1: "gpu", 2: "igpu", 3: "accelerator"}  # enum ggml_backend_dev_type
 
@@ -48,11 +58,6 @@ class Device:
     kind: str
     free: int
     total: int
-
-    @property
-    def is_gpu(self) -> bool:
-        """Whether layers can be offloaded to it."""
-        return self.kind in ("gpu", "igpu")
 
 
 # --- what is there ---
@@ -88,10 +93,9 @@ def parse_nvidia_smi(text: str) -> tuple[Gpu, ...]:
     return tuple(Gpu("NVIDIA", name) for name in names if not name.endswith(".") and "fail" not in name.lower())
 
 
-def has_vulkan(root: Path = _ROOT) -> bool:
-    """Tell whether the Vulkan loader is installed, so that a Vulkan build could run."""
-    if os.name == "nt":
-        return shutil.which("vulkan-1.dll") is not None
+def has_vulkan(root: Path | None = None) -> bool:
+    """Tell whether the Vulkan loader is installed, so that a Vulkan build could run; `root` as in `find_gpus`."""
+    root = root or Path(os.environ.get("SYSTEMROOT", _ROOT))  # which only Windows has
     return any(any(root.glob(pattern)) for pattern in _VULKAN_LOADERS)
 
 
@@ -142,15 +146,17 @@ def gpu_backends(folder: Path | None = None) -> tuple[str, ...]:
 
 
 def find_devices(backends: Collection[str] | None = None) -> tuple[Device, ...]:
-    """Ask llama.cpp, in a process of its own, which GPUs it can use and how much memory is free there.
+    """Ask llama.cpp, in a process of its own, which GPUs it uses and how much memory is free there.
 
-    A build without a GPU backend is not asked; one that dies or says nothing in time has none.
+    A build without a GPU backend is not asked; one that dies or says nothing in time has none. Integrated GPUs are
+    used, as llama.cpp does by default, only where there is no other.
     """
     if not (gpu_backends() if backends is None else backends):
         return ()
     try:
         done = subprocess.run(
-            [sys.executable, "-P", __file__],
+            python_command(_MODULE),
+            env=environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -159,9 +165,15 @@ def find_devices(backends: Collection[str] | None = None) -> tuple[Device, ...]:
             timeout=PROBE_SECONDS,
             check=False,
         )
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, subprocess.SubprocessError, BadRequest):
         return ()
-    return tuple(device for device in parse_devices(done.stdout) if device.is_gpu)
+    return used_devices(parse_devices(done.stdout))
+
+
+def used_devices(devices: Collection[Device]) -> tuple[Device, ...]:
+    """Choose the devices that llama.cpp offloads to, of all it lists."""
+    discrete = tuple(device for device in devices if device.kind == "gpu")
+    return discrete or tuple(device for device in devices if device.kind == "igpu")
 
 
 def parse_devices(text: str) -> tuple[Device, ...]:
@@ -173,15 +185,16 @@ def parse_devices(text: str) -> tuple[Device, ...]:
         return ()
 
 
-def device_memory() -> int | None:
-    """Tell how many bytes are free on all devices together; None where there is none to use."""
+def device_memory() -> DeviceMemory | None:
+    """Tell how much memory is free on all devices together; None where there is none to use."""
     devices = find_devices()
-    return sum(device.free for device in devices) if devices else None
+    return DeviceMemory(sum(device.free for device in devices), shares_main_memory(devices)) if devices else None
 
 
-def shares_main_memory() -> bool:
-    """Tell whether the GPU computes in main memory, so that offloaded layers count there too."""
-    return sys.platform == "darwin" and platform.machine() == "arm64"
+def shares_main_memory(devices: Collection[Device]) -> bool:
+    """Tell whether the GPUs compute in main memory, so that offloaded layers count there too."""
+    on_apple_silicon = sys.platform == "darwin" and platform.machine() == "arm64"
+    return on_apple_silicon or all(device.kind == "igpu" for device in devices)
 
 
 def report_devices() -> None:

@@ -51,6 +51,17 @@ class Need(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceMemory:
+    """The free bytes of all devices that llama.cpp uses together.
+
+    `unified` where they are main memory, as on Apple silicon or an integrated GPU: what is put there counts in both.
+    """
+
+    free: int
+    unified: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
     """Where a model goes: layers on devices (-1: all of them), and the bytes it takes there and in main memory."""
 
@@ -85,25 +96,23 @@ def layers_that_fit(need: Need, cells: int, free: int) -> int:
     return max(0, min(need.layers, room * need.layers // max(1, spread)))
 
 
-def place(need: Need, cells: int, wanted: int, free_device: int | None, *, unified: bool = False) -> Placement:
+def place(need: Need, cells: int, wanted: int, device: DeviceMemory | None) -> Placement:
     """Choose the layers to offload: as many as wanted (-1: all) and as fit.
 
     Args:
         need: what the model takes.
         cells: the size of its KV cache in tokens.
         wanted: layers to offload at the most.
-        free_device: free bytes on all devices together; None where there is no device, or it does not say.
-        unified: whether device memory is main memory, as on Apple silicon: all bytes then count there too.
+        device: what the devices have free; None where there is no device, or it does not say.
 
     """
     total = need.total(cells)
-    if wanted == 0 or free_device is None:
+    if wanted == 0 or device is None:
         return Placement(wanted, total, 0)
-    layers = min(layers_that_fit(need, cells, free_device), need.layers if wanted < 0 else wanted)
+    layers = min(layers_that_fit(need, cells, device.free), need.layers if wanted < 0 else wanted)
     share = (need.weights + need.kv_per_cell * cells) * layers // max(1, need.layers)
-    device = share + need.compute if layers else 0
-    host = total if unified else total - share
-    return Placement(-1 if layers == need.layers else layers, host, device)
+    host = total if device.unified else total - share
+    return Placement(-1 if layers == need.layers else layers, host, share + need.compute if layers else 0)
 
 
 def refusal(model: str, need: Need, cells: int, host: int, free: int, holders: Iterable[str] = ()) -> DoesNotFit:

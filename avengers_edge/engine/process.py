@@ -6,38 +6,31 @@ silence. The first alone decides that the worker is dead, and then fails whateve
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import dataclasses
 import functools
-import io
 import itertools
 import logging
 import operator
 import os
-import re
-import signal
-import subprocess
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, TimeoutError  # noqa: A004  # the builtin one, since Python 3.11
+from concurrent.futures import Future
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
-from avengers_edge.engine import wire, worker
+from avengers_edge.engine import codec, wire
+from avengers_edge.engine.child import Child
 from avengers_edge.engine.curve import StepCurve
 from avengers_edge.engine.facts import EngineFacts
 from avengers_edge.engine.options import LoadOptions
-from avengers_edge.engine.ticket import Ticket
-from avengers_edge.errors import BadRequest, EngineDied
-from avengers_edge.records import Closing, Completion, Generation, OnFinish, OnToken, Request
+from avengers_edge.engine.silence import Silence
+from avengers_edge.engine.ticket import Ticket, refuse_waiting_on, wait_for
+from avengers_edge.errors import EngineDied
+from avengers_edge.records import MOST_SAMPLES, Closing, Completion, Generation, OnFinish, OnToken, Request
 
 logger = logging.getLogger("avengers_edge.llama")
 
 _POLITE_SECONDS = 2.0
-_GLANCE_SECONDS = 0.5
-_TELLING = re.compile(r"GGML_ASSERT|GGML_ABORT|terminate called|bad_alloc|MemoryError|out of memory", re.IGNORECASE)
-_COMPLAINING = re.compile(r"\berror\b|\w+Error:|failed|fatal", re.IGNORECASE)
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -49,6 +42,13 @@ class _Call:
     on_token: OnToken | None = None
     parts: list[Completion] = dataclasses.field(default_factory=list)
     failure: BaseException | None = None
+
+    def settle(self, value: object = None, error: BaseException | None = None) -> None:
+        failure = self.failure if self.failure is not None else error
+        if failure is not None:
+            self.future.set_exception(failure)
+        else:
+            self.future.set_result(value)
 
 
 class WorkerEngine(Closing):
@@ -80,48 +80,44 @@ class WorkerEngine(Closing):
         patience: float = 120.0,
         _command: Sequence[str] | None = None,
     ) -> None:
-        self._name = path.name
-        self._patience = patience
-        self._lock = threading.Lock()  # over the calls, the death and its reason; nothing is waited for under it
+        self._lock = threading.Lock()  # over the calls and the death; nothing is waited for under it
         self._calls: dict[int, _Call] = {}
         self._death: str | None = None
-        self._why: str | None = None
-        self._writing = threading.Lock()
         self._ids = itertools.count(1)
         self._heard = 0
         self._calling_back = False
         self._over = threading.Event()
-        self._said: collections.deque[str] = collections.deque(maxlen=20)
-        self._process = worker.start(self._name, _command)
-        self.pid: int = self._process.pid
+        self._silence = Silence(patience)
+        self._child = Child(path.name, _command)
+        self.pid: int = self._child.process.pid
         self._threads = [
-            threading.Thread(target=target, name=f"{self._name}: {name}", daemon=True)
-            for target, name in ((self._read, "frames"), (self._drain, "complaints"), (self._watch, "watch"))
+            threading.Thread(target=target, name=f"{path.name}: {role}", daemon=True)
+            for target, role in ((self._read, "frames"), (self._child.listen, "complaints"), (self._watch, "watch"))
         ]
         try:
             for thread in self._threads:
                 thread.start()
             self.facts = self._ask(lambda ident: wire.Open(ident, os.fspath(path.absolute()), options, curve))
         except BaseException:
-            self._kill("was not waited for")
+            self._child.kill("was not waited for")
             self.close()
             raise
 
     @property
     def alive(self) -> bool:
         """Whether it can be asked; False from the moment its end is known."""
-        return self._death is None and self._process.poll() is None
+        return self._death is None and self._child.running
 
     def submit(self, request: Request, *, on_finish: OnFinish | None = None, on_token: OnToken | None = None) -> Ticket:
         """Hand a request in, from any thread.
 
         Raises:
-            BadRequest: the request is too long to be passed on.
+            BadRequest: the request is too long to be passed on, or a value in it has the wrong type.
             EngineDied: the worker is dead.
 
         """
         ident = next(self._ids)
-        ticket = Ticket(functools.partial(self._call_off, ident))
+        ticket = Ticket(functools.partial(self._call_off, ident), self._threads[0])
         call = _Call(ticket.future, on_finish, on_token)
         self._start(ident, call, wire.Submit(ident, request, on_finish is not None, on_token is not None))
         return ticket
@@ -135,6 +131,7 @@ class WorkerEngine(Closing):
         cancel: threading.Event | None = None,
     ) -> Generation:
         """Sample one request; see `records.Engine`."""
+        refuse_waiting_on(self._threads[0])  # before it is under way
         return self.submit(request, on_finish=on_finish, on_token=on_token).result(cancel)
 
     def count_tokens(self, request: Request) -> int:
@@ -156,14 +153,9 @@ class WorkerEngine(Closing):
 
     def close(self) -> None:
         """End the process, whatever it does, and wait for that; a second call does nothing."""
-        with self._lock:
-            self._why = self._why or "was unloaded"
         try:
-            if self._hang_up():  # which asks it to go
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(_POLITE_SECONDS)
+            self._child.dismiss()
         finally:
-            self._process.kill()  # nothing happens where it went
             self._over.set()
             for thread in self._threads:
                 if thread is not threading.current_thread() and thread.ident is not None:
@@ -172,72 +164,42 @@ class WorkerEngine(Closing):
     # --- asking --------------------------------------------------------------------------------
 
     def _ask(self, command: Callable[[int], wire.Command]) -> Any:  # noqa: ANN401  # each command has its own answer
-        if threading.current_thread() is self._threads[0]:
-            raise BadRequest("a callback cannot wait for the engine that calls it: ask from another thread")
+        refuse_waiting_on(self._threads[0])
         ident = next(self._ids)
         call = _Call(Future())
         self._start(ident, call, command(ident))
-        while True:
-            try:
-                return call.future.result(timeout=_GLANCE_SECONDS)  # without an end, Windows could not interrupt it
-            except TimeoutError:
-                if call.future.done():
-                    raise
+        return wait_for(call.future)
 
     def _start(self, ident: int, call: _Call, command: wire.Command) -> None:
-        line = wire.encode(command)
+        line = wire.encode_strictly(command)
         with self._lock:
             if self._death is not None:
                 raise EngineDied(self._death)
             self._calls[ident] = call
-        self._write(line)
+        self._child.send(line)
 
     def _call_off(self, ident: int) -> None:
         if ident in self._calls:
-            self._write(wire.encode(wire.Cancel(ident)))
-
-    def _write(self, line: bytes) -> None:
-        left = memoryview(line)
-        with self._writing:
-            try:
-                while left:
-                    left = left[_pipe(self._process.stdin).write(left) :]
-            except (OSError, ValueError):
-                pass  # it is dead or being closed: whoever reads its frames will see, and fail the call
-            except BaseException:  # Ctrl-C
-                self._kill("was sent half a frame")
-                raise
-
-    def _hang_up(self) -> bool:
-        if not self._writing.acquire(timeout=_GLANCE_SECONDS):
-            return False
-        try:
-            with contextlib.suppress(OSError):
-                _pipe(self._process.stdin).close()
-        finally:
-            self._writing.release()
-        return True
+            self._child.send(wire.encode(wire.Cancel(ident)))
 
     # --- hearing -------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        events = _pipe(self._process.stdout)
-        with events:
-            try:
-                for line in wire.lines(events.read):
-                    self._hear(line)
-            except wire.BrokenFrame as error:
-                logger.debug("%s", error)
-                self._kill("sent what is no frame")
-            except OSError as error:
-                logger.debug("%s", error)
-            finally:
-                self._bury()
+        try:
+            for line in self._child.lines():
+                self._hear(line)
+        except codec.BrokenFrame as error:
+            logger.debug("%s", error)
+            self._child.kill("sent what is no frame")
+        except OSError as error:
+            logger.debug("%s", error)
+        finally:
+            self._bury()
 
     def _hear(self, line: bytes) -> None:
         try:
             event = wire.decode(line)
-        except wire.BrokenFrame:
+        except codec.BrokenFrame:
             if self._heard:
                 raise
             return  # its interpreter said something at its start
@@ -249,7 +211,7 @@ class WorkerEngine(Closing):
                 self._call_back(ident, self._call(ident).on_token, index, piece)
             case wire.Finish(ident, completion):
                 needed = self._call_back(ident, self._call(ident).on_finish, completion)
-                self._write(wire.encode(wire.Verdict(ident, needed)))
+                self._child.send(wire.encode(wire.Verdict(ident, needed)))
             case wire.Part(ident, completion):
                 self._call(ident).parts.append(completion)
             case wire.Done(ident, generation):
@@ -262,13 +224,13 @@ class WorkerEngine(Closing):
                     self._death = event.message
                 self._settle(ident, error=event.error())
             case _:
-                raise wire.BrokenFrame(f"a {type(event).__name__} frame is not for the parent")
+                raise codec.BrokenFrame(f"a {type(event).__name__} frame is not for the parent")
 
     def _call(self, ident: int) -> _Call:
         try:
             return self._calls[ident]
         except KeyError:
-            raise wire.BrokenFrame(f"nothing waits for answer {ident}") from None
+            raise codec.BrokenFrame(f"nothing waits for answer {ident}") from None
 
     def _call_back(self, ident: int, heard: Callable[..., int | None] | None, *what: object) -> int:
         call = self._call(ident)
@@ -277,7 +239,8 @@ class WorkerEngine(Closing):
         self._calling_back = True
         try:
             needed = heard(*what)
-            return operator.index(needed) if heard is call.on_finish else 0  # type: ignore[arg-type]
+            # As a plain int: True is one to Python, but not to the frames.
+            return int(min(operator.index(needed), MOST_SAMPLES)) if heard is call.on_finish else 0  # type: ignore[arg-type]
         except BaseException as error:  # it is the request's, never this thread's
             call.failure = error
             self._call_off(ident)
@@ -290,86 +253,28 @@ class WorkerEngine(Closing):
         call = self._call(ident)
         with self._lock:
             del self._calls[ident]
-        _resolve(call, value, error)
+        call.settle(value, error)
 
     # --- its end -------------------------------------------------------------------------------
 
-    def _kill(self, why: str) -> None:
-        with self._lock:
-            self._why = self._why or why
-        self._process.kill()
-
     def _bury(self) -> None:
-        """Find out how it died and tell everybody who waits; it closed its pipe, so it is dead or as good as dead."""
-        try:
-            self._process.wait(_POLITE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._kill("closed its pipe")
-            self._process.wait()
-        self._threads[1].join(_POLITE_SECONDS)  # for its last words
-        how = self._why or _ending(self._process.returncode)
-        reason = "" if self._why == "was unloaded" else _last_words(self._said)
-        death = f"{self._name}: its worker process {how}{reason}; the next question starts it anew"
+        """Tell everybody who waits how it died."""
+        death = self._child.bury()
         with self._lock:
             self._death = self._death or death
             calls, self._calls = self._calls, {}
         self._over.set()
-        self._hang_up()
+        self._child.hang_up()
         for call in calls.values():
-            _resolve(call, error=EngineDied(death))
+            call.settle(error=EngineDied(death))
+
+    @property
+    def _excused(self) -> bool:
+        """Whether no sign of life is due: nothing is asked, or the worker waits for a callback."""
+        return not self._calls or (self._calling_back and not self._child.written_to)
 
     def _watch(self) -> None:
-        # Silence is counted in glances: when the machine or this process slept, the worker is not to blame.
-        glance = min(self._patience / 8, 5.0)
-        heard, silent = self._heard, 0.0
-        while not self._over.wait(glance):
-            excused = self._calling_back and not self._writing.locked()
-            if heard != self._heard or excused or not self._calls:
-                heard, silent = self._heard, 0.0
-                continue
-            silent += glance
-            if silent >= self._patience:
-                self._kill(f"did not answer for {self._patience:g} s and was killed")
+        while not self._over.wait(self._silence.glance):
+            if self._silence.too_long(self._heard, excused=self._excused):
+                self._child.kill(f"did not answer for {self._silence.patience:g} s and was killed")
                 return
-
-    def _drain(self) -> None:
-        with io.BufferedReader(cast(io.RawIOBase, self._process.stderr)) as stream:
-            for raw in iter(functools.partial(stream.readline, 8192), b""):
-                text = raw.decode("utf-8", errors="replace")
-                line = "".join(letter for letter in text if letter.isprintable()).strip()
-                if line:
-                    self._said.append(line)
-                    logger.debug("%s", line)
-
-
-def _resolve(call: _Call, value: object = None, error: BaseException | None = None) -> None:
-    failure = call.failure if call.failure is not None else error
-    if failure is not None:
-        call.future.set_exception(failure)
-    else:
-        call.future.set_result(value)
-
-
-def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
-    assert stream is not None  # all three are pipes
-    return stream
-
-
-def _ending(code: int) -> str:
-    if code >= 0:
-        return f"ended with exit code {code if code < 2**16 else hex(code)}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    if name == "SIGKILL":
-        return "was killed (SIGKILL; the system does that when memory runs out)"
-    return f"died of {name}"
-
-
-def _last_words(said: Sequence[str]) -> str:
-    for pattern in (_TELLING, _COMPLAINING):
-        for line in reversed(said):
-            if pattern.search(line):
-                return f": {line[:200]}"
-    return ""

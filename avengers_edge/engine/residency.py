@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import threading
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 from avengers_edge.config import Settings
 from avengers_edge.engine import hardware
 from avengers_edge.engine.managed import ManagedEngine, OpenEngine, llama_opener
-from avengers_edge.engine.memory import Need, Placement, available_bytes, place, refusal
+from avengers_edge.engine.memory import DeviceMemory, Need, Placement, available_bytes, place, refusal
 from avengers_edge.engine.parking import Parking
 from avengers_edge.errors import DoesNotFit, EngineDied
 from avengers_edge.records import Closing
@@ -49,7 +50,7 @@ class Residency(Closing):
         settings: context, layers, what is pinned, how long an idle model stays.
         open_engine: loads a model; None loads it with llama.cpp as the settings say.
         available: free bytes of main memory, None where the system does not say: then one model is kept at a time.
-        device_memory: free bytes on all devices that the build can use, None where there is none.
+        device_memory: what the devices that the build uses have free, None where there is none.
         clock: seconds that only grow.
 
     """
@@ -62,7 +63,7 @@ class Residency(Closing):
         open_engine: OpenEngine | None = None,
         *,
         available: Callable[[], int | None] = available_bytes,
-        device_memory: Callable[[], int | None] = hardware.device_memory,
+        device_memory: Callable[[], DeviceMemory | None] = hardware.device_memory,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path_of, self._need_of, self._settings = path_of, need_of, settings
@@ -201,11 +202,11 @@ class Residency(Closing):
             raise self._refusal(model, need, placement.host, free)
         return placement
 
-    def _place(self, need: Need, device: int | None, leaving: Sequence[_Resident] = ()) -> Placement:
+    def _place(self, need: Need, device: DeviceMemory | None, leaving: Sequence[_Resident] = ()) -> Placement:
         """Say where a model would go if those had left."""
-        room = None if device is None else device + sum(held.placement.device for held in leaving)
-        settings = self._settings
-        return place(need, settings.context, settings.gpu_layers, room, unified=hardware.shares_main_memory())
+        if device is not None:
+            device = dataclasses.replace(device, free=device.free + sum(held.placement.device for held in leaving))
+        return place(need, self._settings.context, self._settings.gpu_layers, device)
 
     def _lacks_layers(self, need: Need, placement: Placement) -> bool:
         wanted, got = self._settings.gpu_layers, placement.gpu_layers
@@ -216,7 +217,7 @@ class Residency(Closing):
         with self._changed:
             return None if free is None else max(0, free - sum(held.unseen for held in self._residents.values()))
 
-    def _free_device(self) -> int | None:
+    def _free_device(self) -> DeviceMemory | None:
         return self._device_memory() if self._settings.gpu_layers != 0 else None
 
     def _refusal(self, model: str, need: Need, host: int, free: int) -> DoesNotFit:

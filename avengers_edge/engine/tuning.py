@@ -143,5 +143,5 @@ def _read(file: Path) -> Tuning | None:
         return Tuning(
             StepCurve(tuple((int(rows), float(seconds)) for rows, seconds in values["seconds_by_rows"])), repack
         )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, BadRequest):
+    except (OSError, ValueError, OverflowError, KeyError, TypeError, RecursionError, BadRequest):
         return None  # what cannot be read is measured again

@@ -14,110 +14,33 @@ import logging
 import os
 import queue
 import signal
-import subprocess
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Protocol
 
-from avengers_edge.engine import wire
+from avengers_edge.engine import codec, wire
 from avengers_edge.engine.curve import StepCurve
-from avengers_edge.engine.facts import EngineFacts
+from avengers_edge.engine.managed import ManagedEngine
 from avengers_edge.engine.options import LoadOptions
 from avengers_edge.engine.ticket import Ticket
-from avengers_edge.errors import AvengersError, BadRequest, EngineDied
-from avengers_edge.records import Completion, Generation, OnFinish, OnToken, Request
+from avengers_edge.errors import AvengersError
+from avengers_edge.records import Completion, Generation
 
 _BEAT_SECONDS = 0.5
 _PARENT_IS_DONE, _CANNOT_GO_ON = 0, 1
 
-
-class Serving(Protocol):
-    """An engine as the worker uses it; `llama.LlamaEngine` is one."""
-
-    @property
-    def facts(self) -> EngineFacts:
-        """What was loaded, and where to."""
-
-    @property
-    def alive(self) -> bool:
-        """Whether it can still answer."""
-
-    def submit(self, request: Request, *, on_finish: OnFinish | None = None, on_token: OnToken | None = None) -> Ticket:
-        """Hand a request in."""
-
-    def count_tokens(self, request: Request) -> int:
-        """Count a prompt's tokens."""
-
-    def measure(self, budget: float) -> StepCurve:
-        """Measure the step-time curve."""
-
-    def save_state(self, path: Path) -> int:
-        """Write the kept prefix."""
-
-    def load_state(self, path: Path) -> int:
-        """Read a kept prefix."""
-
-    def close(self) -> None:
-        """End what is under way and free the model."""
+MakeEngine = Callable[[Path, LoadOptions, StepCurve | None, Callable[[], None]], ManagedEngine]
 
 
-MakeEngine = Callable[[Path, LoadOptions, StepCurve | None, Callable[[], None]], Serving]
-
-
-def make_llama(path: Path, options: LoadOptions, curve: StepCurve | None, on_beat: Callable[[], None]) -> Serving:
+def make_llama(path: Path, options: LoadOptions, curve: StepCurve | None, on_beat: Callable[[], None]) -> ManagedEngine:
     """Load a model with llama.cpp."""
     from avengers_edge.engine.llama import LlamaEngine  # not before the listener runs: it takes a while
 
     return LlamaEngine(path, options, curve=curve, on_beat=on_beat)
-
-
-_SPINS = "10000"
-"""How long a thread of GNU OpenMP spins for the next piece of work before it sleeps. By default it hardly ever sleeps,
-and beside any other load a step of 20 ms then takes 300 ms and more: the threads wait for each other's time slices."""
-
-
-def start(name: str, command: Sequence[str] | None = None) -> subprocess.Popen[bytes]:
-    """Start a worker with three pipes, from another process; `command` stands in for it in tests.
-
-    Raises:
-        BadRequest: this program cannot start a Python interpreter.
-        EngineDied: the system does not start it; the message has `name`, the model's.
-
-    """
-    if command is None:
-        if getattr(sys, "frozen", False) or not sys.executable:
-            raise BadRequest(
-                "this program has no Python interpreter to start a worker with: set `worker = false` in settings.toml"
-            )
-        command = [sys.executable, "-P", "-m", __spec__.name]  # -P: or a json.py in the user's folder is imported
-    # In a group of its own: the terminal's Ctrl-C is for the parent alone.
-    if sys.platform == "win32":
-        group, flags = None, subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
-    else:
-        group, flags = 0, 0
-    try:
-        return subprocess.Popen(
-            command,
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={"GOMP_SPINCOUNT": _SPINS}
-            | os.environ
-            | {
-                "PYTHONPATH": os.pathsep.join(map(str, sys.path)),  # what can be imported here, can be there
-                "GGML_NO_BACKTRACE": "1",  # or an abort starts a debugger, which takes its time
-            },
-            process_group=group,
-            creationflags=flags,
-        )
-    except OSError as error:
-        raise EngineDied(f"{name}: its worker process cannot be started: {error}") from error
 
 
 def main(make: MakeEngine = make_llama) -> None:
@@ -190,13 +113,13 @@ class _Server:
         self._verdicts: dict[int, queue.SimpleQueue[int]] = {}
         self._tickets: dict[int, Ticket] = {}
         self._beat_at = 0.0
-        self._engine: Serving | None = None
+        self._engine: ManagedEngine | None = None
 
     def listen(self, commands: int) -> None:
         """Read frames until the parent closes the pipe or dies, then end the process."""
         status = _PARENT_IS_DONE
         try:
-            for line in wire.lines(functools.partial(os.read, commands)):
+            for line in codec.lines(functools.partial(os.read, commands)):
                 frame = wire.decode(line)
                 if isinstance(frame, wire.Verdict):
                     self._verdicts[frame.id].put(frame.needed)
@@ -225,7 +148,7 @@ class _Server:
             while (command := self._commands.get()) is not None:
                 self._do(engine, command)
 
-    def _do(self, engine: Serving, command: wire.Frame) -> None:
+    def _do(self, engine: ManagedEngine, command: wire.Frame) -> None:
         try:
             match command:
                 case wire.Submit():
@@ -246,7 +169,7 @@ class _Server:
         except Exception as error:
             self._fail(command.id, error)  # type: ignore[union-attr]  # all commands have one
 
-    def _submit(self, engine: Serving, command: wire.Submit) -> None:
+    def _submit(self, engine: ManagedEngine, command: wire.Submit) -> None:
         ident = command.id
         verdicts = self._verdicts[ident] = queue.SimpleQueue()
 

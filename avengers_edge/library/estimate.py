@@ -18,7 +18,7 @@ BATCH_ROWS = 512
 """Tokens that the engine evaluates in one step at the most (llama.cpp's `n_ubatch`)."""
 
 OUTPUT_ROWS = 64
-"""Rows of logits that it asks of one step at the most (`n_outputs_max`)."""
+"""Rows of logits that it asks of one step at the most (`n_outputs_max`), unless it runs more sequences."""
 
 PROCESS_BYTES = 60_000_000
 """A Python process with llama.cpp in it, before it has loaded anything (measured: 40 to 60 MB)."""
@@ -46,8 +46,10 @@ class MemoryNeed:
         return self.weights + self.compute + (self.kv_per_cell + _MASK_BYTES) * cells
 
 
-def estimate(header: GGUFHeader, kv_type: str = "f16") -> MemoryNeed:
+def estimate(header: GGUFHeader, kv_type: str = "f16", sequences: int = OUTPUT_ROWS) -> MemoryNeed:
     """Estimate a model's memory from its header; flash attention is taken for granted, as llama.cpp chooses it.
+
+    `kv_type` is ggml's type of keys and values, `sequences` how many samples may run beside each other.
 
     Raises:
         BadRequest: a `kv_type` that ggml does not have.
@@ -56,14 +58,15 @@ def estimate(header: GGUFHeader, kv_type: str = "f16") -> MemoryNeed:
     kind = _BLOCK_BYTES.get(kv_type)
     if kind is None:
         raise BadRequest(f"kv_type is {kv_type!r}: use one like f16 or q8_0")
+    outputs = max(OUTPUT_ROWS, sequences)
     vocabulary, embedding = header.vocabulary or 0, header.embedding_length
     feed_forward = header.feed_forward_length or 4 * embedding
     # A step's widest moment is a block's feed-forward (gate, up and their product beside the residual stream), or all
     # the logits, which are then copied to the output buffer.
-    widest = max(BATCH_ROWS * (3 * feed_forward + 4 * embedding), OUTPUT_ROWS * (vocabulary + 4 * embedding))
+    widest = max(BATCH_ROWS * (3 * feed_forward + 4 * embedding), outputs * (vocabulary + 4 * embedding))
     return MemoryNeed(
         weights=header.tensor_bytes,
         kv_per_cell=-(-header.kv_values * kind.size // kind.block),
-        compute=_FLOAT * (widest + OUTPUT_ROWS * vocabulary) + _TOKEN_BYTES * vocabulary + PROCESS_BYTES,
+        compute=_FLOAT * (widest + outputs * vocabulary) + _TOKEN_BYTES * vocabulary + PROCESS_BYTES,
         layers=header.block_count + 1,
     )

@@ -42,6 +42,11 @@ def question(text="Write a long story about three cats.", *, max_tokens=24, **fi
     return Request((Message("user", text),), SamplingParams(max_tokens=max_tokens), **fields)
 
 
+def comes(what):
+    """Wait for what must come."""
+    return any(what() or threading.Event().wait(0.05) for _ in range(LONG * 20))
+
+
 def on_piece(number, act):
     """Do something in the middle of an answer: when that many pieces of text have come."""
     heard = []
@@ -70,9 +75,11 @@ def test_a_worker_gives_the_text_that_the_engine_in_this_process_gives(path, eng
 
 
 def test_a_decision_cancels_the_other_samples(engine):
-    generation = engine.generate(question(n=8, least=2), on_finish=lambda _done: 0)
-    assert any(done.finish_reason != "cancelled" for done in generation.completions)
-    assert len(generation.completions) <= 8
+    # The first sentences of eight stories are not all of one length.
+    sampling = SamplingParams(max_tokens=400, temperature=1.0, stop=(".",))
+    request = Request((Message("user", "Write a long story about three cats."),), sampling, n=8)
+    reasons = [done.finish_reason for done in engine.generate(request, on_finish=lambda _done: 0).completions]
+    assert {"stop", "cancelled"} <= set(reasons)
 
 
 def test_log_probabilities_pass(engine):
@@ -109,10 +116,7 @@ def test_refused_requests_leave_a_running_one_alone(engine):
 def test_a_prompt_can_be_called_off_while_it_is_evaluated(engine):
     ticket = engine.submit(question("word " * 3500))
     heard = engine._heard
-    for _ in range(LONG * 20):
-        if engine._heard > heard or ticket.future.done():
-            break
-        threading.Event().wait(0.05)
+    assert comes(lambda: engine._heard > heard or ticket.future.done())
     ticket.cancel()
     assert all(done.finish_reason == "cancelled" for done in ticket.result().completions)
     assert engine.generate(question(max_tokens=4)).completions
@@ -121,9 +125,9 @@ def test_a_prompt_can_be_called_off_while_it_is_evaluated(engine):
 def test_a_measured_curve_and_a_saved_state_pass(engine, tmp_path):
     curve = engine.measure(0.5)
     assert curve.seconds(1) > 0
-    engine.generate(question(max_tokens=4))
+    engine.generate(question(max_tokens=4, keep=True))
     kept = engine.save_state(tmp_path / "state")
-    assert kept >= 0
+    assert kept > 4
     assert engine.load_state(tmp_path / "state") == kept
 
 
@@ -147,8 +151,8 @@ DEATHS = {
 }
 
 
-def assert_dies_and_is_started_anew(path, act, how, *, patience=120.0):
-    with WorkerEngine(path, OPTIONS, patience=patience) as engine:
+def assert_dies_and_is_started_anew(path, act, how):
+    with WorkerEngine(path, OPTIONS) as engine:
         other = engine.submit(question(max_tokens=2000))
         with pytest.raises(EngineDied, match=how) as caught:
             engine.generate(question(n=4, max_tokens=500), on_token=on_piece(10, lambda: act(engine)))
@@ -171,8 +175,9 @@ def test_whatever_ends_a_worker_while_it_answers_the_next_question_is_answered(p
 def test_a_worker_that_hangs_while_it_answers_is_killed_and_the_next_question_is_answered(path):
     def stop(engine):
         os.kill(engine.pid, signal.SIGSTOP)
+        engine._silence.patience = 2  # not before: a slow machine is not to be taken for a hang
 
-    assert_dies_and_is_started_anew(path, stop, "did not answer for 8 s", patience=8)
+    assert_dies_and_is_started_anew(path, stop, "did not answer for 2 s")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prlimit is Linux's")
@@ -213,11 +218,7 @@ def test_a_worker_goes_with_a_parent_that_is_killed_while_it_answers(path):
         pid = int(owner.stdout.readline())
         owner.kill()
         owner.wait(LONG)
-        for _ in range(LONG * 10):
-            if gone(pid):
-                break
-            threading.Event().wait(0.1)
-        assert gone(pid)
+        assert comes(lambda: gone(pid))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")

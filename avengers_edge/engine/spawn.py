@@ -1,0 +1,72 @@
+"""How this program starts a Python process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from avengers_edge.errors import BadRequest, EngineDied
+
+WORKER = "avengers_edge.engine.worker"
+
+_ROOT = Path(__file__).parents[2]  # where this package is imported from
+_SPINS = "10000"
+"""How long a thread of GNU OpenMP spins for the next piece of work before it sleeps. By default it hardly ever sleeps,
+and beside any other load a step of 20 ms then takes 300 ms and more: the threads wait for each other's time slices."""
+
+
+def python_command(module: str) -> list[str]:
+    """Give the command that runs a module in a process of its own; `environment` goes with it.
+
+    Raises:
+        BadRequest: this program cannot start a Python interpreter.
+
+    """
+    if getattr(sys, "frozen", False) or not sys.executable:  # `sys.executable` is then this program itself
+        raise BadRequest(
+            "this program has no Python interpreter to start a worker with: set `worker = false` in settings.toml"
+        )
+    return [sys.executable, "-P", "-m", module]  # -P: or a json.py in the user's folder is imported
+
+
+def environment() -> dict[str, str]:
+    """Give the variables for such a process: what can be imported here, can be there."""
+    # An empty entry is the current folder, which -P is to leave out.
+    paths = dict.fromkeys(str(path) for path in [*sys.path, _ROOT] if path)
+    return {
+        "GOMP_SPINCOUNT": _SPINS,
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "GGML_NO_BACKTRACE": "1",  # or an abort starts a debugger, which takes its time
+    }
+
+
+def start_worker(name: str, command: Sequence[str] | None = None) -> subprocess.Popen[bytes]:
+    """Start a worker with three pipes; `command` stands in for it in tests.
+
+    Raises:
+        BadRequest: this program cannot start a Python interpreter.
+        EngineDied: the system does not start it; the message has `name`, the model's.
+
+    """
+    # In a group of its own: the terminal's Ctrl-C is for the parent alone.
+    if sys.platform == "win32":
+        group, flags = None, subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+    else:
+        group, flags = 0, 0
+    try:
+        return subprocess.Popen(
+            command or python_command(WORKER),
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            process_group=group,
+            creationflags=flags,
+        )
+    except OSError as error:
+        raise EngineDied(f"{name}: its worker process cannot be started: {error}") from error
