@@ -77,7 +77,18 @@ def test_the_version_is_the_packages(run):
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["ask"], ["route"], ["setup"], ["models"], ["team"], ["doctor"], ["models", "pull"], ["team", "show"]],
+    [
+        [],
+        ["ask"],
+        ["route"],
+        ["setup"],
+        ["models"],
+        ["team"],
+        ["doctor"],
+        ["bench"],
+        ["models", "pull"],
+        ["team", "show"],
+    ],
 )
 def test_every_command_explains_itself(run, words):
     result = run(*words, "--help")

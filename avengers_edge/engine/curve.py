@@ -20,7 +20,7 @@ class StepCurve:
 
     def __post_init__(self) -> None:
         rows = [row for row, _ in self.points]
-        ascending = bool(rows) and 1 <= rows[0] and rows[-1] <= _MOST_ROWS and rows == sorted(set(rows))
+        ascending = bool(rows) and rows[0] >= 1 and rows[-1] <= _MOST_ROWS and rows == sorted(set(rows))
         if not ascending or any(not 0 < seconds < 1e6 for _, seconds in self.points):
             raise BadRequest("a step-time curve needs ascending row counts and seconds above 0: measure it again")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import platform
+import struct
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +28,9 @@ MOST_OUTPUTS = 64
 vocabulary of floats with each."""
 
 _ALL_LAYERS = 999
+_STATE = "<8sIQ64s"  # magic, tokens, bytes of cells, BLAKE2b of both
+_MAGIC = b"AEKV\0\0\0\1"
+_LARGEST_STATE = 2**36
 _MOST_ROWS = 512
 
 
@@ -259,23 +264,39 @@ class LlamaContext(Closing):
         llama.llama_memory_clear(self._memory, False)
 
     def save(self, path: Path, sequence: int, tokens: Sequence[int]) -> None:
-        """Write a sequence's cells and tokens to a file.
+        """Write a sequence's tokens and cells to a file, with a digest: llama.cpp aborts on a state that was cut.
 
         Raises:
-            EngineDied: llama.cpp cannot write it.
+            EngineDied: llama.cpp does not give them out.
+            OSError: the file cannot be written.
 
         """
-        held = (llama.llama_token * len(tokens))(*tokens)
-        if not llama.llama_state_seq_save_file(self.handle, os.fsencode(path), sequence, held, len(tokens)):
-            raise EngineDied(f"llama.cpp cannot save the state of {len(tokens)} tokens to {path.name}")
+        size = llama.llama_state_seq_get_size(self.handle, sequence)
+        cells = (ctypes.c_uint8 * size)()
+        if not size or llama.llama_state_seq_get_data(self.handle, cells, size, sequence) != size:
+            raise EngineDied(f"llama.cpp does not give out the state of {len(tokens)} tokens")
+        held = np.array(tokens, np.int32).tobytes()
+        digest = hashlib.blake2b(held)
+        digest.update(cells)
+        with path.open("wb") as file:
+            file.write(struct.pack(_STATE, _MAGIC, len(tokens), size, digest.digest()))
+            file.write(held)
+            file.write(cells)
 
     def restore(self, path: Path, sequence: int) -> list[int]:
-        """Read a sequence back; give its tokens, none where the file does not fit this model and cache."""
-        held, count = (llama.llama_token * self.cells)(), ctypes.c_size_t(0)
-        read = llama.llama_state_seq_load_file(
-            self.handle, os.fsencode(path), sequence, held, self.cells, ctypes.byref(count)
-        )
-        if not read:
+        """Read a sequence back; give its tokens, none where the file is damaged or of another model or cache."""
+        try:
+            with path.open("rb") as file:
+                magic, count, size, digest = struct.unpack(_STATE, file.read(struct.calcsize(_STATE)))
+                if magic != _MAGIC or 4 * count + size > _LARGEST_STATE or count > self.cells:
+                    return []
+                content = file.read(4 * count + size + 1)
+        except (OSError, struct.error):
+            return []
+        if len(content) != 4 * count + size or hashlib.blake2b(content).digest() != digest:
+            return []
+        cells = (ctypes.c_uint8 * size).from_buffer_copy(content, 4 * count)
+        if llama.llama_state_seq_set_data(self.handle, cells, size, sequence) != size:
             self.release(sequence)
             return []
-        return list(held[: count.value])
+        return [int(token) for token in np.frombuffer(content, np.int32, count)]

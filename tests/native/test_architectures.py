@@ -152,14 +152,28 @@ def test_what_was_called_off_leaves_no_trace(engine, fresh):
     assert alike(say_one(engine, chat(QUESTION)), fresh(chat(QUESTION)))
 
 
+def test_a_turn_goes_on_from_the_last_one_and_an_edited_one_from_as_far_as_the_memory_can_be_cut(engine):
+    """Each byte is a token; all were evaluated but the one drawn last. Only plain attention can be cut back."""
+    first = engine.generate(ask(chat(QUESTION)))
+    said = first.completions[0].text
+    held = first.prompt_tokens + TOKENS - 1
+    assert engine.generate(ask(chat(QUESTION, said, "And then?"), keep=False)).reused_tokens == held
+    engine.generate(ask(chat(QUESTION)))
+    again = engine.generate(ask(chat(QUESTION, "@" + said[1:], "And then?")))
+    assert again.reused_tokens == (first.prompt_tokens if engine.facts.name == "llama.gguf" else 0)
+
+
 def test_a_state_read_back_gives_the_same_turns(model, engine, fresh, tmp_path):
     first = say_one(engine, chat(QUESTION)).text
     saved = engine.save_state(tmp_path / "state")
-    for said in (first, "@" + first[1:]):
+    assert saved > TOKENS
+    for said, reused in ((first, saved), ("@" + first[1:], None)):
         turn = chat(QUESTION, said, "And then?")
         with LlamaEngine(model, OPTIONS) as other:
-            assert other.load_state(tmp_path / "state") in (0, saved)
-            assert alike(say_one(other, turn), fresh(turn))
+            assert other.load_state(tmp_path / "state") == saved
+            generation = other.generate(ask(turn))
+            assert reused in (None, generation.reused_tokens)
+            assert alike(generation.completions[0], fresh(turn))
 
 
 def test_quantized_random_weights_make_sense_to_llama_cpp(tmp_path):
