@@ -26,7 +26,8 @@ def write_whole(path: Path, content: bytes) -> None:
             temporary.chmod(0o644)
             temporary.replace(path)
         except BaseException:
-            file.close()
+            with contextlib.suppress(OSError):
+                file.close()  # which tries to write once more
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise

@@ -105,7 +105,7 @@ class SamplingParams:
         texts = isinstance(self.stop, tuple) and all(isinstance(stop, str) for stop in self.stop)
         _require(texts, f"stop is {self.stop!r:.40}: use a tuple of texts")
         _require(all(self.stop), "a stop string is empty: leave it out")
-        _require(0 < self.repeat_penalty <= 10, f"repeat_penalty is {self.repeat_penalty}: use 1 (off), at most 10")
+        _require(0.1 <= self.repeat_penalty <= 10, f"repeat_penalty is {self.repeat_penalty}: use 1 (off), 0.1 to 10")
         for name in ("frequency_penalty", "presence_penalty"):
             _require(-2 <= getattr(self, name) <= 2, f"{name} is {getattr(self, name)}: use -2 to 2")
         _require(0 <= self.penalty_window <= 2**20, f"penalty_window is {self.penalty_window}: use 0 to {2**20}")

@@ -11,7 +11,6 @@ import re
 import llama_cpp.llama_cpp as llama
 
 logger = logging.getLogger("avengers_edge.llama")
-logger.addHandler(logging.NullHandler())  # or Python would print warnings that nobody asked for
 
 _LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}  # ggml.h; not llama_cpp/_logger.py
 _BUFFER = re.compile(r"(\S+) +(model|KV|RS|compute|output) buffer size = +([\d.]+) MiB")

@@ -21,8 +21,8 @@ class StepCurve:
     def __post_init__(self) -> None:
         rows = [row for row, _ in self.points]
         ascending = bool(rows) and rows[0] >= 1 and rows[-1] <= _MOST_ROWS and rows == sorted(set(rows))
-        if not ascending or any(not 0 < seconds < 1e6 for _, seconds in self.points):
-            raise BadRequest("a step-time curve needs ascending row counts and seconds above 0: measure it again")
+        if not ascending or any(not 1e-7 <= seconds < 1e6 for _, seconds in self.points):
+            raise BadRequest("a step-time curve needs ascending row counts and plausible seconds: measure it again")
 
     def seconds(self, rows: int) -> float:
         """Estimate a step's seconds; beyond the last point as the last two go on."""

@@ -44,7 +44,7 @@ class Job:
     running: int = 0
     needed: int = 0  # samples that must still end before the request can
     completions: dict[int, Completion] = field(default_factory=dict)
-    error: Exception | None = None
+    error: BaseException | None = None
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
     drafts: Drafts = field(init=False)
@@ -108,7 +108,7 @@ class Job:
             return
         try:
             self.needed = min(self.needed, max(0, self.on_finish(completion)))
-        except Exception as error:  # as in `tell`
+        except BaseException as error:  # as in `tell`
             self.error = error
 
     def tell(self, index: int, piece: str) -> None:
@@ -116,7 +116,7 @@ class Job:
         if piece and self.on_token and not self.error:
             try:
                 self.on_token(index, piece)
-            except Exception as error:  # a listener's failure is its request's, not the engine's
+            except BaseException as error:  # a listener's failure is its request's, not the engine's
                 self.error = error
 
     def finish(self) -> None:

@@ -24,10 +24,11 @@ from avengers_edge.engine.sampler import TokenSampler, check
 from avengers_edge.engine.scheduler import Scheduler
 from avengers_edge.engine.template import ChatTemplate
 from avengers_edge.engine.ticket import Ticket, refuse_waiting_on, wait_for
-from avengers_edge.errors import AvengersError, BadRequest, EngineDied
+from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, EngineDied
 from avengers_edge.records import Closing, Generation, OnFinish, OnToken, Request
 
 _T = TypeVar("_T")
+_LONGEST_TOKEN = 64  # characters, about; what is longer by far is not worth being rendered and counted
 _CPU_PREFILL_CHUNK, _GPU_PREFILL_CHUNK = 128, 448  # small where it is slow, so that Ctrl-C is heard
 
 
@@ -224,6 +225,11 @@ class LlamaEngine(Closing):
             job.fail(error)
 
     def _prompt(self, request: Request) -> list[int]:
+        length = sum(len(message.content) for message in request.messages)
+        if length > _LONGEST_TOKEN * self._context.cells:
+            raise DoesNotFit(
+                f"a prompt of {length} characters does not fit into {self._context.cells} tokens of context: shorten it"
+            )
         return self._model.tokenize(self._template.render(request.messages))
 
     def _sampler_for(self, request: Request, seed: int) -> TokenSampler:

@@ -28,6 +28,7 @@ MOST_OUTPUTS = 64
 vocabulary of floats with each."""
 
 _ALL_LAYERS = 999
+_GGML_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}  # ggml.h
 _STATE = "<8sIQ64s"  # magic, tokens, bytes of cells, BLAKE2b of both
 _MAGIC = b"AEKV\0\0\0\1"
 _LARGEST_STATE = 2**36
@@ -182,7 +183,7 @@ class LlamaContext(Closing):
         params.n_outputs_max = min(max(MOST_OUTPUTS, options.sequences), params.n_batch)
         params.kv_unified = True
         params.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_AUTO
-        params.type_k = params.type_v = getattr(llama, f"GGML_TYPE_{options.kv_type.upper()}")
+        params.type_k = params.type_v = _GGML_TYPES[options.kv_type]
         params.n_threads = params.n_threads_batch = self.threads
         self._model = model
         self.handle: Any = llama.llama_init_from_model(model.handle, params)

@@ -169,6 +169,8 @@ class Residency(Closing):
                 used_at=self._clock(),
             )
             self._parking.resume(model, path, engine)
+            if not engine.alive:
+                raise EngineDied(f"{model} died while it was loaded: ask again")
             with self._changed:
                 if self._closed:
                     raise EngineDied(f"{model} was loaded after its models were closed: open them again")

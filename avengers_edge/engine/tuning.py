@@ -135,13 +135,14 @@ def _build() -> str:
 
 def _read(file: Path) -> Tuning | None:
     try:
+        if not file.is_file():  # a pipe would never end
+            return None
         with file.open("rb") as opened:
             values = json.loads(opened.read(_MOST_BYTES))
-        repack = values["repack"]
-        if values["format"] != _FORMAT or not (repack is None or isinstance(repack, bool)):
+        repack, points = values["repack"], values["seconds_by_rows"]
+        typed = all(type(rows) is int and type(seconds) is float for rows, seconds in points)
+        if values["format"] != _FORMAT or not typed or not (repack is None or isinstance(repack, bool)):
             return None
-        return Tuning(
-            StepCurve(tuple((int(rows), float(seconds)) for rows, seconds in values["seconds_by_rows"])), repack
-        )
+        return Tuning(StepCurve(tuple((rows, seconds) for rows, seconds in points)), repack)
     except (OSError, ValueError, OverflowError, KeyError, TypeError, RecursionError, BadRequest):
         return None  # what cannot be read is measured again
