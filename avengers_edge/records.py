@@ -64,6 +64,7 @@ class Message:
 
     def __post_init__(self) -> None:
         _require(self.role in get_args(Role), f"unknown role {self.role!r}: use one of {', '.join(get_args(Role))}")
+        _require(isinstance(self.content, str), f"a message says {self.content!r:.40}: use a text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,8 @@ class Request:
 
     def __post_init__(self) -> None:
         _require(bool(self.messages), "there is no message to answer")
+        _require(all(isinstance(message, Message) for message in self.messages), "messages are to be `Message`s")
+        _require(isinstance(self.keep, bool), f"keep is {self.keep!r}: use True or False")
         _require_whole(self, "n", "seed", "least")
         _require(1 <= self.n <= MOST_SAMPLES, f"{self.n} samples were asked for: use 1 to {MOST_SAMPLES}")
         _require(0 <= self.seed < SEED_LIMIT, f"seed is {self.seed}: use 0 to {SEED_LIMIT - 1}")

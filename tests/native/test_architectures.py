@@ -6,12 +6,16 @@ other pieces gives the same log-probabilities but for rounding, which is why tho
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from random_gguf import ARCHITECTURES, tiny_gguf
 
+from avengers_edge.config import KV_TYPES
 from avengers_edge.engine.llama import LlamaEngine
 from avengers_edge.engine.options import LoadOptions
 from avengers_edge.engine.ticket import generate_many
+from avengers_edge.errors import EngineDied
 from avengers_edge.records import Message, Request, SamplingParams
 
 pytestmark = pytest.mark.native
@@ -183,3 +187,16 @@ def test_quantized_random_weights_make_sense_to_llama_cpp(tmp_path):
     assert all(-30 < logprob <= 0 for token in said.logprobs for _, logprob in token.top)
     assert said.text.isascii()
     assert len(set(said.text)) > TOKENS // 3
+
+
+@pytest.mark.parametrize("kv_type", KV_TYPES)
+def test_a_type_of_cells_works_or_the_refusal_names_it(kv_type, tmp_path):
+    """Blocks of 32 do not divide every head."""
+    options = dataclasses.replace(OPTIONS, kv_type=kv_type)
+    path = tiny_gguf(tmp_path / "tiny.gguf", "tiny")
+    try:
+        with LlamaEngine(path, options) as engine:
+            assert say_one(engine, chat("Hello")).tokens > 0
+    except EngineDied as error:
+        assert f"{kv_type} cells" in str(error)
+        assert kv_type.startswith("q")
