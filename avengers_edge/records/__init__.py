@@ -1,0 +1,53 @@
+"""The frozen values that flow between the steps, and the shapes the steps depend on.
+
+Each value refuses what it cannot mean when it is made, so no step checks its input again.
+"""
+
+from avengers_edge.records.answers import (
+    Answer,
+    Completion,
+    Generation,
+    Ranked,
+    Route,
+    Sample,
+    Timings,
+    TokenLogprob,
+    Usage,
+    Vote,
+)
+from avengers_edge.records.asking import Ask, Message, Request, SamplingParams
+from avengers_edge.records.basics import KINDS, MOST_SAMPLES, SEED_LIMIT, EarlyStop, FinishReason, Kind, Role
+from avengers_edge.records.shapes import Closing, Embedder, Engine, OnFinish, OnToken
+from avengers_edge.records.teams import Member, Mode, Team
+
+__all__ = [
+    "KINDS",
+    "MOST_SAMPLES",
+    "SEED_LIMIT",
+    "Answer",
+    "Ask",
+    "Closing",
+    "Completion",
+    "EarlyStop",
+    "Embedder",
+    "Engine",
+    "FinishReason",
+    "Generation",
+    "Kind",
+    "Member",
+    "Message",
+    "Mode",
+    "OnFinish",
+    "OnToken",
+    "Ranked",
+    "Request",
+    "Role",
+    "Route",
+    "Sample",
+    "SamplingParams",
+    "Team",
+    "Timings",
+    "TokenLogprob",
+    "Usage",
+    "Vote",
+]

@@ -1,0 +1,145 @@
+"""Where a question goes, and what comes back."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from avengers_edge.records.basics import FinishReason, Kind, require
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A member's score for one question; higher is better."""
+
+    model: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A routing decision: members best first, and how it came about.
+
+    `cluster` is the nearest centroid and `similarity` the cosine to it; both are None when nothing was routed
+    (the user named a model). `margin` is the lead of the first member over the second. `fallback` says why the
+    ranking is not the clusters' own, or is None.
+    """
+
+    cluster: int | None
+    similarity: float | None
+    ranking: tuple[Ranked, ...]
+    margin: float
+    fallback: str | None = None
+
+    def __post_init__(self) -> None:
+        require(bool(self.ranking), "a route ranks no member")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A drawn token's text and natural log-probability before any truncation, and the likeliest tokens at its place."""
+
+    text: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What the engine made of sample `index`. `tokens` counts generated tokens, end marker left out."""
+
+    index: int
+    seed: int
+    text: str
+    tokens: int
+    finish_reason: FinishReason
+    logprobs: tuple[TokenLogprob, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """All samples that began, in index order, with what they cost in tokens and milliseconds.
+
+    `reused_tokens` of the prompt were found in the KV cache and not evaluated again.
+    """
+
+    completions: tuple[Completion, ...]
+    prompt_tokens: int
+    prefill_ms: float
+    decode_ms: float
+    reused_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A completion with the member that wrote it and the key it votes for (None: no answer found)."""
+
+    model: str
+    seed: int
+    text: str
+    key: str | None
+    tokens: int
+    finish_reason: FinishReason
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """How many samples gave one answer."""
+
+    key: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens evaluated once and tokens generated over all samples.
+
+    `cached_tokens` of the prompt were in the KV cache already. `saved_tokens` estimates what early stopping spared: the
+    samples that did not run to their end, at the mean length of those that did, less what they had generated.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+    saved_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Milliseconds spent in each step."""
+
+    embed: float
+    route: float
+    load: float
+    prefill: float
+    decode: float
+    total: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The result of one question. `text` is the text of one real sample of the winning group.
+
+    `confidence` is the winner's share of the votes, or None where no vote was held (free text).
+    `samples_used` counts the samples that ran to their own end.
+    """
+
+    answer: str
+    text: str
+    kind: Kind
+    model: str
+    models: tuple[str, ...]
+    confidence: float | None
+    route: Route
+    votes: tuple[Vote, ...]
+    samples_requested: int
+    samples_used: int
+    stopped_early: bool
+    samples: tuple[Sample, ...]
+    usage: Usage
+    timings_ms: Timings
+
+    def as_dict(self) -> dict[str, Any]:
+        """Turn the answer into the plain values that `ask --json` prints."""
+        return dataclasses.asdict(self)

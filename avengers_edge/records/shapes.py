@@ -1,0 +1,75 @@
+"""The shapes that the steps depend on."""
+
+from __future__ import annotations
+
+import abc
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, Self
+
+from avengers_edge.records.answers import Completion, Generation
+from avengers_edge.records.asking import Request
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Closing(abc.ABC):
+    """Something that holds memory until it is closed; a context manager, so that it is."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Free it; a second call does nothing."""
+
+
+class Embedder(Protocol):
+    """Texts in, one unit vector each out."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the weights; a table fitted with another embedder is refused."""
+
+    @property
+    def dimension(self) -> int:
+        """The length D of a vector."""
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed into shape (len(texts), D), rows of length 1."""
+
+
+OnFinish = Callable[[Completion], int]
+"""Hears of each sample as it ends and says how many more are needed at the least; at 0 the others are cancelled.
+
+It is called from the engine's own thread, which waits for it: it has to be quick.
+"""
+
+OnToken = Callable[[int, str], None]
+"""Hears of each piece of text as it is decided: sample index, piece."""
+
+
+class Engine(Protocol):
+    """One loaded model: a request in, its samples out. Calls from several threads share one batch."""
+
+    def generate(
+        self,
+        request: Request,
+        *,
+        on_finish: OnFinish | None = None,
+        on_token: OnToken | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Generation:
+        """Sample a request; what was unfinished when it was cancelled comes back as it was.
+
+        Raises:
+            BadRequest: the model cannot do what the request asks for.
+            DoesNotFit: the prompt and one sample are longer than the context.
+            EngineDied: llama.cpp failed.
+
+        """

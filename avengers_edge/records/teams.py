@@ -1,0 +1,81 @@
+"""Who is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from avengers_edge.records.asking import SamplingParams
+from avengers_edge.records.basics import KINDS, Kind, require
+
+_AS_THE_PAPER = SamplingParams()
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """A way of asking: an instruction per answer kind, a system prompt, sampling and token limits.
+
+    A kind without an instruction is asked as it is.
+    """
+
+    name: str
+    instructions: Mapping[Kind, str] = field(default_factory=lambda: MappingProxyType({}))
+    system: str | None = None
+    max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.instructions) - set(KINDS))
+        require(not unknown, f"mode {self.name!r} has instructions for unknown kinds: {', '.join(unknown)}")
+        require(
+            self.max_tokens is None or self.max_tokens >= 1,
+            f"mode {self.name!r} has max_tokens {self.max_tokens}: use 1 or more",
+        )
+
+    def limit(self, kind: Kind) -> int | None:
+        """Give the token limit for a kind of answer: it holds where an instruction narrows the answer."""
+        return self.max_tokens if kind in self.instructions else None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A model and, optionally, a way of asking it; written `model` or `model:mode`."""
+
+    model: str
+    mode: Mode | None = None
+
+    @property
+    def name(self) -> str:
+        """The member as tables and users write it."""
+        return self.model if self.mode is None else f"{self.model}:{self.mode.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """Members that answer together, the table that ranks them, and their defaults."""
+
+    name: str
+    description: str
+    members: tuple[Member, ...]
+    table: str | None
+    samples: int = 8
+    sampling: SamplingParams = _AS_THE_PAPER
+    switch_below: float = 0.8
+
+    def __post_init__(self) -> None:
+        require(bool(self.members), f"team {self.name!r} has no members")
+        names = [member.name for member in self.members]
+        require(len(set(names)) == len(names), f"team {self.name!r} names a member twice")
+        require(self.samples >= 1, f"team {self.name!r} has samples {self.samples}: use 1 or more")
+        require(
+            0 <= self.switch_below <= 1, f"team {self.name!r} has switch_below {self.switch_below}: use 0 (never) to 1"
+        )
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models to be installed, each once, in member order."""
+        return tuple(dict.fromkeys(member.model for member in self.members))
+
+    def member(self, name: str) -> Member | None:
+        """Find the member of that name, or None."""
+        return next((member for member in self.members if member.name == name), None)
