@@ -74,11 +74,11 @@ def test_where_width_is_free_all_run_at_once_and_where_it_pays_nothing_one_runs(
 
 
 @given(CURVES, st.integers(0, 64), st.integers(0, 64))
-def test_as_many_start_beside_as_cost_there_at_most_half_of_what_they_cost_afterwards(curve, running, waiting):
+def test_as_many_start_beside_as_cost_there_at_most_four_fifths_of_what_they_cost_afterwards(curve, running, waiting):
     now = curve.seconds(running) if running else 0.0
 
     def pays(count):
-        return curve.seconds(running + count) - now <= curve.seconds(count) / 2
+        return curve.seconds(running + count) - now <= 0.8 * curve.seconds(count)
 
     chosen = curve.beside(running, waiting)
     assert 0 <= chosen <= waiting
@@ -96,7 +96,7 @@ def test_a_tile_that_is_begun_is_filled():
     """Five rows cost what eight do; nine cost a quarter of a second more, and one alone a second: still worth it."""
     assert BENT.beside(5, 3) == 3
     assert BENT.beside(4, 20) == next(
-        count for count in range(20, 0, -1) if BENT.seconds(4 + count) - 2.0 <= BENT.seconds(count) / 2
+        count for count in range(20, 0, -1) if BENT.seconds(4 + count) - 2.0 <= 0.8 * BENT.seconds(count)
     )
 
 
