@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,10 @@ import pytest
 # A deadline would make the machine's speed a law of the product.
 hypothesis.settings.register_profile("laws", deadline=None)
 hypothesis.settings.load_profile("laws")
+
+# A shell starts what runs in its background with Ctrl-C ignored, and whoever is started from there would never hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SMALL_MODEL = "smollm2-135m-instruct"
 _LOOPBACK = ("127.", "::1", "localhost")
