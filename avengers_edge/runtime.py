@@ -92,9 +92,8 @@ class Avengers(Closing):
         def path_of(model: str) -> Path:
             return store.find(catalog.load_model(model))
 
-        sequences = load_options(settings, settings.gpu_layers).sequences
-
         def need_of(path: Path) -> MemoryNeed:
+            sequences = load_options(settings, settings.gpu_layers).sequences
             return estimate(read_header(path), settings.kv_type, sequences)
 
         residency = Residency(path_of, need_of, settings)

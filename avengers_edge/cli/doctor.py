@@ -7,7 +7,6 @@ import json
 
 import click
 
-from avengers_edge.cli.doctor_checks import attempt, checks
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.errors import AvengersError
 
@@ -18,6 +17,8 @@ from avengers_edge.errors import AvengersError
 @pass_session
 def doctor(session: Session, team: str | None, as_json: bool) -> None:
     """Check this machine and installation; exit code 0 only when asking will work."""
+    from avengers_edge.cli.doctor_checks import attempt, checks
+
     findings = [finding for check in checks(session, team) for finding in attempt(check)]
     bad = [finding for finding in findings if finding.remedy]
     if as_json:

@@ -67,12 +67,7 @@ def read_text_file(path: Path, what: str) -> str:
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise BadRequest(f"{what} cannot be read from {path}: {reason}") from error
-    if len(raw) > _LONGEST_FILE:
-        raise BadRequest(f"{path} is longer than {_LONGEST_FILE} bytes: that is not {what}")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"{path} is not UTF-8 at byte {error.start}: {what} has to be") from error
+    return _decoded(raw, _LONGEST_FILE, str(path), f"that is not {what}")
 
 
 def _piped() -> bool:
@@ -96,9 +91,13 @@ def _read_standard_input() -> str:
         raw = sys.stdin.buffer.read(_LONGEST_INPUT + 1)
     finally:
         waiting.cancel()
-    if len(raw) > _LONGEST_INPUT:
-        raise BadRequest(f"standard input is longer than {_LONGEST_INPUT} bytes: pipe in a smaller file")
+    return _decoded(raw, _LONGEST_INPUT, "standard input", "pipe in a smaller file")
+
+
+def _decoded(raw: bytes, most: int, source: str, remedy: str) -> str:
+    if len(raw) > most:
+        raise BadRequest(f"{source} is longer than {most} bytes: {remedy}")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadRequest(f"standard input is not UTF-8 at byte {error.start}: convert it first") from error
+        raise BadRequest(f"{source} is not UTF-8 at byte {error.start}: convert it first") from error

@@ -25,7 +25,6 @@ class Context(Protocol):
     sequences: int
     batch_size: int
     outputs: int
-    seconds: float
 
     def decode(self, tokens: list[int], positions: list[int], sequences: list[int], wanted: list[bool]) -> Logits:
         """Evaluate one token a row; give the logits of the wanted ones."""

@@ -8,7 +8,6 @@ megabytes of its memory, and a broken driver can take the process down.
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -16,7 +15,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,15 +111,21 @@ def _run_tool(*command: str) -> str:
     program = shutil.which(command[0])
     if program is None:
         return ""
+    return _output_of([program, *command[1:]], TOOL_SECONDS)
+
+
+def _output_of(command: Sequence[str], seconds: float, env: Mapping[str, str] | None = None) -> str:
+    """Give what a program prints, nothing where it fails or takes too long."""
     try:
         done = subprocess.run(
-            [program, *command[1:]],
+            command,
+            env=env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             encoding="utf-8",
             errors="replace",
-            timeout=TOOL_SECONDS,
+            timeout=seconds,
             check=False,
         )
     except (OSError, subprocess.SubprocessError):
@@ -131,17 +136,19 @@ def _run_tool(*command: str) -> str:
 # --- what the build can use ---
 
 
+def library_folder() -> Path | None:
+    """Find the folder of llama.cpp's libraries; nothing is loaded."""
+    try:
+        spec = importlib.util.find_spec("llama_cpp")
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin).parent / "lib" if spec and spec.origin else None
+
+
 def gpu_backends(folder: Path | None = None) -> tuple[str, ...]:
     """Name the GPU backends that llama.cpp was built with, by the libraries beside it; nothing is loaded."""
-    if folder is None:
-        try:
-            spec = importlib.util.find_spec("llama_cpp")
-        except (ImportError, ValueError):
-            return ()
-        if spec is None or spec.origin is None:
-            return ()
-        folder = Path(spec.origin).parent / "lib"
-    names = [path.name.lower() for path in folder.glob("*ggml-*")] if folder.is_dir() else []
+    folder = folder or library_folder()
+    names = [path.name.lower() for path in folder.glob("*ggml-*")] if folder and folder.is_dir() else []
     return tuple(backend for backend in _GPU_BACKENDS if any(f"ggml-{backend}." in name for name in names))
 
 
@@ -154,20 +161,10 @@ def find_devices(backends: Collection[str] | None = None) -> tuple[Device, ...]:
     if not (gpu_backends() if backends is None else backends):
         return ()
     try:
-        done = subprocess.run(
-            python_command(_MODULE),
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=PROBE_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError, BadRequest):
+        command = python_command(_MODULE)
+    except BadRequest:
         return ()
-    return used_devices(parse_devices(done.stdout))
+    return used_devices(parse_devices(_output_of(command, PROBE_SECONDS, environment())))
 
 
 def used_devices(devices: Collection[Device]) -> tuple[Device, ...]:
@@ -270,8 +267,10 @@ def remedy(
 
 def build_command(flag: str, *, windows: bool = sys.platform == "win32") -> str:
     """Write the command that builds the installed version of llama-cpp-python anew, with one flag on."""
-    version = importlib.metadata.version("llama-cpp-python")
-    pip = f"pip install --force-reinstall --no-cache-dir llama-cpp-python=={version}"
+    from importlib.metadata import version  # slow to import, and routing imports this module
+
+    release = version("llama-cpp-python")
+    pip = f"pip install --force-reinstall --no-cache-dir llama-cpp-python=={release}"
     return f'$env:CMAKE_ARGS="-D{flag}=on"; {pip}' if windows else f'CMAKE_ARGS="-D{flag}=on" {pip}'
 
 

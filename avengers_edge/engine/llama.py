@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from avengers_edge.engine import ticket
 from avengers_edge.engine.curve import UNMEASURED, StepCurve
 from avengers_edge.engine.facts import EngineFacts
 from avengers_edge.engine.grammar import Grammar, grammar_text, unwritable_tokens
@@ -106,8 +107,7 @@ class LlamaEngine(Closing):
         cancel: threading.Event | None = None,
     ) -> Generation:
         """Sample one request; see `records.Engine`."""
-        ticket = self.submit(request, on_finish=on_finish, on_token=on_token)
-        return ticket.result(cancel)
+        return ticket.generate(self, self._owner, request, on_finish=on_finish, on_token=on_token, cancel=cancel)
 
     def count_tokens(self, request: Request) -> int:
         """Count the prompt's tokens as the model will see them."""

@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from avengers_edge.engine import codec, wire
+from avengers_edge.engine import codec, ticket, wire
 from avengers_edge.engine.child import Child
 from avengers_edge.engine.curve import StepCurve
 from avengers_edge.engine.facts import EngineFacts
@@ -117,10 +117,10 @@ class WorkerEngine(Closing):
 
         """
         ident = next(self._ids)
-        ticket = Ticket(functools.partial(self._call_off, ident), self._threads[0])
-        call = _Call(ticket.future, on_finish, on_token)
+        handed_in = Ticket(functools.partial(self._call_off, ident), self._threads[0])
+        call = _Call(handed_in.future, on_finish, on_token)
         self._start(ident, call, wire.Submit(ident, request, on_finish is not None, on_token is not None))
-        return ticket
+        return handed_in
 
     def generate(
         self,
@@ -131,8 +131,8 @@ class WorkerEngine(Closing):
         cancel: threading.Event | None = None,
     ) -> Generation:
         """Sample one request; see `records.Engine`."""
-        refuse_waiting_on(self._threads[0])  # before it is under way
-        return self.submit(request, on_finish=on_finish, on_token=on_token).result(cancel)
+        server = self._threads[0]
+        return ticket.generate(self, server, request, on_finish=on_finish, on_token=on_token, cancel=cancel)
 
     def count_tokens(self, request: Request) -> int:
         """Count the prompt's tokens as the model will see them."""

@@ -72,6 +72,20 @@ class Accepting(Protocol):
         """Hand a request in."""
 
 
+def generate(
+    engine: Accepting,
+    server: threading.Thread,
+    request: Request,
+    *,
+    on_finish: OnFinish | None,
+    on_token: OnToken | None,
+    cancel: threading.Event | None,
+) -> Generation:
+    """Sample one request of an engine whose callbacks run on the thread `server`; see `records.Engine`."""
+    refuse_waiting_on(server)  # before it is under way
+    return engine.submit(request, on_finish=on_finish, on_token=on_token).result(cancel)
+
+
 def generate_many(
     engine: Accepting,
     requests: Iterable[Request],

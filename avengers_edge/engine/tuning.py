@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import logging
 import platform
@@ -22,6 +21,7 @@ from typing import Protocol
 from avengers_edge.config import Settings
 from avengers_edge.engine.cores import usable_cores
 from avengers_edge.engine.curve import StepCurve
+from avengers_edge.engine.hardware import library_folder
 from avengers_edge.engine.options import LoadOptions
 from avengers_edge.errors import AvengersError, BadRequest
 from avengers_edge.files import write_whole
@@ -127,9 +127,8 @@ def _file_of(path: Path, options: LoadOptions, settings: Settings) -> Path:
 
 def _build() -> str:
     """Name the build of llama.cpp without loading it: its version, and when its library was made."""
-    spec = importlib.util.find_spec("llama_cpp")
-    folder = Path(spec.origin).parent / "lib" if spec and spec.origin else Path()
-    made = max((int(file.stat().st_mtime) for file in folder.glob("*llama*")), default=0)
+    folder = library_folder()
+    made = max((int(file.stat().st_mtime) for file in folder.glob("*llama*")), default=0) if folder else 0
     return f"{importlib.metadata.version('llama-cpp-python')} {platform.machine()} {made}"
 
 

@@ -22,7 +22,8 @@ def still_needed(rule: EarlyStop, keys: Mapping[int, str | None], n: int, quorum
 
     It is a bound from below: so many settle it if all of them vote for the leader and have the lowest indices left, and
     fewer never do. The vote is settled when the rule has its winner and the winner has `quorum` votes, or when all n
-    samples are in. `off` waits for all.
+    samples are in. `off` waits for all. Without a quorum, `exact` gives 0 if and only if every completion of the
+    unfinished samples elects the present winner.
 
     Args:
         rule: when the winner is certain enough.
@@ -47,18 +48,6 @@ def still_needed(rule: EarlyStop, keys: Mapping[int, str | None], n: int, quorum
     if rule == "adaptive":
         needed = bisect_left(range(needed), True, key=lambda more: likely_ahead(leader + more, rival))
     return min(max(needed, quorum - leader), len(unfinished))
-
-
-def is_decided(rule: EarlyStop, keys: Mapping[int, str | None], n: int) -> bool:
-    """Tell whether sampling may stop under a rule.
-
-    Under `exact` that is so if and only if every completion of the unfinished samples elects the present winner.
-
-    Raises:
-        BadRequest: a sample index outside 0..n-1.
-
-    """
-    return still_needed(rule, keys, n) == 0
 
 
 def quorum_of(share: float, n: int) -> int:
