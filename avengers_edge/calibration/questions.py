@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from avengers_edge.errors import BadRequest, NotFound
 from avengers_edge.records import KINDS, Kind
 
 
 @dataclass(frozen=True, slots=True)
+class CodeTests:
+    """What decides whether code is right: `setup`, the candidate and `test`, joined by line breaks, have to exit with 0.
+
+    `entry_point` is the function asked for. `reference` is the data set's own solution, which proves the tests; no model
+    ever sees it.
+    """
+
+    entry_point: str
+    setup: str
+    test: str
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
-    """A question with its gold answer. `choices` are option texts without letters, or the closed set of labels."""
+    """A question with its gold answer. `choices` are option texts without letters, or the closed set of labels.
+
+    `meta` is whatever else the data set says of it (a rule's number, a task's name), which its own grader may need.
+    """
 
     id: str
     dataset: str
@@ -24,6 +42,8 @@ class Question:
     answer: str | None
     answer_type: Kind
     split: str
+    tests: CodeTests | None = None
+    meta: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         if self.answer_type not in KINDS:
@@ -68,6 +88,21 @@ def _parse(line: str, where: str) -> Question:
             answer=None if row["answer"] is None else str(row["answer"]),
             answer_type=row["answer_type"],
             split=str(row["split"]),
+            tests=_parse_tests(row.get("tests")),
+            meta=MappingProxyType(dict(row.get("meta") or {})),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise BadRequest(f"{where}: not a question: {type(error).__name__} {error}") from error
+
+
+def _parse_tests(said: object) -> CodeTests | None:
+    """Read the `tests` field: JSON in a string, of the kind "python"."""
+    if said is None:
+        return None
+    values = json.loads(said) if isinstance(said, str) else said
+    if not isinstance(values, dict) or values.get("kind") != "python":
+        raise ValueError("its tests are not of the kind python")
+    fields = {name: values[name] for name in ("entry_point", "setup", "test", "reference") if name in values}
+    if wrong := [name for name, value in fields.items() if not isinstance(value, str)]:
+        raise TypeError(f"its tests have a {wrong[0]} that is no text")
+    return CodeTests(**fields)
