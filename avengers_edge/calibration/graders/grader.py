@@ -1,0 +1,99 @@
+"""From a question and a model's text to right or wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType, TracebackType
+from typing import Self
+
+from avengers_edge.calibration.graders.algebra import Algebra
+from avengers_edge.calibration.graders.bbh import bbh
+from avengers_edge.calibration.graders.finqa import finqa
+from avengers_edge.calibration.graders.formulas import Equal, is_formula
+from avengers_edge.calibration.graders.knights import knights
+from avengers_edge.calibration.graders.korbench import korbench
+from avengers_edge.calibration.graders.published import bbeh, supergpqa
+from avengers_edge.calibration.graders.readers import same_key, same_text
+from avengers_edge.calibration.questions import Question
+from avengers_edge.errors import BadRequest
+
+Rule = Callable[[Question, str, bool, Equal], bool]
+
+
+class Grader:
+    """Grades answers; a context manager, used from any thread.
+
+    It owns the process that compares formulas, which starts with the first pair that cannot be compared by sight.
+
+    Args:
+        equal: compares formulas in its place.
+
+    """
+
+    def __init__(self, *, equal: Equal | None = None) -> None:
+        self._algebra = Algebra()
+        self._equal: Equal = equal or self._algebra
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process that compares formulas."""
+        self._algebra.close()
+
+    def grade(self, question: Question, text: str, *, truncated: bool = False) -> bool:
+        """Tell whether a model's text answers the question rightly.
+
+        Raises:
+            BadRequest: the question has no gold answer, or is of a type that no grader judges.
+            MissingExtra: a formula has to be compared and Math-Verify is not installed.
+
+        """
+        if question.answer is None or question.answer_type == "code":
+            raise BadRequest(f"question {question.id!r} is graded by running code, not by reading it")
+        rule = _BY_DATASET.get(question.dataset) or _BY_TYPE[question.answer_type]
+        return rule(question, text.replace("\r\n", "\n"), truncated, self._equal)
+
+
+def grade(question: Question, text: str, *, truncated: bool = False) -> bool:
+    """Grade one answer; `Grader` grades many without starting anew each time.
+
+    Raises:
+        BadRequest: the question has no gold answer, or is of a type that no grader judges.
+        MissingExtra: a formula has to be compared and Math-Verify is not installed.
+
+    """
+    with Grader() as grader:
+        return grader.grade(question, text, truncated=truncated)
+
+
+def _formula(question: Question, text: str, truncated: bool, equal: Equal) -> bool:
+    return is_formula(str(question.answer), text, truncated, equal)
+
+
+def _key(question: Question, text: str, truncated: bool, _: Equal) -> bool:
+    return same_key(question, text, truncated)
+
+
+def _text(question: Question, text: str, truncated: bool, _: Equal) -> bool:
+    return same_text(str(question.answer), text, truncated)
+
+
+_BY_TYPE: Mapping[str, Rule] = MappingProxyType(
+    {"number": _key, "choice": _key, "label": _key, "expression": _formula, "text": _text}
+)
+_BY_DATASET: Mapping[str, Rule] = MappingProxyType(
+    {
+        "finqa": lambda question, text, truncated, _: finqa(question, text, truncated),
+        "kandk": lambda question, text, truncated, _: knights(question, text, truncated),
+        "bbh": lambda question, text, truncated, _: bbh(question, text, truncated),
+        "bbeh": lambda question, text, truncated, _: bbeh(question, text, truncated),
+        "supergpqa": lambda question, text, truncated, _: supergpqa(question, text, truncated),
+        "korbench": korbench,
+    }
+)
