@@ -8,6 +8,7 @@
     ├── DoesNotFit              6   413   memory, context or disk: the message has both numbers
     ├── EngineDied              7   503   llama.cpp failed while it answered
     ├── MissingExtra            1   501   an optional dependency is not installed
+    ├── NoSandbox               1   501   model-written code cannot be shut in on this machine, so it is not run
     └── Cancelled             130   499   the caller cancelled before there was anything to answer with
 
 A message is one line: what happened, with which value, and what to do next.
@@ -73,6 +74,12 @@ class Cancelled(AvengersError):
 
     exit_code = INTERRUPTED_EXIT_CODE
     http_status = 499
+
+
+class NoSandbox(AvengersError):
+    """Code that a model wrote is not run, because nothing here can shut it in; the message says what would."""
+
+    http_status = 501
 
 
 class MissingExtra(AvengersError):

@@ -15,6 +15,7 @@ CODES = {
     "DoesNotFit": (6, 413),
     "EngineDied": (7, 503),
     "MissingExtra": (1, 501),
+    "NoSandbox": (1, 501),
     "Cancelled": (130, 499),
 }
 

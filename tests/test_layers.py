@@ -21,9 +21,21 @@ MAY_IMPORT = {
     "voting": {"errors", "records", "config"},
     "engine": {"errors", "files", "records", "config"},
     "library": {"errors", "files", "records", "config"},
+    "sandbox": {"errors", "files", "records", "config"},
     "election": {"errors", "records", "config", "voting"},
-    "runtime": {"errors", "records", "config", "routing", "voting", "engine", "library", "election"},
-    "calibration": {"errors", "records", "config", "routing", "voting", "engine", "library", "election", "runtime"},
+    "runtime": {"errors", "records", "config", "routing", "voting", "engine", "library", "sandbox", "election"},
+    "calibration": {
+        "errors",
+        "records",
+        "config",
+        "routing",
+        "voting",
+        "engine",
+        "library",
+        "sandbox",
+        "election",
+        "runtime",
+    },
 }
 MAY_IMPORT["cli"] = {*MAY_IMPORT, "calibration"}
 ONLY_IN = {"llama_cpp": {"engine"}, "onnxruntime": {"routing"}, "sklearn": {"calibration"}, "click": {"cli"}}

@@ -1,0 +1,1 @@
+"""Program in, what it did out: model-written Python, run where it can harm nothing."""

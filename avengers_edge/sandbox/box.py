@@ -1,0 +1,175 @@
+"""The sandbox: programs go in, what they did comes out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+from avengers_edge.errors import NoSandbox
+from avengers_edge.sandbox.installation import visible_paths
+from avengers_edge.sandbox.limits import Execution, Limits
+from avengers_edge.sandbox.mechanisms import SCRATCH, Mechanism, candidates
+from avengers_edge.sandbox.watch import Watch
+
+_ENVIRONMENT = {"HOME": SCRATCH, "TMPDIR": SCRATCH, "LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
+"""All that is in the environment. The order of a set is the same in each run, so that two programs can be compared."""
+
+_CURE = "install bubblewrap (bwrap), or allow user namespaces"
+_TRIAL = Limits(wall_seconds=30.0)
+
+
+class Sandbox:
+    """Runs model-written Python in a process of its own that is shut in; see `Limits` for what it may use.
+
+    The program sees the Python installation (read-only), an empty folder that vanishes with it, and nothing else: no
+    network, no other process, no privileges. It can be used from several threads at a time.
+    """
+
+    def __init__(self, mechanism: Mechanism) -> None:
+        self._mechanism = mechanism
+
+    @classmethod
+    def find(cls) -> Sandbox:
+        """Take the first mechanism that works on this machine; each is tried out.
+
+        Raises:
+            NoSandbox: none does; the message says how to get one.
+
+        """
+        if sys.platform != "linux":
+            raise NoSandbox(
+                f"model-written code is not run on {sys.platform}: use Linux, in a virtual machine if need be"
+            )
+        reasons = []
+        for mechanism in candidates():
+            sandbox = cls(mechanism)
+            try:
+                trial = sandbox.run_python("import json, math", limits=_TRIAL)
+            except NoSandbox as error:
+                reasons.append(str(error))
+            else:
+                if trial.passed:
+                    return sandbox
+                reasons.append(f"{mechanism.name} runs no Python ({trial.stderr.strip().rpartition(chr(10))[2]})")
+        why = "; ".join(reasons) or "the system calls of this processor are not known"
+        raise NoSandbox(f"model-written code cannot be shut in here ({why}): {_CURE}")
+
+    def describe(self) -> str:
+        """Say in words how programs are shut in."""
+        return self._mechanism.words
+
+    def run_python(self, source: str, *, stdin: str | None = None, limits: Limits | None = None) -> Execution:
+        """Run a program as `python program.py` would, and say what became of it.
+
+        Raises:
+            NoSandbox: the process could not be started or shut in.
+
+        """
+        return self._run({"parts": [source], "name": "__main__"}, limits or Limits(), stdin)[0]
+
+    def run_tested(self, parts: Sequence[str], *, limits: Limits | None = None) -> Execution:
+        """Run the parts of a program one after the other in one module; it passes if the last one ran to its end.
+
+        To leave early does not count, with whatever exit code: after the last part a word is handed back that nobody
+        can guess. A program that searches its own interpreter for it is beyond that, as it is beyond all tests in
+        Python, where a value can claim to be equal to any other.
+
+        Raises:
+            NoSandbox: the process could not be started or shut in.
+
+        """
+        return self._run({"parts": list(parts), "tested": True}, limits or Limits())[0]
+
+    def results(
+        self, source: str, calls: Sequence[str], *, call_seconds: float = 1.0, limits: Limits | None = None
+    ) -> tuple[str | None, ...] | None:
+        """Run a program, then evaluate expressions in it; give what each gave, as `inside.canonical` writes values.
+
+        What was raised is a result, too. None stands for a call that did not end in time; None for all of them says
+        that the program itself did not run.
+
+        Raises:
+            NoSandbox: the process could not be started or shut in.
+
+        """
+        job = {"parts": [source], "calls": list(calls), "call_seconds": call_seconds}
+        execution, report = self._run(job, limits or Limits())
+        given: list[str | None] = [None] * len(calls)
+        lines = report.splitlines()
+        for line in lines:
+            with contextlib.suppress(ValueError, TypeError, IndexError):  # the program could write here, too
+                place, result = json.loads(line)
+                given[place] = result if isinstance(result, str) else None
+        return tuple(given) if lines or execution.passed else None
+
+    def _run(self, job: Mapping[str, object], limits: Limits, stdin: str | None = None) -> tuple[Execution, bytes]:
+        token = secrets.token_hex(16).encode() if job.get("tested") else b""
+        whole = {"name": "program", "tested": False, "calls": None, **job, **self._surroundings(limits)}
+        with contextlib.ExitStack() as files:
+            job_file = _file_of(json.dumps(whole).encode(), files)
+            token_file = _file_of(token, files)
+            given = subprocess.DEVNULL if stdin is None else _file_of(stdin.encode("utf-8", "replace"), files)
+            report, information = _pipe(files), _pipe(files)
+            inner = (os.getpid(), job_file, token_file, report[1])
+            with contextlib.ExitStack() as handed_down:
+                for _, written in (report, information):
+                    handed_down.callback(os.close, written)
+                try:
+                    process = subprocess.Popen(
+                        self._mechanism.command(limits, inner, information[1]),
+                        stdin=given,
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE,
+                        bufsize=0,
+                        env=_ENVIRONMENT,
+                        cwd="/",
+                        pass_fds=(*inner[1:], information[1]),
+                        start_new_session=True,
+                    )
+                except OSError as error:
+                    raise NoSandbox(f"{self._mechanism.name} cannot be started ({error}): {_CURE}") from error
+            watch = Watch(process, report[0], information[0], limits)
+            try:
+                watch.run()
+            finally:
+                watch.end()
+            return watch.finding(token, self._mechanism.name), watch.report
+
+    def _surroundings(self, limits: Limits) -> dict[str, object]:
+        return {
+            "mechanism": self._mechanism.name,
+            "paths": visible_paths(),
+            "scratch": SCRATCH,
+            "limits": {
+                "cpu_seconds": limits.whole_cpu_seconds,
+                "memory_bytes": limits.memory_bytes,
+                "file_bytes": limits.file_bytes,
+                "threads": limits.threads,
+            },
+        }
+
+
+def _file_of(content: bytes, files: contextlib.ExitStack) -> int:
+    """Put bytes into an open file in memory that can be read and no longer be changed."""
+    import fcntl  # which only Unix has
+
+    file = os.memfd_create("sandbox", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    files.callback(os.close, file)
+    with os.fdopen(os.dup(file), "wb") as writer:
+        writer.write(content)
+    os.lseek(file, 0, os.SEEK_SET)
+    seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+    fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
+    return file
+
+
+def _pipe(files: contextlib.ExitStack) -> tuple[int, int]:
+    """Open a pipe, of which the reading end is closed in the end."""
+    read, write = os.pipe()
+    files.callback(os.close, read)
+    return read, write

@@ -1,0 +1,1 @@
+"""What runs in the sandbox's own process, before and around the program; it imports the standard library only."""

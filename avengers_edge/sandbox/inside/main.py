@@ -1,0 +1,80 @@
+"""The first process of the sandbox: read the job, lock the door, run the program."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+from typing import Any, NoReturn
+
+from avengers_edge.sandbox.inside import kernel, landlock, namespaces, program, seccomp
+
+
+def main() -> NoReturn:
+    """Run the job that `argv` names: the folder of this package, this process's parent, and three open files.
+
+    The files are the job (JSON), the token that is handed back when tests ran to their end, and the report.
+    """
+    sys.path.remove(sys.argv[1])
+    parent, job_file, token, report = (int(word) for word in sys.argv[2:6])
+    with os.fdopen(job_file, "rb") as file:
+        job = json.load(file)
+    del sys.argv[1:]
+    mechanism = job["mechanism"]
+    if mechanism != "bubblewrap":  # which has done all this
+        kernel.die_with_parent()
+        if os.getppid() != parent:
+            sys.exit("the process that wanted this is gone")
+        if mechanism == "namespaces":
+            namespaces.leave()
+        _fork_and_wait()
+    _confine(job)
+    os.write(report, program.READY)
+    program.run(job, token, report)
+
+
+def _fork_and_wait() -> None:
+    """Return in a child; meanwhile wait for it here, end it when asked to, and end as it did."""
+    heard = {signal.SIGTERM, signal.SIGCHLD}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, heard)
+    child = os.fork()
+    if child == 0:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return
+    while True:
+        if signal.sigwait(heard) == signal.SIGTERM:
+            os.kill(child, signal.SIGKILL)
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            code = os.waitstatus_to_exitcode(status)
+            os._exit(code if code >= 0 else 128 - code)
+
+
+def _confine(job: dict[str, Any]) -> None:
+    """Take away what the program is not to have, in the order in which each step is still allowed."""
+    mechanism, limits = job["mechanism"], job["limits"]
+    if mechanism == "namespaces":
+        namespaces.settle(job["paths"], job["scratch"], limits["file_bytes"])
+    elif mechanism == "landlock":
+        if os.geteuid() == 0:
+            namespaces.become_nobody()
+        kernel.give_up_privileges()  # without which nobody may bar himself
+        landlock.only_read(path for path, _ in job["paths"])
+        os.chdir("/")
+    if mechanism != "bubblewrap":
+        kernel.die_with_parent()  # forgotten with each change of who one is
+    for kind, most in (
+        (resource.RLIMIT_AS, limits["memory_bytes"]),
+        (resource.RLIMIT_CPU, limits["cpu_seconds"]),
+        (resource.RLIMIT_FSIZE, limits["file_bytes"]),
+        (resource.RLIMIT_NPROC, limits["threads"]),
+        (resource.RLIMIT_NOFILE, 64),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        hard = resource.getrlimit(kind)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (most, most))
+    kernel.give_up_privileges()
+    seccomp.restrict(files_unchanged=mechanism == "landlock")

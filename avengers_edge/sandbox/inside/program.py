@@ -1,0 +1,81 @@
+"""Running a program in this process: what it prints is its own, what became of it goes into the report."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import json
+import os
+import signal
+import sys
+import traceback
+import types
+from typing import Any, NoReturn
+
+from avengers_edge.sandbox.inside.canonical import canonical
+
+READY, OUT_OF_MEMORY = b"R\n", b"M\n"
+"""What the report begins with when the door is locked, and what it says where memory ran out."""
+_LONGEST_RESULT = 2000
+
+
+class _OutOfTime(BaseException):
+    """A call took longer than it may."""
+
+
+def run(job: dict[str, Any], token: int, report: int) -> NoReturn:
+    """Run the parts of a program one after the other in one module, then make its calls, and end as Python would.
+
+    A job is `parts` (texts), `name` (of the module), `calls` (expressions, each of which is reported) and
+    `call_seconds` (for each of them). The token is read and handed back only after the last part ran to its end, with
+    Python's builtins as they were: to leave early, however quietly, is not to pass.
+    """
+    read, write, leave = os.read, os.write, os._exit
+    module = types.ModuleType(job["name"])
+    for name in [name for name in sys.modules if name.startswith("avengers_edge")]:
+        del sys.modules[name]
+    sys.modules[job["name"]] = module
+    before = dict(vars(builtins))
+    try:
+        for number, part in enumerate(job["parts"]):
+            exec(compile(part, f"<part {number}>" if number else "<program>", "exec"), vars(module))
+        if job["calls"] is not None:
+            _calls(job, vars(module), report)
+        elif job["tested"] and all(vars(builtins).get(name) is value for name, value in before.items()):
+            write(report, read(token, 64))
+            with contextlib.suppress(BaseException):
+                sys.stdout.flush()
+            leave(0)
+    except SystemExit:
+        raise
+    except BaseException as error:
+        if isinstance(error, MemoryError):
+            error.__traceback__ = None  # its frames hold what filled the memory
+            write(report, OUT_OF_MEMORY)
+        with contextlib.suppress(BaseException):
+            shown = error.__traceback__
+            traceback.print_exception(error.with_traceback(shown.tb_next if shown else None))
+        sys.exit(1)
+    sys.exit(1 if job["tested"] else 0)
+
+
+def _calls(job: dict[str, Any], names: dict[str, Any], report: int) -> None:
+    """Report each call's result as a line of JSON: [place, what it gave or raised]; null where time ran out."""
+    write = os.write
+
+    def out_of_time(_signal: int, _frame: object) -> None:
+        raise _OutOfTime
+
+    signal.signal(signal.SIGALRM, out_of_time)
+    for place, expression in enumerate(job["calls"]):
+        result: str | None
+        try:
+            signal.setitimer(signal.ITIMER_REAL, job["call_seconds"])
+            result = canonical(eval(compile(expression, "<call>", "eval"), names))[:_LONGEST_RESULT]
+        except _OutOfTime:
+            result = None
+        except BaseException as error:
+            result = f"raises {type(error).__name__}"
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        write(report, json.dumps([place, result]).encode() + b"\n")

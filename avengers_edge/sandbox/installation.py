@@ -1,0 +1,54 @@
+"""What of this machine a Python program needs to see: the interpreter, its library, and the system's libraries."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from pathlib import Path
+
+import avengers_edge
+
+_SYSTEM = (
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/lib",
+    "/lib64",
+    "/nix/store",
+    "/gnu/store",
+    "/etc/ld.so.cache",
+    "/usr/share/zoneinfo",
+)
+
+
+def interpreter() -> str:
+    """Find the real interpreter, behind the links of a virtual environment."""
+    return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+
+
+def visible_paths() -> list[tuple[str, str]]:
+    """List what to show, as pairs of the real path and the one that it is looked up by, outer folders first."""
+    libraries = {
+        str(Path(prefix) / folder)
+        for prefix in (sys.base_prefix, sys.base_exec_prefix)
+        for folder in ("lib", sys.platlibdir)
+        if prefix != "/usr"
+    }
+    standard = sysconfig.get_path("platstdlib", vars={"platbase": sys.base_exec_prefix})
+    wanted = {*_SYSTEM, *libraries, sysconfig.get_path("stdlib"), standard, interpreter()}
+    wanted |= {os.path.realpath(path) for path in wanted}
+    pairs: list[tuple[str, str]] = []
+    for path in sorted(wanted):
+        real = os.path.realpath(path)
+        inside_another = any(
+            path.startswith(f"{shown}/") and real == source + path[len(shown) :] for source, shown in pairs
+        )
+        if Path(real).exists() and not inside_another:
+            pairs.append((real, path))
+    return pairs
+
+
+def package_root() -> Path:
+    """Find the folder that this package is imported from."""
+    return Path(avengers_edge.__file__).parent.parent
