@@ -7,10 +7,10 @@ rows ← benchmark ← wording ← one module a family of benchmarks ← convert
 from avengers_edge.calibration.benchmarks.benchmark import Benchmark, HubTable
 from avengers_edge.calibration.benchmarks.convert import (
     BENCHMARKS,
+    convert_hub,
     convert_path,
     convert_rows,
     find_benchmark,
-    hub_tables,
 )
 
-__all__ = ["BENCHMARKS", "Benchmark", "HubTable", "convert_path", "convert_rows", "find_benchmark", "hub_tables"]
+__all__ = ["BENCHMARKS", "Benchmark", "HubTable", "convert_hub", "convert_path", "convert_rows", "find_benchmark"]

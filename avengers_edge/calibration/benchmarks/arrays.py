@@ -16,6 +16,10 @@ _NAMES = frozenset({("numpy.core.multiarray", "_reconstruct"), ("numpy._core.mul
 _LARGEST_FILE = 256 * 2**20
 
 
+class _Refused(ValueError):
+    """A name that the module does not know."""
+
+
 class _Type:
     """Stands for `numpy.ndarray`, which a file names only to have one made."""
 
@@ -59,7 +63,7 @@ class _Harmless(pickle.Unpickler):
         self._refuse(f"the object {pid!r}")
 
     def _refuse(self, name: str) -> NoReturn:
-        raise ValueError(f"it asks for {name}, which an array of plain objects does not need")
+        raise _Refused(f"it asks for {name}, which an array of plain objects does not need")
 
 
 def objects_of(path: Path) -> list[object]:
@@ -83,7 +87,7 @@ def objects_of(path: Path) -> list[object]:
             raise ValueError("it is an array of numbers or of text, not of objects: name the file with the questions")
         try:
             array = _Harmless(file).load()
-        except ValueError:
+        except _Refused:
             raise
         except Exception as error:  # a damaged pickle raises whatever its opcodes run into
             raise ValueError(f"its objects are damaged: {type(error).__name__}: {error}") from error

@@ -33,12 +33,16 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class HubTable:
-    """One table of a data set on the Hugging Face hub; `split` is ours, `published` what the hub calls it."""
+    """One table of a data set on the Hugging Face hub; `split` is ours, `published` what the hub calls it.
+
+    `part` tells it from the split's other tables; where the rows do not name their task, it is that.
+    """
 
     repository: str
     config: str | None = None
     published: str = "test"
     split: str = "test"
+    part: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +103,12 @@ class Benchmark:
 
 
 def tables(**stems: str | tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
-    """Give the patterns of each split: files of those stems as published, then what a copy of the hub has."""
+    """Give the patterns of each split: files of those stems as published, then as a copy of the hub has them."""
     patterns = {}
     for split, said in stems.items():
         names = (said,) if isinstance(said, str) else said
         patterns[split] = (
             *(f"**/{name}{ending}" for name in names for ending in (".jsonl", ".json", ".csv", ".tsv", ".jsonl.gz")),
-            *(f"**/{name}{ending}" for name in (*names, split) for ending in ("-*.parquet", ".parquet")),
+            *(f"**/{name}{ending}" for name in names for ending in ("-*.parquet", ".parquet")),
         )
     return MappingProxyType(patterns)

@@ -142,7 +142,7 @@ BBH = Benchmark(
     published="suzgunmirac/BIG-Bench-Hard, bbh/TASK.json; on the hub: lukaemon/bbh",
     to_question=_bbh,
     files={"test": ("**/bbh/*.json", "*.json", "**/test-*.parquet")},
-    hub=tuple(HubTable("lukaemon/bbh", task) for task in _BBH_TASKS),
+    hub=tuple(HubTable("lukaemon/bbh", task, part=task) for task in _BBH_TASKS),
     under="examples",
     part=lambda path: path.parent.name if path.suffix == ".parquet" else path.stem,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 from types import MappingProxyType
@@ -14,6 +15,7 @@ from avengers_edge.calibration.benchmarks.reading import read_table
 from avengers_edge.calibration.benchmarks.rows import Row
 from avengers_edge.calibration.questions import Question
 from avengers_edge.errors import BadRequest, NotFound
+from avengers_edge.library.hub_datasets import hub_rows
 
 BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
     {
@@ -79,7 +81,7 @@ def convert_rows(
         name: of the benchmark.
         rows: in the order of publication, because a dialogue's rows depend on those before.
         split: what the rows are of; part of the questions' identifiers.
-        part: the task that the rows belong to, where the benchmark has several and the rows do not say.
+        part: the task that the rows belong to, where the benchmark has several; part of the identifiers too.
         on_left_out: hears of sound rows that become no question.
 
     Raises:
@@ -114,15 +116,37 @@ def convert_path(
     return _converted(benchmark, _rows_of(benchmark, files, split), on_left_out)
 
 
-def hub_tables(name: str, split: str = "test") -> tuple[HubTable, ...]:
-    """Name the tables of a split on the Hugging Face hub; their rows go to `convert_rows`.
+def convert_hub(
+    name: str, split: str = "test", *, offline: bool, on_left_out: OnLeftOut | None = None
+) -> Iterator[Question]:
+    """Turn the rows of a benchmark's tables on the Hugging Face hub into questions.
+
+    Args:
+        name: of the benchmark.
+        split: ours; see `Benchmark.hub`.
+        offline: whether the user forbade the network.
+        on_left_out: hears of sound rows that become no question.
 
     Raises:
         NotFound: no such benchmark.
         BadRequest: no such split there, or no copy on the hub that is read without running anybody's code.
+        OfflineRefused: the network is forbidden.
+        MissingExtra: the package `datasets` is not installed.
+        SourceUnavailable: the hub cannot be reached, or does not give a table.
 
     """
     benchmark = find_benchmark(name)
+    read = [
+        (table, hub_rows(table.repository, table.config, table.published, offline=offline))
+        for table in _hub_tables(benchmark, split)
+    ]
+    return itertools.chain.from_iterable(
+        convert_rows(name, rows, split, part=table.part, on_left_out=on_left_out) for table, rows in read
+    )
+
+
+def _hub_tables(benchmark: Benchmark, split: str) -> tuple[HubTable, ...]:
+    name = benchmark.name
     if not benchmark.hub:
         raise BadRequest(
             f"{name} has no table on the hub: download its files ({benchmark.published}) and name their folder"

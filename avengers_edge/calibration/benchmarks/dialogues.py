@@ -94,8 +94,8 @@ def _daily_utterances(rows: Iterable[Row]) -> Iterator[Row]:
         for at, (text, code) in enumerate(zip(said, codes, strict=True)):
             if text.strip():
                 history = [line for line, before in zip(lines[:at], said, strict=False) if before.strip()]
-                spoken = {"history": history[-LONGEST_HISTORY:], "utterance": lines[at], "code": code, "number": at}
-                yield row.with_values(f"{row.place}/{at}", **spoken)
+                facts = {"history": history[-LONGEST_HISTORY:], "utterance": lines[at], "code": code, "number": at}
+                yield row.with_values(f"{row.place}/{at}", **facts)
 
 
 def _daily(row: Row) -> Asked | LeftOut:

@@ -73,7 +73,10 @@ AIME = Benchmark(
     published="on the hub: HuggingFaceH4/aime_2024 and math-ai/aime25, or any table with problem and answer",
     to_question=_aime,
     files=tables(test=("aime*", "AIME*", "test*"), train=("train*",)),
-    hub=(HubTable("HuggingFaceH4/aime_2024", published="train"), HubTable("math-ai/aime25")),
+    hub=(
+        HubTable("HuggingFaceH4/aime_2024", published="train", part="aime_2024"),
+        HubTable("math-ai/aime25", part="aime25"),
+    ),
 )
 MATH500 = Benchmark(
     name="math500",
@@ -93,7 +96,9 @@ LIVEMATHBENCH = Benchmark(
     published="on the hub: opencompass/LiveMathBench, release 202412, English",
     to_question=_live,
     files=tables(test=("*_en", "*", "test*")),
-    hub=tuple(HubTable("opencompass/LiveMathBench", f"v202412_{contest}_en") for contest in _LIVE),
+    hub=tuple(
+        HubTable("opencompass/LiveMathBench", f"v202412_{contest}_en", part=f"{contest}_en") for contest in _LIVE
+    ),
     part=lambda path: path.name.partition(".")[0],
 )
 MATHBENCH = Benchmark(

@@ -234,7 +234,7 @@ KANDK = Benchmark(
         for split in ("test", "train")
     },
     hub=tuple(
-        HubTable("K-and-K/knights-and-knaves", split, f"{people}ppl", split)
+        HubTable("K-and-K/knights-and-knaves", split, f"{people}ppl", split, f"people{people}")
         for split in ("test", "train")
         for people in range(2 if split == "test" else 3, 9)
     ),
@@ -267,8 +267,8 @@ BRAINTEASER = Benchmark(
         "train": ("**/?P*train.npy", *tables(train="train")["train"]),
     },
     hub=(
-        HubTable("tasksource/brainteasers", "SP", "train", "test"),
-        HubTable("tasksource/brainteasers", "WP", "train", "test"),
+        HubTable("tasksource/brainteasers", "SP", "train", "test", "sentence_puzzle"),
+        HubTable("tasksource/brainteasers", "WP", "train", "test", "word_puzzle"),
     ),
     part=lambda path: path.name.partition(".")[0],
 )
