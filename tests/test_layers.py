@@ -38,7 +38,13 @@ MAY_IMPORT = {
     },
 }
 MAY_IMPORT["cli"] = {*MAY_IMPORT, "calibration"}
-ONLY_IN = {"llama_cpp": {"engine"}, "onnxruntime": {"routing"}, "sklearn": {"calibration"}, "click": {"cli"}}
+ONLY_IN = {
+    "llama_cpp": {"engine"},
+    "onnxruntime": {"routing"},
+    "sklearn": {"calibration"},
+    "click": {"cli"},
+    "datasets": {"library"},
+}
 OPENS_SOCKETS = {"socket", "urllib.request", "http.client", "huggingface_hub", "ssl", "requests", "httpx"}
 
 
