@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import marshal
 import os
 import secrets
 import subprocess
@@ -111,7 +112,7 @@ class Sandbox:
         token = secrets.token_hex(16).encode() if job.get("tested") else b""
         whole = {"name": "program", "tested": False, "calls": None, **job, **self._surroundings(limits)}
         with contextlib.ExitStack() as files:
-            job_file = _file_of(json.dumps(whole).encode(), files)
+            job_file = _file_of(marshal.dumps(whole), files)
             token_file = _file_of(token, files)
             given = subprocess.DEVNULL if stdin is None else _file_of(stdin.encode("utf-8", "replace"), files)
             report, information = _pipe(files), _pipe(files)

@@ -15,7 +15,14 @@ from avengers_edge.sandbox.limits import Limits
 SCRATCH = "/tmp"
 _HOME_OF_OURS = "/avengers"
 _DEVICES = ("null", "zero", "full", "random", "urandom")
-_START = "import sys; sys.path.insert(0, sys.argv[1]); from avengers_edge.sandbox.inside.main import main; main()"
+_START = """
+import sys
+for name in "avengers_edge", "avengers_edge.sandbox":  # bare, without what the packages import for others
+    sys.modules[name] = package = type(sys)(name)
+    package.__path__ = [sys.argv[1] + "/" + name.replace(".", "/")]
+from avengers_edge.sandbox.inside.main import main
+main()
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +38,8 @@ class Mechanism:
 
         `information` is a file that bubblewrap tells the number of the first process to.
         """
-        # The environment decides the order of sets, so that -I, which would ignore it, is spelt out as -E is not.
-        python = [interpreter(), "-s", "-S", "-P", "-B", "-c", _START]
+        # As -I, but the environment, which is ours, decides the order of sets; compiled files are kept.
+        python = [interpreter(), "-s", "-S", "-P", "-c", _START]
         numbers = [str(number) for number in inner]
         if self.wrapper is None:
             return [*python, str(package_root()), *numbers]
@@ -40,9 +47,8 @@ class Mechanism:
         words += ["--hostname", "sandbox", "--cap-drop", "ALL", "--info-fd", str(information)]
         for source, path in visible_paths():
             words += ["--ro-bind", source, path]
-        package = package_root() / "avengers_edge"
-        for name in ("__init__.py", "sandbox"):
-            words += ["--ro-bind", str(package / name), f"{_HOME_OF_OURS}/avengers_edge/{name}"]
+        ours = package_root() / "avengers_edge" / "sandbox" / "inside"
+        words += ["--ro-bind", str(ours), f"{_HOME_OF_OURS}/avengers_edge/sandbox/inside"]
         for device in _DEVICES:
             words += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
         words += ["--size", str(limits.file_bytes), "--tmpfs", SCRATCH, "--chdir", SCRATCH, "--remount-ro", "/"]
@@ -52,14 +58,13 @@ class Mechanism:
 def candidates() -> list[Mechanism]:
     """List what may work here, best first.
 
-    Bubblewrap leaves the outer user as he is, so for root, who owns too much, our own namespaces come first: there the
-    program is nobody.
+    Bubblewrap leaves the outer user as he is, which is too much for root: in our own namespaces the program is nobody.
     """
     if sys.platform != "linux" or not seccomp.supported():
         return []
     ours = Mechanism("namespaces", "Linux namespaces and a seccomp filter")
-    found = shutil.which("bwrap")
-    bubblewrap = [Mechanism("bubblewrap", f"bubblewrap ({found}) and a seccomp filter", found)] if found else []
-    landlock = Mechanism("landlock", "Landlock and a seccomp filter; programs can write no file and start no thread")
-    ordered = [ours, *bubblewrap] if os.geteuid() == 0 else [*bubblewrap, ours]
-    return [*ordered, landlock]
+    landlock = Mechanism("landlock", "Landlock and a seccomp filter; programs can write no file")
+    found = None if os.geteuid() == 0 else shutil.which("bwrap")
+    if found is None:
+        return [ours, landlock]
+    return [Mechanism("bubblewrap", f"bubblewrap ({found}) and a seccomp filter", found), ours, landlock]

@@ -38,7 +38,7 @@ class Watch:
         self._outputs = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
         self._report_file, self._report = report, bytearray()
         self._cut: Outcome | None = None
-        self._cpu_seconds = 0.0
+        self._seconds = 0.0
 
     def run(self) -> None:
         """Read until everything is closed, which is when nobody is left, or until a limit bites."""
@@ -65,18 +65,14 @@ class Watch:
         process = self._process
         deadline = time.monotonic() + _PATIENCE_SECONDS
         asked = False
-        while True:
-            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if ended:
-                process.returncode = os.waitstatus_to_exitcode(status)
-                self._cpu_seconds = usage.ru_utime + usage.ru_stime
-                break
+        while process.poll() is None:
             if not asked:
                 self._ask_to_end()
                 asked = True
             elif time.monotonic() > deadline:
                 process.kill()
             time.sleep(0.002)
+        self._seconds = time.monotonic() - self._start
         for pipe in (process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
@@ -100,7 +96,7 @@ class Watch:
             raise NoSandbox(f"{mechanism} does not work here: {lines[-1]}")
         code = self._process.returncode
         code = 128 - code if code < 0 else code
-        return Execution(self._outcome(code, token), code, stdout, stderr, time.monotonic() - self._start)
+        return Execution(self._outcome(code, token), code, stdout, stderr, self._seconds)
 
     @property
     def report(self) -> bytes:
@@ -112,8 +108,8 @@ class Watch:
             return self._cut
         if self._report.endswith(OUT_OF_MEMORY):
             return "memory"
-        if code == 128 + signal.SIGKILL and self._cpu_seconds >= self._limits.whole_cpu_seconds * 0.9:
-            return "timeout"
+        if code == 128 + signal.SIGKILL and self._seconds >= self._limits.cpu_seconds:
+            return "timeout"  # only the kernel's count of the processor's time kills after that
         if 128 < code < 128 + signal.NSIG:
             return "killed"
         return "passed" if code == 0 and self._report == READY + token else "failed"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 
 NEW_NAMESPACES = 0x20000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x20000000 | 0x40000000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWPID and NEWNET: mounts, cgroups, names, IPC, processes, network."""
@@ -80,7 +79,7 @@ def seal_mount(path: str, *, below: bool) -> None:
 
 def change_root(new: str, old: str) -> None:
     """Make a mount the root of all paths, with the former root at `old`, below it."""
-    number = ctypes.c_long(_PIVOT_ROOT[platform.machine()])
+    number = ctypes.c_long(_PIVOT_ROOT[os.uname().machine])
     call("syscall", number, os.fsencode(new), os.fsencode(old), what="pivot_root")
 
 

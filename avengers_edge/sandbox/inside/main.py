@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
 import resource
 import signal
 import sys
-from typing import Any, NoReturn
 
 from avengers_edge.sandbox.inside import kernel, landlock, namespaces, program, seccomp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # imports are a good part of the time that a run takes
+    from typing import Any, NoReturn
 
 
 def main() -> NoReturn:
     """Run the job that `argv` names: the folder of this package, this process's parent, and three open files.
 
-    The files are the job (JSON), the token that is handed back when tests ran to their end, and the report.
+    The files are the job (marshalled), the token that is handed back when tests ran to their end, and the report.
     """
-    sys.path.remove(sys.argv[1])
     parent, job_file, token, report = (int(word) for word in sys.argv[2:6])
     with os.fdopen(job_file, "rb") as file:
-        job = json.load(file)
+        job = marshal.load(file)
     del sys.argv[1:]
+    os.environ.pop("PWD", None)  # bubblewrap's
     mechanism = job["mechanism"]
     if mechanism != "bubblewrap":  # which has done all this
         kernel.die_with_parent()
@@ -30,6 +33,8 @@ def main() -> NoReturn:
         if mechanism == "namespaces":
             namespaces.leave()
         _fork_and_wait()
+    if job["calls"] is not None:
+        import avengers_edge.sandbox.inside.canonical  # noqa: F401 - which cannot be reached later
     _confine(job)
     os.write(report, program.READY)
     program.run(job, token, report)

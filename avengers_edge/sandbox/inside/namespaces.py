@@ -1,13 +1,17 @@
 """A place of our own by Linux namespaces: nothing in it but what was put there, and nobody else to be seen."""
+# ruff: noqa: PTH102, PTH103, PTH106, PTH112, PTH120, PTH123
+# pathlib costs a tenth of the time that a run takes.
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
-from pathlib import Path
 
 from avengers_edge.sandbox.inside import kernel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NOBODY = 65534
 _OLD = "/.old"
@@ -26,9 +30,9 @@ def leave() -> None:
         kernel.call("unshare", kernel.NEW_NAMESPACES)
         return
     kernel.call("unshare", kernel.NEW_NAMESPACES | kernel.NEW_USER)
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
-    Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+    for name, content in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(content)
 
 
 def settle(paths: Sequence[tuple[str, str]], scratch: str, scratch_bytes: int) -> None:
@@ -45,7 +49,7 @@ def settle(paths: Sequence[tuple[str, str]], scratch: str, scratch_bytes: int) -
     """
     kernel.keep_mounts_private()
     kernel.mount_memory("/tmp", "size=1m,nr_inodes=4k,mode=755")
-    Path(f"/tmp{_OLD}").mkdir()
+    os.mkdir(f"/tmp{_OLD}")
     kernel.change_root("/tmp", f"/tmp{_OLD}")
     os.chdir("/")
     for source, path in paths:
@@ -53,10 +57,10 @@ def settle(paths: Sequence[tuple[str, str]], scratch: str, scratch_bytes: int) -
         kernel.seal_mount(path, below=True)
     for device in _DEVICES:
         _show(device, device)
-    Path(scratch).mkdir(parents=True, exist_ok=True)
+    os.makedirs(scratch, exist_ok=True)
     kernel.mount_memory(scratch, f"size={scratch_bytes},nr_inodes=1k,mode=1777")
     kernel.detach(_OLD)
-    Path(_OLD).rmdir()
+    os.rmdir(_OLD)
     kernel.seal_mount("/", below=False)
     os.chdir(scratch)
     kernel.call("sethostname", b"sandbox", 7)
@@ -66,11 +70,11 @@ def settle(paths: Sequence[tuple[str, str]], scratch: str, scratch_bytes: int) -
 
 def _show(source: str, path: str) -> None:
     source = _OLD + source
-    if Path(source).is_dir():
-        Path(path).mkdir(parents=True, exist_ok=True)
+    if os.path.isdir(source):
+        os.makedirs(path, exist_ok=True)
     else:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).touch()
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
     kernel.mount_bound(source, path)
 
 

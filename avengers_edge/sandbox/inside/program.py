@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import json
 import os
 import signal
 import sys
-import traceback
-import types
-from typing import Any, NoReturn
 
-from avengers_edge.sandbox.inside.canonical import canonical
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
 
 READY, OUT_OF_MEMORY = b"R\n", b"M\n"
 """What the report begins with when the door is locked, and what it says where memory ran out."""
@@ -30,21 +29,26 @@ def run(job: dict[str, Any], token: int, report: int) -> NoReturn:
     `call_seconds` (for each of them). The token is read and handed back only after the last part ran to its end, with
     Python's builtins as they were: to leave early, however quietly, is not to pass.
     """
-    read, write, leave = os.read, os.write, os._exit
-    module = types.ModuleType(job["name"])
+    read, write, leave, execute, build = os.read, os.write, os._exit, exec, compile
+    calls = job["calls"]
+    if calls is not None:
+        from avengers_edge.sandbox.inside.canonical import canonical
+    module = type(sys)(job["name"])
     for name in [name for name in sys.modules if name.startswith("avengers_edge")]:
         del sys.modules[name]
     sys.modules[job["name"]] = module
-    before = dict(vars(builtins))
+    names = vars(module)
+    present, before = vars(builtins), dict(vars(builtins))
     try:
         for number, part in enumerate(job["parts"]):
-            exec(compile(part, f"<part {number}>" if number else "<program>", "exec"), vars(module))
-        if job["calls"] is not None:
-            _calls(job, vars(module), report)
-        elif job["tested"] and all(vars(builtins).get(name) is value for name, value in before.items()):
+            execute(build(part, f"<part {number}>" if number else "<program>", "exec", dont_inherit=True), names)
+        if calls is not None:
+            _make(calls, job["call_seconds"], names, canonical, report)
+        elif job["tested"]:
+            for name in before:  # not by all(), which may be the program's own by now
+                if present.get(name) is not before[name]:
+                    leave(1)
             write(report, read(token, 64))
-            with contextlib.suppress(BaseException):
-                sys.stdout.flush()
             leave(0)
     except SystemExit:
         raise
@@ -53,24 +57,30 @@ def run(job: dict[str, Any], token: int, report: int) -> NoReturn:
             error.__traceback__ = None  # its frames hold what filled the memory
             write(report, OUT_OF_MEMORY)
         with contextlib.suppress(BaseException):
+            import traceback
+
             shown = error.__traceback__
             traceback.print_exception(error.with_traceback(shown.tb_next if shown else None))
         sys.exit(1)
-    sys.exit(1 if job["tested"] else 0)
+    sys.exit(0)
 
 
-def _calls(job: dict[str, Any], names: dict[str, Any], report: int) -> None:
+def _make(
+    calls: list[str], seconds: float, names: dict[str, Any], canonical: Callable[[object], str], report: int
+) -> None:
     """Report each call's result as a line of JSON: [place, what it gave or raised]; null where time ran out."""
-    write = os.write
+    import json
+
+    write, dumps = os.write, json.dumps
 
     def out_of_time(_signal: int, _frame: object) -> None:
         raise _OutOfTime
 
     signal.signal(signal.SIGALRM, out_of_time)
-    for place, expression in enumerate(job["calls"]):
+    for place, expression in enumerate(calls):
         result: str | None
         try:
-            signal.setitimer(signal.ITIMER_REAL, job["call_seconds"])
+            signal.setitimer(signal.ITIMER_REAL, seconds)
             result = canonical(eval(compile(expression, "<call>", "eval"), names))[:_LONGEST_RESULT]
         except _OutOfTime:
             result = None
@@ -78,4 +88,4 @@ def _calls(job: dict[str, Any], names: dict[str, Any], report: int) -> None:
             result = f"raises {type(error).__name__}"
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-        write(report, json.dumps([place, result]).encode() + b"\n")
+        write(report, dumps([place, result]).encode() + b"\n")

@@ -9,11 +9,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import struct
-from collections.abc import Iterator
 
 from avengers_edge.sandbox.inside import kernel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 """By processor: AUDIT_ARCH and the column of the tables."""
@@ -49,9 +51,10 @@ _CHANGES_FILES = {
     "truncate": (76, 45), "chmod": (90, _ABSENT), "fchmod": (91, 52), "fchmodat": (268, 53), "chown": (92, _ABSENT),
     "lchown": (94, _ABSENT), "fchown": (93, 55), "fchownat": (260, 54), "setxattr": (188, 5), "lsetxattr": (189, 6),
     "fsetxattr": (190, 7), "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
-    "utime": (132, _ABSENT), "utimes": (235, _ABSENT), "utimensat": (280, 88), "futimesat": (261, _ABSENT),
+    "inotify_add_watch": (254, 27), "utime": (132, _ABSENT),
+    "utimes": (235, _ABSENT), "utimensat": (280, 88), "futimesat": (261, _ABSENT),
 }  # fmt: skip
-"""What Landlock does not bar of a file that can be named."""
+"""What Landlock does not bar with a file that can be named."""
 
 _CLONE, _SOCKETPAIR, _PRCTL = (56, 220), (53, 199), (157, 167)
 _PRLIMIT = (302, 261)
@@ -75,7 +78,7 @@ _MODE_FILTER, _SET_SECCOMP = 2, 22
 
 def supported() -> bool:
     """Tell whether the calls of this processor are known."""
-    return platform.machine() in _MACHINES and struct.calcsize("P") == 8
+    return os.uname().machine in _MACHINES and struct.calcsize("P") == 8
 
 
 def restrict(*, files_unchanged: bool) -> None:
@@ -98,7 +101,7 @@ def restrict(*, files_unchanged: bool) -> None:
 
 
 def _program(own_pid: int, *, files_unchanged: bool) -> Iterator[bytes]:
-    machine, column = _MACHINES[platform.machine()]
+    machine, column = _MACHINES[os.uname().machine]
     yield _op(_LOAD, _MACHINE)
     yield _op(_EQUAL, machine, skip_if=1)
     yield _op(_RETURN, _KILL)
