@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from avengers_edge.errors import BadRequest, NotFound
+from avengers_edge.files import write_whole
 from avengers_edge.records import KINDS, Kind
 
 
 @dataclass(frozen=True, slots=True)
 class CodeTests:
-    """What decides whether code is right: `setup`, the candidate and `test`, joined by line breaks, have to exit with 0.
+    """What decides whether code is right: `setup`, the candidate and `test`, joined by line breaks, must exit with 0.
 
-    `entry_point` is the function asked for. `reference` is the data set's own solution, which proves the tests; no model
-    ever sees it.
+    `entry_point` is the function asked for. `reference` is the data set's own solution, which proves the tests; no
+    model ever sees it.
     """
 
     entry_point: str
@@ -73,6 +74,39 @@ def read_questions(path: Path) -> Iterator[Question]:
         raise NotFound(f"there is no question file {path}") from error
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise BadRequest(f"question file {path} cannot be read: {error}") from error
+
+
+def write_questions(path: Path, questions: Iterable[Question]) -> None:
+    """Write a question file whole, gzipped if it is named so; `read_questions` gives the same questions back.
+
+    The same questions make the same bytes.
+
+    Raises:
+        BadRequest: a question cannot be written as JSON, or the file cannot be written.
+
+    """
+    try:
+        content = "".join(json.dumps(_as_row(question), ensure_ascii=False) + "\n" for question in questions).encode()
+        write_whole(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+    except (OSError, TypeError, ValueError) as error:
+        raise BadRequest(f"question file {path} cannot be written: {error}") from error
+
+
+def _as_row(question: Question) -> dict[str, object]:
+    row: dict[str, object] = {
+        "id": question.id,
+        "dataset": question.dataset,
+        "category": question.category,
+        "question": question.question,
+        "choices": None if question.choices is None else list(question.choices),
+        "answer": question.answer,
+        "answer_type": question.answer_type,
+        "tests": None,
+        "split": question.split,
+    }
+    if question.tests is not None:
+        row["tests"] = json.dumps({"kind": "python", **asdict(question.tests)}, ensure_ascii=False)
+    return {**row, "meta": dict(question.meta)} if question.meta else row
 
 
 def _parse(line: str, where: str) -> Question:
