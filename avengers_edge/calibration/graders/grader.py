@@ -91,6 +91,7 @@ _BY_DATASET: Mapping[str, Rule] = MappingProxyType(
     {
         "finqa": lambda question, text, truncated, _: finqa(question, text, truncated),
         "kandk": lambda question, text, truncated, _: knights(question, text, truncated),
+        "builtin_knights": lambda question, text, truncated, _: knights(question, text, truncated),
         "bbh": lambda question, text, truncated, _: bbh(question, text, truncated),
         "bbeh": lambda question, text, truncated, _: bbeh(question, text, truncated),
         "supergpqa": lambda question, text, truncated, _: supergpqa(question, text, truncated),
