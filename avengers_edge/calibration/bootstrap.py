@@ -1,0 +1,78 @@
+"""Scores in, intervals out: the paired bootstrap over questions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avengers_edge.calibration.findings import Interval
+from avengers_edge.calibration.outcomes import Floats, OutcomeRow, by_dataset
+from avengers_edge.errors import BadRequest
+
+_LOW, _HIGH = 2.5, 97.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Resampled:
+    """Accuracies 0 to 1 of S ways of choosing, (S,), and in each of B draws of the same questions for all, (B, S)."""
+
+    macro: Floats
+    macro_draws: Floats
+    micro: Floats
+    micro_draws: Floats
+
+    def interval(self, way: int, *, less: int | None = None, micro: bool = False) -> Interval:
+        """Give one way's accuracy in percent, or what it has over another one in points."""
+        mean, draws = (self.micro, self.micro_draws) if micro else (self.macro, self.macro_draws)
+        if less is not None:
+            mean, draws = mean - mean[less], draws - draws[:, [less]]
+        low, high = np.percentile(draws[:, way], [_LOW, _HIGH])
+        return Interval(*(round(100 * float(value), 2) for value in (mean[way], low, high)))
+
+
+def resample(
+    sums: Floats, times: NDArray[np.intp], units: NDArray[np.intp], rows: Sequence[OutcomeRow], *, draws: int, seed: int
+) -> Resampled:
+    """Draw questions with replacement within each data set, whole units at a time (Efron's bootstrap of clusters).
+
+    Args:
+        sums: (N, S) score of each way of choosing on each row, added up over the splits that judged it.
+        times: (N,) how many splits that were; a row that none judged does not count.
+        units: (N,) rows of the same number are drawn together, because they stand and fall together.
+        rows: the N outcomes, for their data sets.
+        draws: B.
+        seed: of the draws.
+
+    Raises:
+        BadRequest: no row was judged.
+
+    """
+    if not times.any():
+        raise BadRequest("no outcome was judged: measure more questions")
+    draw = np.random.default_rng(seed)
+    means, mean_draws = [], []
+    total, total_times = np.zeros((draws, sums.shape[1])), np.zeros((draws, 1))
+    for places in by_dataset(rows).values():
+        judged = np.array([place for place in places if times[place]], dtype=np.intp)
+        if not len(judged):
+            continue
+        _, unit = np.unique(units[judged], return_inverse=True)
+        count = int(unit.max()) + 1
+        unit_sums = np.zeros((count, sums.shape[1]))
+        np.add.at(unit_sums, unit, sums[judged])
+        unit_times = np.bincount(unit, weights=times[judged])
+        drawn = draw.multinomial(count, np.full(count, 1 / count), size=draws)
+        drawn_sums, drawn_times = drawn @ unit_sums, (drawn @ unit_times)[:, None]
+        means.append(unit_sums.sum(axis=0) / unit_times.sum())
+        mean_draws.append(drawn_sums / drawn_times)
+        total += drawn_sums
+        total_times += drawn_times
+    return Resampled(
+        macro=np.mean(means, axis=0),
+        macro_draws=np.mean(mean_draws, axis=0),
+        micro=sums.sum(axis=0) / times.sum(),
+        micro_draws=total / total_times,
+    )

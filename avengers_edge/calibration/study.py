@@ -1,0 +1,188 @@
+"""Outcomes in, findings out: how good routing is on questions it was not fitted on, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from avengers_edge.calibration.agreement import reliability
+from avengers_edge.calibration.baselines import LEARNERS, chosen_scores, macro_accuracy, one_thread, without_vectors
+from avengers_edge.calibration.bootstrap import resample
+from avengers_edge.calibration.findings import Role, Standing, Study
+from avengers_edge.calibration.fit import fit_table
+from avengers_edge.calibration.landscape import describe_clusters, draw_map
+from avengers_edge.calibration.outcomes import Floats, OutcomeRow, Vectors, by_dataset, checked_members, matrix
+from avengers_edge.calibration.sensitivity import Part, sensitivities, weigh_costs
+from avengers_edge.calibration.splits import Split, split_rows, units_of
+from avengers_edge.errors import BadRequest
+from avengers_edge.routing.router import Router
+from avengers_edge.routing.table import CentroidTable
+
+ROUTER = "router"
+SEEDS = 5
+_DRAWS, _QUICK_DRAWS = 2000, 500
+_QUICK_SEEDS = 2
+_KNOB_SEEDS = 3
+_ALONE = " alone"
+
+OnProgress = Callable[[str, float], None]
+"""Told what is being done and the share of the study that is done, 0 to 1."""
+
+
+def run_study(
+    vectors: Vectors,
+    rows: Sequence[OutcomeRow],
+    *,
+    members: Sequence[str] | None = None,
+    seeds: int = SEEDS,
+    quick: bool = False,
+    examples: int = 0,
+    on_progress: OnProgress = lambda _what, _share: None,
+) -> Study:
+    """Compare the router with what it has to beat over `seeds` splits, and turn its knobs one at a time.
+
+    The same input gives the same findings on the same machine.
+
+    Args:
+        vectors: (N, D) unit rows, one a question.
+        rows: the N outcomes, in the same order.
+        members: the columns; None takes the members of the first row.
+        seeds: how many splits, seeded 0, 1, ...; knobs are turned on the first three.
+        quick: two splits at most, fewer values of each knob, fewer bootstrap draws, PCA for the map.
+        examples: how many prompts of each cluster the findings name; 0 keeps all prompts out.
+        on_progress: told as work goes on.
+
+    Raises:
+        BadRequest: fewer than 1 seed, no rows, rows without a score of every member, or too few questions to split.
+        MissingExtra: scikit-learn is not installed.
+
+    """
+    if seeds < 1:
+        raise BadRequest(f"seeds is {seeds}: use 1 or more")
+    names = checked_members(vectors, rows, members)
+    scores, datasets = matrix([row.scores for row in rows], names), by_dataset(rows)
+    steps = _Steps(on_progress, (min(seeds, _QUICK_SEEDS) if quick else seeds), len(LEARNERS) + 1)
+    with one_thread():
+        compared = _compare(vectors, rows, scores, names, steps)
+        parts, tables, splits = compared.parts, compared.tables, compared.splits
+        standings = _standings(compared, rows, scores, draws=_QUICK_DRAWS if quick else _DRAWS)
+        knobs = sensitivities(
+            parts[:_KNOB_SEEDS], names, quick, lambda what, share: steps.after(what, 0.5 + 0.3 * share)
+        )
+        steps.after("weighing accuracy against seconds", 0.8)
+        costs = weigh_costs(parts[:_KNOB_SEEDS], tables[:_KNOB_SEEDS], names)
+        steps.after("drawing the map of the questions", 0.85)
+        shapes, places = describe_clusters(vectors, rows, scores, examples)
+        everything = fit_table(vectors, rows, embedder="", fitted_at="", members=names)
+        picks = [names[column] for column in Router(everything).expected(vectors).argmax(axis=1)]
+        drawn = draw_map(vectors, places, picks, quick=quick)
+    steps.after("done", 1.0)
+    return Study(
+        members=tuple(names),
+        questions=len(rows),
+        units=int(units_of(rows).max()) + 1,
+        datasets={name: len(places) for name, places in datasets.items()},
+        seeds=tuple(split.seed for split in splits),
+        draws=_QUICK_DRAWS if quick else _DRAWS,
+        best_single=tuple(names[int(macro_accuracy(part.fitted_scores, part.fitted_rows).argmax())] for part in parts),
+        standings=standings,
+        sensitivities=knobs,
+        costs=costs,
+        reliability=reliability(rows, names),
+        clusters=shapes,
+        map=drawn,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """Turns steps of the comparison, half of the study, and what comes after into shares done."""
+
+    on_progress: OnProgress
+    splits: int
+    steps_a_split: int
+
+    def before(self, what: str, split: int, step: int) -> None:
+        done = split * self.steps_a_split + step
+        self.on_progress(f"split {split + 1} of {self.splits}: {what}", 0.5 * done / (self.splits * self.steps_a_split))
+
+    def after(self, what: str, share: float) -> None:
+        self.on_progress(what, share)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """What the splits gave: scores (judged rows,) by way of choosing, and the parts and tables behind them."""
+
+    splits: tuple[Split, ...]
+    parts: tuple[Part, ...]
+    tables: tuple[CentroidTable, ...]
+    ways: tuple[dict[str, Floats], ...]
+
+
+def _compare(
+    vectors: Vectors, rows: Sequence[OutcomeRow], scores: Floats, members: Sequence[str], steps: _Steps
+) -> _Compared:
+    splits = tuple(split_rows(rows, seed) for seed in range(steps.splits))
+    parts, tables, ways = [], [], []
+    for split in splits:
+        part = Part.of(split, vectors, rows, scores)
+        steps.before(ROUTER, split.seed, 0)
+        table = fit_table(part.fitted, part.fitted_rows, embedder="", fitted_at="", members=members)
+        chosen = {ROUTER: chosen_scores(Router(table).expected(part.judged), part.judged_scores)}
+        for step, (name, fit) in enumerate(LEARNERS.items(), 1):
+            steps.before(name, split.seed, step)
+            predict = fit(part.fitted, part.fitted_scores)
+            chosen[name] = chosen_scores(predict(part.judged), part.judged_scores)
+        chosen |= without_vectors(part.fitted_rows, part.fitted_scores, part.judged_rows, part.judged_scores)
+        chosen |= {f"{name}{_ALONE}": part.judged_scores[:, column] for column, name in enumerate(members)}
+        parts.append(part)
+        tables.append(table)
+        ways.append(chosen)
+    return _Compared(splits, tuple(parts), tuple(tables), tuple(ways))
+
+
+def _standings(compared: _Compared, rows: Sequence[OutcomeRow], scores: Floats, *, draws: int) -> tuple[Standing, ...]:
+    names = list(compared.ways[0])
+    sums, times = np.zeros((len(scores), len(names))), np.zeros(len(scores), dtype=np.intp)
+    for split, chosen in zip(compared.splits, compared.ways, strict=True):
+        sums[split.judged] += np.column_stack([chosen[name] for name in names])
+        times[split.judged] += 1
+    resampled = resample(sums, times, units_of(rows), rows, draws=draws, seed=0)
+    single = names.index("best single")
+    judged_places = {name: [place for place in places if times[place]] for name, places in by_dataset(rows).items()}
+    return tuple(
+        Standing(
+            name=name,
+            role=_role(name),
+            macro=resampled.interval(way),
+            micro=resampled.interval(way, micro=True),
+            gain=resampled.interval(way, less=single),
+            by_seed=tuple(
+                _percent(macro_accuracy(chosen[name][:, None], part.judged_rows)[0])
+                for part, chosen in zip(compared.parts, compared.ways, strict=True)
+            ),
+            datasets={
+                dataset: _percent(sums[places, way].sum() / times[places].sum())
+                for dataset, places in judged_places.items()
+                if places
+            },
+        )
+        for way, name in enumerate(names)
+    )
+
+
+def _role(name: str) -> Role:
+    if name == ROUTER:
+        return "router"
+    if name in LEARNERS:
+        return "learner"
+    if name.endswith(_ALONE):
+        return "member"
+    return "oracle" if name.endswith("oracle") else "reference"
+
+
+def _percent(share: float) -> float:
+    return round(100 * float(share), 2)
