@@ -30,8 +30,11 @@ from avengers_edge.records import (
     Team,
 )
 from avengers_edge.routing.embedder import OnnxEmbedder
+from avengers_edge.routing.form import FormEmbedder
 from avengers_edge.routing.router import Router, pick_only, unfitted_route
 from avengers_edge.routing.table import CentroidTable
+from avengers_edge.sandbox.judge import SandboxJudge
+from avengers_edge.voting.behaviour import Judge
 
 
 class Avengers(Closing):
@@ -45,6 +48,7 @@ class Avengers(Closing):
         lease: lends the engine of a model, by its id, and loads it first if need be.
         close: frees what `lease` loaded.
         resident: names the models that are loaded, which routing prefers between equals.
+        judge: runs code that the members wrote; without one it is compared by its text.
 
     """
 
@@ -56,8 +60,9 @@ class Avengers(Closing):
         lease: Callable[[str], AbstractContextManager[Engine]],
         close: Callable[[], None] = lambda: None,
         resident: Callable[[], Collection[str]] = tuple,
+        judge: Judge | None = None,
     ) -> None:
-        self.team = team
+        self.team, self._judge = team, judge
         self._open_embedder, self._open_router = open_embedder, open_router
         self._lease, self._close, self._resident = lease, close, resident
 
@@ -80,8 +85,8 @@ class Avengers(Closing):
         catalog, store = Catalog.of(settings), Store(settings.home)
         chosen = catalog.load_team(team or settings.team)
 
-        def open_embedder() -> OnnxEmbedder:
-            return OnnxEmbedder(shipped_dir() / "embedder", settings.providers, settings.threads)
+        def open_embedder() -> Embedder:
+            return open_shipped_embedder(settings)
 
         def open_router(embedder: Embedder) -> Router | None:
             if chosen.table is None:
@@ -97,7 +102,15 @@ class Avengers(Closing):
             return estimate(read_header(path), settings.kv_type, sequences)
 
         residency = Residency(path_of, need_of, settings)
-        return cls(chosen, open_embedder, open_router, residency.lease, residency.close, lambda: residency.resident)
+        return cls(
+            chosen,
+            open_embedder,
+            open_router,
+            residency.lease,
+            residency.close,
+            lambda: residency.resident,
+            SandboxJudge(),
+        )
 
     def close(self) -> None:
         """Free the loaded models."""
@@ -123,6 +136,7 @@ class Avengers(Closing):
             VerificationFailed: a file is damaged, or table and embedder do not belong together.
             DoesNotFit: the prompt is longer than the model's context.
             EngineDied: llama.cpp failed.
+            NoSandbox: there are tests, and code cannot be run here.
             Cancelled: `cancel` was set before a sample began; later, what there is makes the answer.
 
         """
@@ -136,6 +150,7 @@ class Avengers(Closing):
             on_progress=on_progress,
             on_token=on_token,
             cancel=cancel,
+            judge=self._judge,
         )
         for ranked in route.ranking[:2]:
             member = self._member(ranked.model)
@@ -148,6 +163,7 @@ class Avengers(Closing):
             except (NotFound, VerificationFailed, DoesNotFit, EngineDied) as error:
                 route = election.go_without(member, error, route)
                 break
+            election.judge()
             if not election.switch():
                 break
         return election.answer(route, clock, lambda texts: self._embedder.embed(texts))
@@ -179,6 +195,11 @@ class Avengers(Closing):
             known = ", ".join(member.name for member in self.team.members)
             raise NotFound(f"team {self.team.name} has no member {name!r}: use one of {known}")
         return Member(name)  # any installed model can be named; the store says if it is not there
+
+
+def open_shipped_embedder(settings: Settings) -> FormEmbedder:
+    """Open what turns questions into vectors: the shipped sentence embedder, and the question's form."""
+    return FormEmbedder(OnnxEmbedder(shipped_dir() / "embedder", settings.providers, settings.threads))
 
 
 def _check_text(question: str) -> None:

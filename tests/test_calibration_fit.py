@@ -104,13 +104,26 @@ def test_seconds_are_left_out_unless_every_row_has_every_members(missing: Any) -
 @needs_scikit_learn
 def test_no_cluster_is_empty_when_questions_repeat() -> None:
     table = fit(np.array([at(0)] * 3 + [at(90)] * 3, dtype=np.float32), clusters=5)
-    assert table.header.clusters == 2
-    assert sorted(table.counts[:, 0].tolist()) == [3, 3]
+    # "sums" has questions at both places, "moods" at one.
+    assert table.header.clusters == 3
+    assert sorted(table.counts[:, 0].tolist()) == [1, 2, 3]
 
 
-@pytest.mark.parametrize(("questions", "clusters"), [(1, 1), (2, 2), (39, 2), (200, 10), (1280, 64), (99_999, 64)])
-def test_a_cluster_for_every_twenty_questions_up_to_the_papers_64(questions: int, clusters: int) -> None:
-    assert default_clusters(questions) == clusters
+@pytest.mark.parametrize(
+    ("questions", "datasets", "clusters"),
+    [
+        (1, 1, 1),
+        (79, 1, 1),
+        (160, 1, 2),
+        (160, 5, 5),
+        (3, 5, 3),
+        (8000, 14, 100),
+        (99_999, 14, 256),
+        (99_999, 300, 300),
+    ],
+)
+def test_a_cluster_for_every_eighty_questions_and_one_a_data_set(questions: int, datasets: int, clusters: int) -> None:
+    assert default_clusters(questions, datasets) == clusters
 
 
 @needs_scikit_learn

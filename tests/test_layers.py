@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "runtime": {"errors", "records", "config", "routing", "voting", "engine", "library", "sandbox", "election"},
     "calibration": {
         "errors",
+        "files",
         "records",
         "config",
         "routing",

@@ -200,7 +200,7 @@ def test_a_surplus_tensor_is_refused(path: Path) -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        {"format": 2},
+        {"format": 3},
         {"format": True},
         {"format": "1"},
         {"members": []},

@@ -5,29 +5,30 @@ Fitting takes vectors, not texts: whoever calls has embedded the questions, so i
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
-from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from avengers_edge.calibration import clustering
 from avengers_edge.calibration.outcomes import Floats, OutcomeRow, Vectors, by_dataset, checked_members, matrix
-from avengers_edge.errors import BadRequest, MissingExtra
+from avengers_edge.errors import BadRequest
 from avengers_edge.records import KINDS
 from avengers_edge.routing.table import FORMAT, CentroidTable, TableHeader
 
 METHOD = "kmeans"
 SEED = 42
-SMOOTHING = 10.0
-_MOST_CLUSTERS, _QUESTIONS_A_CLUSTER = 64, 20
+SMOOTHING = 20.0
+TOP_K, BETA = 10, 20.0
+_QUESTIONS_A_CLUSTER, _MOST_CLUSTERS = 80, 256
+_PRIOR_ANSWERS = 20.0
 _FLOOR_PERCENTILE = 1.0
 _ROUNDING = 1e-6  # so that a question at the floor is inside whatever order it is summed in
 
 
-def default_clusters(questions: int) -> int:
-    """Choose K: a cluster for every 20 questions, 2 to the paper's 64, never more than questions."""
-    return min(questions, _MOST_CLUSTERS, max(2, questions // _QUESTIONS_A_CLUSTER))
+def default_clusters(questions: int, datasets: int = 1) -> int:
+    """Choose K: a cluster for every 80 questions, at least one a data set, at most 256, never more than questions."""
+    return min(questions, max(datasets, min(_MOST_CLUSTERS, round(questions / _QUESTIONS_A_CLUSTER)), 1))
 
 
 def fit_table(
@@ -39,15 +40,21 @@ def fit_table(
     provenance: str = "",
     members: Sequence[str] | None = None,
     clusters: int | None = None,
+    method: str = METHOD,
+    across: bool = False,
     seed: int = SEED,
     smoothing: float = SMOOTHING,
+    top_k: int = TOP_K,
+    beta: float = BETA,
 ) -> CentroidTable:
     """Cluster the questions and take each member's mean score in each cluster (arXiv 2505.19797).
 
-    K-means as in the reference implementation: k-means++, Elkan, at most 1000 iterations, seed 42, the best of ten
-    starts, on vectors of length 1; centroids are scaled back to length 1. The similarity floor is the first percentile
-    of the questions' own cosine to their nearest centroid: what lies farther out than all but 1 % of them is foreign.
-    The same input gives the same table to the last bit on the same machine.
+    Beyond the recipe, because held-out questions say so: each data set is clustered by itself, K shared out by size, so
+    that no cluster straddles two of them; and a cell is smoothed towards the member's accuracy in the data set, which
+    is smoothed towards its overall one. With fewer clusters than data sets, or `across`, all questions are clustered at
+    once as the paper does. The similarity floor is the first percentile of the questions' own cosine to their
+    centroid: what lies farther out than all but 1 % of them is foreign. The same input gives the same table to the
+    last bit on the same machine.
 
     Args:
         vectors: (N, D) unit rows, one a question.
@@ -57,8 +64,12 @@ def fit_table(
         provenance: where the outcomes came from.
         members: the columns; None takes the members of the first row in its order.
         clusters: K; None takes `default_clusters`.
+        method: of clustering, see `clustering.METHODS`.
+        across: cluster over the borders of data sets.
         seed: of the clustering.
         smoothing: see `routing.router.Router`.
+        top_k: see `routing.router.Router`.
+        beta: see `routing.router.Router`.
 
     Raises:
         BadRequest: no rows, a row without a score of every member, a question twice, more clusters than questions.
@@ -66,15 +77,18 @@ def fit_table(
 
     """
     members = checked_members(vectors, rows, members)
+    datasets = by_dataset(rows)
     if clusters is None:
-        clusters = default_clusters(len(rows))
+        clusters = default_clusters(len(rows), len(datasets))
     if not 1 <= clusters <= len(rows):
         raise BadRequest(f"{clusters} clusters were asked of {len(rows)} questions: use 1 to {len(rows)}")
     if not 0 <= smoothing < float("inf"):
         raise BadRequest(f"smoothing is {smoothing}: use 0 or more")
     if not 0 <= seed < 2**32:
         raise BadRequest(f"seed is {seed}: use 0 to {2**32 - 1}")
-    centroids, assigned = _cluster(vectors, clusters, seed)
+    within = not across and clusters >= len(datasets)
+    parts = list(datasets.values()) if within else [list(range(len(rows)))]
+    centroids, assigned = _cluster_parts(vectors, parts, clusters, method, seed)
     scores = matrix([row.scores for row in rows], members)
     macro = _macro(scores, rows)
     sizes = np.bincount(assigned)
@@ -83,57 +97,71 @@ def fit_table(
         members=tuple(members),
         embedder=embedder,
         clusters=len(centroids),
-        method=METHOD,
+        method=method,
         seed=seed,
         smoothing=float(smoothing),
-        datasets={name: len(places) for name, places in by_dataset(rows).items()},
+        datasets={name: len(places) for name, places in datasets.items()},
         macro=tuple(macro.tolist()),
         best_single=members[int(macro.argmax())],
-        similarity_floor=_floor(vectors, centroids),
+        similarity_floor=_floor(vectors, centroids[assigned]),
         kinds=KINDS,
         fitted_at=fitted_at,
         provenance=provenance,
+        top_k=top_k,
+        beta=float(beta),
     )
     return CentroidTable(
-        header=header,
+        header,
         centroids=centroids,
         accuracy=np.clip(_cluster_means(scores, assigned), 0, 1).astype(np.float32),
         counts=np.repeat(sizes[:, None], len(members), axis=1).astype(np.int32),
         kinds=_count_kinds(rows, assigned),
         seconds=_measured_means([row.seconds for row in rows], members, assigned),
         tokens=_measured_means([row.tokens for row in rows], members, assigned),
+        prior=_prior(scores, parts, macro, assigned) if within else None,
     )
 
 
-def _cluster(vectors: Vectors, clusters: int, seed: int) -> tuple[Vectors, NDArray[np.intp]]:
-    """Cluster, giving unit centroids (K, D), none of them empty, and the cluster of each row."""
-    cluster, exceptions, threadpoolctl = _scikit_learn()
-    algorithm = "elkan" if clusters > 1 else "lloyd"  # Elkan's bounds lie between clusters
-    kmeans = cluster.KMeans(
-        n_clusters=clusters, init="k-means++", n_init=10, max_iter=1000, algorithm=algorithm, random_state=seed
-    )
-    # With several threads the order of additions, and with it the last bits, would vary from run to run.
-    with threadpoolctl.threadpool_limits(limits=1), warnings.catch_warnings():
-        warnings.simplefilter("ignore", exceptions.ConvergenceWarning)  # fewer distinct questions than clusters
-        labels = kmeans.fit_predict(vectors.astype(np.float64))
-    used, assigned = np.unique(labels, return_inverse=True)
-    centers = kmeans.cluster_centers_[used]
-    return (centers / np.linalg.norm(centers, axis=1, keepdims=True)).astype(np.float32), assigned
+def share_out(total: int, sizes: Sequence[int]) -> list[int]:
+    """Share out clusters in proportion to sizes, at least one each and never more than a size.
+
+    As evenly as that goes.
+    """
+    shares = [1] * len(sizes)
+    for _ in range(min(total, sum(sizes)) - len(sizes)):
+        room = [place for place, size in enumerate(sizes) if shares[place] < size]
+        shares[max(room, key=lambda place: (sizes[place] / shares[place], -place))] += 1
+    return shares
 
 
-def _floor(vectors: Vectors, centroids: Vectors) -> float:
-    nearest = (vectors.astype(np.float64) @ centroids.astype(np.float64).T).max(axis=1)
-    floor = float(np.percentile(nearest, _FLOOR_PERCENTILE)) - _ROUNDING
+def _cluster_parts(
+    vectors: Vectors, parts: Sequence[Sequence[int]], clusters: int, method: str, seed: int
+) -> tuple[Vectors, NDArray[np.intp]]:
+    """Cluster each part of the rows by itself; give all centroids (K, D) and the place of each row's own."""
+    assigned, found = np.empty(len(vectors), dtype=np.intp), 0
+    centroids = []
+    for places, share in zip(parts, share_out(clusters, [len(part) for part in parts]), strict=True):
+        chosen = np.asarray(places)
+        own = clustering.cluster(vectors[chosen], share, method, seed)
+        assigned[chosen] = found + clustering.nearest(vectors[chosen], own)
+        found += len(own)
+        centroids.append(own)
+    return np.concatenate(centroids), assigned
+
+
+def _prior(scores: Floats, parts: Sequence[Sequence[int]], macro: Floats, assigned: NDArray[np.intp]) -> Vectors:
+    """Give each cluster its data set's accuracy (K, M), itself drawn towards the overall one by 20 answers."""
+    prior = np.empty((assigned.max() + 1, scores.shape[1]))
+    for places in parts:
+        drawn = (scores[places].sum(axis=0) + _PRIOR_ANSWERS * macro) / (len(places) + _PRIOR_ANSWERS)
+        prior[np.unique(assigned[places])] = drawn
+    return np.clip(prior, 0, 1).astype(np.float32)
+
+
+def _floor(vectors: Vectors, own: Vectors) -> float:
+    similarity = (vectors.astype(np.float64) * own.astype(np.float64)).sum(axis=1)
+    floor = float(np.percentile(similarity, _FLOOR_PERCENTILE)) - _ROUNDING
     return min(max(floor, -1.0), 1.0)
-
-
-def _scikit_learn() -> tuple[ModuleType, ModuleType, ModuleType]:
-    try:
-        import threadpoolctl
-        from sklearn import cluster, exceptions
-    except ImportError as error:
-        raise MissingExtra("scikit-learn", "calibrate", "fitting a centroid table") from error
-    return cluster, exceptions, threadpoolctl
 
 
 def _macro(scores: Floats, rows: Sequence[OutcomeRow]) -> Floats:

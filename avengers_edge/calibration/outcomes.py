@@ -15,9 +15,17 @@ Vectors = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
 
+Answers = tuple[tuple[str | None, float], ...]
+"""A member's samples of one question: the answer key each votes for (None: no answer) and its score."""
+
+
 @dataclass(frozen=True, slots=True)
 class OutcomeRow:
-    """How every member did on one question: scores 0 to 1, and, where measured, seconds and generated tokens."""
+    """How every member did on one question: scores 0 to 1, and, where measured, seconds, tokens, answers and texts.
+
+    A score is the mean over a member's samples. Rows with the same `group` (a shared rule, say) know of each other,
+    so a split never parts them; without one it is the prompt that must not be on both sides.
+    """
 
     id: str
     dataset: str
@@ -26,6 +34,10 @@ class OutcomeRow:
     seconds: Mapping[str, float] | None = None
     tokens: Mapping[str, float] | None = None
     kind: Kind | None = None
+    prompt: str | None = None
+    group: str | None = None
+    answers: Mapping[str, Answers] | None = None
+    texts: Mapping[str, tuple[str, ...]] | None = None
 
     def __post_init__(self) -> None:
         if wrong := [name for name, score in self.scores.items() if not 0 <= score <= 1]:
@@ -49,9 +61,7 @@ def checked_members(vectors: Vectors, rows: Sequence[OutcomeRow], members: Seque
 
     """
     if not rows:
-        raise BadRequest(
-            "there are no outcomes: measure them with scripts/measure_starter.py, then run scripts/fit_starter.py"
-        )
+        raise BadRequest("there are no outcomes: measure them with `avengers calibrate measure`")
     if vectors.ndim != 2 or len(vectors) != len(rows):
         raise BadRequest(f"vectors of shape {vectors.shape} do not belong to {len(rows)} outcomes")
     if not np.isfinite(vectors).all():

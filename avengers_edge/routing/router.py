@@ -21,33 +21,36 @@ class Router:
     The nearest `top_k` clusters at cosine distance d weigh softmax(-beta d), and a member's score is the weighted mean
     of its accuracies there. Nearest clusters and weights are those of the Avengers (arXiv 2505.19797), which then adds
     weight / (rank + 0.1); the accuracy itself routes as well and is a number that a user can read. Each accuracy is
-    first drawn towards the member's overall accuracy as if `header.smoothing` more answers had been seen at that rate,
-    so that a cluster of five questions does not overrule all the others.
+    first drawn towards the member's accuracy in the whole data set that the cluster is a part of (the table's `prior`;
+    without one, over all) as if `header.smoothing` more answers had been seen at that rate, so that a cluster of five
+    questions does not overrule all the others.
 
     Args:
         table: what was measured.
-        top_k: how many clusters to average; a table with fewer uses all.
-        beta: how fast a cluster's weight falls with distance; 0 weighs all alike.
+        top_k: how many clusters to average instead of the table's `top_k`; a table with fewer uses all.
+        beta: how fast a cluster's weight falls with distance, instead of the table's `beta`; 0 weighs all alike.
 
     Raises:
         BadRequest: `top_k` below 1 or `beta` below 0.
 
     """
 
-    def __init__(self, table: CentroidTable, *, top_k: int = 3, beta: float = 6.0) -> None:
+    def __init__(self, table: CentroidTable, *, top_k: int | None = None, beta: float | None = None) -> None:
+        header = table.header
+        top_k, beta = header.top_k if top_k is None else top_k, header.beta if beta is None else beta
         if top_k < 1:
             raise BadRequest(f"top_k is {top_k}: use 1 or more")
         if not 0 <= beta < float("inf"):
             raise BadRequest(f"beta is {beta}: use 0 or more")
-        header = table.header
         self.table = table
         self._top_k, self._beta = min(top_k, header.clusters), beta
         self._centroids = table.centroids.astype(np.float64)
         self._overall = np.array(header.macro)
         counts = table.counts.astype(np.float64)
         added = np.where(counts + header.smoothing > 0, counts + header.smoothing, 1)
-        known = table.accuracy * counts + header.smoothing * self._overall
-        self._accuracy = np.where(counts + header.smoothing > 0, known / added, self._overall)
+        prior = self._overall if table.prior is None else table.prior.astype(np.float64)
+        known = table.accuracy * counts + header.smoothing * prior
+        self._accuracy = np.where(counts + header.smoothing > 0, known / added, prior)
         self._variance = binomial_variance(self._accuracy, counts + header.smoothing)
         self._overall_variance = binomial_variance(self._overall, counts.sum(axis=0))
         self._seconds: Vector | None = None
@@ -121,6 +124,18 @@ class Router:
             margin=ranking[0].score - ranking[1].score if len(ranking) > 1 else 0.0,
             fallback="; ".join(said for said in (fallback, reason) if said) or None,
         )
+
+    def expected(self, vectors: NDArray[np.float32]) -> Vector:
+        """Give the members' expected accuracies, (N, D) to (N, M): what `route` ranks by at `prefer` 1."""
+        similarity = vectors.astype(np.float64) @ self._centroids.T
+        nearest = np.argsort(-similarity, axis=1, kind="stable")[:, : self._top_k]
+        near = np.take_along_axis(similarity, nearest, axis=1)
+        weights = np.exp(self._beta * (near - near[:, :1]))
+        weights /= weights.sum(axis=1, keepdims=True)
+        accuracy: Vector = (self._accuracy[nearest] * weights[..., None]).sum(axis=1)
+        foreign = near[:, 0] < self.table.header.similarity_floor
+        accuracy[foreign] = self._overall
+        return accuracy
 
     def _checked(self, vector: ArrayLike) -> Vector:
         checked = np.asarray(vector, dtype=np.float64)

@@ -21,7 +21,7 @@ from avengers_edge.errors import AvengersError, NotFound, VerificationFailed
 from avengers_edge.files import write_whole
 from avengers_edge.records import KINDS
 
-FORMAT = 1
+FORMAT = 2
 MOST_BYTES = 64 * 1024 * 1024
 _METADATA_KEY = "avengers-edge"  # one key only: safetensors does not write several in a fixed order
 _UNIT_TOLERANCE = 1e-3
@@ -44,7 +44,7 @@ class TableHeader:
         embedder: fingerprint of the embedder whose vectors were clustered.
         clusters: the number of clusters K.
         method: clustering method; `seed` is the one it started from.
-        smoothing: how many answers at a member's overall accuracy are added to each of its cells.
+        smoothing: how many answers at a member's overall accuracy, or its `prior`, are added to each of its cells.
         datasets: how many questions of which data set the table was fitted on.
         macro: each member's accuracy, averaged over data sets, in column order.
         best_single: the member with the best of these; the first one where several are equal.
@@ -52,6 +52,8 @@ class TableHeader:
         kinds: answer kinds in the column order of the tensor `kinds`.
         fitted_at: when, in ISO 8601.
         provenance: where the outcomes came from, for a reader.
+        top_k: how many of the nearest clusters are averaged; a table with fewer uses all.
+        beta: how fast a cluster's weight falls with distance; 0 weighs all alike.
 
     """
 
@@ -69,6 +71,8 @@ class TableHeader:
     kinds: tuple[str, ...]
     fitted_at: str
     provenance: str
+    top_k: int = 3
+    beta: float = 6.0
 
     def __post_init__(self) -> None:
         _require(self.format == FORMAT, f"format {self.format} is not {FORMAT}: update avengers-edge or fit it again")
@@ -80,6 +84,8 @@ class TableHeader:
         _require(self.best_single == best, f"best_single is {self.best_single!r}, by its own figures it is {best!r}")
         _require(self.clusters >= 1, f"it has {self.clusters} clusters")
         _require(0 <= self.smoothing < math.inf, f"smoothing is {self.smoothing}")
+        _require(self.top_k >= 1, f"top_k is {self.top_k}")
+        _require(0 <= self.beta < math.inf, f"beta is {self.beta}")
         _require(-1 <= self.similarity_floor <= 1, f"similarity_floor is {self.similarity_floor}")
         _require(bool(self.datasets), "it names no data sets")
         _require(all(count >= 1 for count in self.datasets.values()), "a data set has no questions")
@@ -98,6 +104,7 @@ class CentroidTable:
         kinds: (K, len(header.kinds)) calibration questions by answer kind.
         seconds: (K, M) mean seconds an answer takes, or None where they were not measured.
         tokens: (K, M) mean generated tokens of an answer, or None.
+        prior: (K, M) what each accuracy is drawn towards by the smoothing, or None for the overall accuracy.
 
     Raises:
         VerificationFailed: a tensor has the wrong type, shape or range.
@@ -111,6 +118,7 @@ class CentroidTable:
     kinds: Counts
     seconds: Matrix | None = None
     tokens: Matrix | None = None
+    prior: Matrix | None = None
 
     def __post_init__(self) -> None:
         clusters, members = self.header.clusters, len(self.header.members)
@@ -127,11 +135,13 @@ class CentroidTable:
             lengths = np.linalg.norm(self.centroids, axis=1)
         _require(bool((np.abs(lengths - 1) <= _UNIT_TOLERANCE).all()), "a centroid is not of length 1")
         _require(bool((self.accuracy <= 1).all()), "an accuracy is above 1")
+        _require(self.prior is None or bool((self.prior <= 1).all()), "a prior is above 1")
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Name the tensors that this table has."""
         found = {
-            name: getattr(self, name) for name in ("centroids", "accuracy", "counts", "kinds", "seconds", "tokens")
+            name: getattr(self, name)
+            for name in ("centroids", "accuracy", "counts", "kinds", "seconds", "tokens", "prior")
         }
         return {name: tensor for name, tensor in found.items() if tensor is not None}
 
@@ -165,12 +175,12 @@ class CentroidTable:
         if table.header.embedder != fingerprint:
             raise VerificationFailed(
                 f"{path} was fitted with embedder {table.header.embedder[:12]}, this one is {fingerprint[:12]}: "
-                "ask one member with `avengers ask --model NAME`, or fit the table again with scripts/fit_starter.py"
+                "ask one member with `avengers ask --model NAME`, or fit the table again with `avengers calibrate fit`"
             )
         if dimension is not None and table.centroids.shape[1] != dimension:
             raise VerificationFailed(
                 f"{path} has centroids of {table.centroids.shape[1]} dimensions, this embedder has {dimension}: "
-                "ask one member with `avengers ask --model NAME`, or fit the table again with scripts/fit_starter.py"
+                "ask one member with `avengers ask --model NAME`, or fit the table again with `avengers calibrate fit`"
             )
         return table
 
@@ -197,7 +207,10 @@ def _parse(content: bytes) -> CentroidTable:
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise VerificationFailed(f"not a centroid table, or damaged ({type(error).__name__})") from error
     known = {"centroids", "accuracy", "counts", "kinds"}
-    _require(known <= set(loaded) <= known | {"seconds", "tokens"}, f"it holds the tensors {', '.join(sorted(loaded))}")
+    _require(
+        known <= set(loaded) <= known | {"seconds", "tokens", "prior"},
+        f"it holds the tensors {', '.join(sorted(loaded))}",
+    )
     return CentroidTable(_header_from(values), **loaded)
 
 
@@ -239,4 +252,6 @@ _JSON_TYPES = {
     "kinds": lambda value: isinstance(value, list) and all(map(_is_text, value)),
     "fitted_at": _is_text,
     "provenance": _is_text,
+    "top_k": _is_count,
+    "beta": _is_number,
 }

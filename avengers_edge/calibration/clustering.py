@@ -1,0 +1,121 @@
+"""Vectors in, centroids out: the five ways of clustering that the paper compares."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avengers_edge.calibration.outcomes import Vectors
+from avengers_edge.errors import BadRequest, MissingExtra
+
+_STARTS, _MANY, _STARTS_OF_MANY = 10, 5000, 3
+_MOST_COMPARED = 4000
+"""Rows that the methods which compare all pairs are given; the others go to the nearest of their centroids."""
+
+
+def cluster(vectors: Vectors, clusters: int, method: str = "kmeans", seed: int = 42) -> Vectors:
+    """Cluster unit vectors (N, D) and give unit centroids (at most `clusters`, D), none of them far from every row.
+
+    A centroid is the mean of its cluster's vectors, scaled to length 1; a question belongs to the one at the highest
+    cosine, whatever the method that found it. The same input gives the same centroids on the same machine.
+
+    Raises:
+        BadRequest: an unknown method, or more clusters than rows.
+        MissingExtra: scikit-learn is not installed.
+
+    """
+    if method not in METHODS:
+        raise BadRequest(f"method is {method!r}: use one of {', '.join(METHODS)}")
+    if not 1 <= clusters <= len(vectors):
+        raise BadRequest(f"{clusters} clusters were asked of {len(vectors)} questions: use 1 to {len(vectors)}")
+    try:
+        import threadpoolctl
+        from sklearn import exceptions
+    except ImportError as error:
+        raise MissingExtra("scikit-learn", "calibrate", "fitting a centroid table") from error
+    rows = vectors.astype(np.float64)
+    # With several threads the order of additions, and with it the last bits, would vary from run to run.
+    with threadpoolctl.threadpool_limits(limits=1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", exceptions.ConvergenceWarning)  # fewer distinct questions than clusters
+        chosen = rows if method == "kmeans" else _some(rows, max(_MOST_COMPARED, clusters), seed)
+        labels = METHODS[method](chosen, clusters, seed)
+    means = np.array([chosen[labels == label].mean(axis=0) for label in np.unique(labels)])
+    lengths = np.linalg.norm(means, axis=1, keepdims=True)
+    centroids = (means / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    used = np.unique(nearest(vectors, centroids))
+    return np.ascontiguousarray(centroids[used])
+
+
+def nearest(vectors: Vectors, centroids: Vectors) -> NDArray[np.intp]:
+    """Give each row (N, D) the place of the centroid (K, D) at the highest cosine, shape (N,)."""
+    places: NDArray[np.intp] = (vectors.astype(np.float64) @ centroids.astype(np.float64).T).argmax(axis=1)
+    return places
+
+
+def _some(rows: NDArray[np.float64], most: int, seed: int) -> NDArray[np.float64]:
+    if len(rows) <= most:
+        return rows
+    return rows[np.sort(np.random.default_rng(seed).choice(len(rows), most, replace=False))]
+
+
+def _kmeans(rows: NDArray[np.float64], clusters: int, seed: int) -> NDArray[Any]:
+    """K-means as in the reference implementation: k-means++, Elkan, at most 1000 iterations, the best of ten starts.
+
+    Three starts where there are many questions: they end alike there, and each takes seconds.
+    """
+    from sklearn.cluster import KMeans
+
+    algorithm = "elkan" if clusters > 1 else "lloyd"  # Elkan's bounds lie between clusters
+    starts = _STARTS if len(rows) <= _MANY else _STARTS_OF_MANY
+    model = KMeans(clusters, init="k-means++", n_init=starts, max_iter=1000, algorithm=algorithm, random_state=seed)
+    labels: NDArray[Any] = model.fit_predict(rows)
+    return labels
+
+
+def _agglomerative(rows: NDArray[np.float64], clusters: int, seed: int) -> NDArray[Any]:  # noqa: ARG001
+    from sklearn.cluster import AgglomerativeClustering
+
+    labels: NDArray[Any] = AgglomerativeClustering(clusters, linkage="ward").fit_predict(rows)
+    return labels
+
+
+def _mixture(rows: NDArray[np.float64], clusters: int, seed: int) -> NDArray[Any]:
+    from sklearn.mixture import GaussianMixture
+
+    model = GaussianMixture(clusters, covariance_type="spherical", reg_covar=1e-4, random_state=seed)
+    labels: NDArray[Any] = model.fit_predict(rows)
+    return labels
+
+
+def _spectral(rows: NDArray[np.float64], clusters: int, seed: int) -> NDArray[Any]:
+    from sklearn.cluster import SpectralClustering
+
+    if clusters == 1:
+        return np.zeros(len(rows), dtype=np.intp)
+    affinity = np.exp(6.0 * (rows @ rows.T - 1))  # the router's own weights at beta 6
+    model = SpectralClustering(clusters, affinity="precomputed", assign_labels="kmeans", random_state=seed)
+    labels: NDArray[Any] = model.fit_predict(affinity)
+    return labels
+
+
+def _birch(rows: NDArray[np.float64], clusters: int, seed: int) -> NDArray[Any]:  # noqa: ARG001
+    from sklearn.cluster import Birch
+
+    labels: NDArray[Any] = Birch(threshold=0.5, n_clusters=clusters).fit_predict(rows)
+    return labels
+
+
+METHODS: Mapping[str, Callable[[NDArray[np.float64], int, int], NDArray[Any]]] = MappingProxyType(
+    {
+        "kmeans": _kmeans,
+        "agglomerative": _agglomerative,
+        "gmm": _mixture,
+        "spectral": _spectral,
+        "birch": _birch,
+    }
+)

@@ -1,0 +1,103 @@
+"""More outcomes for a table that is there: its centroids stay, so that what is known of the others stays too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avengers_edge.calibration.clustering import nearest
+from avengers_edge.calibration.outcomes import Floats, OutcomeRow, Vectors, by_dataset, checked_members, matrix
+from avengers_edge.routing.table import CentroidTable
+
+
+def extend_table(
+    table: CentroidTable, vectors: Vectors, rows: Sequence[OutcomeRow], *, fitted_at: str
+) -> CentroidTable:
+    """Count each outcome in at the centroid nearest to its question; a member that the table lacks gets a column.
+
+    Cells are means weighted by counts. A member's overall accuracy is weighted in the same way: old by the questions
+    behind the table, new by those added. Seconds and tokens are kept where both sides have them.
+
+    Args:
+        table: what is there.
+        vectors: (N, D) unit rows of the table's embedder.
+        rows: the N outcomes, all with the same members.
+        fitted_at: when, in ISO 8601.
+
+    Raises:
+        BadRequest: no rows, or a row without a score of every member of the first one.
+
+    """
+    names = checked_members(vectors, rows, None)
+    members = [*table.header.members, *(name for name in names if name not in table.header.members)]
+    assigned, clusters = nearest(vectors, table.centroids), table.header.clusters
+    columns = [members.index(name) for name in names]
+    added = np.zeros((clusters, len(members)))
+    added[:, columns] = np.bincount(assigned, minlength=clusters)[:, None]
+    old = _widened(table.counts, len(members))
+
+    def mixed(cells: Floats, values: Floats) -> Floats:
+        sums = np.zeros((clusters, len(members)))
+        for cluster in range(clusters):
+            sums[cluster, columns] = values[assigned == cluster].sum(axis=0)
+        total = old + added
+        known: Floats = np.divide(cells * old + sums, total, out=np.zeros_like(total), where=total > 0)
+        return known
+
+    def mixed_where_known(cells: Vectors | None, values: Sequence[Mapping[str, float] | None]) -> Vectors | None:
+        measured = [row for row in values if row is not None and all(name in row for name in names)]
+        if cells is None or len(measured) < len(values):
+            return None
+        return mixed(_widened(cells, len(members)), matrix(measured, names)).astype(np.float32)
+
+    scores = matrix([row.scores for row in rows], names)
+    accuracy = np.clip(mixed(_widened(table.accuracy, len(members)), scores), 0, 1)
+    macro = _macro(table, members, names, scores, rows)
+    datasets = dict(table.header.datasets)
+    for name, places in by_dataset(rows).items():
+        datasets[name] = datasets.get(name, 0) + len(places)
+    prior = None
+    if table.prior is not None:
+        prior = _widened(table.prior, len(members))
+        prior[:, len(table.header.members) :] = macro[len(table.header.members) :]
+    header = replace(
+        table.header,
+        members=tuple(members),
+        macro=tuple(macro.tolist()),
+        best_single=members[int(macro.argmax())],
+        datasets=datasets,
+        fitted_at=fitted_at,
+    )
+    return replace(
+        table,
+        header=header,
+        accuracy=accuracy.astype(np.float32),
+        counts=(old + added).astype(np.int32),
+        prior=None if prior is None else prior.astype(np.float32),
+        seconds=mixed_where_known(table.seconds, [row.seconds for row in rows]),
+        tokens=mixed_where_known(table.tokens, [row.tokens for row in rows]),
+    )
+
+
+def _widened(cells: NDArray[Any], members: int) -> Floats:
+    """Add columns of zeros: (K, M) to (K, members)."""
+    wide: Floats = np.zeros((len(cells), members))
+    wide[:, : cells.shape[1]] = cells
+    return wide
+
+
+def _macro(
+    table: CentroidTable, members: Sequence[str], names: Sequence[str], scores: Floats, rows: Sequence[OutcomeRow]
+) -> Floats:
+    fresh = np.mean([scores[places].mean(axis=0) for places in by_dataset(rows).values()], axis=0)
+    before, now = sum(table.header.datasets.values()), len(rows)
+    macro: Floats = np.array([*table.header.macro, *([0.0] * (len(members) - len(table.header.macro)))])
+    for place, name in enumerate(names):
+        column = members.index(name)
+        weight = now / (before + now) if name in table.header.members else 1.0
+        macro[column] = (1 - weight) * macro[column] + weight * fresh[place]
+    return np.clip(macro, 0, 1)

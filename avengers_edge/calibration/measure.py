@@ -1,0 +1,291 @@
+"""Questions in, outcomes out: every member answers every question, many in one batch, and each answer is graded.
+
+Each result is a line of its own, on disk before the next is looked at; run again, it goes on where it stopped. At the
+end the lines of a question are joined.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from avengers_edge.calibration.outcome_files import as_line, joined, read_lines, write_outcomes
+from avengers_edge.calibration.outcomes import OutcomeRow
+from avengers_edge.calibration.questions import Question
+from avengers_edge.election import messages_for
+from avengers_edge.engine.ticket import Accepting, generate_many
+from avengers_edge.errors import AvengersError, BadRequest
+from avengers_edge.records import MOST_SAMPLES, Generation, Member, Request, Team
+from avengers_edge.voting.keys import answer_key
+
+ROUND = 260
+"""Questions that all members answer before any of them goes on, so that a run that was stopped has whole rows."""
+
+_TEMPLATE_TOKENS = 64  # what a chat template adds at the most, generously
+
+Grade = Callable[..., bool]
+"""Judges a text: question, text, and `truncated` by name; see `graders.grade`."""
+
+
+class Counting(Accepting, Protocol):
+    """An engine that takes many requests at once and counts the tokens of their prompts."""
+
+    def count_tokens(self, request: Request) -> int:
+        """Count the prompt's tokens as the model will see them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is measured: questions by members, so many samples each (1 is greedy).
+
+    `cells` is the context that the requests of one model share, `in_flight` how many of them are handed in at once.
+    """
+
+    questions: tuple[Question, ...]
+    members: tuple[Member, ...]
+    samples: int = 1
+    seed: int = 0
+    cells: int = 8192
+    in_flight: int = 40
+    keep_texts: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.questions:
+            raise BadRequest("there are no questions to measure: name question files, or builtin, with --questions")
+        if not self.members:
+            raise BadRequest("there is no member to measure: name one with --members")
+        if not 1 <= self.samples <= MOST_SAMPLES:
+            raise BadRequest(f"samples is {self.samples}: use 1 (greedy) to {MOST_SAMPLES}")
+        seen: set[str] = set()
+        for question in self.questions:
+            if question.id in seen:
+                raise BadRequest(f"question {question.id!r} occurs twice: name each file once")
+            seen.add(question.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How far a run is: answers there are and will be, the one just graded, and the seconds it may still take."""
+
+    done: int
+    total: int
+    member: str
+    score: float
+    seconds_left: float
+
+
+OnMeasured = Callable[[Measured], None]
+
+
+def measure(
+    plan: Plan,
+    team: Team,
+    out: Path,
+    lend: Callable[[str], AbstractContextManager[Counting]],
+    grade: Grade,
+    *,
+    on_measured: OnMeasured | None = None,
+) -> tuple[OutcomeRow, ...]:
+    """Measure what `out` does not have yet, and return all outcomes of the plan, whole rows first to last.
+
+    A question that does not fit into the context scores 0: that member cannot answer it. Members that put a question to
+    one model in the same words share its answer.
+
+    Args:
+        plan: what to measure.
+        team: whose sampling settings hold.
+        out: the outcome file; its lines are kept, a last one that a kill cut off is dropped.
+        lend: lends the engine of a model.
+        grade: judges a text.
+        on_measured: hears of each graded answer.
+
+    Raises:
+        BadRequest: `out` was measured with another number of samples or holds other questions under these ids.
+        AvengersError: `out` cannot be written, or whatever ends an engine or a grader.
+
+    """
+    known = _known(plan, out)
+    total = len(plan.questions) * len(plan.members)
+    done = sum(len(row.scores) for row in known.values())
+    clock = _Clock(done, total)
+    try:
+        with out.open("a", encoding="utf-8") as file:
+            for start in range(0, len(plan.questions), ROUND):
+                part = plan.questions[start : start + ROUND]
+                for model in dict.fromkeys(member.model for member in plan.members):
+                    tasks = _tasks(plan, team, part, model, known)
+                    if not tasks:
+                        continue
+                    with lend(model) as engine:
+                        for row in _answers(engine, tasks, plan, grade):
+                            file.write(as_line(row))
+                            file.flush()
+                            known[row.id] = row if row.id not in known else joined(known[row.id], row)
+                            for member, score in row.scores.items():
+                                if on_measured:
+                                    on_measured(clock.tick(member, score))
+    except OSError as error:
+        raise AvengersError(f"{out} cannot be written ({error.strerror}): make room, then run this again") from error
+    rows = tuple(known[question.id] for question in plan.questions)
+    _tidy(out)
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A question put to a model in certain words, and the members that would put it so."""
+
+    question: Question
+    members: tuple[str, ...]
+    request: Request
+
+
+def _tasks(
+    plan: Plan, team: Team, questions: Sequence[Question], model: str, known: dict[str, OutcomeRow]
+) -> list[_Task]:
+    """List what is still to be asked of a model.
+
+    One question's tasks stand together: they share the prompt's beginning.
+    """
+    tasks = []
+    for question in questions:
+        have = known[question.id].scores if question.id in known else {}
+        by_request: dict[Request, list[str]] = {}
+        for member in plan.members:
+            if member.model == model and member.name not in have:
+                by_request.setdefault(request_for(question, member, team, plan), []).append(member.name)
+        tasks += [_Task(question, tuple(members), request) for request, members in by_request.items()]
+    return tasks
+
+
+def request_for(question: Question, member: Member, team: Team, plan: Plan) -> Request:
+    """Ask as `Avengers.answer` would, the kind being known; greedily where one sample is taken."""
+    kind = question.answer_type
+    limit = member.mode.limit(kind) if member.mode else None
+    greedy = plan.samples == 1
+    sampling = replace(
+        team.sampling,
+        max_tokens=limit or team.sampling.max_tokens,
+        temperature=0.0 if greedy else team.sampling.temperature,
+    )
+    return Request(messages_for(question.question, kind, member), sampling, plan.samples, plan.seed)
+
+
+def _answers(engine: Counting, tasks: Sequence[_Task], plan: Plan, grade: Grade) -> Iterator[OutcomeRow]:
+    """Ask, and grade beside the asking; yield each task's outcome as it is graded."""
+    fits = []
+    for task in tasks:
+        if _fits(engine, task.request, plan.cells):
+            fits.append(task)
+        else:
+            yield _outcome(task, None, plan, grade)
+    with concurrent.futures.ThreadPoolExecutor(2, "grading") as pool:
+        graded: set[concurrent.futures.Future[OutcomeRow]] = set()
+        for place, generation in generate_many(engine, (task.request for task in fits), in_flight=plan.in_flight):
+            graded.add(pool.submit(_outcome, fits[place], generation, plan, grade))
+            ended = {future for future in graded if future.done()}
+            graded -= ended
+            for future in ended:
+                yield future.result()
+        for future in concurrent.futures.as_completed(graded):
+            yield future.result()
+
+
+def _fits(engine: Counting, request: Request, cells: int) -> bool:
+    room = cells - request.sampling.max_tokens
+    longest = sum(len(message.content.encode()) for message in request.messages) + _TEMPLATE_TOKENS
+    return (
+        longest <= room or engine.count_tokens(request) <= room
+    )  # a token is a byte or more; counting waits for a step
+
+
+def _outcome(task: _Task, generation: Generation | None, plan: Plan, grade: Grade) -> OutcomeRow:
+    question, members = task.question, task.members
+    completions = () if generation is None else generation.completions
+    answers, texts = [], []
+    for done in completions:
+        cut = done.finish_reason == "length"
+        key = answer_key(done.text, question.answer_type, truncated=cut, choices=question.choices)
+        answers.append((key, float(grade(question, done.text, truncated=cut))))
+        texts.append(done.text)
+    samples = max(1, len(completions))
+    score = sum(right for _, right in answers) / samples
+    seconds = 0.0 if generation is None else (generation.prefill_ms + generation.decode_ms) / 1000 / samples
+    tokens = sum(done.tokens for done in completions) / samples
+    return OutcomeRow(
+        id=question.id,
+        dataset=question.dataset,
+        category=question.category,
+        kind=question.answer_type,
+        prompt=question.question,
+        scores=dict.fromkeys(members, score),
+        tokens=dict.fromkeys(members, round(tokens, 1)),
+        seconds=dict.fromkeys(members, round(seconds, 4)),
+        answers=dict.fromkeys(members, tuple(answers)),
+        texts=dict.fromkeys(members, tuple(texts)) if plan.keep_texts else None,
+    )
+
+
+# --- the file ---
+
+
+def _known(plan: Plan, out: Path) -> dict[str, OutcomeRow]:
+    """Read what an earlier run measured of the plan."""
+    if not out.exists():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return {}
+    if out.suffix == ".gz":
+        raise BadRequest(f"{out} would be packed, which cannot be gone on with: name a file without .gz")
+    _mend(out)
+    wanted = {question.id: question for question in plan.questions}
+    names = {member.name for member in plan.members}
+    known: dict[str, OutcomeRow] = {}
+    for where, row in read_lines(out):
+        question = wanted.get(row.id)
+        if question is None:
+            continue
+        if row.prompt != question.question:
+            raise BadRequest(f"{where}: {row.id!r} is another question there: name another file with --out")
+        for member, answers in (row.answers or {}).items():
+            if answers and len(answers) != plan.samples:
+                raise BadRequest(
+                    f"{where}: {member} was measured with {len(answers)} samples, not {plan.samples}: name another "
+                    "file with --out"
+                )
+        row = replace(row, scores={name: score for name, score in row.scores.items() if name in names})
+        known[row.id] = row if row.id not in known else joined(known[row.id], row)
+    return known
+
+
+def _mend(out: Path) -> None:
+    """Drop a last line that was cut off."""
+    with out.open("rb+") as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            file.truncate(whole)
+
+
+def _tidy(out: Path) -> None:
+    """Join the lines of each question, whoever measured them."""
+    rows: dict[str, OutcomeRow] = {}
+    for _, row in read_lines(out):
+        rows[row.id] = row if row.id not in rows else joined(rows[row.id], row)
+    write_outcomes(out, rows.values())
+
+
+class _Clock:
+    """Guesses what is left from what was done since the start."""
+
+    def __init__(self, done: int, total: int) -> None:
+        self._began, self._first, self._done, self._total = time.monotonic(), done, done, total
+
+    def tick(self, member: str, score: float) -> Measured:
+        self._done += 1
+        each = (time.monotonic() - self._began) / (self._done - self._first)
+        return Measured(self._done, self._total, member, score, each * (self._total - self._done))

@@ -1,0 +1,251 @@
+"""The steps of `avengers calibrate` from end to end: files and settings in, files and figures out."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import itertools
+import random
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from avengers_edge.calibration.builtin import builtin_questions, parse_builtin
+from avengers_edge.calibration.evaluate import evaluate_table
+from avengers_edge.calibration.extend import extend_table
+from avengers_edge.calibration.fit import METHOD, SEED, SMOOTHING, fit_table
+from avengers_edge.calibration.graders import Grader
+from avengers_edge.calibration.measure import Counting, OnMeasured, Plan, measure
+from avengers_edge.calibration.outcome_files import read_outcomes, with_prompts
+from avengers_edge.calibration.outcomes import OutcomeRow, Vectors
+from avengers_edge.calibration.questions import Question, read_questions
+from avengers_edge.calibration.selection import select_members
+from avengers_edge.config import Settings
+from avengers_edge.engine.residency import Residency
+from avengers_edge.errors import BadRequest, NotFound
+from avengers_edge.library.catalog import Catalog
+from avengers_edge.library.estimate import MemoryNeed, estimate
+from avengers_edge.library.gguf import read_header
+from avengers_edge.library.store import Store
+from avengers_edge.records import Embedder, Member, Team
+from avengers_edge.routing.table import CentroidTable
+from avengers_edge.runtime import open_shipped_embedder
+
+OnEmbedded = Callable[[int, int], None]
+"""Hears how many of how many questions are embedded."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FitOptions:
+    """How a table is fitted; see `fit.fit_table`."""
+
+    members: Sequence[str] | None = None
+    clusters: int | None = None
+    method: str = METHOD
+    across: bool = False
+    seed: int = SEED
+    smoothing: float = SMOOTHING
+
+
+_CELLS = 16_384
+_IN_FLIGHT = 16  # more of them make each step pass over more cells than they spare
+_EMBEDDED_AT_ONCE = 64
+
+
+def load_questions(
+    sources: Sequence[str], *, datasets: Sequence[str] | None = None, limit: int | None = None, seed: int = 42
+) -> tuple[Question, ...]:
+    """Read question files, folders of them, or `builtin` and `builtin:SEED`.
+
+    Each data set is shuffled and they take turns, so that the first N are spread over all of them, and are the same
+    N every time.
+
+    Args:
+        sources: paths or names.
+        datasets: only these; None takes all.
+        limit: at most so many questions.
+        seed: of the shuffling.
+
+    Raises:
+        NotFound: no such file, or a data set that none of them has.
+        BadRequest: a line that is not a question, a question that occurs twice, or a limit below 1.
+
+    """
+    if limit is not None and limit < 1:
+        raise BadRequest(f"limit is {limit}: use 1 or more")
+    by_dataset: dict[str, list[Question]] = {}
+    for question in itertools.chain.from_iterable(map(_questions_of, sources)):
+        by_dataset.setdefault(question.dataset, []).append(question)
+    for name in datasets or ():
+        if name not in by_dataset:
+            raise NotFound(
+                f"no question is of data set {name!r}: use {', '.join(by_dataset) or 'other question files'}"
+            )
+    drawn = []
+    for name in sorted(datasets or by_dataset):
+        pool = by_dataset[name]
+        random.Random(f"{seed}/{name}").shuffle(pool)
+        drawn.append(pool)
+    turns = itertools.zip_longest(*drawn)
+    return tuple(question for turn in turns for question in turn if question is not None)[:limit]
+
+
+def _questions_of(source: str) -> Iterable[Question]:
+    seed = parse_builtin(source)
+    if seed is not None:
+        return builtin_questions(seed)
+    path = Path(source)
+    if path.is_dir():
+        files = sorted([*path.glob("*.jsonl"), *path.glob("*.jsonl.gz")])
+        if not files:
+            raise NotFound(f"folder {path} has no question files: name one that holds *.jsonl or *.jsonl.gz")
+        return itertools.chain.from_iterable(map(read_questions, files))
+    return read_questions(path)
+
+
+def measure_team(
+    settings: Settings,
+    team: str | None,
+    questions: tuple[Question, ...],
+    out: Path,
+    *,
+    members: Sequence[str] | None = None,
+    samples: int = 1,
+    seed: int = 0,
+    keep_texts: bool = False,
+    on_measured: OnMeasured | None = None,
+) -> tuple[OutcomeRow, ...]:
+    """Measure the members of an installed team; see `measure.measure`.
+
+    Raises:
+        NotFound: no such team or member, or a model that is not installed.
+
+    """
+    catalog, store = Catalog.of(settings), Store(settings.home)
+    chosen = catalog.load_team(team or settings.team)
+    wanted = _members(chosen, members)
+    settings = dataclasses.replace(settings, context=max(settings.context, _CELLS))
+    plan = Plan(questions, wanted, samples, seed, settings.context, _IN_FLIGHT, keep_texts)
+    paths = {model: store.find(catalog.load_model(model)) for model in dict.fromkeys(m.model for m in wanted)}
+
+    def need_of(path: Path) -> MemoryNeed:
+        return estimate(read_header(path), settings.kv_type, 64)
+
+    with Residency(paths.__getitem__, need_of, settings) as residency, Grader() as grader:
+
+        def lend(model: str) -> AbstractContextManager[Counting]:
+            return residency.lease(model)
+
+        return measure(plan, chosen, out, lend, grader.grade, on_measured=on_measured)
+
+
+def _members(team: Team, names: Sequence[str] | None) -> tuple[Member, ...]:
+    if names is None:
+        return team.members
+    found = []
+    for name in names:
+        member = team.member(name)
+        if member is None:
+            known = ", ".join(each.name for each in team.members)
+            raise NotFound(f"team {team.name} has no member {name!r}: use one of {known}")
+        found.append(member)
+    return tuple(found)
+
+
+def load_outcomes(
+    paths: Sequence[Path], members: Sequence[str] | None, questions: Sequence[str] = ()
+) -> tuple[OutcomeRow, ...]:
+    """Read outcome files, and the prompts of rows without one from question files.
+
+    See `outcome_files.read_outcomes`.
+    """
+    rows = read_outcomes(paths, members)
+    prompts = {q.id: q.question for source in questions for q in _questions_of(source)}
+    return with_prompts(rows, prompts)
+
+
+def embed_rows(embedder: Embedder, rows: Sequence[OutcomeRow], on_embedded: OnEmbedded | None = None) -> Vectors:
+    """Embed the rows' prompts, (N, D)."""
+    import numpy as np
+
+    parts = []
+    for start in range(0, len(rows), _EMBEDDED_AT_ONCE):
+        parts.append(embedder.embed([row.prompt or "" for row in rows[start : start + _EMBEDDED_AT_ONCE]]))
+        if on_embedded:
+            on_embedded(min(start + _EMBEDDED_AT_ONCE, len(rows)), len(rows))
+    return np.concatenate(parts)
+
+
+def fit_outcomes(
+    settings: Settings,
+    rows: Sequence[OutcomeRow],
+    out: Path,
+    options: FitOptions | None = None,
+    *,
+    team_size: int | None = None,
+    provenance: str = "",
+    on_embedded: OnEmbedded | None = None,
+) -> CentroidTable:
+    """Fit a table to outcomes and write it; with `team_size`, choose the members too.
+
+    Raises:
+        BadRequest: what `fit_table` refuses.
+        AvengersError: the table cannot be written.
+
+    """
+    with open_shipped_embedder(settings) as embedder:
+        vectors = embed_rows(embedder, rows, on_embedded)
+    options = options or FitOptions()
+
+    def fitted(members: Sequence[str] | None) -> CentroidTable:
+        return fit_table(
+            vectors,
+            rows,
+            embedder=embedder.fingerprint,
+            fitted_at=_now(),
+            provenance=provenance,
+            members=members,
+            clusters=options.clusters,
+            method=options.method,
+            across=options.across,
+            seed=options.seed,
+            smoothing=options.smoothing,
+        )
+
+    table = fitted(options.members)
+    if team_size is not None:
+        table = fitted(select_members(table, team_size))
+    table.save(out)
+    return table
+
+
+def extend_with(
+    settings: Settings, base: Path, rows: Sequence[OutcomeRow], out: Path, on_embedded: OnEmbedded | None = None
+) -> CentroidTable:
+    """Add outcomes, of its members or of new ones, to a table whose centroids stay where they are."""
+    with open_shipped_embedder(settings) as embedder:
+        table = CentroidTable.load(base, fingerprint=embedder.fingerprint, dimension=embedder.dimension)
+        vectors = embed_rows(embedder, rows, on_embedded)
+    table = extend_table(table, vectors, rows, fitted_at=_now())
+    table.save(out)
+    return table
+
+
+def evaluate_outcomes(
+    settings: Settings,
+    path: Path,
+    files: Sequence[Path],
+    questions: Sequence[str],
+    on_embedded: OnEmbedded | None = None,
+) -> dict[str, Any]:
+    """Judge a table on outcome files; see `evaluate.evaluate_table`."""
+    with open_shipped_embedder(settings) as embedder:
+        table = CentroidTable.load(path, fingerprint=embedder.fingerprint, dimension=embedder.dimension)
+        rows = load_outcomes(files, table.header.members, questions)
+        vectors = embed_rows(embedder, rows, on_embedded)
+    return evaluate_table(table, vectors, rows)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,226 @@
+"""The `calibrate` group: questions, outcomes, table, figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from avengers_edge.cli.convert import convert
+from avengers_edge.cli.session import Session, pass_session
+from avengers_edge.cli.several import SeveralValues
+from avengers_edge.cli.terminal import StatusLine, human_seconds
+from avengers_edge.errors import BadRequest
+
+if TYPE_CHECKING:
+    from avengers_edge.calibration.measure import Measured
+
+_METHODS = ("kmeans", "agglomerative", "gmm", "spectral", "birch")
+_FILE = click.Path(path_type=Path)
+
+
+def names(_context: click.Context, _parameter: click.Parameter, said: str | None) -> tuple[str, ...] | None:
+    """Split names at commas."""
+    return None if said is None else tuple(name for name in (part.strip() for part in said.split(",")) if name)
+
+
+questions_option = click.option(
+    "--questions", multiple=True, metavar="FILE...", help="Question files they come from, where rows have no prompt."
+)
+outcomes_option = click.option(
+    "--outcomes", multiple=True, required=True, type=_FILE, metavar="FILE...", help="Outcome files."
+)
+members_option = click.option("--members", callback=names, metavar="A,B", help="Only these, in this order.")
+
+
+@click.group()
+def calibrate() -> None:
+    """Measure a team on questions, fit its routing table, and see how good that is. All of it off line.
+
+    \b
+    From nothing to a routing table of your own models:
+      avengers calibrate measure --questions builtin --limit 200 --out outcomes.jsonl
+      avengers calibrate fit --outcomes outcomes.jsonl --out my-table.safetensors
+      avengers calibrate evaluate --table my-table.safetensors --outcomes outcomes.jsonl
+    """
+
+
+@calibrate.command(cls=SeveralValues)
+@click.option("--team", help="The team that is measured.")
+@click.option(
+    "--questions", multiple=True, required=True, metavar="FILE...|builtin[:SEED]", help="Question files, or our own."
+)
+@click.option("--out", required=True, type=_FILE, metavar="FILE", help="The outcome file; what it has is not redone.")
+@click.option("--samples", type=int, default=1, show_default=True, help="Samples of each answer; 1 is greedy.")
+@click.option("--limit", type=int, help="So many questions, spread over the data sets.")
+@click.option("--datasets", callback=names, metavar="A,B", help="Only questions of these data sets.")
+@members_option
+@click.option("--seed", type=int, default=42, show_default=True, help="Of the choice of questions and of the samples.")
+@click.option("--texts", is_flag=True, help="Keep what the members wrote, to see why an answer was wrong.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@pass_session
+def measure(
+    session: Session,
+    team: str | None,
+    questions: tuple[str, ...],
+    out: Path,
+    samples: int,
+    limit: int | None,
+    datasets: tuple[str, ...] | None,
+    members: tuple[str, ...] | None,
+    seed: int,
+    texts: bool,
+    as_json: bool,
+) -> None:
+    """Let every member of a team answer questions, grade the answers, and write outcomes.
+
+    \b
+    Run again, it goes on where it stopped; Ctrl-C is safe at any time:
+      avengers calibrate measure --questions my-questions.jsonl --out outcomes.jsonl
+    """
+    from avengers_edge.calibration.steps import load_questions, measure_team
+
+    chosen = load_questions(questions, datasets=datasets, limit=limit, seed=seed)
+    with StatusLine() as status:
+        status.show(f"{len(chosen)} questions", now=True)
+        rows = measure_team(
+            session.settings(),
+            team,
+            chosen,
+            out,
+            members=members,
+            samples=samples,
+            seed=seed,
+            keep_texts=texts,
+            on_measured=lambda measured: status.show(progress(measured)),
+        )
+    means = {name: 100 * sum(row.scores[name] for row in rows) / len(rows) for name in rows[0].scores}
+    if as_json:
+        rounded = {name: round(mean, 2) for name, mean in means.items()}
+        click.echo(json.dumps({"out": str(out), "n": len(rows), "members": rounded}))
+        return
+    click.echo(f"{out}: {len(rows)} questions, right in percent:")
+    for name, mean in means.items():
+        click.echo(f"  {name:<40} {mean:5.1f}")
+
+
+def progress(measured: Measured) -> str:
+    """Say how far a measurement is."""
+    left = human_seconds(measured.seconds_left)
+    return f"{measured.done} of {measured.total} answers · {measured.member} · about {left} left"
+
+
+@calibrate.command(cls=SeveralValues)
+@outcomes_option
+@click.option("--out", required=True, type=_FILE, metavar="TABLE", help="The table to write.")
+@questions_option
+@members_option
+@click.option("--clusters", type=int, metavar="K", help="How many; by default one for every 80 questions.")
+@click.option("--method", type=click.Choice(_METHODS), default="kmeans", show_default=True, help="How to cluster.")
+@click.option("--across", is_flag=True, help="Cluster all questions at once, not each data set by itself.")
+@click.option("--seed", type=int, default=42, show_default=True, help="Of the clustering.")
+@click.option("--smoothing", type=float, default=20.0, show_default=True, help="Answers added to each cell.")
+@click.option("--team-size", type=int, metavar="N", help="Choose the N members that are first the most often.")
+@click.option("--add-to", type=_FILE, metavar="TABLE", help="Add to this table; its centroids stay where they are.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@pass_session
+def fit(
+    session: Session,
+    outcomes: tuple[Path, ...],
+    out: Path,
+    questions: tuple[str, ...],
+    members: tuple[str, ...] | None,
+    clusters: int | None,
+    method: str,
+    across: bool,
+    seed: int,
+    smoothing: float,
+    team_size: int | None,
+    add_to: Path | None,
+    as_json: bool,
+) -> None:
+    """Fit a routing table to outcomes.
+
+    \b
+      avengers calibrate fit --outcomes outcomes.jsonl --out my-table.safetensors
+    """
+    from avengers_edge.calibration.steps import FitOptions, extend_with, fit_outcomes, load_outcomes
+
+    if add_to is not None and (clusters is not None or team_size is not None or across):
+        raise BadRequest(
+            "--add-to keeps a table's clusters and members: leave out --clusters, --across and --team-size"
+        )
+    rows = load_outcomes(outcomes, members, questions)
+    with StatusLine() as status:
+        hear = embedding(status)
+        if add_to is not None:
+            table = extend_with(session.settings(), add_to, rows, out, hear)
+        else:
+            options = FitOptions(members, clusters, method, across, seed, smoothing)
+            provenance = f"fitted on {', '.join(path.name for path in outcomes)}"
+            table = fit_outcomes(
+                session.settings(),
+                rows,
+                out,
+                options,
+                team_size=team_size,
+                provenance=provenance,
+                on_embedded=hear,
+            )
+    header = table.header
+    facts = {
+        "out": str(out),
+        "n": sum(header.datasets.values()),
+        "clusters": header.clusters,
+        "members": {name: round(100 * mean, 2) for name, mean in zip(header.members, header.macro, strict=True)},
+        "best_single": header.best_single,
+    }
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    click.echo(f"{out}: {facts['n']} questions, {header.clusters} clusters, {len(header.members)} members")
+    click.echo(f"best single member: {header.best_single} ({100 * max(header.macro):.1f} %)")
+
+
+@calibrate.command(cls=SeveralValues)
+@click.option("--table", required=True, type=_FILE, metavar="TABLE", help="The table that is judged.")
+@outcomes_option
+@questions_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@pass_session
+def evaluate(
+    session: Session, table: Path, outcomes: tuple[Path, ...], questions: tuple[str, ...], as_json: bool
+) -> None:
+    """Judge routing by a table on outcomes, beside what it has to beat; in percent.
+
+    \b
+    Judge it on questions that it was not fitted on, or it flatters itself:
+      avengers calibrate evaluate --table my-table.safetensors --outcomes others.jsonl
+    """
+    from avengers_edge.calibration.steps import evaluate_outcomes
+
+    with StatusLine() as status:
+        found = evaluate_outcomes(session.settings(), table, outcomes, questions, embedding(status))
+    click.echo(json.dumps(found) if as_json else evaluation_lines(found))
+
+
+def embedding(status: StatusLine) -> Callable[[int, int], None]:
+    """Show how many questions are embedded."""
+    return lambda done, total: status.show(f"embedding {done} of {total} questions")
+
+
+def evaluation_lines(found: dict[str, Any]) -> str:
+    """Write an evaluation as a table for people."""
+    settings = list(found["macro"])
+    head = "".join(f"{name.replace('_', ' '):>16}" for name in settings)
+    rows = [*found["datasets"].items(), *((name, {"n": found["n"], **found[name]}) for name in ("macro", "micro"))]
+    lines = [
+        f"{name[:24]:<24}{row['n']:>6}" + "".join(f"{row[each]:>16.1f}" for each in settings) for name, row in rows
+    ]
+    return "\n".join([f"{'':<24}{'n':>6}{head}", *lines, f"best single member: {found['best_single_member']}"])
+
+
+calibrate.add_command(convert)
