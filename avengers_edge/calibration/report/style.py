@@ -29,7 +29,7 @@ table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tab
 caption { text-align: left; padding-bottom: .25rem; }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--grid); white-space: nowrap; }
 th { font-weight: 600; }
-thead th { white-space: normal; vertical-align: bottom; overflow-wrap: anywhere; min-width: 4.5rem; }
+thead th { white-space: normal; vertical-align: bottom; min-width: 4.5rem; }
 tbody th, thead th:first-child { text-align: left; }
 tbody th { font-weight: 400; }
 .best { font-weight: 700; }
