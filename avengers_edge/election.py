@@ -32,9 +32,11 @@ from avengers_edge.records import (
     Vote,
 )
 from avengers_edge.voting.ballot import Ballot
+from avengers_edge.voting.behaviour import Judge
 from avengers_edge.voting.keys import extract_answer
-from avengers_edge.voting.kinds import find_choices, infer_kind
+from avengers_edge.voting.kinds import find_choices, kind_of
 from avengers_edge.voting.tally import confidence, medoid, representative
+from avengers_edge.voting.trial import Trial
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,6 +103,12 @@ class Election:
         on_progress: hears of each sample that ended.
         on_token: hears of each piece of text; the second member's samples are counted on from the first one's.
         cancel: ends sampling; what there is by then is counted.
+        judge: runs code, so that samples of code are compared by what they do. Without one, or where the question has
+            no example to run them on, they are compared by what they say, and the route's `fallback` says why.
+
+    Raises:
+        BadRequest: tests that are no Python.
+        NoSandbox: there are tests, and code cannot be run here.
 
     """
 
@@ -114,17 +122,20 @@ class Election:
         on_progress: OnProgress | None = None,
         on_token: OnToken | None = None,
         cancel: threading.Event | None = None,
+        judge: Judge | None = None,
     ) -> None:
-        self.kind: Kind = ask.kind or ("text" if ask.schema is not None else infer_kind(question))
+        self.kind: Kind = kind_of(question, ask)
         self._question, self._ask, self._team = question, ask, team
         self._on_progress, self._on_token, self._cancel = on_progress, on_token, cancel
-        self._samples = ask.samples or (1 if self.kind in _UNVOTED else team.samples)
+        self._samples = ask.samples or (1 if self.kind in _UNVOTED and ask.tests is None else team.samples)
+        tried = ask.tests is not None or (self.kind == "code" and self._samples > 1)
+        self._trial = Trial(question, ask.tests, judge) if tried else None
         self._seed = secrets.randbelow(SEED_LIMIT) if ask.seed is None else ask.seed
         switch_below = team.switch_below if ask.switch_below is None else ask.switch_below
         self._ballot = Ballot(
             self.kind,
             self._samples,
-            ask.early_stop,
+            "off" if self._trial and self._trial.held else ask.early_stop,
             find_choices(question),
             switch_below=switch_below if can_switch else 0.0,
         )
@@ -170,6 +181,15 @@ class Election:
         )
         self._stages.append(Stage(member, request, generation, self._ballot.keys))
 
+    def judge(self) -> None:
+        """Give the samples of the member that was asked last the keys of what their code does, if that can be run."""
+        if self._trial and self._trial.held:
+            ended = [done for done in self._stages[-1].generation.completions if done.finish_reason != "cancelled"]
+            sources = [extract_answer(done.text, self.kind, truncated=done.finish_reason == "length") for done in ended]
+            keys = self._trial.keys(sources)
+            self._ballot.revise({done.index: key for done, key in zip(ended, keys, strict=True)})
+            self._stages[-1] = dataclasses.replace(self._stages[-1], keys=self._ballot.keys)
+
     def switch(self) -> bool:
         """Open the vote to another member where too few samples agree (Model-Switch); tell whether that was done."""
         if not self._ballot.switches or (self._cancel and self._cancel.is_set()):
@@ -200,6 +220,9 @@ class Election:
         samples = tuple(sample for stage in self._stages for sample in stage.samples)
         if not samples:
             raise Cancelled("cancelled before the first sample began: ask again")
+        if self._trial and self._trial.fallback:
+            reasons = [route.fallback, self._trial.fallback] if route.fallback else [self._trial.fallback]
+            route = dataclasses.replace(route, fallback="; ".join(reasons))
         chosen = samples[self._choose(samples, embed)]
         cut = chosen.finish_reason != "stop"
         answer = extract_answer(chosen.text, self.kind, truncated=cut, choices=self._ballot.choices)

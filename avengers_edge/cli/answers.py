@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from avengers_edge.cli.terminal import StatusLine
 from avengers_edge.records import Answer, Route
+from avengers_edge.voting.behaviour import failures
 
 if TYPE_CHECKING:
     from avengers_edge.election import Progress
@@ -55,6 +56,11 @@ def summary(answer: Answer) -> str:
     saved = f", {usage.saved_tokens} saved" if usage.saved_tokens else ""
     parts += [f"{usage.completion_tokens} tokens{saved}", f"{answer.timings_ms.total / 1000:.1f} s"]
     return " · ".join(parts)
+
+
+def passing(answer: Answer) -> int:
+    """Count the samples of code that passed their tests; the key of one that did not says so."""
+    return sum(sample.key is not None and not failures(sample.key) for sample in answer.samples)
 
 
 def ranking_lines(decision: Route) -> str:

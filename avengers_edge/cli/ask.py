@@ -9,11 +9,11 @@ from typing import get_args
 
 import click
 
-from avengers_edge.cli.answers import SamplingDisplay, explanation, ranking_lines, shown, summary
+from avengers_edge.cli.answers import SamplingDisplay, explanation, passing, ranking_lines, shown, summary
 from avengers_edge.cli.reading import as_text, read_question, read_text_file
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.terminal import StatusLine, dim
-from avengers_edge.errors import BadRequest
+from avengers_edge.errors import AvengersError, BadRequest
 from avengers_edge.records import KINDS, Ask, EarlyStop, Kind
 
 
@@ -50,6 +50,7 @@ def parse_samples(_context: click.Context, parameter: click.Parameter, word: str
 @click.option("--stop", multiple=True, metavar="TEXT", help="End a sample before this text; can be given again.")
 @click.option("--grammar", type=Path, metavar="FILE", help="A GBNF grammar that every sample has to follow.")
 @click.option("--schema", type=Path, metavar="FILE", help="A JSON schema: every sample is JSON that follows it.")
+@click.option("--tests", type=Path, metavar="FILE", help="Python asserts: the answer is code that passes them.")
 @click.option("--seed", type=int, help="The same seed gives the same answer on the same machine.")
 @click.option("--early-stop", type=click.Choice(get_args(EarlyStop)), default="exact", show_default=True)
 @click.option(
@@ -84,6 +85,7 @@ def ask(
     stop: tuple[str, ...],
     grammar: Path | None,
     schema: Path | None,
+    tests: Path | None,
     seed: int | None,
     early_stop: EarlyStop,
     switch_below: float | None,
@@ -118,6 +120,7 @@ def ask(
         stop=tuple(as_text(text, "a stop string") for text in stop) or None,
         grammar=None if grammar is None else read_text_file(grammar, "a grammar"),
         schema=None if schema is None else read_text_file(schema, "a JSON schema"),
+        tests=None if tests is None else read_text_file(tests, "tests"),
         seed=seed,
         early_stop=early_stop,
         switch_below=switch_below,
@@ -141,6 +144,11 @@ def ask(
         click.echo(dim(summary(answer)), err=True)
         if answer.route.fallback and not explain:
             click.echo(dim(answer.route.fallback), err=True)
+    if options.tests is not None and not passing(answer):
+        ended = answer.samples_used
+        raise AvengersError(
+            f"0 of {ended} samples passed the tests of {tests}: ask for more samples (-n), or mend them"
+        )
 
 
 @click.command()

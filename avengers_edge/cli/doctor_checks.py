@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from avengers_edge.cli.models import open_library
 from avengers_edge.cli.session import Session
-from avengers_edge.errors import AvengersError
+from avengers_edge.errors import AvengersError, NoSandbox
 from avengers_edge.library.files import human_bytes
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def checks(session: Session, team: str | None) -> list[Check]:
     """Line up all checks, cheap ones first."""
     return [
         check_python,
+        check_code,
         lambda: check_home(session),
         lambda: check_team(session, team),
         lambda: check_routing(session, team),
@@ -72,6 +73,16 @@ def check_python() -> Iterator[Finding]:
     yield Finding("cores", str(usable_cores()))
     for package in _PACKAGES:
         yield Finding(package, importlib.metadata.version(package))
+
+
+def check_code() -> Iterator[Finding]:
+    """Find out whether code that a model wrote can be run, and by what it is shut in."""
+    from avengers_edge.sandbox.box import Sandbox
+
+    try:
+        yield Finding("code", f"can be run: {Sandbox.find().describe()}")
+    except NoSandbox as error:
+        yield Finding("code", "is not run, only compared by its text", advice=str(error))
 
 
 def check_home(session: Session) -> Iterator[Finding]:

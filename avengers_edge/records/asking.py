@@ -114,6 +114,7 @@ class Ask:
     `member` skips routing. `prefer` is accuracy (1) against speed (0). `seed` None draws one. When less than
     `switch_below` of the first member's samples agree, the second-ranked member is sampled as well. The fields that
     `SamplingParams` has too mean the same there. An answer that a `schema` bounds is free text unless `kind` is given.
+    `tests` are Python asserts that code has to pass: samples that do not lose to those that do.
     """
 
     samples: int | None = None
@@ -135,8 +136,14 @@ class Ask:
     stop: tuple[str, ...] | None = None
     grammar: str | None = None
     schema: str | None = None
+    tests: str | None = None
 
     def __post_init__(self) -> None:
+        require(
+            self.tests is None or self.kind in (None, "code"),
+            f"tests are of code, and kind is {self.kind!r}: leave one of the two out",
+        )
+        require(self.tests is None or bool(self.tests.strip()), "the tests are empty: write asserts, or leave them out")
         require(
             self.samples is None or 1 <= self.samples <= MOST_SAMPLES,
             f"samples is {self.samples}: use 1 to {MOST_SAMPLES}",

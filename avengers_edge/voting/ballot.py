@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from avengers_edge.errors import BadRequest
 from avengers_edge.records import Completion, EarlyStop, Kind, Vote
+from avengers_edge.voting.behaviour import failures
 from avengers_edge.voting.keys import answer_key
 from avengers_edge.voting.stopping import quorum_of, still_needed
 from avengers_edge.voting.tally import tally, winner
@@ -71,6 +72,18 @@ class Ballot:
             self._keys[place] = answer_key(completion.text, self._kind, truncated=truncated, choices=self.choices)
         return self.needed
 
+    def revise(self, keys: Mapping[int, str | None]) -> None:
+        """Replace the keys of this request's finished samples, by index, once all of them can be judged.
+
+        Raises:
+            BadRequest: a sample that has not finished.
+
+        """
+        for index, key in keys.items():
+            if self._earlier + index not in self._keys:
+                raise BadRequest(f"sample {index} has not finished: judge those that have")
+            self._keys[self._earlier + index] = key
+
     @property
     def needed(self) -> int:
         """How many more samples it takes at the least; 0 when sampling may stop."""
@@ -109,8 +122,9 @@ class Ballot:
 
     @property
     def votes(self) -> tuple[Vote, ...]:
-        """The tally so far, winner first, the earlier samples included."""
-        return tally([self._keys[place] for place in sorted(self._keys)])
+        """The tally so far, winner first, the earlier samples included; code that fails loses to code that does not."""
+        votes = tally([self._keys[place] for place in sorted(self._keys)])
+        return tuple(sorted(votes, key=lambda vote: failures(vote.key))) if self._kind == "code" else votes
 
     @property
     def leader(self) -> Vote | None:

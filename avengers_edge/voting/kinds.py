@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from avengers_edge.records import Kind
+from avengers_edge.records import Ask, Kind
 
 _TAIL = 20_000
 """Only this much of the end of a long question is looked at, in characters: the request stands at the end."""
@@ -121,6 +121,15 @@ _OPEN_ENDED = re.compile(
     r"should|how much should|what should|what are some|what is the best|what's the best|what do you)\b",
     re.IGNORECASE,
 )
+
+
+def kind_of(question: str, ask: Ask) -> Kind:
+    """Say what an answer is: as the user says, else as the tests or the schema imply, else as the question sounds."""
+    if ask.kind is not None:
+        return ask.kind
+    if ask.tests is not None:
+        return "code"
+    return "text" if ask.schema is not None else infer_kind(question)
 
 
 def infer_kind(question: str) -> Kind:
