@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
-from avengers_edge.calibration.graders import grade
-from avengers_edge.calibration.questions import Question
-from avengers_edge.errors import BadRequest
+from avengers_edge.calibration.graders import Grader, grade
+from avengers_edge.calibration.questions import CodeTests, Question
+from avengers_edge.errors import BadRequest, NoSandbox
 from avengers_edge.records import Kind
 
 
@@ -14,6 +16,14 @@ def question(
     answer: str | None, kind: Kind, *, dataset: str = "own", choices: tuple[str, ...] | None = None
 ) -> Question:
     return Question("q1", dataset, "own", "What is it?", choices, answer, kind, "test")
+
+
+def forbidden(gold: str, given: str) -> bool:
+    raise AssertionError(f"algebra was asked whether {given} is {gold}")
+
+
+def never(gold: str, given: str) -> bool:
+    return False
 
 
 PLANETS = ("Mars", "Venus", "Saturn")
@@ -48,7 +58,8 @@ BRACKETS: list[tuple[Question, str, bool]] = [
 
 @pytest.mark.parametrize(("asked", "text", "right"), [*BY_TYPE, *BRACKETS])
 def test_the_last_answer_given_counts_in_any_spelling_of_its_type(asked: Question, text: str, right: bool) -> None:
-    assert grade(asked, text) is right
+    with Grader(equal=never) as grader:
+        assert grader.grade(asked, text) is right
 
 
 @pytest.mark.parametrize("kind", ["number", "text"])
@@ -116,6 +127,16 @@ ISLANDERS = [
     ("Ann is a knight, Bob is a knave, Cleo is a knave.", True),
     ("<think>Ann is a knight, Bob is a knave.</think>I do not know.", False),
     ("", False),
+    # in other words
+    ("Ann: Knight\nBob: Knave", True),
+    ("| Ann | knight |\n| Bob | knave |", True),
+    ("Knights: Ann\nKnaves: Bob", True),
+    ("\\boxed{\\text{Ann is a knight, Bob is a knave}}", True),
+    ("Ann and Bob are knaves.", False),
+    # what the answer says counts, whatever was considered after it
+    ("Answer: Ann is a knight, Bob is a knave.", True),
+    ("Ann is a knave, Bob is a knave.\nAnswer: Ann is a knight, Bob is a knave", True),
+    ("Ann is a knight, Bob is a knave.\nAnswer: Ann is a knave, Bob is a knave", False),
 ]
 
 
@@ -124,12 +145,61 @@ def test_everyone_on_the_island_must_be_right_as_last_said(text: str, right: boo
     assert grade(question(KNIGHTS, "text", dataset="kandk"), text) is right
 
 
+def test_a_name_within_another_is_not_that_name() -> None:
+    asked = question("Jack is a knave, Jackson is a knight, Ann is a knight", "text", dataset="kandk")
+    assert grade(asked, "Jack is a knave. Jackson and Ann are knights.")
+    assert not grade(asked, "Jackson is a knave, Jack is a knight, Ann is a knight")
+
+
 def test_islanders_of_a_truncated_text_are_not_yet_said() -> None:
     asked = question(KNIGHTS, "text", dataset="kandk")
     assert not grade(asked, "Ann is a knight and Bob is a knave.", truncated=True)
 
 
-@pytest.mark.parametrize("answer", [None, "x = 1"])
-def test_code_is_run_not_read(answer: str | None) -> None:
-    with pytest.raises(BadRequest, match="graded by running code"):
-        grade(question(answer, "code"), "```python\nx = 1\n```")
+def test_what_cannot_be_judged_is_refused() -> None:
+    with pytest.raises(BadRequest, match="no tests"):
+        grade(question(None, "code"), "```python\nx = 1\n```")
+    with Grader(equal=forbidden) as grader, pytest.raises(BadRequest, match="no tests"):
+        grader.grade(question("x = 1", "code"), "")
+
+
+TESTED = CodeTests("double", "import math", "assert double(2) == 4")
+ASKED = Question("q1", "own", "code", "Double it.", None, None, "code", "test", TESTED)
+FUNCTION = "def double(x):\n    return x * 2"
+USAGE = "def show():\n    print(double(3))"
+PROGRAMS = [
+    (f"```python\n{FUNCTION}\n```", FUNCTION),
+    (f"```python\n{FUNCTION}\n```\nTry it:\n```python\n{USAGE}\n```", FUNCTION),
+    (f"<think>```python\n{USAGE}\n```</think>\n{FUNCTION}", FUNCTION),
+    (f"```python\n{USAGE}\n```", USAGE),
+    ("I cannot.", None),
+]
+
+
+@pytest.mark.parametrize(("text", "program"), PROGRAMS)
+@pytest.mark.parametrize("works", [True, False])
+def test_code_is_right_if_its_tests_hold(text: str, program: str | None, works: bool) -> None:
+    ran: list[tuple[str, str, str, str]] = []
+
+    def run(candidate: str, *, setup: str, test: str, entry_point: str) -> bool:
+        ran.append((candidate, setup, test, entry_point))
+        return works
+
+    with Grader(run=run) as grader:
+        assert grader.grade(ASKED, text) is (works and program is not None)
+    assert ran == ([] if program is None else [(program, TESTED.setup, TESTED.test, "double")])
+
+
+def test_code_that_was_cut_off_is_wrong() -> None:
+    with Grader(run=lambda candidate, *, setup, test, entry_point: True) as grader:
+        assert not grader.grade(ASKED, f"```python\n{FUNCTION}", truncated=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the sandbox is for Linux")
+def test_code_is_run_in_the_sandbox() -> None:
+    try:
+        right = grade(ASKED, f"```python\n{FUNCTION}\n```")
+    except NoSandbox as error:
+        pytest.skip(str(error))
+    assert right
+    assert not grade(ASKED, "```python\ndef double(x):\n    return x + 3\n```")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from avengers_edge.records import KINDS, Kind
 from avengers_edge.voting.keys import answer_key, canonical_key, extract_answer
+from avengers_edge.voting.source import code_in
 
 COMPASS = ("north", "south", "east", "west")
 SHOPS = ("a bakery", "library", "book store", "store")
@@ -337,6 +338,13 @@ def test_different_programs_have_different_keys(other: str) -> None:
     assert canonical_key(other, "code") != canonical_key(ADD, "code")
 
 
+def test_a_block_that_defines_the_function_asked_for_wins() -> None:
+    text = "```python\ndef wanted(x): return x\n```\n```python\ndef shown(): wanted(1)\n```\n```python\nwanted(2)\n```"
+    assert code_in(text) == "def shown(): wanted(1)"
+    assert code_in(text, defining="wanted") == "def wanted(x): return x"
+    assert code_in(text, defining="want") == code_in(text, defining="w.nted") == code_in(text)
+
+
 @pytest.mark.parametrize("text", ["", "Hello", "I cannot do that.", "<think>```python\nx = 1\n```"])
 def test_prose_and_thoughts_are_no_code(text: str) -> None:
     assert extract_answer(text, "code") is None
@@ -390,6 +398,10 @@ SURFACES: list[tuple[str, Kind, str]] = [
     ("Answer: (b) foo", "choice", "B"),
     ("\\boxed{\\frac{\\pi}{2}}", "expression", "\\frac{\\pi}{2}"),
     ("```python\nx = 1\n```", "code", "x = 1"),
+    ("[[(0,1]]]", "expression", "(0,1]"),
+    ("So:\n\n4\\pi", "expression", "4\\pi"),
+    ("Take $x^2$ first.\n2k", "expression", "2k"),
+    ("Take $x^2$ first.\nThat is all.", "expression", "x^2"),
 ]
 
 

@@ -42,6 +42,9 @@ _SCRIPT = re.compile(r"([\^_])\{([^{}]*)\}")
 _ATOM = re.compile(r"-?(?:[0-9.]+|[a-zA-Z]|\\[a-z]+)|[0-9]+[a-zA-Z]|[0-9]*\\pi|\\sqrt\([^()]*\)")
 _REDUNDANT_PRODUCT = re.compile(r"(?<=[0-9a-zA-Z)])\*(?=[a-zA-Z(\\])")
 _MATH_SPAN = re.compile(r"\$\$?([^$\n]{1,400})\$\$?|\\\(([^\n]{1,400}?)\\\)|\\\[\s{0,4}([^\n]{1,400}?)\s{0,4}\\\]")
+_ONLY_FORMULA = re.compile(
+    r"(?=.{1,80}$)(?=.*[0-9a-zA-Z])(?:\\(?:text|mathrm)\{[^{}]*\}|\\[a-zA-Z]+|(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z])|[^a-zA-Z])+"
+)
 _MATHY = re.compile(r"[0-9\\^=+*/√π∞]|^\W*[a-zA-Z]\W*$")
 
 
@@ -66,11 +69,15 @@ def expression_in(body: str, *, announced: bool = True) -> str | None:
 
 
 def last_formula(text: str) -> str | None:
-    """Find the last formula of a text without markers: the text itself when it is one line, else its last math span."""
+    """Find the last formula of a text without markers: its last line when that is one, else its last math span."""
     text = text.strip()
     if "\n" not in text and len(text) <= 80 and (found := expression_in(text, announced=False)):
         return found
-    spans = [next(filter(None, groups)) for groups in _MATH_SPAN.findall(text[-4000:]) if any(groups)]
+    tail = text[-4000:]
+    spans = [next(filter(None, groups)) for groups in _MATH_SPAN.findall(tail) if any(groups)]
+    last_line = tail.rpartition("\n")[2]
+    if _ONLY_FORMULA.fullmatch(last_line) and "$" not in last_line and "\\end" not in last_line:
+        return expression_in(last_line, announced=False)
     return _result(spans[-1]) if spans else None
 
 

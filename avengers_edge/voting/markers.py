@@ -24,7 +24,7 @@ _CANDIDATES = 32
 
 _THINK_TAG = re.compile(r"(</?think(?:ing)?>)", re.IGNORECASE)
 _BRACE = re.compile(r"\\(?:boxed|fbox)\s{0,3}\{|\\.|[{}]", re.DOTALL)
-_BRACKETS = re.compile(r"\[\[(?=([^\n]{0,2000}))")
+_BRACKETS = re.compile(r"\[\[")
 _HASHES = re.compile(r"^[ \t]{0,8}####[ \t]{0,8}(?=[^#\s])", re.MULTILINE)
 _ANSWER = re.compile(
     r"""\b(?:answers?|(?:correct|right|best)\s(?:option|choice))\b
@@ -107,7 +107,9 @@ def _boxed(text: str) -> Iterator[Marked]:
 
 def _bracketed(text: str) -> Iterator[Marked]:
     for match in deque(_BRACKETS.finditer(text), maxlen=_CANDIDATES):
-        inside, closed, _ = match[1].partition("]]")
+        inside, closed, after = _line(text, match.end())[0].partition("]]")
+        if after.startswith("]"):  # the answer's own, as in [[(0,1]]]
+            inside += "]"
         if closed and not inside.startswith("["):
             yield Marked(match.start(), inside, "brackets", complete=True, last=False)
 

@@ -23,14 +23,18 @@ class _Block:
     body: str
 
 
-def code_in(text: str, *, truncated: bool = False) -> str | None:
+def code_in(text: str, *, truncated: bool = False, defining: str = "") -> str | None:
     """Find the program of an answer.
 
     Of the fenced blocks, the last Python one that defines something wins (a usage example often follows the function),
     then the last Python one, then the last. Without a fence the text itself counts, from the first line that begins a
-    definition or import, if it parses. A truncated text's last, unclosed fence does not count.
+    definition or import, if it parses. A truncated text's last, unclosed fence does not count. A block that defines the
+    function named `defining` wins over all others.
     """
     blocks = _fenced(text, keep_open=not truncated)
+    wanted = re.compile(rf"^\s*(?:async\s+def|def|class)\s+{re.escape(defining)}\b", re.MULTILINE)
+    if asked_for := [block for block in blocks if defining and wanted.search(block.body)]:
+        return asked_for[-1].body
     if blocks:
         python = [block for block in blocks if block.language in _PYTHON]
         untagged = [block for block in blocks if not block.language]

@@ -7,11 +7,14 @@ import faulthandler
 import json
 import logging
 import os
+import re
 import sys
 from types import ModuleType
 from typing import IO
 
 _MOST_MEMORY = 2 << 30
+_ELEMENT_OF = re.compile(r"^\s*[a-zA-Z]\s*(?:\\in(?![a-z])|∈)\s*")
+_IMAGINARY = re.compile(r"(?<=[0-9})])i(?![a-zA-Z])")
 _GRACE = 5.0
 """Seconds beyond its time after which it ends itself, in case the parent that should have ended it is gone."""
 
@@ -47,13 +50,15 @@ def _equal(math_verify: ModuleType, gold: str, given: str) -> bool:
             math_verify.parse(_in_a_box(latex), extraction_config=formula, parsing_timeout=None)
             for latex in (gold, given)
         )
-        return bool(math_verify.verify(wanted, said, timeout_seconds=None))
+        return bool(math_verify.verify(wanted, said, timeout_seconds=None, allow_set_relation_comp=True))
     except (Exception, MemoryError, RecursionError):
         return False
 
 
 def _in_a_box(latex: str) -> str:
-    return "\\boxed{" + latex.replace("$", "") + "}"
+    """Write a formula where Math-Verify looks for one, so that it reads `3i` and `x \\in [0, 1]` as we do."""
+    latex = _IMAGINARY.sub(" i", _ELEMENT_OF.sub("", latex.replace("$", "")))
+    return "\\boxed{" + latex + "}"
 
 
 def _limit_memory() -> None:

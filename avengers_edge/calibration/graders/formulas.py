@@ -3,7 +3,6 @@ r"""Is one formula another one? The cheap answers first, an algebra system for w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Protocol
 
 from avengers_edge.voting.keys import canonical_key, extract_answer
@@ -32,7 +31,8 @@ def is_formula(gold: str, text: str, truncated: bool, equal: Equal) -> bool:
     given = extract_answer(text, "expression", truncated=truncated)
     if given is not None and same_formula(gold, given, equal):
         return True
-    return any(same_formula(gold, joined, equal) for joined in _boxes_in_a_row(text))
+    joined = _boxes_in_a_row(text)
+    return joined is not None and same_formula(gold, joined, equal)
 
 
 def same_formula(gold: str, given: str, equal: Equal) -> bool:
@@ -48,19 +48,18 @@ def same_formula(gold: str, given: str, equal: Equal) -> bool:
     return equal(gold, given)
 
 
-def _boxes_in_a_row(text: str) -> Iterator[str]:
+def _boxes_in_a_row(text: str) -> str | None:
     said, _ = split_thoughts(text)
     markers = marked_answers(said)
     boxes = [marked for marked in markers if marked.form == "boxed"]
     if len(boxes) < 2 or markers[0] is not boxes[0]:
-        return
+        return None
     row = [boxes[0]]
     for earlier in boxes[1:]:
         if not _side_by_side(said, earlier, row[0]):
             break
         row.insert(0, earlier)
-    if len(row) > 1:
-        yield ", ".join(marked.body for marked in row)
+    return ", ".join(marked.body for marked in row) if len(row) > 1 else None
 
 
 def _side_by_side(text: str, left: Marked, right: Marked) -> bool:

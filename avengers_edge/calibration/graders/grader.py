@@ -8,6 +8,7 @@ from typing import Self
 
 from avengers_edge.calibration.graders.algebra import Algebra
 from avengers_edge.calibration.graders.bbh import bbh
+from avengers_edge.calibration.graders.code import Passes, Shut, code_works
 from avengers_edge.calibration.graders.finqa import finqa
 from avengers_edge.calibration.graders.formulas import Equal, is_formula
 from avengers_edge.calibration.graders.knights import knights
@@ -23,16 +24,19 @@ Rule = Callable[[Question, str, bool, Equal], bool]
 class Grader:
     """Grades answers; a context manager, used from any thread.
 
-    It owns the process that compares formulas, which starts with the first pair that cannot be compared by sight.
+    It owns the process that compares formulas, which starts with the first pair that cannot be compared by sight, and
+    the sandbox that runs code.
 
     Args:
         equal: compares formulas in its place.
+        run: runs code in its place.
 
     """
 
-    def __init__(self, *, equal: Equal | None = None) -> None:
+    def __init__(self, *, equal: Equal | None = None, run: Passes | None = None) -> None:
         self._algebra = Algebra()
         self._equal: Equal = equal or self._algebra
+        self._run: Passes = run or Shut()
 
     def __enter__(self) -> Self:
         return self
@@ -50,22 +54,27 @@ class Grader:
         """Tell whether a model's text answers the question rightly.
 
         Raises:
-            BadRequest: the question has no gold answer, or is of a type that no grader judges.
+            BadRequest: the question has no gold answer, or asks for code and has no tests.
             MissingExtra: a formula has to be compared and Math-Verify is not installed.
+            NoSandbox: code has to be run and nothing here can shut it in.
 
         """
-        if question.answer is None or question.answer_type == "code":
-            raise BadRequest(f"question {question.id!r} is graded by running code, not by reading it")
+        text = text.replace("\r\n", "\n")
+        if question.answer_type == "code":
+            return code_works(question, text, truncated, self._run)
+        if question.answer is None:
+            raise BadRequest(f"question {question.id!r} has no answer to compare with: give it one")
         rule = _BY_DATASET.get(question.dataset) or _BY_TYPE[question.answer_type]
-        return rule(question, text.replace("\r\n", "\n"), truncated, self._equal)
+        return rule(question, text, truncated, self._equal)
 
 
 def grade(question: Question, text: str, *, truncated: bool = False) -> bool:
     """Grade one answer; `Grader` grades many without starting anew each time.
 
     Raises:
-        BadRequest: the question has no gold answer, or is of a type that no grader judges.
+        BadRequest: the question has no gold answer, or asks for code and has no tests.
         MissingExtra: a formula has to be compared and Math-Verify is not installed.
+        NoSandbox: code has to be run and nothing here can shut it in.
 
     """
     with Grader() as grader:

@@ -31,8 +31,8 @@ def knights(question: Question, text: str, truncated: bool) -> bool:
 def _people(text: str, names: tuple[str, ...]) -> dict[str, str]:
     """Read "Ann is a knight", "Ann: knight", "Ann and Bob are knights" and "Knights: Ann, Bob"; the last one counts."""
     text = _MARKUP.sub("", plain(text).translate(_DASHES))
-    name = "(?:" + "|".join(map(re.escape, names)) + ")"
-    several = rf"\b{name}(?:\s?,?\s?(?:\band\s)?{name}){{0,20}}\b"
+    name = r"\b(?:" + "|".join(map(re.escape, names)) + r")\b"
+    several = rf"{name}(?:(?:\s?,\s?|\s)(?:and\s)?{name}){{0,20}}+"  # possessive, or "Ann Ann Ann" takes for ever
     copula = r"\s{0,4}(?:\|?\s?(?:is|are)\b|[:=|(]|-{1,2}>?)\s{0,4}"
     patterns = (
         rf"(?P<who>{several}){copula}(?:both\s|all\s|an?\s|the\s){{0,2}}(?P<what>knight|knave)s?\b",

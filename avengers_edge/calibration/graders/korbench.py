@@ -14,7 +14,7 @@ from avengers_edge.calibration.graders.formulas import Equal, same_formula
 from avengers_edge.calibration.graders.korbench_puzzles import solves
 from avengers_edge.calibration.graders.readers import same_key, stated
 from avengers_edge.calibration.questions import Question
-from avengers_edge.voting.latex import bare, plain
+from avengers_edge.voting.latex import plain
 from avengers_edge.voting.markers import split_thoughts
 from avengers_edge.voting.numbers import simplify
 
@@ -33,7 +33,7 @@ _SET_RULE = "18"
 _MATRIX_RULES = frozenset({"23", "24", "25"})
 _BOUND = re.compile(r"(≥|≤)\s*(-?[0-9]+(?:\.[0-9]+)?)")
 _LATEX_BOUNDS = re.compile(r"\\(geq?|leq?)(?:slant)?(?![a-z])")
-_OR = re.compile(r"\\text\s?\{\s?or\s?\}|\\(?:quad|,)?\s?or(?![a-z])|or")
+_OR = re.compile(r"\\text\s?\{\s?or\s?\}|or")
 
 
 def korbench(question: Question, text: str, truncated: bool, equal: Equal) -> bool:
@@ -43,7 +43,7 @@ def korbench(question: Question, text: str, truncated: bool, equal: Equal) -> bo
     task, rule = str(question.meta.get("task", "")), str(question.meta.get("rule_id", ""))
     if question.answer_type == "choice":
         return given is not None and same_key(question, f"Answer: {given}\n", truncated=False)
-    if given is None:
+    if given is None or not _clean(given):
         return False
     if task == "logic":
         return _logic(gold, given, in_any_order=rule == "5")
@@ -60,7 +60,18 @@ def _given(text: str, truncated: bool) -> str | None:
     for inside in _insides(said):
         if inside.strip():
             return inside
-    return bare(stated(text, truncated)) or None
+    return _unwrapped(stated(text, truncated)) or None
+
+
+def _unwrapped(answer: str) -> str:
+    """Take the markup off that does not belong to the answer: `**Answer:** A*B*` has the answer `A*B*`."""
+    answer = re.sub(r"^[*_]{1,3}\s", "", answer).strip()
+    if answer.endswith("**") and answer.count("**") % 2:  # it began before the answer did
+        answer = answer[:-2]
+    for markup in ("**", "`", '"', "$"):
+        if len(answer) > 2 * len(markup) and answer.startswith(markup) and answer.endswith(markup):
+            answer = answer.removeprefix(markup).removesuffix(markup)
+    return answer.strip()
 
 
 def _insides(text: str) -> Iterator[str]:
@@ -91,11 +102,11 @@ def _logic(gold: str, given: str, *, in_any_order: bool) -> bool:
 
 def _operation(gold: str, given: str, rule: str, idx: int, equal: Equal) -> bool:
     if idx in _INEQUALITIES:
-        return _bounds(given) == _bounds(gold)
+        return _bounds(given) == _bounds(gold) != []
     if rule == _SET_RULE:
-        return sorted(re.sub(r"\W", "", plain(given))) == sorted(re.sub(r"\W", "", gold))
+        return _elements(given) == _elements(gold) != []
     if rule in _MATRIX_RULES:
-        return _figures(given) == _figures(gold)
+        return _figures(given) == _figures(gold) != []
     wanted, said = ([part.strip() for part in _OR.split(side)] for side in (gold, given))
     if len(wanted) != len(said):
         return False
@@ -126,6 +137,10 @@ def _bounds(answer: str) -> list[str]:
 
 def _bound_sign(match: re.Match[str]) -> str:
     return "≥" if match[1].startswith("g") else "≤"
+
+
+def _elements(answer: str) -> list[str]:
+    return sorted(re.sub(r"\W", "", plain(answer)))
 
 
 def _figures(answer: str) -> list[int]:

@@ -23,8 +23,8 @@ _OPERATIONS: Mapping[type[ast.operator], Callable[[Fraction, Fraction], Fraction
 
 
 def solves(gold: str, given: str, rule: str) -> bool:
-    """Compare a puzzle's answer by the rule with that number."""
-    return _BY_RULE.get(rule, _same_letters)(gold, given)
+    """Compare a puzzle's answer by the rule with that number; what has no letter or figure solves nothing."""
+    return bool(re.search(r"\w", given)) and _BY_RULE.get(rule, _same_letters)(gold, given)
 
 
 def _same_letters(gold: str, given: str) -> bool:
@@ -33,16 +33,17 @@ def _same_letters(gold: str, given: str) -> bool:
 
 
 def _same_phrase(gold: str, given: str) -> bool:
-    return _letters(given) == _letters(gold)
+    return _letters(given) == _letters(gold) != ""
 
 
 def _one_of(gold: str, given: str) -> bool:
     """Any of the gold answers is right: "pre,re"."""
-    return _letters(given) in [_letters(word) for word in re.split(r"[,\s]+", gold)]
+    said = _letters(given)
+    return said != "" and said in [_letters(word) for word in re.split(r"[,\s]+", gold)]
 
 
 def _same_words(gold: str, given: str) -> bool:
-    wanted, said = (sorted(word for word in re.split(r"\W+", side.lower()) if word) for side in (gold, plain(given)))
+    wanted, said = (sorted(re.findall(r"\w+", side.lower())) for side in (gold, plain(given)))
     return wanted == said
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from string import ascii_uppercase
 
-from avengers_edge.calibration.graders.readers import stated
+from avengers_edge.calibration.graders.readers import same_key, stated
 from avengers_edge.calibration.questions import Question
 from avengers_edge.voting.markers import split_thoughts
 
@@ -19,7 +19,7 @@ _ANNOUNCED = (
     r"^[^\w\r\n]{0,50}",
 )
 _BBEH_ANNOUNCED = ("the final answer is:", "the final answer is", "the answer is:", "the answer is")
-_BBEH_WRAPPED = re.compile(r"(?:boxed|text|texttt)\{([^{}]*)\}\W*")
+_BBEH_WRAPPED = re.compile(r"(?:boxed|text|texttt)\{(.*)\}$")
 
 
 def supergpqa(question: Question, text: str, truncated: bool) -> bool:
@@ -50,6 +50,8 @@ def bbeh(question: Question, text: str, truncated: bool) -> bool:
 
     Where a text announces nothing in these words, its own marker or last line counts.
     """
+    if question.answer_type in ("choice", "label"):
+        return same_key(question, text, truncated)
     wanted, said = _spelled(str(question.answer)), _spelled(_bbeh_answer(text, truncated))
     if not said:
         return False
@@ -79,7 +81,7 @@ def _spelled(answer: str) -> str:
     answer = answer.strip().casefold().replace("**", "").replace(", ", ",").strip(" $").removesuffix(".").strip(" $")
     for _ in range(3):
         if found := _BBEH_WRAPPED.search(answer):
-            answer = answer.replace(found[0], found[1]).strip(" \\$") if answer.endswith(found[0]) else answer
+            answer = found[1].strip(" $")
     return answer
 
 
