@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from contenders import Contender, Ours, Sequential, Server, Setup
-from measure_starter import choose, read_rows
+from drawn import choose, read_rows
 
 from avengers_edge.calibration.questions import Question
 from avengers_edge.config import load_settings

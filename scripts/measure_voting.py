@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from measure_starter import as_request, choose, read_rows
+from drawn import as_request, choose, read_rows
 
 from avengers_edge.calibration.graders import grade
 from avengers_edge.calibration.questions import Question

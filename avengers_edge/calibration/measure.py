@@ -186,12 +186,17 @@ def _answers(engine: Counting, tasks: Sequence[_Task], plan: Plan, grade: Grade)
             yield _outcome(task, None, plan, grade)
     with concurrent.futures.ThreadPoolExecutor(2, "grading") as pool:
         graded: set[concurrent.futures.Future[OutcomeRow]] = set()
-        for place, generation in generate_many(engine, (task.request for task in fits), in_flight=plan.in_flight):
-            graded.add(pool.submit(_outcome, fits[place], generation, plan, grade))
-            ended = {future for future in graded if future.done()}
-            graded -= ended
-            for future in ended:
+        try:
+            for place, generation in generate_many(engine, (task.request for task in fits), in_flight=plan.in_flight):
+                graded.add(pool.submit(_outcome, fits[place], generation, plan, grade))
+                ended = {future for future in graded if future.done()}
+                graded -= ended
+                for future in ended:
+                    yield future.result()
+        except (AvengersError, KeyboardInterrupt):
+            for future in graded:  # they were paid for
                 yield future.result()
+            raise
         for future in concurrent.futures.as_completed(graded):
             yield future.result()
 
