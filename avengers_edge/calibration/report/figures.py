@@ -32,6 +32,7 @@ _ROLE_COLOURS: dict[Role, str] = {
     "oracle": COLOURS[1],
     "member": COLOURS[7],
 }
+_LONGEST_NAME = 30  # characters
 _MOST_WRITTEN = 12
 """Members, above which a heat map's cells are too narrow for numbers."""
 
@@ -49,7 +50,7 @@ def standing_bars(standings: Sequence[Standing]) -> str:
             )
             axes.plot([macro.low, macro.high], [place, place], color=INK, linewidth=1.2, solid_capstyle="butt")
             axes.text(macro.high + 1, place, f"{macro.mean:.1f}", va="center", fontsize=8)
-        axes.set_yticks(places, [each.name for each in standings])
+        axes.set_yticks(places, [_short(each.name) for each in standings])
         axes.set_xlim(0, min(112, max(each.macro.high for each in standings) + 10))
         axes.set_xlabel("macro accuracy, %")
         axes.tick_params(axis="y", length=0)
@@ -71,7 +72,7 @@ def gain_intervals(standings: Sequence[Standing]) -> str:
             colour = _ROLE_COLOURS[each.role]
             axes.plot([each.gain.low, each.gain.high], [place, place], color=colour, linewidth=2.2)
             axes.plot(each.gain.mean, place, "o", color=colour, markersize=6)
-        axes.set_yticks(places, [each.name for each in standings])
+        axes.set_yticks(places, [_short(each.name) for each in standings])
         axes.set_ylim(-0.6, len(standings) - 0.4)
         axes.set_xlabel("points of macro accuracy over the best single member")
         axes.tick_params(axis="y", length=0)
@@ -117,7 +118,7 @@ def pick_map(drawn: QuestionMap, members: Sequence[str]) -> str:
             if len(inside):
                 colour, marker = _mark(column)
                 (dots,) = axes.plot(*inside.T, marker, color=colour, markersize=2.8, markeredgewidth=0, alpha=0.7)
-                dots.set_label(f"{member} ({100 * len(inside) / len(points):.0f} %)")
+                dots.set_label(f"{_short(member)} ({100 * len(inside) / len(points):.0f} %)")
         figure.legend(loc="outside lower center", ncols=2, fontsize=8, markerscale=2.4, handletextpad=0.2)
 
     shares = "; ".join(f"{member} {100 * float(np.mean(picks == member)):.0f} %" for member in members)
@@ -143,11 +144,12 @@ def cluster_heat(shapes: Sequence[ClusterShape], members: Sequence[str]) -> str:
                 axes.add_patch(
                     Rectangle((column + 0.06, row + 0.06), 0.88, 0.88, fill=False, edgecolor="#ffb000", linewidth=1.6)
                 )
-        axes.set_xticks(
-            np.arange(len(members)) + 0.5, members, rotation=38, ha="left", rotation_mode="anchor", fontsize=8
-        )
+        names = [_short(member) for member in members]
+        axes.set_xticks(np.arange(len(names)) + 0.5, names, rotation=38, ha="left", rotation_mode="anchor", fontsize=8)
         axes.set_yticks(
-            np.arange(len(shapes)) + 0.5, [f"{each.number} {each.datasets[0][0]}" for each in shapes], fontsize=8
+            np.arange(len(shapes)) + 0.5,
+            [f"{each.number} {_short(each.datasets[0][0])}" for each in shapes],
+            fontsize=8,
         )
         axes.xaxis.tick_top()
         axes.invert_yaxis()
@@ -182,7 +184,7 @@ def cost_curve(costs: Costs, members: Sequence[str]) -> str:
             axes.annotate(str(end), (each.seconds, each.accuracy), (5, -10), textcoords="offset points", fontsize=8)
         for column, each in enumerate(costs.members):
             colour, marker = _mark(column)
-            axes.plot(each.seconds, each.accuracy, marker, color=colour, markersize=7, label=each.name)
+            axes.plot(each.seconds, each.accuracy, marker, color=colour, markersize=7, label=_short(each.name))
         axes.set_xlim(left=0)
         axes.set_xlabel("mean seconds of an answer")
         axes.set_ylabel("macro accuracy, %")
@@ -238,7 +240,6 @@ def sensitivity_lines(found: Sensitivity) -> str:
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
         places = np.arange(len(found.settings))
-        means = [each.mean for each in found.settings]
         axes.vlines(
             places,
             [each.least for each in found.settings],
@@ -247,8 +248,8 @@ def sensitivity_lines(found: Sensitivity) -> str:
             alpha=0.45,
             linewidth=3,
         )
-        ordered = found.knob not in ("method", "borders")
-        axes.plot(places, means, "-" if ordered else "", color=COLOURS[0], linewidth=1.4)
+        if found.knob not in ("method", "borders"):  # nothing lies between two methods
+            axes.plot(places, [each.mean for each in found.settings], color=COLOURS[0], linewidth=1.4)
         for place, each in zip(places, found.settings, strict=True):
             face = COLOURS[0] if each.usual else PAPER
             axes.plot(place, each.mean, "o", color=COLOURS[0], markerfacecolor=face, markersize=6)
@@ -264,6 +265,11 @@ def sensitivity_lines(found: Sensitivity) -> str:
 
     told = "; ".join(f"{each.value}: {each.mean:.1f}" for each in found.settings)
     return draw(f"knob-{found.knob}", f"Macro accuracy in percent by {found.knob}: {told}.", 3.5, 2.4, paint)
+
+
+def _short(name: str) -> str:
+    """Cut the middle out of a long name, which its table has whole; both ends tell members apart."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME // 2]}…{name[1 - _LONGEST_NAME // 2 :]}"
 
 
 def _mark(column: int) -> tuple[str, str]:

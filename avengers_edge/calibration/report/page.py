@@ -180,8 +180,8 @@ def _sensitivity(study: Study) -> str:
     )
     return (
         "<h2>How much hangs on the settings</h2>\n<p>One knob is turned at a time, the others stay at their usual "
-        "values; the filled point is the usual one. Bars run from the least to the most of the splits. A knob chosen "
-        f'here would be chosen on the questions it is judged by.</p>\n<div class="knobs">{drawn}</div>\n'
+        "values; the filled point is the usual one. Bars run from the least to the most of three splits. A "
+        f'knob chosen here would be chosen on the questions it is judged by.</p>\n<div class="knobs">{drawn}</div>\n'
         f"{tables.knobs(study.sensitivities)}"
     )
 
@@ -195,8 +195,8 @@ def _method(study: Study) -> str:
         f"questions. Intervals are paired percentile bootstraps of {study.draws:,} draws of units within each data "
         "set; they speak of other questions from the same data sets, not of other data sets.</p>\n"
         "<p>Nearest neighbours and perceptron follow RouterBench (arXiv 2403.12031), matrix factorisation EmbedLLM "
-        "(arXiv 2410.02223), the router the Avengers (arXiv 2505.19797). All see the same vectors; none was tuned on "
-        "the judged questions.</p>"
+        "(arXiv 2410.02223), the router the Avengers (arXiv 2505.19797). All get the same vectors and keep the same "
+        "settings on every split; the router also knows which data set each question it is fitted on comes from.</p>"
     )
 
 
