@@ -160,7 +160,7 @@ def _prior(scores: Floats, parts: Sequence[Sequence[int]], macro: Floats, assign
 
 def _floor(vectors: Vectors, own: Vectors) -> float:
     similarity = (vectors.astype(np.float64) * own.astype(np.float64)).sum(axis=1)
-    floor = float(np.percentile(similarity, _FLOOR_PERCENTILE)) - _ROUNDING
+    floor = float(np.percentile(similarity, _FLOOR_PERCENTILE, method="lower")) - _ROUNDING
     return min(max(floor, -1.0), 1.0)
 
 

@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""What each step beyond the recipe is worth on questions that were not fitted, and where routing must not lose.
+
+    python scripts/ablate_recipe.py --data DIR [--members A,B]
+
+DIR holds outcomes/llmrouter.jsonl.gz, kor_bench.jsonl.gz and eq_bench.jsonl.gz. 70/30 by prompt and rule, five seeds,
+macro accuracy over data sets in percent: mean, least and most over the seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avengers_edge.calibration.evaluate import evaluate_table
+from avengers_edge.calibration.fit import fit_table
+from avengers_edge.calibration.outcome_files import read_outcomes
+from avengers_edge.calibration.outcomes import OutcomeRow
+from avengers_edge.calibration.splits import split_rows
+from avengers_edge.calibration.steps import embed_rows
+from avengers_edge.config import Settings
+from avengers_edge.routing.form import with_form
+from avengers_edge.runtime import open_shipped_embedder
+
+SEEDS = range(5)
+ODD = ("mmlu", "gpqa", "agentverse-logicgrid")
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way of fitting: with a question's form or not, and options of `fit_table`."""
+
+    name: str
+    form: bool
+    options: dict[str, Any]
+    prior: bool = True
+
+
+PAPER: dict[str, Any] = {"across": True, "clusters": 64, "smoothing": 0.0, "top_k": 1, "beta": 6.0}
+WAYS = (
+    Way("the paper's: K = 64, nearest cluster, unsmoothed", False, PAPER),
+    Way("+ smoothed by 20 answers", False, {**PAPER, "smoothing": 20.0}),
+    Way("+ ten nearest clusters, beta 20", False, {**PAPER, "smoothing": 20.0, "top_k": 10, "beta": 20.0}),
+    Way("+ each data set by itself, K by size", False, {}),
+    Way("+ the question's form: the default", True, {}),
+    Way("default without smoothing to the data set", True, {}, prior=False),
+    Way("default, but all questions at once", True, {"across": True}),
+    Way("default with K = 64", True, {"clusters": 64}),
+    Way("default with K = 128", True, {"clusters": 128}),
+    Way("default, agglomerative", True, {"method": "agglomerative"}),
+    Way("default, Gaussian mixture", True, {"method": "gmm"}),
+    Way("default, spectral", True, {"method": "spectral"}),
+    Way("default, BIRCH", True, {"method": "birch"}),
+)
+
+
+def main() -> None:
+    """Parse the command line, embed once, judge every way."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--members", type=lambda said: said.split(","))
+    args = parser.parse_args()
+    every = read_outcomes([args.data / "outcomes" / "llmrouter.jsonl.gz"], args.members)
+    vectors = embedded(every)
+    print("llmrouter")
+    for way in WAYS:
+        print(judged(way, every, vectors), flush=True)
+    default = WAYS[4]
+    kept = [place for place, row in enumerate(every) if row.dataset not in ODD]
+    print(f"llmrouter without {', '.join(ODD)}")
+    print(judged(default, [every[place] for place in kept], vectors[kept]), flush=True)
+    for name in ("kor_bench", "eq_bench"):
+        rows = read_outcomes([args.data / "outcomes" / f"{name}.jsonl.gz"])
+        print(name)
+        print(judged(default, rows, embedded(rows)), flush=True)
+
+
+def embedded(rows: Sequence[OutcomeRow]) -> np.ndarray:
+    """Embed without form, which `judged` adds where a way has it."""
+    with open_shipped_embedder(Settings(home=Path())) as embedder:
+        return embed_rows(embedder.inner, rows)
+
+
+def judged(way: Way, rows: Sequence[OutcomeRow], vectors: np.ndarray) -> str:
+    """Fit and evaluate on every split; give a line of the table."""
+    chosen = with_form(vectors, [row.prompt or "" for row in rows]) if way.form else vectors
+    found = []
+    for seed in SEEDS:
+        split = split_rows(rows, seed=seed)
+        train, test = list(split.fitted), list(split.judged)
+        table = fit_table(chosen[train], [rows[i] for i in train], embedder="", fitted_at="", **way.options)
+        if not way.prior:
+            table = replace(table, prior=None)
+        macro = evaluate_table(table, chosen[test], [rows[i] for i in test])["macro"]
+        found.append((macro["router"], macro["best_single"], macro["dataset_oracle"]))
+    router, best, oracle = np.array(found).T
+    gain = router - best
+    way_there = f"{100 * gain.mean() / (oracle - best).mean():.0f} %" if (oracle - best).mean() > 0 else "-"
+    return (
+        f"{way.name:<52} router {router.mean():.2f} ({router.min():.1f} to {router.max():.1f})  best single "
+        f"{best.mean():.2f}  gain {gain.mean():+.2f} ({gain.min():+.1f} to {gain.max():+.1f})  "
+        f"data set oracle {oracle.mean():.2f}  way {way_there}"
+    )
+
+
+if __name__ == "__main__":
+    main()
