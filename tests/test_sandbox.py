@@ -328,6 +328,33 @@ print('here')
         bystander.kill()
 
 
+def test_a_program_cannot_have_others_killed_in_its_place(sandbox):
+    """Whatever it writes to whatever is open, only its own process is ended."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as bystander:
+        program = f"""
+import os, time
+for fd in range(3, 64):
+    try: os.write(fd, b'{{"child-pid": {bystander.pid}}}\\n')
+    except OSError: pass
+time.sleep(600)
+"""
+        assert sandbox.run_python(program, limits=Limits(wall_seconds=1.5)).outcome == "timeout"
+        time.sleep(0.2)
+        assert bystander.poll() is None
+        bystander.kill()
+
+
+def test_nothing_is_open_but_the_three_streams_the_word_and_the_report(sandbox):
+    program = """
+import os
+def is_open(number):
+    try: return bool(os.fstat(number))
+    except OSError: return False
+print(sum(map(is_open, range(64))))
+"""
+    assert sandbox.run_python(program).stdout == "5\n"
+
+
 def test_a_program_that_kills_itself_is_told_from_one_that_fails(sandbox):
     execution = sandbox.run_python("import ctypes\nctypes.string_at(0)")
     assert (execution.outcome, execution.exit_code) == ("killed", 128 + signal.SIGSEGV)
@@ -447,6 +474,19 @@ def _words(entry):
         return (entry / "cmdline").read_bytes()
     except OSError:
         return b""
+
+
+def test_where_the_system_lends_namespaces_ours_work():
+    """Else all laws above could be skipped where they matter."""
+    words = ["unshare", "--mount", "--pid", "--net", "--fork"] + ([] if os.geteuid() == 0 else ["--user"])
+    try:
+        lent = subprocess.run([*words, "true"], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        lent = False
+    if not lent or not candidates():
+        pytest.skip("this system lends no namespaces")
+    (ours,) = [each for each in candidates() if each.name == "namespaces"]
+    assert Sandbox(ours).run_python("print(1)").stdout == "1\n"
 
 
 def test_a_mechanism_that_does_not_work_is_an_error_of_ours():

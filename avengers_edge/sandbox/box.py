@@ -134,7 +134,7 @@ class Sandbox:
                     )
                 except OSError as error:
                     raise NoSandbox(f"{self._mechanism.name} cannot be started ({error}): {_CURE}") from error
-            watch = Watch(process, report[0], information[0], limits)
+            watch = Watch(process, report[0], information[0] if self._mechanism.wrapper else None, limits)
             try:
                 watch.run()
             finally:

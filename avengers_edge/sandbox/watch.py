@@ -25,12 +25,12 @@ class Watch:
     Args:
         process: what was started, with pipes for its output.
         report: where the inner program says what it did.
-        information: where bubblewrap says which process is the first of its own.
+        information: where bubblewrap says which process is the first of its own; None without bubblewrap.
         limits: what it may use; time counts from now.
 
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], report: int, information: int, limits: Limits) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], report: int, information: int | None, limits: Limits) -> None:
         if process.stdout is None or process.stderr is None:
             raise ValueError("the process has no pipes")
         self._process, self._information, self._limits = process, information, limits
@@ -127,8 +127,11 @@ class Watch:
                 os.kill(first, signal.SIGKILL)
 
     def _first_process(self) -> int | None:
-        """Read what bubblewrap says; our own outer process says nothing, and kills the inner one itself."""
+        """Read what bubblewrap said first; our own outer process says nothing, and kills the inner one itself."""
+        if self._information is None:
+            return None
         os.set_blocking(self._information, False)
         with contextlib.suppress(BlockingIOError, ValueError, KeyError, TypeError):
-            return int(json.loads(os.read(self._information, _PIECE))["child-pid"])
+            said = os.read(self._information, _PIECE).decode("ascii", "replace")
+            return int(json.JSONDecoder().raw_decode(said)[0]["child-pid"])
         return None

@@ -24,6 +24,7 @@ def main() -> NoReturn:
     with os.fdopen(job_file, "rb") as file:
         job = marshal.load(file)
     del sys.argv[1:]
+    _close_all_but(token, report)
     os.environ.pop("PWD", None)  # bubblewrap's
     mechanism = job["mechanism"]
     if mechanism != "bubblewrap":  # which has done all this
@@ -38,6 +39,15 @@ def main() -> NoReturn:
     _confine(job)
     os.write(report, program.READY)
     program.run(job, token, report)
+
+
+def _close_all_but(*kept: int) -> None:
+    """Close what was handed down but for these and the three streams: the program is not to speak for others."""
+    low = 3
+    for number in (*sorted(kept), os.sysconf("SC_OPEN_MAX")):
+        if low < number:  # an empty range that ends at 0 would be taken for all there are
+            os.closerange(low, number)
+        low = number + 1
 
 
 def _fork_and_wait() -> None:
