@@ -115,7 +115,8 @@ def test_whatever_is_asked_examples_are_python(text):
 def test_each_argument_is_varied_by_its_kind():
     assert varied(["f(3)"], 10) == ("f(4)", "f(2)", "f(0)", "f(-3)")
     assert varied(["f('ab')"], 10) == ("f('')", "f('ba')", "f('abab')", "f('a')")
-    assert varied(["f([1, 2])"], 10) == ("f([])", "f([2, 1])", "f([1, 2, 1, 2])", "f([1])")
+    assert varied(["f([1, 2])"], 10) == ("f([])", "f([2, 1])", "f([1, 2, 1, 2])", "f([1])", "f([2, 3])")
+    assert varied(["f([('a', 1), [2], None])"], 10)[4] == "f([('a', 1, 'a', 1), [2, 2], None])"
     assert varied(["f(x={1: 2}, y=True)"], 10) == ("f(x={}, y=True)", "f(x={1: 2}, y=False)")
     assert varied(["f(None)", "f(name)", "f(*[1])", "not a call"], 10) == ()
 

@@ -13,7 +13,7 @@ def varied(calls: Sequence[str], most: int) -> tuple[str, ...]:
     """Vary calls with literal arguments, in an order that depends on nothing else; each call gets its turn.
 
     Numbers become one more, one less, 0 and their negative; texts and sequences become empty, reversed, doubled and one
-    shorter; dictionaries become empty; truths turn.
+    shorter, and sequences have all their items grown; dictionaries become empty; truths turn.
     """
     turns = zip_longest(*(_variations(call) for call in calls))
     fresh = dict.fromkeys(call for call in chain.from_iterable(turns) if call is not None and call not in calls)
@@ -54,5 +54,13 @@ def _near(value: object) -> list[object]:
     if isinstance(value, int | float):
         return [value + 1, value - 1, 0, -value]
     if isinstance(value, str | bytes | list | tuple):
-        return [value[:0], value[::-1], value + value, value[:-1]]  # type: ignore[operator]
+        others: list[object] = [value[:0], value[::-1], value + value, value[:-1]]  # type: ignore[operator]
+        return others if isinstance(value, str | bytes) else [*others, type(value)(map(_grown, value))]
     return [{}] if isinstance(value, dict) else []
+
+
+def _grown(item: object) -> object:
+    """Make an item of a sequence larger: a number by one, a text or sequence to its double."""
+    if isinstance(item, int | float) and not isinstance(item, bool):
+        return item + 1
+    return item + item if isinstance(item, str | bytes | list | tuple) else item  # type: ignore[operator]
