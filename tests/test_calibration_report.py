@@ -148,7 +148,12 @@ def test_names_from_files_stay_text():
 
 @pytest.mark.parametrize(
     ("gain", "said"),
-    [((4.0, 1.0, 7.0), "Routing pays"), ((-4.0, -7.0, -1.0), "Routing loses"), ((1.0, -1.0, 3.0), "not settled")],
+    [
+        ((4.0, 1.0, 7.0), "Routing pays"),
+        ((-4.0, -7.0, -1.0), "Routing loses"),
+        ((1.0, -1.0, 3.0), "not settled"),
+        ((0.0, 0.0, 0.0), "nothing to route"),
+    ],
 )
 def test_the_verdict_follows_the_interval(gain, said):
     assert said in verdict(made_study(gain=gain))
@@ -207,3 +212,18 @@ def test_a_long_name_keeps_both_its_ends_in_drawings_and_is_whole_in_tables():
     texts = Outline(page(made_study(name))).texts
     assert "a-model-with-a-…anywhere:think" in texts
     assert name in texts
+
+
+def test_of_many_members_the_best_twelve_are_drawn_and_all_stand_in_the_table():
+    names = tuple(f"m{place}" for place in range(20))
+    shape = ClusterShape(1, 1234, (("sums", 100.0),), tuple(float(place) for place in range(20)), ())
+    drawn = QuestionMap("PCA", tuple((float(place), 0.0) for place in range(20)), (1,) * 20, names)
+    alone = tuple(
+        standing(f"{name} alone", "member", (place, place, place), (0, 0, 0)) for place, name in enumerate(names)
+    )
+    study = made_study(members=names, clusters=(shape,), map=drawn, standings=(*made_study().standings, *alone))
+    texts = Outline(page(study)).texts
+    assert {name for name in names if texts.count(name) > 1} == set(names[8:])  # in the heat map too
+    assert {name for name in names if texts.count(f"{name} alone") > 1} == set(names[8:])
+    assert {name for name in names if texts.count(name) == 0} == set()
+    assert "others (65 %)" in texts

@@ -85,7 +85,7 @@ def report(
 
 
 def lines_of(study: Study) -> list[str]:
-    """Write how each way of choosing did, for people."""
+    """Write how each way of choosing did, for people; the page has the members alone too."""
     head = f"{'':<28}{'macro %':>9}{'95 % interval':>16}{'over best single':>19}{'95 % interval':>16}"
     return [
         head,
@@ -93,5 +93,6 @@ def lines_of(study: Study) -> list[str]:
             f"{each.name[:27]:<28}{each.macro.mean:>9.1f}{f'{each.macro.low:.1f} to {each.macro.high:.1f}':>16}"
             f"{each.gain.mean:>+19.1f}{f'{each.gain.low:+.1f} to {each.gain.high:+.1f}':>16}"
             for each in study.standings
+            if each.role != "member"
         ),
     ]

@@ -25,6 +25,12 @@ COLOURS = ("#3b82c4", "#d97a1e", "#2a9d6f", "#a56cc1", "#d1495b", "#2398a8", "#8
 """Legible on white and on near black; together with `MARKERS` also to those who do not see colours."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
+WIDTH = 5.0
+"""Inches; a phone shows 80 % of it, so that text stays legible without scrolling."""
+MOST_DRAWN = 12
+"""Members in a drawing; the tables have all."""
+_LONGEST_NAME = 30  # characters
+
 _STYLE = {
     "axes.edgecolor": GRID,
     "axes.facecolor": "none",
@@ -79,6 +85,16 @@ def draw(name: str, alt: str, width: float, height: float, paint: Callable[[Figu
         paint(figure)
         figure.savefig(content, format="svg", metadata={"Date": None})
     return _for_page(content.getvalue(), name, alt)
+
+
+def shortened(name: str) -> str:
+    """Cut the middle out of a long name, which its table has whole; both ends tell members apart."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME // 2]}…{name[1 - _LONGEST_NAME // 2 :]}"
+
+
+def mark_of(place: int) -> tuple[str, str]:
+    """Give the colour and the marker of the member in that place."""
+    return COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
 
 
 def _for_page(svg: str, name: str, alt: str) -> str:

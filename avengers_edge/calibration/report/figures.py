@@ -8,22 +8,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from avengers_edge.calibration.findings import (
-    ClusterShape,
     Costs,
-    QuestionMap,
     Reliability,
     Role,
     Sensitivity,
     Standing,
 )
-from avengers_edge.calibration.report.canvas import COLOURS, GRID, INK, MARKERS, PAPER, draw
+from avengers_edge.calibration.report.canvas import (
+    COLOURS,
+    GRID,
+    INK,
+    MOST_DRAWN,
+    PAPER,
+    WIDTH,
+    draw,
+    mark_of,
+    shortened,
+)
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-WIDTH = 5.0
-"""Inches; a phone shows 80 % of it, so that text stays legible without scrolling."""
 
 _ROLE_COLOURS: dict[Role, str] = {
     "router": COLOURS[0],
@@ -32,13 +36,12 @@ _ROLE_COLOURS: dict[Role, str] = {
     "oracle": COLOURS[1],
     "member": COLOURS[7],
 }
-_LONGEST_NAME = 30  # characters
-_MOST_WRITTEN = 12
-"""Members, above which a heat map's cells are too narrow for numbers."""
 
 
 def standing_bars(standings: Sequence[Standing]) -> str:
-    """Draw macro accuracy with its interval, a bar for each way of choosing."""
+    """Draw macro accuracy with its interval, a bar for each way of choosing, of the members alone the best twelve."""
+    alone = sorted((each for each in standings if each.role == "member"), key=lambda each: -each.macro.mean)
+    standings = [*(each for each in standings if each.role != "member"), *alone[:MOST_DRAWN]]
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
@@ -50,7 +53,8 @@ def standing_bars(standings: Sequence[Standing]) -> str:
             )
             axes.plot([macro.low, macro.high], [place, place], color=INK, linewidth=1.2, solid_capstyle="butt")
             axes.text(macro.high + 1, place, f"{macro.mean:.1f}", va="center", fontsize=8)
-        axes.set_yticks(places, [_short(each.name) for each in standings])
+        axes.set_yticks(places, [shortened(each.name) for each in standings])
+        axes.set_ylim(-0.6, len(standings) - 0.4)
         axes.set_xlim(0, min(112, max(each.macro.high for each in standings) + 10))
         axes.set_xlabel("macro accuracy, %")
         axes.tick_params(axis="y", length=0)
@@ -72,7 +76,7 @@ def gain_intervals(standings: Sequence[Standing]) -> str:
             colour = _ROLE_COLOURS[each.role]
             axes.plot([each.gain.low, each.gain.high], [place, place], color=colour, linewidth=2.2)
             axes.plot(each.gain.mean, place, "o", color=colour, markersize=6)
-        axes.set_yticks(places, [_short(each.name) for each in standings])
+        axes.set_yticks(places, [shortened(each.name) for each in standings])
         axes.set_ylim(-0.6, len(standings) - 0.4)
         axes.set_xlabel("points of macro accuracy over the best single member")
         axes.tick_params(axis="y", length=0)
@@ -83,81 +87,6 @@ def gain_intervals(standings: Sequence[Standing]) -> str:
         f"{each.name} {each.gain.mean:+.1f} ({each.gain.low:+.1f} to {each.gain.high:+.1f})" for each in standings
     )
     return draw("gain", f"Points over the best single member: {told}.", WIDTH, 0.8 + 0.3 * len(standings), paint)
-
-
-def cluster_map(drawn: QuestionMap, shapes: Sequence[ClusterShape]) -> str:
-    """Draw the questions, coloured and numbered by cluster."""
-    points, clusters = np.array(drawn.points), np.array(drawn.clusters)
-
-    def paint(figure: Figure) -> None:
-        axes = _plane(figure)
-        for shape in shapes:
-            inside = points[clusters == shape.number]
-            if len(inside):
-                colour = COLOURS[(shape.number - 1) % len(COLOURS)]
-                axes.plot(*inside.T, "o", color=colour, markersize=2.6, markeredgewidth=0, alpha=0.7)
-        for shape in shapes:
-            inside = points[clusters == shape.number]
-            if len(inside):
-                x, y = np.median(inside, axis=0)
-                box = {"boxstyle": "round,pad=0.18", "facecolor": PAPER, "edgecolor": GRID, "alpha": 0.85}
-                axes.text(x, y, str(shape.number), ha="center", va="center", fontsize=8, fontweight="bold", bbox=box)
-
-    named = "; ".join(f"{shape.number}, mostly {shape.datasets[0][0]}" for shape in shapes)
-    return draw("clusters", f"Map of {len(points)} questions by cluster: {named}.", WIDTH, 4.2, paint)
-
-
-def pick_map(drawn: QuestionMap, members: Sequence[str]) -> str:
-    """Draw the questions, coloured by the member that the router picks."""
-    points, picks = np.array(drawn.points), np.array(drawn.picks)
-
-    def paint(figure: Figure) -> None:
-        axes = _plane(figure)
-        for column, member in enumerate(members):
-            inside = points[picks == member]
-            if len(inside):
-                colour, marker = _mark(column)
-                (dots,) = axes.plot(*inside.T, marker, color=colour, markersize=2.8, markeredgewidth=0, alpha=0.7)
-                dots.set_label(f"{_short(member)} ({100 * len(inside) / len(points):.0f} %)")
-        figure.legend(loc="outside lower center", ncols=2, fontsize=8, markerscale=2.4, handletextpad=0.2)
-
-    shares = "; ".join(f"{member} {100 * float(np.mean(picks == member)):.0f} %" for member in members)
-    return draw("picks", f"Map of {len(points)} questions by the member picked: {shares}.", WIDTH, 4.7, paint)
-
-
-def cluster_heat(shapes: Sequence[ClusterShape], members: Sequence[str]) -> str:
-    """Draw each member's accuracy in each cluster; the best of a row has a frame."""
-    cells = np.array([shape.accuracy for shape in shapes])
-
-    def paint(figure: Figure) -> None:
-        from matplotlib import colormaps
-        from matplotlib.patches import Rectangle
-
-        axes = figure.add_subplot()
-        axes.pcolormesh(cells, cmap="cividis", vmin=0, vmax=100, edgecolors="none")
-        for (row, column), value in np.ndenumerate(cells):
-            if len(members) <= _MOST_WRITTEN:
-                dark = np.dot(colormaps["cividis"](value / 100)[:3], (0.299, 0.587, 0.114)) < 0.5
-                colour = "#ffffff" if dark else "#000000"
-                axes.text(column + 0.5, row + 0.5, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
-            if value == cells[row].max():
-                axes.add_patch(
-                    Rectangle((column + 0.06, row + 0.06), 0.88, 0.88, fill=False, edgecolor="#ffb000", linewidth=1.6)
-                )
-        names = [_short(member) for member in members]
-        axes.set_xticks(np.arange(len(names)) + 0.5, names, rotation=38, ha="left", rotation_mode="anchor", fontsize=8)
-        axes.set_yticks(
-            np.arange(len(shapes)) + 0.5,
-            [f"{each.number} {_short(each.datasets[0][0])}" for each in shapes],
-            fontsize=8,
-        )
-        axes.xaxis.tick_top()
-        axes.invert_yaxis()
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
-
-    alt = f"Heat map of accuracy, {len(shapes)} clusters by {len(members)} members; the table below has its numbers."
-    return draw("heat", alt, WIDTH, 1.3 + 0.26 * len(shapes), paint)
 
 
 def cost_curve(costs: Costs, members: Sequence[str]) -> str:
@@ -183,8 +112,8 @@ def cost_curve(costs: Costs, members: Sequence[str]) -> str:
         for end, each in ((0, costs.router[0]), (1, costs.router[-1])):
             axes.annotate(str(end), (each.seconds, each.accuracy), (5, -10), textcoords="offset points", fontsize=8)
         for column, each in enumerate(costs.members):
-            colour, marker = _mark(column)
-            axes.plot(each.seconds, each.accuracy, marker, color=colour, markersize=7, label=_short(each.name))
+            colour, marker = mark_of(column)
+            axes.plot(each.seconds, each.accuracy, marker, color=colour, markersize=7, label=shortened(each.name))
         axes.set_xlim(left=0)
         axes.set_xlabel("mean seconds of an answer")
         axes.set_ylabel("macro accuracy, %")
@@ -265,21 +194,3 @@ def sensitivity_lines(found: Sensitivity) -> str:
 
     told = "; ".join(f"{each.value}: {each.mean:.1f}" for each in found.settings)
     return draw(f"knob-{found.knob}", f"Macro accuracy in percent by {found.knob}: {told}.", 3.5, 2.4, paint)
-
-
-def _short(name: str) -> str:
-    """Cut the middle out of a long name, which its table has whole; both ends tell members apart."""
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME // 2]}…{name[1 - _LONGEST_NAME // 2 :]}"
-
-
-def _mark(column: int) -> tuple[str, str]:
-    return COLOURS[column % len(COLOURS)], MARKERS[column % len(MARKERS)]
-
-
-def _plane(figure: Figure) -> Axes:
-    axes = figure.add_subplot()
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines[:].set_visible(False)
-    axes.margins(0.02)
-    return axes

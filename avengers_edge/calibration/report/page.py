@@ -6,7 +6,7 @@ import html
 from pathlib import Path
 
 from avengers_edge.calibration.findings import Standing, Study
-from avengers_edge.calibration.report import figures, tables
+from avengers_edge.calibration.report import figures, maps, tables
 from avengers_edge.calibration.report.style import STYLE
 from avengers_edge.errors import AvengersError
 from avengers_edge.files import write_whole
@@ -72,7 +72,9 @@ def verdict(study: Study) -> str:
     router, single = study.standing("router"), study.standing("best single")
     gain = router.gain
     names = " or ".join(dict.fromkeys(study.best_single))
-    if gain.low > 0:
+    if (gain.low, gain.high) == (0, 0):
+        said = "It asks that member every time, or one that is just as good: there is nothing to route here."
+    elif gain.low > 0:
         said = "Routing pays here: the whole interval lies above 0."
     elif gain.high < 0:
         said = "Routing loses here: ask the best single member alone, or measure more questions."
@@ -128,19 +130,17 @@ def _map(study: Study) -> str:
         "PCA": "The two directions in which the questions differ most.",
     }[drawn.method]
     by_cluster = _figure(
-        figures.cluster_map(drawn, study.clusters), f"By cluster, {len(drawn.points):,} questions. {said}"
+        maps.cluster_map(drawn, study.clusters), f"By cluster, {len(drawn.points):,} questions. {said}"
     )
-    by_pick = _figure(
-        figures.pick_map(drawn, study.members), "By the member that a router fitted on all of them picks."
-    )
+    by_pick = _figure(maps.pick_map(drawn, study.members), "By the member that a router fitted on all of them picks.")
     return f'<h2>Map of the questions</h2>\n<div class="pair">{by_cluster}{by_pick}</div>'
 
 
 def _clusters(study: Study) -> str:
     heat = _figure(
-        figures.cluster_heat(study.clusters, study.members),
+        maps.cluster_heat(study.clusters, study.members),
         "Accuracy of each member in each cluster, %; rows are named by their most frequent data set, a frame marks the "
-        "best. These few clusters are for the eye; the router has more of them.",
+        "best. These few clusters are for the eye, the router has more; of many members the twelve best are drawn.",
     )
     examples = "".join(
         f"<h3>Cluster {shape.number}</h3>"
