@@ -227,3 +227,4 @@ def test_of_many_members_the_best_twelve_are_drawn_and_all_stand_in_the_table():
     assert {name for name in names if texts.count(f"{name} alone") > 1} == set(names[8:])
     assert {name for name in names if texts.count(name) == 0} == set()
     assert "others (65 %)" in texts
+    assert any(text.endswith("m11 and 8 more.") for text in texts)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from avengers_edge.calibration.findings import Standing, Study
 from avengers_edge.calibration.report import figures, maps, tables
+from avengers_edge.calibration.report.canvas import MOST_DRAWN
 from avengers_edge.calibration.report.style import STYLE
 from avengers_edge.errors import AvengersError
 from avengers_edge.files import write_whole
@@ -90,14 +91,18 @@ def verdict(study: Study) -> str:
 def _head(study: Study) -> str:
     router, oracle = study.standing("router"), study.standing("query oracle")
     tiles = (
-        (f"{study.questions:,}", f"questions in {len(study.datasets)} data sets"),
+        (
+            f"{study.questions:,}",
+            f"questions in {len(study.datasets)} data set{'s' if len(study.datasets) > 1 else ''}",
+        ),
         (f"{len(study.members)}", "members"),
         (f"{router.macro.mean:.1f} %", "router, macro accuracy"),
         (f"{router.gain.mean:+.1f}", "points over the best single member"),
         (f"{oracle.macro.mean:.1f} %", "if every question went to a member that gets it right"),
     )
     items = "".join(f"<li><b>{html.escape(value)}</b>{html.escape(label)}</li>" for value, label in tiles)
-    members = html.escape(", ".join(study.members))
+    named, more = study.members[:MOST_DRAWN], len(study.members) - MOST_DRAWN
+    members = html.escape(", ".join(named) + (f" and {more} more" if more > 0 else ""))
     return (
         f'<h1>Calibration report</h1>\n<p class="soft">Members: {members}.</p>\n'
         f'<p class="verdict">{html.escape(verdict(study))}</p>\n<ul class="tiles">{items}</ul>'
@@ -140,7 +145,7 @@ def _clusters(study: Study) -> str:
     heat = _figure(
         maps.cluster_heat(study.clusters, study.members),
         "Accuracy of each member in each cluster, %; rows are named by their most frequent data set, a frame marks the "
-        "best. These few clusters are for the eye, the router has more; of many members the twelve best are drawn.",
+        "best. These clusters are for the eye, the router has its own; of many members the twelve best are drawn.",
     )
     examples = "".join(
         f"<h3>Cluster {shape.number}</h3>"
