@@ -46,6 +46,11 @@ def test_one_cluster_is_the_mean_direction(method: str) -> None:
     assert cluster(TWO_PLACES, 1, method)[0] == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_one_question_is_its_own_cluster(method: str) -> None:
+    assert cluster(at(30), 1, method) == pytest.approx(at(30))
+
+
 @pytest.mark.parametrize(("clusters", "method"), [(0, "kmeans"), (11, "kmeans"), (2, "magic")])
 def test_what_cannot_be_clustered_is_refused(clusters: int, method: str) -> None:
     with pytest.raises(BadRequest):

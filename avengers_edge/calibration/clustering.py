@@ -43,7 +43,8 @@ def cluster(vectors: Vectors, clusters: int, method: str = "kmeans", seed: int =
     with threadpoolctl.threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", exceptions.ConvergenceWarning)  # fewer distinct questions than clusters
         chosen = rows if method == "kmeans" else _some(rows, max(_MOST_COMPARED, clusters), seed)
-        labels = METHODS[method](chosen, clusters, seed)
+        one = np.zeros(len(chosen), dtype=np.intp)  # which not every method can find
+        labels = METHODS[method](chosen, clusters, seed) if clusters > 1 else one
     means = np.array([chosen[labels == label].mean(axis=0) for label in np.unique(labels)])
     lengths = np.linalg.norm(means, axis=1, keepdims=True)
     centroids = (means / np.where(lengths > 0, lengths, 1)).astype(np.float32)
@@ -70,9 +71,8 @@ def _kmeans(rows: NDArray[np.float64], clusters: int, seed: int) -> NDArray[Any]
     """
     from sklearn.cluster import KMeans
 
-    algorithm = "elkan" if clusters > 1 else "lloyd"  # Elkan's bounds lie between clusters
     starts = _STARTS if len(rows) <= _MANY else _STARTS_OF_MANY
-    model = KMeans(clusters, init="k-means++", n_init=starts, max_iter=1000, algorithm=algorithm, random_state=seed)
+    model = KMeans(clusters, init="k-means++", n_init=starts, max_iter=1000, algorithm="elkan", random_state=seed)
     labels: NDArray[Any] = model.fit_predict(rows)
     return labels
 
@@ -95,8 +95,6 @@ def _mixture(rows: NDArray[np.float64], clusters: int, seed: int) -> NDArray[Any
 def _spectral(rows: NDArray[np.float64], clusters: int, seed: int) -> NDArray[Any]:
     from sklearn.cluster import SpectralClustering
 
-    if clusters == 1:
-        return np.zeros(len(rows), dtype=np.intp)
     affinity = np.exp(6.0 * (rows @ rows.T - 1))  # the router's own weights at beta 6
     model = SpectralClustering(clusters, affinity="precomputed", assign_labels="kmeans", random_state=seed)
     labels: NDArray[Any] = model.fit_predict(affinity)

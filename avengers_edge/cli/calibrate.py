@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from avengers_edge.cli.convert import convert
+from avengers_edge.cli.report import report
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.several import SeveralValues
 from avengers_edge.cli.terminal import StatusLine, human_seconds
@@ -223,4 +224,5 @@ def evaluation_lines(found: dict[str, Any]) -> str:
     return "\n".join([f"{'':<24}{'n':>6}{head}", *lines, f"best single member: {found['best_single_member']}"])
 
 
-calibrate.add_command(convert)
+for command in (report, convert):
+    calibrate.add_command(command)
