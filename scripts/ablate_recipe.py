@@ -64,13 +64,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--members", type=lambda said: said.split(","))
+    parser.add_argument("--quick", action="store_true", help="judge the default alone")
     args = parser.parse_args()
+    default = WAYS[4]
     every = read_outcomes([args.data / "outcomes" / "llmrouter.jsonl.gz"], args.members)
     vectors = embedded(every)
     print("llmrouter")
-    for way in WAYS:
+    for way in (default,) if args.quick else WAYS:
         print(judged(way, every, vectors), flush=True)
-    default = WAYS[4]
     kept = [place for place, row in enumerate(every) if row.dataset not in ODD]
     print(f"llmrouter without {', '.join(ODD)}")
     print(judged(default, [every[place] for place in kept], vectors[kept]), flush=True)

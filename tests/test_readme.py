@@ -38,7 +38,7 @@ def test_every_option_of_ask_is_in_the_readme():
 
 
 def test_every_script_in_the_readme_is_there():
-    for name in re.findall(r"scripts/[a-z_]+(?:\.py)?", README):
+    for name in re.findall(r"scripts/[a-z_]+(?:\.(?:py|sh))?", README):
         assert (ROOT / name).exists(), name
 
 

@@ -1,4 +1,4 @@
-"""The steps of `avengers calibrate` from end to end: files and settings in, files and figures out."""
+"""The steps of calibration from end to end: files and settings in, files and figures out."""
 
 from __future__ import annotations
 
