@@ -149,12 +149,10 @@ class Election:
             BadRequest: a value that sampling has no use for.
 
         """
-        limit = member.mode.limit(self.kind) if member.mode else None
-        own = {"max_tokens": limit} if limit else {}
         said = {name: value for name in _SAMPLING if (value := getattr(self._ask, name)) is not None}
         return Request(
             messages_for(self._question, self.kind, member, self._ask.system),
-            dataclasses.replace(self._team.sampling, **own | said),
+            dataclasses.replace(member.sampling(self.kind, self._team.sampling), **said),
             self._samples,
             # The second has its own: two members can be one model that is asked for this kind in the same words.
             (self._seed + 1) % SEED_LIMIT if self._stages else self._seed,

@@ -82,7 +82,7 @@ class Avengers(Closing):
             NotFound: no such team.
 
         """
-        catalog, store = Catalog.of(settings), Store(settings.home)
+        catalog = Catalog.of(settings)
         chosen = catalog.load_team(team or settings.team)
 
         def open_embedder() -> Embedder:
@@ -94,14 +94,7 @@ class Avengers(Closing):
             path = catalog.find_table(chosen)
             return Router(CentroidTable.load(path, fingerprint=embedder.fingerprint, dimension=embedder.dimension))
 
-        def path_of(model: str) -> Path:
-            return store.find(catalog.load_model(model))
-
-        def need_of(path: Path) -> MemoryNeed:
-            sequences = load_options(settings, settings.gpu_layers).sequences
-            return estimate(read_header(path), settings.kv_type, sequences)
-
-        residency = Residency(path_of, need_of, settings)
+        residency = open_residency(settings)
         return cls(
             chosen,
             open_embedder,
@@ -195,6 +188,20 @@ class Avengers(Closing):
             known = ", ".join(member.name for member in self.team.members)
             raise NotFound(f"team {self.team.name} has no member {name!r}: use one of {known}")
         return Member(name)  # any installed model can be named; the store says if it is not there
+
+
+def open_residency(settings: Settings) -> Residency:
+    """Make the installed models of the settings' home folder ready to be lent."""
+    catalog, store = Catalog.of(settings), Store(settings.home)
+
+    def path_of(model: str) -> Path:
+        return store.find(catalog.load_model(model))
+
+    def need_of(path: Path) -> MemoryNeed:
+        sequences = load_options(settings, settings.gpu_layers).sequences
+        return estimate(read_header(path), settings.kv_type, sequences)
+
+    return Residency(path_of, need_of, settings)
 
 
 def open_shipped_embedder(settings: Settings) -> FormEmbedder:

@@ -13,12 +13,11 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from avengers_edge.calibration.evaluate import evaluate_table
-from avengers_edge.calibration.fit import fit_table
+from avengers_edge.calibration.fit import FitOptions, fit_table
 from avengers_edge.calibration.outcome_files import read_outcomes
 from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.calibration.splits import split_rows
@@ -31,31 +30,32 @@ SEEDS = range(5)
 ODD = ("mmlu", "gpqa", "agentverse-logicgrid")
 
 
+DEFAULT = FitOptions()
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """A way of fitting: with a question's form or not, and options of `fit_table`."""
 
     name: str
     form: bool
-    options: dict[str, Any]
-    prior: bool = True
+    options: FitOptions = DEFAULT
 
 
-PAPER: dict[str, Any] = {"across": True, "clusters": 64, "smoothing": 0.0, "top_k": 1, "beta": 6.0}
+PAPER = FitOptions(across=True, clusters=64, smoothing=0.0, top_k=1, beta=6.0)
 WAYS = (
     Way("the paper's: K = 64, nearest cluster, unsmoothed", False, PAPER),
-    Way("+ smoothed by 20 answers", False, {**PAPER, "smoothing": 20.0}),
-    Way("+ ten nearest clusters, beta 20", False, {**PAPER, "smoothing": 20.0, "top_k": 10, "beta": 20.0}),
-    Way("+ each data set by itself, K by size", False, {}),
-    Way("+ the question's form: the default", True, {}),
-    Way("default without smoothing to the data set", True, {}, prior=False),
-    Way("default, but all questions at once", True, {"across": True}),
-    Way("default with K = 64", True, {"clusters": 64}),
-    Way("default with K = 128", True, {"clusters": 128}),
-    Way("default, agglomerative", True, {"method": "agglomerative"}),
-    Way("default, Gaussian mixture", True, {"method": "gmm"}),
-    Way("default, spectral", True, {"method": "spectral"}),
-    Way("default, BIRCH", True, {"method": "birch"}),
+    Way("+ smoothed by 20 answers", False, replace(PAPER, smoothing=20.0)),
+    Way("+ ten nearest clusters, beta 20", False, FitOptions(across=True, clusters=64)),
+    Way("+ each data set by itself, K by size", False),
+    Way("+ the question's form: the default", True),
+    Way("default, but all questions at once", True, FitOptions(across=True)),
+    Way("default with K = 64", True, FitOptions(clusters=64)),
+    Way("default with K = 128", True, FitOptions(clusters=128)),
+    Way("default, agglomerative", True, FitOptions(method="agglomerative")),
+    Way("default, Gaussian mixture", True, FitOptions(method="gmm")),
+    Way("default, spectral", True, FitOptions(method="spectral")),
+    Way("default, BIRCH", True, FitOptions(method="birch")),
 )
 
 
@@ -94,9 +94,7 @@ def judged(way: Way, rows: Sequence[OutcomeRow], vectors: np.ndarray) -> str:
     for seed in SEEDS:
         split = split_rows(rows, seed=seed)
         train, test = list(split.fitted), list(split.judged)
-        table = fit_table(chosen[train], [rows[i] for i in train], embedder="", fitted_at="", **way.options)
-        if not way.prior:
-            table = replace(table, prior=None)
+        table = fit_table(chosen[train], [rows[i] for i in train], way.options)
         macro = evaluate_table(table, chosen[test], [rows[i] for i in test])["macro"]
         found.append((macro["router"], macro["best_single"], macro["dataset_oracle"]))
     router, best, oracle = np.array(found).T

@@ -8,7 +8,6 @@ The fit's vectors and scores are random: its time depends on their number, not o
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 import sys
 import time
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avengers_edge.calibration.fit import fit_table
+from avengers_edge.calibration.fit import FitOptions, fit_table
 from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.config import Settings
 from avengers_edge.records import KINDS
@@ -56,7 +55,7 @@ def fit(draw: np.random.Generator) -> str:
     said = []
     for across in (False, True):
         begin = time.perf_counter()
-        table = fit_table(vectors, rows, embedder="e", fitted_at="now", clusters=CLUSTERS, across=across)
+        table = fit_table(vectors, rows, FitOptions(clusters=CLUSTERS, across=across))
         seconds = time.perf_counter() - begin
         how = "all at once" if across else "each data set by itself"
         said.append(f"fit {QUESTIONS} outcomes, K = {table.header.clusters}, {how}: {seconds:.1f} s")
@@ -113,7 +112,7 @@ def routing(draw: np.random.Generator, clusters: int, members: int) -> str:
         counts=np.full((clusters, members), 20, dtype=np.int32),
         kinds=np.zeros((clusters, len(KINDS)), dtype=np.int32),
     )
-    router = Router(dataclasses.replace(table))
+    router = Router(table)
     times = []
     for vector in units(draw, 200):
         begin = time.perf_counter()

@@ -6,6 +6,7 @@ import itertools
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,6 @@ def read_rows(out: Path) -> list[dict[str, Any]]:
 def as_request(question: Question, member: Member, max_tokens: int) -> Request:
     """Ask a question as the product would, its kind being known."""
     kind = question.answer_type
-    limit = (member.mode and member.mode.limit(kind)) or max_tokens
-    sampling = SamplingParams(temperature=0, max_tokens=min(limit, max_tokens))
+    sampling = member.sampling(kind, SamplingParams(temperature=0, max_tokens=max_tokens))
+    sampling = replace(sampling, max_tokens=min(sampling.max_tokens, max_tokens))
     return Request(messages_for(question.question, kind, member), sampling)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avengers_edge.calibration.fit import fit_table
+from avengers_edge.calibration.fit import FitOptions, fit_table
 from avengers_edge.calibration.outcome_files import read_outcomes
 from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.calibration.questions import read_questions
@@ -109,10 +109,10 @@ def fitted(
     return fit_table(
         vectors,
         rows,
+        FitOptions(smoothing=smoothing),
         embedder=embedder.fingerprint,
         fitted_at=now,
         provenance=provenance,
-        smoothing=smoothing,
     )
 
 

@@ -12,10 +12,9 @@ from avengers_edge.calibration.baselines import (
     fit_factors,
     fit_logistic,
     fit_neighbours,
-    macro_accuracy,
     without_vectors,
 )
-from avengers_edge.calibration.outcomes import OutcomeRow, matrix
+from avengers_edge.calibration.outcomes import OutcomeRow, macro_accuracy, matrix
 from avengers_edge.errors import BadRequest, MissingExtra
 
 pytest.importorskip("sklearn")
@@ -84,10 +83,10 @@ def test_macro_accuracy_gives_each_data_set_the_same_weight():
 def test_what_needs_no_vectors_by_hand():
     judged_rows = [OutcomeRow(str(place), name, "c", {}) for place, name in enumerate("ddee")]
     judged = np.array([[1.0, 0], [0, 1], [0, 1], [0, 1]])
-    found = without_vectors(judged_rows, np.array([[1.0, 0]] * 4), judged_rows, judged)
+    found = without_vectors(0, judged_rows, judged)
     assert {name: scores.tolist() for name, scores in found.items()} == {
         "random": [0.5, 0.5, 0.5, 0.5],
-        "best single": [1, 0, 0, 0],  # a was the best where it was fitted
+        "best single": [1, 0, 0, 0],
         "dataset oracle": [1, 0, 1, 1],
         "query oracle": [1, 1, 1, 1],
     }

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from avengers_edge.calibration.clustering import METHODS, cluster, nearest
 from avengers_edge.calibration.extend import extend_table
-from avengers_edge.calibration.fit import fit_table, share_out
+from avengers_edge.calibration.fit import FitOptions, fit_table, share_out
 from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.calibration.selection import select_members
 from avengers_edge.errors import BadRequest
@@ -73,7 +73,7 @@ def rows(*scores: dict[str, float], dataset: str = "d", first: int = 0) -> list[
 
 
 def fit(vectors: Any, outcomes: Any, **options: Any) -> CentroidTable:
-    return fit_table(vectors, outcomes, embedder="e", fitted_at="now", **options)
+    return fit_table(vectors, outcomes, FitOptions(**options), embedder="e", fitted_at="now")
 
 
 def test_no_cluster_straddles_two_data_sets_unless_told() -> None:
@@ -82,13 +82,6 @@ def test_no_cluster_straddles_two_data_sets_unless_told() -> None:
     assert sorted(fit(vectors, mixed, clusters=2).accuracy.ravel()) == [0, 1]
     assert sorted(fit(vectors, mixed, clusters=2, across=True).accuracy.ravel()) == [0.5, 0.5]
     assert fit(vectors, mixed, clusters=1).accuracy.ravel() == [0.5]
-
-
-def test_the_prior_is_the_data_sets_accuracy_drawn_to_the_overall_one_by_twenty_answers() -> None:
-    table = fit(at(0, 1, 90), [*rows({"a": 1}, {"a": 1}), *rows({"a": 0}, dataset="z")], clusters=2)
-    assert table.header.macro == (0.5,)
-    assert table.prior is not None
-    assert sorted(table.prior.ravel()) == pytest.approx([(0 + 20 * 0.5) / 21, (2 + 20 * 0.5) / 22])
 
 
 def test_expected_accuracies_are_what_routes_are_ranked_by() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from avengers_edge.calibration.evaluate import CrossValidated, cross_validate, evaluate_table
-from avengers_edge.calibration.fit import default_clusters, fit_table
+from avengers_edge.calibration.evaluate import CrossValidated, choose_clusters, cross_validate, evaluate_table
+from avengers_edge.calibration.fit import FitOptions, default_clusters, fit_table
 from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.errors import BadRequest, MissingExtra
 from avengers_edge.records import KINDS
@@ -40,7 +40,9 @@ ROWS = [
 
 
 def fit(vectors: Any = VECTORS, rows: Any = ROWS, **options: Any) -> CentroidTable:
-    return fit_table(vectors, rows, **({"embedder": "e", "fitted_at": "now", "clusters": 2} | options))
+    facts = {"embedder": "e", "fitted_at": "now", "provenance": ""}
+    facts |= {name: options.pop(name) for name in tuple(options) if name in facts}
+    return fit_table(vectors, rows, FitOptions(**({"clusters": 2} | options)), **facts)
 
 
 @needs_scikit_learn
@@ -160,16 +162,28 @@ def test_cross_validation_judges_each_choice_on_questions_that_were_not_fitted()
     vectors = np.array([at(0)] * 10 + [at(90)] * 10, dtype=np.float32)
     rows = [OutcomeRow(str(n), "east", "", {"a": 1, "b": 0}) for n in range(10)]
     rows += [OutcomeRow(str(n), "north", "", {"a": 0, "b": 0.8}) for n in range(10, 20)]
-    found = cross_validate(vectors, rows, clusters=[1, 2], smoothings=[0.0, 4.0], folds=5)
-    assert [(each.clusters, each.smoothing) for each in found] == [(1, 0.0), (1, 4.0), (2, 0.0), (2, 4.0)]
-    assert found[0] == CrossValidated(clusters=1, smoothing=0.0, router=50.0, best_single=50.0)
-    assert found[2] == CrossValidated(clusters=2, smoothing=0.0, router=90.0, best_single=50.0)
+    options = FitOptions(smoothing=0.0)
+    assert cross_validate(vectors, rows, options, clusters=[1, 2]) == (
+        CrossValidated(clusters=1, router=50.0, best_single=50.0),
+        CrossValidated(clusters=2, router=90.0, best_single=50.0),
+    )
+    assert choose_clusters(vectors, rows, FitOptions(smoothing=0.0)) == 2
+
+
+@needs_scikit_learn
+def test_questions_that_belong_together_are_dealt_to_one_fold() -> None:
+    rows = [OutcomeRow(str(n), "d", "", {"a": n % 2}, group=f"rule {n // 2}") for n in range(6)]
+    vectors = np.array([at(10 * n) for n in range(6)], dtype=np.float32)
+    (found,) = cross_validate(vectors, rows, FitOptions(), clusters=[1], folds=3)
+    assert found.best_single == 50.0  # each fold has a pair of which one is right
+    with pytest.raises(BadRequest, match="belong together"):
+        cross_validate(vectors, [dataclasses.replace(row, group="one") for row in rows], FitOptions(), clusters=[1])
 
 
 @pytest.mark.parametrize("folds", [0, 1, 7])
 def test_folds_that_cannot_be_dealt_are_refused(folds: int) -> None:
     with pytest.raises(BadRequest, match=f"{folds} folds"):
-        cross_validate(VECTORS, ROWS, clusters=[1], folds=folds)
+        cross_validate(VECTORS, ROWS, FitOptions(), clusters=[1], folds=folds)
 
 
 @pytest.mark.parametrize(

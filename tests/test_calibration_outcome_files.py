@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avengers_edge.calibration.outcome_files import as_line, read_outcomes, with_prompts, write_outcomes
+from avengers_edge.calibration.outcome_files import read_outcomes, with_prompts, write_outcomes
 from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.errors import AvengersError, BadRequest, NotFound, VerificationFailed
 
@@ -52,7 +52,7 @@ def test_what_is_written_is_read_back_packed_or_not(tmp_path: Path) -> None:
 def test_any_scores_survive_the_file(tmp_path_factory: pytest.TempPathFactory, scores: Any, prompt: str) -> None:
     path = tmp_path_factory.mktemp("o") / "o.jsonl"
     row = OutcomeRow("i", "d", "c", scores, prompt=prompt)
-    path.write_text(as_line(row), encoding="utf-8", newline="")
+    write_outcomes(path, [row])
     assert read_outcomes([path]) == (row,)
 
 

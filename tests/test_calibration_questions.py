@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from avengers_edge.calibration.questions import CodeTests, Question, read_questions, write_questions
-from avengers_edge.errors import BadRequest, NotFound
+from avengers_edge.errors import AvengersError, NotFound, VerificationFailed
 from avengers_edge.records import KINDS
 
 # A lone surrogate is no text that a file could hold.
@@ -65,7 +65,7 @@ def test_what_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "q.jsonl"
     write_questions(path, [PLAIN])
     odd = Question("q/2", "own", "math", "?", None, "2", "number", "train", meta={"thing": object()})
-    with pytest.raises(BadRequest, match="cannot be written"):
+    with pytest.raises(AvengersError, match="cannot be written"):
         write_questions(path, [PLAIN, odd])
     assert list(read_questions(path)) == [PLAIN]
     assert [each.name for each in tmp_path.iterdir()] == ["q.jsonl"]
@@ -73,7 +73,7 @@ def test_what_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:
 
 def test_a_folder_is_no_file_to_write(tmp_path: Path) -> None:
     (tmp_path / "q.jsonl").mkdir()
-    with pytest.raises(BadRequest, match=r"q\.jsonl cannot be written"):
+    with pytest.raises(AvengersError, match=r"q\.jsonl cannot be written"):
         write_questions(tmp_path / "q.jsonl", [PLAIN])
 
 
@@ -89,7 +89,7 @@ def test_a_line_that_is_no_question_is_named(line: str, complaint: str, tmp_path
     write_questions(tmp_path / "q.jsonl", [PLAIN])
     with (tmp_path / "q.jsonl").open("a", encoding="utf-8") as file:
         file.write(line + "\n")
-    with pytest.raises(BadRequest, match=rf"line 2.*{complaint}"):
+    with pytest.raises(VerificationFailed, match=rf"line 2.*{complaint}"):
         list(read_questions(tmp_path / "q.jsonl"))
 
 
@@ -100,5 +100,5 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_gzip_is_refused(tmp_path: Path) -> None:
     (tmp_path / "q.jsonl.gz").write_bytes(b"plain")
-    with pytest.raises(BadRequest, match="cannot be read"):
+    with pytest.raises(VerificationFailed, match="cannot be read"):
         list(read_questions(tmp_path / "q.jsonl.gz"))

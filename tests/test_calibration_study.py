@@ -58,7 +58,7 @@ def test_every_vote_of_two_samples_or_more_is_in_the_diagram(each_best_at_one):
 
 def test_each_knob_has_its_usual_value_once(each_best_at_one):
     knobs = {each.knob: [setting.usual for setting in each.settings] for each in each_best_at_one.sensitivities}
-    assert list(knobs) == ["clusters", "method", "borders", "top_k", "beta", "smoothing"]
+    assert list(knobs) == ["clusters", "method", "across", "top_k", "beta", "smoothing"]
     assert all(usual.count(True) == 1 for usual in knobs.values())
     assert all(
         0 <= each.least <= each.mean <= each.most <= 100

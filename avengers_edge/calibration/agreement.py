@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from avengers_edge.calibration.findings import Bin, Reliability
-from avengers_edge.calibration.outcomes import OutcomeRow
+from avengers_edge.calibration.outcomes import OutcomeRow, percent
 from avengers_edge.voting.tally import confidence, tally
 
 _BINS = 10
@@ -26,8 +26,8 @@ def reliability(rows: Sequence[OutcomeRow], members: Sequence[str]) -> Reliabili
             low=100 * at / _BINS,
             high=100 * (at + 1) / _BINS,
             votes=int((place == at).sum()),
-            agreement=_percent(share[place == at].mean()),
-            right=_percent(right[place == at].mean()),
+            agreement=percent(share[place == at].mean()),
+            right=percent(right[place == at].mean()),
         )
         for at in np.unique(place).tolist()
     )
@@ -44,7 +44,3 @@ def _votes(rows: Sequence[OutcomeRow], members: Sequence[str]) -> Iterator[tuple
             share = confidence(votes)
             if len(answers) > 1 and share is not None:
                 yield share, next(score for key, score in answers if key == votes[0].key)
-
-
-def _percent(share: float) -> float:
-    return round(100 * float(share), 2)

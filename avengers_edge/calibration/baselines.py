@@ -5,16 +5,15 @@ A learner takes vectors (N, D) and scores (N, M) and gives a predictor, which ta
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
 
+from avengers_edge.calibration.one_thread import one_thread
 from avengers_edge.calibration.outcomes import Floats, OutcomeRow, Vectors, by_dataset
-from avengers_edge.errors import BadRequest, MissingExtra
+from avengers_edge.errors import BadRequest
 
 Predict = Callable[[Vectors], Floats]
 Fit = Callable[[Vectors, Floats], Predict]
@@ -25,24 +24,6 @@ _STOPPING_EARLY_FROM = 50
 """Questions; with fewer, the tenth that is held back to stop by says nothing."""
 _RANK = 3
 _PENALTIES = 10.0 ** np.arange(-2, 4)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Hold the numeric libraries to one thread, so that sums are added in one order and results stay the same.
-
-    Raises:
-        MissingExtra: scikit-learn, which brings what can do this, is not installed.
-
-    """
-    try:
-        import threadpoolctl
-        from sklearn import exceptions
-    except ImportError as error:
-        raise MissingExtra("scikit-learn", "calibrate", "comparing routers") from error
-    with threadpoolctl.threadpool_limits(limits=1), warnings.catch_warnings():
-        warnings.simplefilter("ignore", exceptions.ConvergenceWarning)  # a bound on the work, not a fault
-        yield
 
 
 def fit_neighbours(vectors: Vectors, scores: Floats, *, neighbours: int = _NEIGHBOURS) -> Predict:
@@ -187,26 +168,18 @@ def chosen_scores(expected: Floats, scores: Floats) -> Floats:
     return chosen
 
 
-def macro_accuracy(scores: Floats, rows: Sequence[OutcomeRow]) -> Floats:
-    """Average (N, M) over the rows of each data set, then over data sets, shape (M,)."""
-    macro: Floats = np.mean([scores[places].mean(axis=0) for places in by_dataset(rows).values()], axis=0)
-    return macro
+def without_vectors(single: int, rows: Sequence[OutcomeRow], scores: Floats) -> dict[str, Floats]:
+    """Give the scores (N,) of what needs no vectors, of rows with scores (N, M).
 
-
-def without_vectors(
-    fitted_rows: Sequence[OutcomeRow], fitted: Floats, judged_rows: Sequence[OutcomeRow], judged: Floats
-) -> dict[str, Floats]:
-    """Give the scores (N,) on the judged rows of what needs no vectors.
-
-    `random` is the mean over members; `best single` the member with the best macro accuracy where it was fitted, the
-    first of equals. The oracles know what they are judged by: the best member of each data set, and of each question.
+    `random` is the mean over members, `best single` the member in the column `single`. The oracles know what they are
+    judged by: the best member of each data set, and of each question.
     """
-    dataset_oracle = np.empty(len(judged))
-    for places in by_dataset(judged_rows).values():
-        dataset_oracle[places] = judged[places, judged[places].mean(axis=0).argmax()]
+    dataset_oracle = np.empty(len(scores))
+    for places in by_dataset(rows).values():
+        dataset_oracle[places] = scores[places, scores[places].mean(axis=0).argmax()]
     return {
-        "random": judged.mean(axis=1),
-        "best single": judged[:, macro_accuracy(fitted, fitted_rows).argmax()],
+        "random": scores.mean(axis=1),
+        "best single": scores[:, single],
         "dataset oracle": dataset_oracle,
-        "query oracle": judged.max(axis=1),
+        "query oracle": scores.max(axis=1),
     }

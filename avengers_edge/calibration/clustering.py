@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from avengers_edge.calibration.one_thread import one_thread
 from avengers_edge.calibration.outcomes import Vectors
-from avengers_edge.errors import BadRequest, MissingExtra
+from avengers_edge.errors import BadRequest
 
 _STARTS, _MANY, _STARTS_OF_MANY = 10, 5000, 3
 _MOST_COMPARED = 4000
@@ -31,17 +31,9 @@ def cluster(vectors: Vectors, clusters: int, method: str = "kmeans", seed: int =
     """
     if method not in METHODS:
         raise BadRequest(f"method is {method!r}: use one of {', '.join(METHODS)}")
-    if not 1 <= clusters <= len(vectors):
-        raise BadRequest(f"{clusters} clusters were asked of {len(vectors)} questions: use 1 to {len(vectors)}")
-    try:
-        import threadpoolctl
-        from sklearn import exceptions
-    except ImportError as error:
-        raise MissingExtra("scikit-learn", "calibrate", "fitting a centroid table") from error
+    check(clusters, len(vectors))
     rows = vectors.astype(np.float64)
-    # With several threads the order of additions, and with it the last bits, would vary from run to run.
-    with threadpoolctl.threadpool_limits(limits=1), warnings.catch_warnings():
-        warnings.simplefilter("ignore", exceptions.ConvergenceWarning)  # fewer distinct questions than clusters
+    with one_thread("fitting a centroid table"):
         chosen = rows if method == "kmeans" else _some(rows, max(_MOST_COMPARED, clusters), seed)
         one = np.zeros(len(chosen), dtype=np.intp)  # which not every method can find
         labels = METHODS[method](chosen, clusters, seed) if clusters > 1 else one
@@ -50,6 +42,17 @@ def cluster(vectors: Vectors, clusters: int, method: str = "kmeans", seed: int =
     centroids = (means / np.where(lengths > 0, lengths, 1)).astype(np.float32)
     used = np.unique(nearest(vectors, centroids))
     return np.ascontiguousarray(centroids[used])
+
+
+def check(clusters: int, questions: int) -> None:
+    """Refuse a number of clusters that so many questions cannot have.
+
+    Raises:
+        BadRequest: it is below 1 or above the number of questions.
+
+    """
+    if not 1 <= clusters <= questions:
+        raise BadRequest(f"{clusters} clusters were asked of {questions} questions: use 1 to {questions}")
 
 
 def nearest(vectors: Vectors, centroids: Vectors) -> NDArray[np.intp]:

@@ -12,11 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from avengers_edge.calibration.fit import SEED, SMOOTHING, fit_table
-from avengers_edge.calibration.outcomes import OutcomeRow, Vectors, by_dataset, checked_members, matrix
+from avengers_edge.calibration.baselines import without_vectors
+from avengers_edge.calibration.fit import FitOptions, default_clusters, fit_table
+from avengers_edge.calibration.outcomes import OutcomeRow, Vectors, by_dataset, checked_members, matrix, percent
+from avengers_edge.calibration.splits import units_of
 from avengers_edge.errors import BadRequest
 from avengers_edge.routing.router import Router
 from avengers_edge.routing.table import CentroidTable
+
+_FOLDS = 5
 
 
 def evaluate_table(table: CentroidTable, vectors: Vectors, rows: Sequence[OutcomeRow]) -> dict[str, Any]:
@@ -34,17 +38,10 @@ def evaluate_table(table: CentroidTable, vectors: Vectors, rows: Sequence[Outcom
     scores = matrix([row.scores for row in rows], members)
     router = Router(table)
     chosen = [members.index(router.route(vector).ranking[0].model) for vector in vectors]
-    everywhere = np.arange(len(rows))
-    settings = {
-        "router": scores[everywhere, chosen],
-        "random": scores.mean(axis=1),
-        "best_single": scores[:, members.index(table.header.best_single)],
-        "dataset_oracle": np.empty(len(rows)),
-        "query_oracle": scores.max(axis=1),
-    }
+    others = without_vectors(members.index(table.header.best_single), rows, scores)
+    settings = {"router": scores[np.arange(len(rows)), chosen]}
+    settings |= {name.replace(" ", "_"): values for name, values in others.items()}
     datasets = by_dataset(rows)
-    for places in datasets.values():
-        settings["dataset_oracle"][places] = scores[places, scores[places].mean(axis=0).argmax()]
     means = {
         name: {setting: values[places].mean() for setting, values in settings.items()}
         for name, places in datasets.items()
@@ -63,7 +60,6 @@ class CrossValidated:
     """Macro accuracy in percent on questions that were not fitted, averaged over folds."""
 
     clusters: int
-    smoothing: float
     router: float
     best_single: float
 
@@ -71,58 +67,64 @@ class CrossValidated:
 def cross_validate(
     vectors: Vectors,
     rows: Sequence[OutcomeRow],
+    options: FitOptions,
     *,
     clusters: Sequence[int],
-    smoothings: Sequence[float] = (SMOOTHING,),
-    members: Sequence[str] | None = None,
     folds: int = 5,
-    seed: int = SEED,
 ) -> tuple[CrossValidated, ...]:
-    """Compare numbers of clusters and smoothings; each data set is dealt evenly over the folds.
+    """Compare numbers of clusters; each data set is dealt evenly over the folds, questions that belong together whole.
 
-    Choose K and smoothing here and leave the test questions for one look at the end.
+    Choose K here and leave the test questions for one look at the end.
 
     Raises:
         BadRequest: fewer than 2 folds or questions, or more clusters than a fold leaves questions.
         MissingExtra: scikit-learn is not installed.
 
     """
-    members = checked_members(vectors, rows, members)
+    checked_members(vectors, rows, options.members)
     if not 2 <= folds <= len(rows):
         raise BadRequest(f"{folds} folds were asked of {len(rows)} questions: use 2 to {len(rows)}")
-    fold_of = _deal(rows, folds, seed)
-    found: dict[tuple[int, float], list[tuple[float, float]]] = {}
+    fold_of = _deal(rows, folds, options.seed)
+    found: dict[int, list[tuple[float, float]]] = {count: [] for count in clusters}
     for fold in range(folds):
         train, test = np.flatnonzero(fold_of != fold).tolist(), np.flatnonzero(fold_of == fold).tolist()
-        for count in clusters:
-            table = fit_table(
-                vectors[train],
-                [rows[place] for place in train],
-                embedder="",
-                fitted_at="",
-                members=members,
-                clusters=count,
-                seed=seed,
-            )
-            for smoothing in smoothings:
-                judged = replace(table, header=replace(table.header, smoothing=float(smoothing)))
-                macro = evaluate_table(judged, vectors[test], [rows[place] for place in test])["macro"]
-                found.setdefault((count, smoothing), []).append((macro["router"], macro["best_single"]))
+        if not train or not test:
+            raise BadRequest(f"the questions belong together, so that {folds} folds cannot be dealt: use fewer")
+        for count, pairs in found.items():
+            table = fit_table(vectors[train], [rows[place] for place in train], replace(options, clusters=count))
+            macro = evaluate_table(table, vectors[test], [rows[place] for place in test])["macro"]
+            pairs.append((macro["router"], macro["best_single"]))
     return tuple(
-        CrossValidated(count, smoothing, *(round(float(mean), 2) for mean in np.mean(pairs, axis=0)))
-        for (count, smoothing), pairs in found.items()
+        CrossValidated(count, *(round(float(mean), 2) for mean in np.mean(pairs, axis=0)))
+        for count, pairs in found.items()
     )
 
 
+def choose_clusters(vectors: Vectors, rows: Sequence[OutcomeRow], options: FitOptions) -> int:
+    """Choose K by cross-validation among half, once, twice and four times the default; of equals the smallest.
+
+    Raises:
+        BadRequest: fewer than five questions.
+        MissingExtra: scikit-learn is not installed.
+
+    """
+    usual, most = default_clusters(len(rows), len(by_dataset(rows))), len(rows) * (_FOLDS - 1) // _FOLDS
+    candidates = sorted({min(max(1, count), most) for count in (usual // 2, usual, 2 * usual, 4 * usual)})
+    tried = cross_validate(vectors, rows, options, clusters=candidates, folds=_FOLDS)
+    return max(tried, key=lambda result: (result.router, -result.clusters)).clusters
+
+
 def _deal(rows: Sequence[OutcomeRow], folds: int, seed: int) -> NDArray[np.intp]:
-    """Give each row a fold: every data set is shuffled and dealt on where the one before ended."""
-    draw, dealt, fold_of = np.random.default_rng(seed), 0, np.empty(len(rows), dtype=np.intp)
+    """Give each row a fold: every data set's units are shuffled and dealt on where the one before ended."""
+    units, draw, dealt = units_of(rows), np.random.default_rng(seed), 0
+    fold_of_unit = np.full(int(units.max()) + 1, -1, dtype=np.intp)
     for places in by_dataset(rows).values():
-        for place in draw.permutation(places):
-            fold_of[place] = dealt % folds
-            dealt += 1
-    return fold_of
+        for unit in draw.permutation(np.unique(units[places])):
+            if fold_of_unit[unit] < 0:
+                fold_of_unit[unit] = dealt % folds
+                dealt += 1
+    return fold_of_unit[units]
 
 
 def _percent(shares: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(100 * float(share), 2) for name, share in shares.items()}
+    return {name: percent(share) for name, share in shares.items()}

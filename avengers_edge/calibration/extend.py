@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avengers_edge.calibration.clustering import nearest
-from avengers_edge.calibration.outcomes import Floats, OutcomeRow, Vectors, by_dataset, checked_members, matrix
+from avengers_edge.calibration.outcomes import (
+    Floats,
+    OutcomeRow,
+    Vectors,
+    by_dataset,
+    checked_members,
+    macro_accuracy,
+    matrix,
+    measured,
+)
 from avengers_edge.routing.table import CentroidTable
 
 
@@ -49,10 +58,10 @@ def extend_table(
         return known
 
     def mixed_where_known(cells: Vectors | None, values: Sequence[Mapping[str, float] | None]) -> Vectors | None:
-        measured = [row for row in values if row is not None and all(name in row for name in names)]
-        if cells is None or len(measured) < len(values):
+        known = measured(values, names)
+        if cells is None or known is None:
             return None
-        return mixed(_widened(cells, len(members)), matrix(measured, names)).astype(np.float32)
+        return mixed(_widened(cells, len(members)), known).astype(np.float32)
 
     scores = matrix([row.scores for row in rows], names)
     accuracy = np.clip(mixed(_widened(table.accuracy, len(members)), scores), 0, 1)
@@ -60,10 +69,6 @@ def extend_table(
     datasets = dict(table.header.datasets)
     for name, places in by_dataset(rows).items():
         datasets[name] = datasets.get(name, 0) + len(places)
-    prior = None
-    if table.prior is not None:
-        prior = _widened(table.prior, len(members))
-        prior[:, len(table.header.members) :] = macro[len(table.header.members) :]
     header = replace(
         table.header,
         members=tuple(members),
@@ -77,7 +82,6 @@ def extend_table(
         header=header,
         accuracy=accuracy.astype(np.float32),
         counts=(old + added).astype(np.int32),
-        prior=None if prior is None else prior.astype(np.float32),
         seconds=mixed_where_known(table.seconds, [row.seconds for row in rows]),
         tokens=mixed_where_known(table.tokens, [row.tokens for row in rows]),
     )
@@ -93,7 +97,7 @@ def _widened(cells: NDArray[Any], members: int) -> Floats:
 def _macro(
     table: CentroidTable, members: Sequence[str], names: Sequence[str], scores: Floats, rows: Sequence[OutcomeRow]
 ) -> Floats:
-    fresh = np.mean([scores[places].mean(axis=0) for places in by_dataset(rows).values()], axis=0)
+    fresh = macro_accuracy(scores, rows)
     before, now = sum(table.header.datasets.values()), len(rows)
     macro: Floats = np.array([*table.header.macro, *([0.0] * (len(members) - len(table.header.macro)))])
     for place, name in enumerate(names):

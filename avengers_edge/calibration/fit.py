@@ -5,15 +5,26 @@ Fitting takes vectors, not texts: whoever calls has embedded the questions, so i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avengers_edge.calibration import clustering
-from avengers_edge.calibration.outcomes import Floats, OutcomeRow, Vectors, by_dataset, checked_members, matrix
-from avengers_edge.errors import BadRequest
+from avengers_edge.calibration.outcomes import (
+    Floats,
+    OutcomeRow,
+    Vectors,
+    by_dataset,
+    checked_members,
+    macro_accuracy,
+    matrix,
+    measured,
+)
 from avengers_edge.records import KINDS
+from avengers_edge.records.basics import require
 from avengers_edge.routing.table import FORMAT, CentroidTable, TableHeader
 
 METHOD = "kmeans"
@@ -21,7 +32,6 @@ SEED = 42
 SMOOTHING = 20.0
 TOP_K, BETA = 10, 20.0
 _QUESTIONS_A_CLUSTER, _MOST_CLUSTERS = 80, 256
-_PRIOR_ANSWERS = 20.0
 _FLOOR_PERCENTILE = 1.0
 _ROUNDING = 1e-6  # so that a question at the floor is inside whatever order it is summed in
 
@@ -31,75 +41,86 @@ def default_clusters(questions: int, datasets: int = 1) -> int:
     return min(questions, max(datasets, min(_MOST_CLUSTERS, round(questions / _QUESTIONS_A_CLUSTER)), 1))
 
 
-def fit_table(
-    vectors: Vectors,
-    rows: Sequence[OutcomeRow],
-    *,
-    embedder: str,
-    fitted_at: str,
-    provenance: str = "",
-    members: Sequence[str] | None = None,
-    clusters: int | None = None,
-    method: str = METHOD,
-    across: bool = False,
-    seed: int = SEED,
-    smoothing: float = SMOOTHING,
-    top_k: int = TOP_K,
-    beta: float = BETA,
-) -> CentroidTable:
-    """Cluster the questions and take each member's mean score in each cluster (arXiv 2505.19797).
+@dataclass(frozen=True, slots=True)
+class FitOptions:
+    """How a table is fitted.
 
-    Beyond the recipe, because held-out questions say so: each data set is clustered by itself, K shared out by size, so
-    that no cluster straddles two of them; and a cell is smoothed towards the member's accuracy in the data set, which
-    is smoothed towards its overall one. With fewer clusters than data sets, or `across`, all questions are clustered at
-    once as the paper does. The similarity floor is the first percentile of the questions' own cosine to their
-    centroid: what lies farther out than all but 1 % of them is foreign. The same input gives the same table to the
-    last bit on the same machine.
-
-    Args:
-        vectors: (N, D) unit rows, one a question.
-        rows: the N outcomes, in the same order.
-        embedder: fingerprint of what made the vectors.
-        fitted_at: when, in ISO 8601.
-        provenance: where the outcomes came from.
+    Attributes:
         members: the columns; None takes the members of the first row in its order.
         clusters: K; None takes `default_clusters`.
         method: of clustering, see `clustering.METHODS`.
         across: cluster over the borders of data sets.
         seed: of the clustering.
-        smoothing: see `routing.router.Router`.
-        top_k: see `routing.router.Router`.
-        beta: see `routing.router.Router`.
+        smoothing: see `routing.router.Router`, as for `top_k` and `beta`.
+        top_k: how many of the nearest clusters a question is judged by.
+        beta: how fast their weight falls with distance.
+
+    """
+
+    members: Sequence[str] | None = None
+    clusters: int | None = None
+    method: str = METHOD
+    across: bool = False
+    seed: int = SEED
+    smoothing: float = SMOOTHING
+    top_k: int = TOP_K
+    beta: float = BETA
+
+    def __post_init__(self) -> None:
+        require(0 <= self.smoothing < math.inf, f"smoothing is {self.smoothing}: use 0 or more")
+        require(0 <= self.seed < 2**32, f"seed is {self.seed}: use 0 to {2**32 - 1}")
+
+
+_USUAL = FitOptions()
+
+
+def fit_table(
+    vectors: Vectors,
+    rows: Sequence[OutcomeRow],
+    options: FitOptions = _USUAL,
+    *,
+    embedder: str = "",
+    fitted_at: str = "",
+    provenance: str = "",
+) -> CentroidTable:
+    """Cluster the questions and take each member's mean score in each cluster (arXiv 2505.19797).
+
+    Beyond the recipe, because held-out questions say so: each data set is clustered by itself, K shared out by size, so
+    that no cluster straddles two of them. With fewer clusters than data sets, or `across`, all questions are clustered
+    at once as the paper does. The similarity floor is the first percentile of the questions' own cosine to their
+    centroid: what lies farther out than all but 1 % of them is foreign. The same input gives the same table to the last
+    bit on the same machine.
+
+    Args:
+        vectors: (N, D) unit rows, one a question.
+        rows: the N outcomes, in the same order.
+        options: how.
+        embedder: fingerprint of what made the vectors.
+        fitted_at: when, in ISO 8601.
+        provenance: where the outcomes came from.
 
     Raises:
         BadRequest: no rows, a row without a score of every member, a question twice, more clusters than questions.
         MissingExtra: scikit-learn is not installed.
 
     """
-    members = checked_members(vectors, rows, members)
+    members = checked_members(vectors, rows, options.members)
     datasets = by_dataset(rows)
-    if clusters is None:
-        clusters = default_clusters(len(rows), len(datasets))
-    if not 1 <= clusters <= len(rows):
-        raise BadRequest(f"{clusters} clusters were asked of {len(rows)} questions: use 1 to {len(rows)}")
-    if not 0 <= smoothing < float("inf"):
-        raise BadRequest(f"smoothing is {smoothing}: use 0 or more")
-    if not 0 <= seed < 2**32:
-        raise BadRequest(f"seed is {seed}: use 0 to {2**32 - 1}")
-    within = not across and clusters >= len(datasets)
+    clusters = default_clusters(len(rows), len(datasets)) if options.clusters is None else options.clusters
+    clustering.check(clusters, len(rows))
+    within = not options.across and clusters >= len(datasets)
     parts = list(datasets.values()) if within else [list(range(len(rows)))]
-    centroids, assigned = _cluster_parts(vectors, parts, clusters, method, seed)
+    centroids, assigned = _cluster_parts(vectors, parts, clusters, options)
     scores = matrix([row.scores for row in rows], members)
-    macro = _macro(scores, rows)
-    sizes = np.bincount(assigned)
+    macro = np.clip(macro_accuracy(scores, rows), 0, 1)
     header = TableHeader(
         format=FORMAT,
         members=tuple(members),
         embedder=embedder,
         clusters=len(centroids),
-        method=method,
-        seed=seed,
-        smoothing=float(smoothing),
+        method=options.method,
+        seed=options.seed,
+        smoothing=float(options.smoothing),
         datasets={name: len(places) for name, places in datasets.items()},
         macro=tuple(macro.tolist()),
         best_single=members[int(macro.argmax())],
@@ -107,26 +128,22 @@ def fit_table(
         kinds=KINDS,
         fitted_at=fitted_at,
         provenance=provenance,
-        top_k=top_k,
-        beta=float(beta),
+        top_k=options.top_k,
+        beta=float(options.beta),
     )
     return CentroidTable(
         header,
         centroids=centroids,
         accuracy=np.clip(_cluster_means(scores, assigned), 0, 1).astype(np.float32),
-        counts=np.repeat(sizes[:, None], len(members), axis=1).astype(np.int32),
+        counts=np.repeat(np.bincount(assigned)[:, None], len(members), axis=1).astype(np.int32),
         kinds=_count_kinds(rows, assigned),
         seconds=_measured_means([row.seconds for row in rows], members, assigned),
         tokens=_measured_means([row.tokens for row in rows], members, assigned),
-        prior=_prior(scores, parts, macro, assigned) if within else None,
     )
 
 
 def share_out(total: int, sizes: Sequence[int]) -> list[int]:
-    """Share out clusters in proportion to sizes, at least one each and never more than a size.
-
-    As evenly as that goes.
-    """
+    """Share out clusters in proportion to sizes: at least one each, never more than a size."""
     shares = [1] * len(sizes)
     for _ in range(min(total, sum(sizes)) - len(sizes)):
         room = [place for place, size in enumerate(sizes) if shares[place] < size]
@@ -135,40 +152,24 @@ def share_out(total: int, sizes: Sequence[int]) -> list[int]:
 
 
 def _cluster_parts(
-    vectors: Vectors, parts: Sequence[Sequence[int]], clusters: int, method: str, seed: int
+    vectors: Vectors, parts: Sequence[Sequence[int]], clusters: int, options: FitOptions
 ) -> tuple[Vectors, NDArray[np.intp]]:
     """Cluster each part of the rows by itself; give all centroids (K, D) and the place of each row's own."""
     assigned, found = np.empty(len(vectors), dtype=np.intp), 0
     centroids = []
     for places, share in zip(parts, share_out(clusters, [len(part) for part in parts]), strict=True):
         chosen = np.asarray(places)
-        own = clustering.cluster(vectors[chosen], share, method, seed)
+        own = clustering.cluster(vectors[chosen], share, options.method, options.seed)
         assigned[chosen] = found + clustering.nearest(vectors[chosen], own)
         found += len(own)
         centroids.append(own)
     return np.concatenate(centroids), assigned
 
 
-def _prior(scores: Floats, parts: Sequence[Sequence[int]], macro: Floats, assigned: NDArray[np.intp]) -> Vectors:
-    """Give each cluster its data set's accuracy (K, M), itself drawn towards the overall one by 20 answers."""
-    prior = np.empty((assigned.max() + 1, scores.shape[1]))
-    for places in parts:
-        drawn = (scores[places].sum(axis=0) + _PRIOR_ANSWERS * macro) / (len(places) + _PRIOR_ANSWERS)
-        prior[np.unique(assigned[places])] = drawn
-    return np.clip(prior, 0, 1).astype(np.float32)
-
-
 def _floor(vectors: Vectors, own: Vectors) -> float:
     similarity = (vectors.astype(np.float64) * own.astype(np.float64)).sum(axis=1)
     floor = float(np.percentile(similarity, _FLOOR_PERCENTILE, method="lower")) - _ROUNDING
     return min(max(floor, -1.0), 1.0)
-
-
-def _macro(scores: Floats, rows: Sequence[OutcomeRow]) -> Floats:
-    """Average (N, M) over the rows of each data set, then over data sets."""
-    means = np.array([scores[places].mean(axis=0) for places in by_dataset(rows).values()])
-    macro: Floats = np.clip(means.mean(axis=0), 0, 1)
-    return macro
 
 
 def _cluster_means(values: Floats, assigned: NDArray[np.intp]) -> Floats:
@@ -179,10 +180,8 @@ def _measured_means(
     values: Sequence[Mapping[str, float] | None], members: Sequence[str], assigned: NDArray[np.intp]
 ) -> Vectors | None:
     """Average per cluster, or None where a row or a member was not measured."""
-    measured = [row for row in values if row is not None and all(name in row for name in members)]
-    if len(measured) < len(values):
-        return None
-    return _cluster_means(matrix(measured, members), assigned).astype(np.float32)
+    known = measured(values, members)
+    return None if known is None else _cluster_means(known, assigned).astype(np.float32)
 
 
 def _count_kinds(rows: Sequence[OutcomeRow], assigned: NDArray[np.intp]) -> NDArray[np.int32]:

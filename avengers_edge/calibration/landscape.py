@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from avengers_edge.calibration.baselines import one_thread
 from avengers_edge.calibration.clustering import cluster, nearest
 from avengers_edge.calibration.findings import ClusterShape, QuestionMap
+from avengers_edge.calibration.one_thread import one_thread
 from avengers_edge.calibration.outcomes import Floats, OutcomeRow, Vectors
 
 MOST_DRAWN = 2000

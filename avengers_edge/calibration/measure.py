@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import concurrent.futures
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from avengers_edge.calibration.outcome_files import as_line, joined, read_lines, write_outcomes
+from avengers_edge.calibration.outcome_files import add, read_lines, restricted, write_outcomes
+from avengers_edge.calibration.outcome_lines import as_values
 from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.calibration.questions import Question
+from avengers_edge.calibration.text_files import as_line
 from avengers_edge.election import messages_for
 from avengers_edge.engine.ticket import Accepting, generate_many
 from avengers_edge.errors import AvengersError, BadRequest
 from avengers_edge.records import MOST_SAMPLES, Generation, Member, Request, Team
 from avengers_edge.voting.keys import answer_key
+
+CELLS = 16_384
+"""The least context that the requests under way share."""
 
 ROUND = 260
 """Questions that all members answer before any of them goes on, so that a run that was stopped has whole rows."""
@@ -50,8 +55,8 @@ class Plan:
     members: tuple[Member, ...]
     samples: int = 1
     seed: int = 0
-    cells: int = 8192
-    in_flight: int = 40
+    cells: int = CELLS
+    in_flight: int = 16  # more of them make each step pass over more cells than they spare
     keep_texts: bool = False
 
     def __post_init__(self) -> None:
@@ -110,30 +115,37 @@ def measure(
 
     """
     known = _known(plan, out)
-    total = len(plan.questions) * len(plan.members)
-    done = sum(len(row.scores) for row in known.values())
-    clock = _Clock(done, total)
+    clock = _Clock(sum(len(row.scores) for row in known.values()), len(plan.questions) * len(plan.members))
     try:
         with out.open("a", encoding="utf-8") as file:
-            for start in range(0, len(plan.questions), ROUND):
-                part = plan.questions[start : start + ROUND]
-                for model in dict.fromkeys(member.model for member in plan.members):
-                    tasks = _tasks(plan, team, part, model, known)
-                    if not tasks:
-                        continue
-                    with lend(model) as engine:
-                        for row in _answers(engine, tasks, plan, grade):
-                            file.write(as_line(row))
-                            file.flush()
-                            known[row.id] = row if row.id not in known else joined(known[row.id], row)
-                            for member, score in row.scores.items():
-                                if on_measured:
-                                    on_measured(clock.tick(member, score))
+            for row in _measured(plan, team, known, lend, grade):
+                file.write(as_line(as_values(row)))
+                file.flush()
+                add(known, row)
+                for member, score in row.scores.items():
+                    moved = clock.tick(member, score)
+                    if on_measured:
+                        on_measured(moved)
+        _tidy(out)
     except OSError as error:
         raise AvengersError(f"{out} cannot be written ({error.strerror}): make room, then run this again") from error
-    rows = tuple(known[question.id] for question in plan.questions)
-    _tidy(out)
-    return rows
+    return tuple(known[question.id] for question in plan.questions)
+
+
+def _measured(
+    plan: Plan,
+    team: Team,
+    known: Mapping[str, OutcomeRow],
+    lend: Callable[[str], AbstractContextManager[Counting]],
+    grade: Grade,
+) -> Iterator[OutcomeRow]:
+    """Measure round by round, and in each model by model."""
+    for start in range(0, len(plan.questions), ROUND):
+        for model in dict.fromkeys(member.model for member in plan.members):
+            tasks = _tasks(plan, team, plan.questions[start : start + ROUND], model, known)
+            if tasks:
+                with lend(model) as engine:
+                    yield from _answers(engine, tasks, plan, grade)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +158,7 @@ class _Task:
 
 
 def _tasks(
-    plan: Plan, team: Team, questions: Sequence[Question], model: str, known: dict[str, OutcomeRow]
+    plan: Plan, team: Team, questions: Sequence[Question], model: str, known: Mapping[str, OutcomeRow]
 ) -> list[_Task]:
     """List what is still to be asked of a model.
 
@@ -166,13 +178,9 @@ def _tasks(
 def request_for(question: Question, member: Member, team: Team, plan: Plan) -> Request:
     """Ask as `Avengers.answer` would, the kind being known; greedily where one sample is taken."""
     kind = question.answer_type
-    limit = member.mode.limit(kind) if member.mode else None
-    greedy = plan.samples == 1
-    sampling = replace(
-        team.sampling,
-        max_tokens=limit or team.sampling.max_tokens,
-        temperature=0.0 if greedy else team.sampling.temperature,
-    )
+    sampling = member.sampling(kind, team.sampling)
+    if plan.samples == 1:
+        sampling = replace(sampling, temperature=0.0)
     return Request(messages_for(question.question, kind, member), sampling, plan.samples, plan.seed)
 
 
@@ -204,9 +212,8 @@ def _answers(engine: Counting, tasks: Sequence[_Task], plan: Plan, grade: Grade)
 def _fits(engine: Counting, request: Request, cells: int) -> bool:
     room = cells - request.sampling.max_tokens
     longest = sum(len(message.content.encode()) for message in request.messages) + _TEMPLATE_TOKENS
-    return (
-        longest <= room or engine.count_tokens(request) <= room
-    )  # a token is a byte or more; counting waits for a step
+    # A token is a byte or more, and counting waits for a step.
+    return longest <= room or engine.count_tokens(request) <= room
 
 
 def _outcome(task: _Task, generation: Generation | None, plan: Plan, grade: Grade) -> OutcomeRow:
@@ -248,7 +255,7 @@ def _known(plan: Plan, out: Path) -> dict[str, OutcomeRow]:
         raise BadRequest(f"{out} would be packed, which cannot be gone on with: name a file without .gz")
     _mend(out)
     wanted = {question.id: question for question in plan.questions}
-    names = {member.name for member in plan.members}
+    names = [member.name for member in plan.members]
     known: dict[str, OutcomeRow] = {}
     for where, row in read_lines(out):
         question = wanted.get(row.id)
@@ -257,13 +264,12 @@ def _known(plan: Plan, out: Path) -> dict[str, OutcomeRow]:
         if row.prompt != question.question:
             raise BadRequest(f"{where}: {row.id!r} is another question there: name another file with --out")
         for member, answers in (row.answers or {}).items():
-            if answers and len(answers) != plan.samples:
+            if member in names and answers and len(answers) != plan.samples:
                 raise BadRequest(
                     f"{where}: {member} was measured with {len(answers)} samples, not {plan.samples}: name another "
                     "file with --out"
                 )
-        row = replace(row, scores={name: score for name, score in row.scores.items() if name in names})
-        known[row.id] = row if row.id not in known else joined(known[row.id], row)
+        add(known, restricted(row, names))
     return known
 
 
@@ -280,7 +286,7 @@ def _tidy(out: Path) -> None:
     """Join the lines of each question, whoever measured them."""
     rows: dict[str, OutcomeRow] = {}
     for _, row in read_lines(out):
-        rows[row.id] = row if row.id not in rows else joined(rows[row.id], row)
+        add(rows, row)
     write_outcomes(out, rows.values())
 
 

@@ -8,23 +8,17 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-import math
-import reprlib
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import TypeVar
 
-from avengers_edge.calibration.outcomes import Answers, OutcomeRow
-from avengers_edge.errors import AvengersError, BadRequest, NotFound, VerificationFailed
-from avengers_edge.files import write_whole
-from avengers_edge.records import KINDS
+from avengers_edge.calibration.outcome_lines import REMEDY, as_values, parse_outcome
+from avengers_edge.calibration.outcomes import OutcomeRow
+from avengers_edge.calibration.text_files import numbered_lines, write_lines
+from avengers_edge.errors import BadRequest, NotFound, VerificationFailed
 
 _T = TypeVar("_T")
-_REMEDY = "mend the line or delete it"
 
 
 def read_outcomes(paths: Sequence[Path], members: Sequence[str] | None = None) -> tuple[OutcomeRow, ...]:
@@ -34,8 +28,8 @@ def read_outcomes(paths: Sequence[Path], members: Sequence[str] | None = None) -
 
     Raises:
         NotFound: there is no such file, or no line has a member that is named.
-        VerificationFailed: a line is not an outcome, is cut off, or contradicts another; the message names file and
-        line. BadRequest: the rows do not share their members, or there are none.
+        VerificationFailed: a line is not an outcome, is cut off, or contradicts another; the message names the line.
+        BadRequest: the rows do not share their members, or there are none.
 
     """
     rows: dict[str, OutcomeRow] = {}
@@ -47,8 +41,8 @@ def read_outcomes(paths: Sequence[Path], members: Sequence[str] | None = None) -
             places.setdefault(row.id, where)
     if not rows:
         raise BadRequest(
-            f"there are no outcomes in {', '.join(map(str, paths)) or 'no file'}: measure some with `avengers "
-            f"calibrate measure`"
+            f"there are no outcomes in {', '.join(map(str, paths)) or 'no file'}: "
+            "measure some with `avengers calibrate measure`"
         )
     _refuse_contradictions(rows.values(), places)
     chosen = _shared_members(rows.values(), places) if members is None else _named(rows.values(), members)
@@ -63,56 +57,34 @@ def read_lines(path: Path) -> Iterator[tuple[str, OutcomeRow]]:
         VerificationFailed: a line is not an outcome, or the file cannot be read.
 
     """
-    try:
-        with open_text(path) as lines:
-            for number, line in enumerate(lines, 1):
-                where = f"{path}, line {number}"
-                if line.strip():
-                    yield where, _parse(line, where)
-    except FileNotFoundError as error:
-        raise NotFound(f"there is no outcome file {path}: measure one with `avengers calibrate measure`") from error
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise VerificationFailed(f"outcome file {path} cannot be read ({error}): copy or measure it again") from error
-
-
-def open_text(path: Path) -> IO[str]:
-    """Open a text file for reading, unpacking `.gz`."""
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
-
-
-def as_line(row: OutcomeRow) -> str:
-    """Write one outcome as a line of a file."""
-    values: dict[str, Any] = {"id": row.id, "dataset": row.dataset, "category": row.category}
-    optional = {
-        "prompt": row.prompt,
-        "kind": row.kind,
-        "group": row.group,
-        "scores": dict(row.scores),
-        "tokens": row.tokens,
-        "seconds": row.seconds,
-        "answers": row.answers,
-        "texts": row.texts,
-    }
-    for name, value in optional.items():
-        if value is not None:
-            values[name] = dict(value) if isinstance(value, Mapping) else value
-    return json.dumps(values, ensure_ascii=False) + "\n"
+    for where, line in numbered_lines(path, "outcome file", "measure one with `avengers calibrate measure`"):
+        yield where, parse_outcome(line, where)
 
 
 def write_outcomes(path: Path, rows: Iterable[OutcomeRow]) -> None:
-    """Write a file whole, one line a question; `.gz` is packed, the same rows to the same bytes.
+    """Write a file whole, one line a question; see `text_files.write_lines`."""
+    write_lines(path, map(as_values, rows))
 
-    Raises:
-        AvengersError: it cannot be written.
 
-    """
-    content = "".join(map(as_line, rows)).encode()
-    try:
-        write_whole(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
-    except OSError as error:
-        raise AvengersError(f"{path} cannot be written ({error.strerror}): choose another place") from error
+def add(rows: dict[str, OutcomeRow], row: OutcomeRow) -> None:
+    """Put a row beside what others said of the same question."""
+    rows[row.id] = joined(rows[row.id], row) if row.id in rows else row
+
+
+def restricted(row: OutcomeRow, members: Collection[str]) -> OutcomeRow:
+    """Keep what a row says of these members, in their order."""
+
+    def cut(values: Mapping[str, _T] | None) -> dict[str, _T] | None:
+        return None if values is None else {member: values[member] for member in members if member in values}
+
+    return replace(
+        row,
+        scores=cut(row.scores) or {},
+        tokens=cut(row.tokens),
+        seconds=cut(row.seconds),
+        answers=cut(row.answers),
+        texts=cut(row.texts),
+    )
 
 
 def with_prompts(rows: Sequence[OutcomeRow], prompts: Mapping[str, str]) -> tuple[OutcomeRow, ...]:
@@ -160,7 +132,7 @@ def _compare(first: OutcomeRow, second: OutcomeRow, there: str, here: str) -> No
         if first.scores[member] != second.scores[member]:
             raise VerificationFailed(
                 f"{here}: {member} has score {second.scores[member]:g} on a question that {there} gives "
-                f"{first.scores[member]:g}: {_REMEDY}"
+                f"{first.scores[member]:g}: {REMEDY}"
             )
 
 
@@ -209,113 +181,4 @@ def _cut_down(row: OutcomeRow, members: Sequence[str], where: str) -> OutcomeRow
         raise BadRequest(
             f"{where}: there is no score of {missing[0]}: measure it, or leave the member out with --members"
         )
-
-    def cut(values: Mapping[str, _T] | None) -> dict[str, _T] | None:
-        return None if values is None else {member: values[member] for member in members if member in values}
-
-    return replace(
-        row,
-        scores={member: row.scores[member] for member in members},
-        tokens=cut(row.tokens),
-        seconds=cut(row.seconds),
-        answers=cut(row.answers),
-        texts=cut(row.texts),
-    )
-
-
-# --- one line ---
-
-
-def _parse(line: str, where: str) -> OutcomeRow:
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        if not line.endswith("\n"):
-            raise VerificationFailed(
-                f"{where} is cut off: run the same `avengers calibrate measure` again, which mends it, or delete "
-                f"the line"
-            ) from error
-        raise VerificationFailed(f"{where} is not JSON: {_REMEDY}") from error
-    if not isinstance(values, dict):
-        raise VerificationFailed(f"{where} is no JSON object: {_REMEDY}")
-    for name in ("id", "dataset", "category"):
-        if not isinstance(values.get(name), str) or not values[name]:
-            raise VerificationFailed(f"{where}: {name} is {_shown(values.get(name))}, not a text: {_REMEDY}")
-    prompt, kind, group = values.get("prompt"), values.get("kind"), values.get("group")
-    if not isinstance(prompt, str | None) or (prompt is not None and not _is_text(prompt)):
-        raise VerificationFailed(f"{where}: prompt is {_shown(prompt)}, not a text: {_REMEDY}")
-    if kind is not None and kind not in KINDS:
-        raise VerificationFailed(f"{where}: kind is {_shown(kind)}, use one of {', '.join(KINDS)}")
-    if not isinstance(group, str | None):
-        raise VerificationFailed(f"{where}: group is {_shown(group)}, not a text: {_REMEDY}")
-    if group is None and isinstance(values.get("rule_id"), str):  # KOR-Bench: ten questions share a rule
-        group = f"{values['dataset']}/rule {values['rule_id']}"
-    scores = _by_member(values, "scores", where, _score)
-    if not scores:
-        raise VerificationFailed(
-            f"{where}: scores is {_shown(values.get('scores'))}, not a score for each model: {_REMEDY}"
-        )
-    return OutcomeRow(
-        id=values["id"],
-        dataset=values["dataset"],
-        category=values["category"],
-        scores=scores,
-        seconds=_by_member(values, "seconds", where, _amount),
-        tokens=_by_member(values, "tokens", where, _amount),
-        kind=kind,
-        prompt=prompt,
-        group=group,
-        answers=_by_member(values, "answers", where, _answers),
-        texts=_by_member(values, "texts", where, _texts),
-    )
-
-
-def _by_member(
-    values: Mapping[str, Any], name: str, where: str, read: Callable[[object], _T | None]
-) -> dict[str, _T] | None:
-    said = values.get(name)
-    if said is None:
-        return None
-    if not isinstance(said, dict):
-        raise VerificationFailed(f"{where}: {name} is {_shown(said)}, not an object by model: {_REMEDY}")
-    found: dict[str, _T] = {}
-    for member, value in said.items():
-        taken = read(value)
-        if taken is None or not member:
-            wanted = "use 0 to 1" if name == "scores" else _REMEDY
-            raise VerificationFailed(f"{where}: {name} of {member!r} is {_shown(value)}: {wanted}")
-        found[member] = taken
-    return found
-
-
-def _score(value: object) -> float | None:
-    return float(value) if type(value) in (int, float) and 0 <= value <= 1 else None  # type: ignore[operator,arg-type]
-
-
-def _amount(value: object) -> float | None:
-    return float(value) if type(value) in (int, float) and 0 <= value < math.inf else None  # type: ignore[operator,arg-type]
-
-
-def _answers(value: object) -> Answers | None:
-    if not isinstance(value, list):
-        return None
-    pairs = [(pair[0], _score(pair[1])) for pair in value if isinstance(pair, list) and len(pair) == 2]
-    if len(pairs) < len(value) or not all(isinstance(key, str | None) and score is not None for key, score in pairs):
-        return None
-    return tuple((key, score) for key, score in pairs if score is not None)
-
-
-def _texts(value: object) -> tuple[str, ...] | None:
-    return tuple(value) if isinstance(value, list) and all(isinstance(text, str) for text in value) else None
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _shown(value: object) -> str:
-    return reprlib.repr(value)
+    return restricted(row, members)

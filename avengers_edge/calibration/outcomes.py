@@ -84,6 +84,23 @@ def matrix(values: Iterable[Mapping[str, float]], members: Sequence[str]) -> Flo
     return np.array([[row[name] for name in members] for row in values], dtype=np.float64)
 
 
+def macro_accuracy(scores: Floats, rows: Sequence[OutcomeRow]) -> Floats:
+    """Average (N, M) over the rows of each data set, then over data sets, shape (M,)."""
+    macro: Floats = np.mean([scores[places].mean(axis=0) for places in by_dataset(rows).values()], axis=0)
+    return macro
+
+
+def measured(values: Sequence[Mapping[str, float] | None], members: Sequence[str]) -> Floats | None:
+    """Put measurements side by side as (N, M), or give None where a row or a member was not measured."""
+    known = [row for row in values if row is not None and all(name in row for name in members)]
+    return matrix(known, members) if len(known) == len(values) else None
+
+
+def percent(share: float) -> float:
+    """Turn a share into percent, to two places."""
+    return round(100 * float(share), 2)
+
+
 def by_dataset(rows: Sequence[OutcomeRow]) -> dict[str, list[int]]:
     """Return the places of each data set's rows, by the data sets' names."""
     places: dict[str, list[int]] = {}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from avengers_edge.errors import BadRequest, NotFound
-from avengers_edge.files import write_whole
+from avengers_edge.calibration.text_files import numbered_lines, write_lines
+from avengers_edge.errors import BadRequest, VerificationFailed
 from avengers_edge.records import KINDS, Kind
 
 
@@ -62,18 +61,11 @@ def read_questions(path: Path) -> Iterator[Question]:
 
     Raises:
         NotFound: there is no such file.
-        BadRequest: a line is not a question; the message names the line.
+        VerificationFailed: a line is not a question, and the message names the line; or the file cannot be read.
 
     """
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield _parse(line, f"{path}, line {number}")
-    except FileNotFoundError as error:
-        raise NotFound(f"there is no question file {path}") from error
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise BadRequest(f"question file {path} cannot be read: {error}") from error
+    for where, line in numbered_lines(path, "question file", "name one, or `builtin`"):
+        yield _parse(line, where)
 
 
 def write_questions(path: Path, questions: Iterable[Question]) -> None:
@@ -82,14 +74,10 @@ def write_questions(path: Path, questions: Iterable[Question]) -> None:
     The same questions make the same bytes.
 
     Raises:
-        BadRequest: a question cannot be written as JSON, or the file cannot be written.
+        AvengersError: a question cannot be written as JSON, or the file cannot be written.
 
     """
-    try:
-        content = "".join(json.dumps(_as_row(question), ensure_ascii=False) + "\n" for question in questions).encode()
-        write_whole(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
-    except (OSError, TypeError, ValueError) as error:
-        raise BadRequest(f"question file {path} cannot be written: {error}") from error
+    write_lines(path, map(_as_row, questions))
 
 
 def _as_row(question: Question) -> dict[str, object]:
@@ -125,8 +113,9 @@ def _parse(line: str, where: str) -> Question:
             tests=_parse_tests(row.get("tests")),
             meta=MappingProxyType(dict(row.get("meta") or {})),
         )
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadRequest(f"{where}: not a question: {type(error).__name__} {error}") from error
+    except (ValueError, KeyError, TypeError, RecursionError, BadRequest) as error:
+        reason = error if isinstance(error, BadRequest) else f"{type(error).__name__} {error}"
+        raise VerificationFailed(f"{where}: not a question: {reason}") from error
 
 
 def _parse_tests(said: object) -> CodeTests | None:

@@ -9,11 +9,11 @@ from functools import cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from avengers_edge.calibration.baselines import chosen_scores, macro_accuracy
+from avengers_edge.calibration.baselines import chosen_scores
 from avengers_edge.calibration.clustering import METHODS
 from avengers_edge.calibration.findings import Costs, Sensitivity, Setting, Trade
-from avengers_edge.calibration.fit import BETA, METHOD, SMOOTHING, TOP_K, default_clusters, fit_table
-from avengers_edge.calibration.outcomes import Floats, OutcomeRow, Vectors, by_dataset, matrix
+from avengers_edge.calibration.fit import FitOptions, default_clusters, fit_table
+from avengers_edge.calibration.outcomes import Floats, OutcomeRow, Vectors, by_dataset, macro_accuracy, matrix
 from avengers_edge.calibration.splits import Split
 from avengers_edge.routing.router import Router
 from avengers_edge.routing.table import CentroidTable
@@ -51,17 +51,17 @@ class Part:
 def sensitivities(
     parts: Sequence[Part], members: Sequence[str], quick: bool, on_progress: Callable[[str, float], None]
 ) -> tuple[Sensitivity, ...]:
-    """Turn one knob at a time: number of clusters, method, borders of data sets, nearest clusters, beta, smoothing."""
-    usual = _usual(parts)
+    """Turn one knob at a time: number of clusters, method, across data sets, nearest clusters, beta, smoothing."""
+    usual = _usual(parts, members)
     turns = _turns(usual, min(len(part.fitted) for part in parts) // _ROWS_A_CLUSTER, quick)
     found: dict[_Turn, list[float]] = {turn: [] for turn in turns}
     for number, part in enumerate(parts):
-        fitted = cache(partial(_fitted, part, tuple(members)))
+        fitted = cache(partial(fit_table, part.fitted, part.fitted_rows))
         for step, turn in enumerate(turns):
             done = (number * len(turns) + step) / (len(parts) * len(turns))
             on_progress(f"split {number + 1} of {len(parts)}: {turn.knob} {turn.text}", done)
             knobs = turn.knobs
-            table = fitted(knobs.clusters, knobs.method, knobs.borders)
+            table = fitted(replace(usual, clusters=knobs.clusters, method=knobs.method, across=knobs.across))
             table = replace(table, header=replace(table.header, smoothing=knobs.smoothing))
             expected = Router(table, top_k=knobs.top_k, beta=knobs.beta).expected(part.judged)
             chosen = chosen_scores(expected, part.judged_scores)
@@ -74,60 +74,37 @@ def sensitivities(
 
 
 @dataclass(frozen=True, slots=True)
-class _Knobs:
-    """Everything that can be turned."""
-
-    clusters: int
-    method: str = METHOD
-    borders: str = "kept"
-    top_k: int = TOP_K
-    beta: float = BETA
-    smoothing: float = SMOOTHING
-
-
-@dataclass(frozen=True, slots=True)
 class _Turn:
     """The knobs, and which one of them this turn is about."""
 
     knob: str
-    knobs: _Knobs
+    knobs: FitOptions
 
     @property
     def text(self) -> str:
         value = getattr(self.knobs, self.knob)
+        if isinstance(value, bool):
+            return "yes" if value else "no"
         return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _usual(parts: Sequence[Part]) -> _Knobs:
+def _usual(parts: Sequence[Part], members: Sequence[str]) -> FitOptions:
     first = parts[0].fitted_rows
-    return _Knobs(default_clusters(len(first), len(by_dataset(first))))
+    return FitOptions(tuple(members), default_clusters(len(first), len(by_dataset(first))))
 
 
-def _turns(usual: _Knobs, most: int, quick: bool) -> list[_Turn]:
+def _turns(usual: FitOptions, most: int, quick: bool) -> list[_Turn]:
     """List each knob's values with the usual one among them, in order; few questions allow few clusters."""
     clusters = {min(count, most) for count in (_QUICK_CLUSTERS if quick else _CLUSTERS)} - {0}
     values: Mapping[str, Sequence[object]] = {
-        "clusters": sorted(clusters | {usual.clusters}),
+        "clusters": sorted(clusters | {usual.clusters or 1}),
         "method": _QUICK_METHODS if quick else tuple(METHODS),
-        "borders": ("kept", "crossed"),
+        "across": (False, True),
         "top_k": _QUICK_TOP_KS if quick else _TOP_KS,
         "beta": _QUICK_BETAS if quick else _BETAS,
         "smoothing": _QUICK_SMOOTHINGS if quick else _SMOOTHINGS,
     }
     return [_Turn(knob, replace(usual, **{knob: value})) for knob, each in values.items() for value in each]  # type: ignore[arg-type]
-
-
-def _fitted(part: Part, members: tuple[str, ...], clusters: int, method: str, borders: str) -> CentroidTable:
-    return fit_table(
-        part.fitted,
-        part.fitted_rows,
-        embedder="",
-        fitted_at="",
-        members=members,
-        clusters=clusters,
-        method=method,
-        across=borders == "crossed",
-    )
 
 
 def weigh_costs(parts: Sequence[Part], tables: Sequence[CentroidTable], members: Sequence[str]) -> Costs | None:

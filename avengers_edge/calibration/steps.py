@@ -4,52 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import itertools
 import random
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from avengers_edge.calibration.builtin import builtin_questions, parse_builtin
-from avengers_edge.calibration.evaluate import evaluate_table
+from avengers_edge.calibration.evaluate import choose_clusters, evaluate_table
 from avengers_edge.calibration.extend import extend_table
-from avengers_edge.calibration.fit import METHOD, SEED, SMOOTHING, fit_table
+from avengers_edge.calibration.fit import FitOptions, fit_table
 from avengers_edge.calibration.graders import Grader
-from avengers_edge.calibration.measure import Counting, OnMeasured, Plan, measure
+from avengers_edge.calibration.measure import CELLS, OnMeasured, Plan, measure
 from avengers_edge.calibration.outcome_files import read_outcomes, with_prompts
 from avengers_edge.calibration.outcomes import OutcomeRow, Vectors
 from avengers_edge.calibration.questions import Question, read_questions
 from avengers_edge.calibration.selection import select_members
 from avengers_edge.config import Settings
-from avengers_edge.engine.residency import Residency
 from avengers_edge.errors import BadRequest, NotFound
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.estimate import MemoryNeed, estimate
-from avengers_edge.library.gguf import read_header
 from avengers_edge.library.store import Store
 from avengers_edge.records import Embedder, Member, Team
 from avengers_edge.routing.table import CentroidTable
-from avengers_edge.runtime import open_shipped_embedder
+from avengers_edge.runtime import open_residency, open_shipped_embedder
 
 OnEmbedded = Callable[[int, int], None]
 """Hears how many of how many questions are embedded."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class FitOptions:
-    """How a table is fitted; see `fit.fit_table`."""
-
-    members: Sequence[str] | None = None
-    clusters: int | None = None
-    method: str = METHOD
-    across: bool = False
-    seed: int = SEED
-    smoothing: float = SMOOTHING
-
-
-_CELLS = 16_384
-_IN_FLIGHT = 16  # more of them make each step pass over more cells than they spare
 _EMBEDDED_AT_ONCE = 64
 
 
@@ -122,22 +105,14 @@ def measure_team(
         NotFound: no such team or member, or a model that is not installed.
 
     """
-    catalog, store = Catalog.of(settings), Store(settings.home)
+    catalog = Catalog.of(settings)
     chosen = catalog.load_team(team or settings.team)
     wanted = _members(chosen, members)
-    settings = dataclasses.replace(settings, context=max(settings.context, _CELLS))
-    plan = Plan(questions, wanted, samples, seed, settings.context, _IN_FLIGHT, keep_texts)
-    paths = {model: store.find(catalog.load_model(model)) for model in dict.fromkeys(m.model for m in wanted)}
-
-    def need_of(path: Path) -> MemoryNeed:
-        return estimate(read_header(path), settings.kv_type, 64)
-
-    with Residency(paths.__getitem__, need_of, settings) as residency, Grader() as grader:
-
-        def lend(model: str) -> AbstractContextManager[Counting]:
-            return residency.lease(model)
-
-        return measure(plan, chosen, out, lend, grader.grade, on_measured=on_measured)
+    plan = Plan(questions, wanted, samples, seed, max(settings.context, CELLS), keep_texts=keep_texts)
+    for model in dict.fromkeys(member.model for member in wanted):
+        Store(settings.home).find(catalog.load_model(model))  # what is missing is said before anything is measured
+    with open_residency(dataclasses.replace(settings, context=plan.cells)) as residency, Grader() as grader:
+        return measure(plan, chosen, out, residency.lease, grader.grade, on_measured=on_measured)
 
 
 def _members(team: Team, names: Sequence[str] | None) -> tuple[Member, ...]:
@@ -181,13 +156,14 @@ def fit_outcomes(
     settings: Settings,
     rows: Sequence[OutcomeRow],
     out: Path,
-    options: FitOptions | None = None,
+    options: FitOptions,
     *,
+    choose_k: bool = False,
     team_size: int | None = None,
     provenance: str = "",
     on_embedded: OnEmbedded | None = None,
 ) -> CentroidTable:
-    """Fit a table to outcomes and write it; with `team_size`, choose the members too.
+    """Fit a table to outcomes and write it; choose K by cross-validation, and so many members, where asked to.
 
     Raises:
         BadRequest: what `fit_table` refuses.
@@ -196,26 +172,14 @@ def fit_outcomes(
     """
     with open_shipped_embedder(settings) as embedder:
         vectors = embed_rows(embedder, rows, on_embedded)
-    options = options or FitOptions()
-
-    def fitted(members: Sequence[str] | None) -> CentroidTable:
-        return fit_table(
-            vectors,
-            rows,
-            embedder=embedder.fingerprint,
-            fitted_at=_now(),
-            provenance=provenance,
-            members=members,
-            clusters=options.clusters,
-            method=options.method,
-            across=options.across,
-            seed=options.seed,
-            smoothing=options.smoothing,
-        )
-
-    table = fitted(options.members)
+    fit = functools.partial(
+        fit_table, vectors, rows, embedder=embedder.fingerprint, fitted_at=_now(), provenance=provenance
+    )
     if team_size is not None:
-        table = fitted(select_members(table, team_size))
+        options = dataclasses.replace(options, members=select_members(fit(options), team_size))
+    if choose_k:
+        options = dataclasses.replace(options, clusters=choose_clusters(vectors, rows, options))
+    table = fit(options)
     table.save(out)
     return table
 

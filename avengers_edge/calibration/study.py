@@ -8,12 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from avengers_edge.calibration.agreement import reliability
-from avengers_edge.calibration.baselines import LEARNERS, chosen_scores, macro_accuracy, one_thread, without_vectors
+from avengers_edge.calibration.baselines import LEARNERS, chosen_scores, without_vectors
 from avengers_edge.calibration.bootstrap import resample
 from avengers_edge.calibration.findings import Role, Standing, Study
-from avengers_edge.calibration.fit import fit_table
+from avengers_edge.calibration.fit import FitOptions, fit_table
 from avengers_edge.calibration.landscape import describe_clusters, draw_map
-from avengers_edge.calibration.outcomes import Floats, OutcomeRow, Vectors, by_dataset, checked_members, matrix
+from avengers_edge.calibration.one_thread import one_thread
+from avengers_edge.calibration.outcomes import (
+    Floats,
+    OutcomeRow,
+    Vectors,
+    by_dataset,
+    checked_members,
+    macro_accuracy,
+    matrix,
+    percent,
+)
 from avengers_edge.calibration.sensitivity import Part, sensitivities, weigh_costs
 from avengers_edge.calibration.splits import Split, split_rows, units_of
 from avengers_edge.errors import BadRequest
@@ -75,7 +85,7 @@ def run_study(
         costs = weigh_costs(parts[:_KNOB_SEEDS], tables[:_KNOB_SEEDS], names)
         steps.after("drawing the map of the questions", 0.85)
         shapes, places = describe_clusters(vectors, rows, scores, examples)
-        everything = fit_table(vectors, rows, embedder="", fitted_at="", members=names)
+        everything = fit_table(vectors, rows, FitOptions(names))
         picks = [names[column] for column in Router(everything).expected(vectors).argmax(axis=1)]
         drawn = draw_map(vectors, places, picks, quick=quick)
     steps.after("done", 1.0)
@@ -86,7 +96,7 @@ def run_study(
         datasets={name: len(places) for name, places in datasets.items()},
         seeds=tuple(split.seed for split in splits),
         draws=_QUICK_DRAWS if quick else _DRAWS,
-        best_single=tuple(names[int(macro_accuracy(part.fitted_scores, part.fitted_rows).argmax())] for part in parts),
+        best_single=tuple(names[_single(part)] for part in parts),
         standings=standings,
         sensitivities=knobs,
         costs=costs,
@@ -130,13 +140,13 @@ def _compare(
     for split in splits:
         part = Part.of(split, vectors, rows, scores)
         steps.before(ROUTER, split.seed, 0)
-        table = fit_table(part.fitted, part.fitted_rows, embedder="", fitted_at="", members=members)
+        table = fit_table(part.fitted, part.fitted_rows, FitOptions(members))
         chosen = {ROUTER: chosen_scores(Router(table).expected(part.judged), part.judged_scores)}
         for step, (name, fit) in enumerate(LEARNERS.items(), 1):
             steps.before(name, split.seed, step)
             predict = fit(part.fitted, part.fitted_scores)
             chosen[name] = chosen_scores(predict(part.judged), part.judged_scores)
-        chosen |= without_vectors(part.fitted_rows, part.fitted_scores, part.judged_rows, part.judged_scores)
+        chosen |= without_vectors(_single(part), part.judged_rows, part.judged_scores)
         chosen |= {f"{name}{_ALONE}": part.judged_scores[:, column] for column, name in enumerate(members)}
         parts.append(part)
         tables.append(table)
@@ -161,17 +171,22 @@ def _standings(compared: _Compared, rows: Sequence[OutcomeRow], scores: Floats, 
             micro=resampled.interval(way, micro=True),
             gain=resampled.interval(way, less=single),
             by_seed=tuple(
-                _percent(macro_accuracy(chosen[name][:, None], part.judged_rows)[0])
+                percent(macro_accuracy(chosen[name][:, None], part.judged_rows)[0])
                 for part, chosen in zip(compared.parts, compared.ways, strict=True)
             ),
             datasets={
-                dataset: _percent(sums[places, way].sum() / times[places].sum())
+                dataset: percent(sums[places, way].sum() / times[places].sum())
                 for dataset, places in judged_places.items()
                 if places
             },
         )
         for way, name in enumerate(names)
     )
+
+
+def _single(part: Part) -> int:
+    """Find the column of the member with the best macro accuracy where it was fitted, the first of equals."""
+    return int(macro_accuracy(part.fitted_scores, part.fitted_rows).argmax())
 
 
 def _role(name: str) -> Role:
@@ -182,7 +197,3 @@ def _role(name: str) -> Role:
     if name.endswith(_ALONE):
         return "member"
     return "oracle" if name.endswith("oracle") else "reference"
-
-
-def _percent(share: float) -> float:
-    return round(100 * float(share), 2)

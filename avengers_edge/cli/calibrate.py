@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import click
 from avengers_edge.cli.convert import convert
 from avengers_edge.cli.report import report
 from avengers_edge.cli.session import Session, pass_session
-from avengers_edge.cli.several import SeveralValues
+from avengers_edge.cli.several import SeveralValues, embedding, members_option, names, outcomes_option, questions_option
 from avengers_edge.cli.terminal import StatusLine, human_seconds
 from avengers_edge.errors import BadRequest
 
@@ -23,18 +22,12 @@ _METHODS = ("kmeans", "agglomerative", "gmm", "spectral", "birch")
 _FILE = click.Path(path_type=Path)
 
 
-def names(_context: click.Context, _parameter: click.Parameter, said: str | None) -> tuple[str, ...] | None:
-    """Split names at commas."""
-    return None if said is None else tuple(name for name in (part.strip() for part in said.split(",")) if name)
-
-
-questions_option = click.option(
-    "--questions", multiple=True, metavar="FILE...", help="Question files they come from, where rows have no prompt."
-)
-outcomes_option = click.option(
-    "--outcomes", multiple=True, required=True, type=_FILE, metavar="FILE...", help="Outcome files."
-)
-members_option = click.option("--members", callback=names, metavar="A,B", help="Only these, in this order.")
+def parse_clusters(_context: click.Context, parameter: click.Parameter, word: str | None) -> int | str | None:
+    """Turn the word into a number, unless it is `auto`."""
+    try:
+        return word if word is None or word == "auto" else int(word)
+    except ValueError:
+        raise click.BadParameter(f"{word!r} is neither a number nor auto", param=parameter) from None
 
 
 @click.group()
@@ -119,7 +112,12 @@ def progress(measured: Measured) -> str:
 @click.option("--out", required=True, type=_FILE, metavar="TABLE", help="The table to write.")
 @questions_option
 @members_option
-@click.option("--clusters", type=int, metavar="K", help="How many; by default one for every 80 questions.")
+@click.option(
+    "--clusters",
+    metavar="K|auto",
+    callback=parse_clusters,
+    help="How many; by default one for every 80 questions. `auto` chooses by cross-validation.",
+)
 @click.option("--method", type=click.Choice(_METHODS), default="kmeans", show_default=True, help="How to cluster.")
 @click.option("--across", is_flag=True, help="Cluster all questions at once, not each data set by itself.")
 @click.option("--seed", type=int, default=42, show_default=True, help="Of the clustering.")
@@ -134,7 +132,7 @@ def fit(
     out: Path,
     questions: tuple[str, ...],
     members: tuple[str, ...] | None,
-    clusters: int | None,
+    clusters: int | str | None,
     method: str,
     across: bool,
     seed: int,
@@ -148,7 +146,8 @@ def fit(
     \b
       avengers calibrate fit --outcomes outcomes.jsonl --out my-table.safetensors
     """
-    from avengers_edge.calibration.steps import FitOptions, extend_with, fit_outcomes, load_outcomes
+    from avengers_edge.calibration.fit import FitOptions
+    from avengers_edge.calibration.steps import extend_with, fit_outcomes, load_outcomes
 
     if add_to is not None and (clusters is not None or team_size is not None or across):
         raise BadRequest(
@@ -160,13 +159,15 @@ def fit(
         if add_to is not None:
             table = extend_with(session.settings(), add_to, rows, out, hear)
         else:
-            options = FitOptions(members, clusters, method, across, seed, smoothing)
+            k = clusters if isinstance(clusters, int) else None
+            options = FitOptions(members, k, method, across, seed, smoothing)
             provenance = f"fitted on {', '.join(path.name for path in outcomes)}"
             table = fit_outcomes(
                 session.settings(),
                 rows,
                 out,
                 options,
+                choose_k=clusters == "auto",
                 team_size=team_size,
                 provenance=provenance,
                 on_embedded=hear,
@@ -206,11 +207,6 @@ def evaluate(
     with StatusLine() as status:
         found = evaluate_outcomes(session.settings(), table, outcomes, questions, embedding(status))
     click.echo(json.dumps(found) if as_json else evaluation_lines(found))
-
-
-def embedding(status: StatusLine) -> Callable[[int, int], None]:
-    """Show how many questions are embedded."""
-    return lambda done, total: status.show(f"embedding {done} of {total} questions")
 
 
 def evaluation_lines(found: dict[str, Any]) -> str:

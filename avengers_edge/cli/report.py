@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from avengers_edge.cli.session import Session, pass_session
-from avengers_edge.cli.several import SeveralValues
+from avengers_edge.cli.several import SeveralValues, embedding, members_option, outcomes_option, questions_option
 from avengers_edge.cli.terminal import StatusLine
 
 if TYPE_CHECKING:
@@ -19,11 +19,9 @@ _FILE = click.Path(path_type=Path)
 
 
 @click.command(cls=SeveralValues)
-@click.option("--outcomes", multiple=True, required=True, type=_FILE, metavar="FILE...", help="Outcome files.")
-@click.option(
-    "--questions", multiple=True, metavar="FILE...", help="Question files they come from, where rows have no prompt."
-)
-@click.option("--members", metavar="A,B", help="Only these, in this order.")
+@outcomes_option
+@questions_option
+@members_option
 @click.option(
     "--seeds", type=click.IntRange(1, 100), default=5, show_default=True, metavar="N", help="Splits that are compared."
 )
@@ -40,7 +38,7 @@ def report(
     session: Session,
     outcomes: tuple[Path, ...],
     questions: tuple[str, ...],
-    members: str | None,
+    members: tuple[str, ...] | None,
     seeds: int,
     quick: bool,
     examples: int,
@@ -60,17 +58,14 @@ def report(
     from avengers_edge.runtime import open_shipped_embedder
 
     require_matplotlib()
-    chosen = None if members is None else tuple(name.strip() for name in members.split(",") if name.strip())
-    rows = load_outcomes(outcomes, chosen, questions)
+    rows = load_outcomes(outcomes, members, questions)
     with StatusLine() as status:
         with open_shipped_embedder(session.settings()) as embedder:
-            vectors = embed_rows(
-                embedder, rows, lambda done, total: status.show(f"embedding {done} of {total} questions")
-            )
+            vectors = embed_rows(embedder, rows, embedding(status))
         study = run_study(
             vectors,
             rows,
-            members=chosen,
+            members=members,
             seeds=seeds,
             quick=quick,
             examples=examples,

@@ -1,8 +1,13 @@
-"""Options that take several values at once: `--outcomes a.jsonl b.jsonl`."""
+"""What the `calibrate` commands share: options that take several values at once, `--outcomes a.jsonl b.jsonl`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import click
+
+from avengers_edge.cli.terminal import StatusLine
 
 
 class SeveralValues(click.Command):
@@ -28,3 +33,27 @@ class SeveralValues(click.Command):
                 waiting = False
             spelled.append(word)
         return super().parse_args(ctx, spelled)
+
+
+def names(_context: click.Context, _parameter: click.Parameter, said: str | None) -> tuple[str, ...] | None:
+    """Split names at commas."""
+    return None if said is None else tuple(name for name in (part.strip() for part in said.split(",")) if name)
+
+
+def embedding(status: StatusLine) -> Callable[[int, int], None]:
+    """Show how many questions are embedded."""
+    return lambda done, total: status.show(f"embedding {done} of {total} questions")
+
+
+questions_option = click.option(
+    "--questions", multiple=True, metavar="FILE...", help="Question files they come from, where rows have no prompt."
+)
+outcomes_option = click.option(
+    "--outcomes",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE...",
+    help="Outcome files.",
+)
+members_option = click.option("--members", callback=names, metavar="A,B", help="Only these, in this order.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from avengers_edge.records.asking import SamplingParams
@@ -48,6 +48,11 @@ class Member:
     def name(self) -> str:
         """The member as tables and users write it."""
         return self.model if self.mode is None else f"{self.model}:{self.mode.name}"
+
+    def sampling(self, kind: Kind, usual: SamplingParams) -> SamplingParams:
+        """Give the way this member is sampled for a kind of answer where it is usually sampled so."""
+        limit = self.mode.limit(kind) if self.mode else None
+        return usual if limit is None else replace(usual, max_tokens=limit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,8 @@ class Router:
     The nearest `top_k` clusters at cosine distance d weigh softmax(-beta d), and a member's score is the weighted mean
     of its accuracies there. Nearest clusters and weights are those of the Avengers (arXiv 2505.19797), which then adds
     weight / (rank + 0.1); the accuracy itself routes as well and is a number that a user can read. Each accuracy is
-    first drawn towards the member's accuracy in the whole data set that the cluster is a part of (the table's `prior`;
-    without one, over all) as if `header.smoothing` more answers had been seen at that rate, so that a cluster of five
-    questions does not overrule all the others.
+    first drawn towards the member's overall accuracy as if `header.smoothing` more answers had been seen at that rate,
+    so that a cluster of five questions does not overrule all the others.
 
     Args:
         table: what was measured.
@@ -48,9 +47,8 @@ class Router:
         self._overall = np.array(header.macro)
         counts = table.counts.astype(np.float64)
         added = np.where(counts + header.smoothing > 0, counts + header.smoothing, 1)
-        prior = self._overall if table.prior is None else table.prior.astype(np.float64)
-        known = table.accuracy * counts + header.smoothing * prior
-        self._accuracy = np.where(counts + header.smoothing > 0, known / added, prior)
+        known = table.accuracy * counts + header.smoothing * self._overall
+        self._accuracy = np.where(counts + header.smoothing > 0, known / added, self._overall)
         self._variance = binomial_variance(self._accuracy, counts + header.smoothing)
         self._overall_variance = binomial_variance(self._overall, counts.sum(axis=0))
         self._seconds: Vector | None = None
@@ -96,14 +94,13 @@ class Router:
             raise BadRequest(f"prefer is {prefer}: use 0 (fast) to 1 (accurate)")
         columns = self._columns(members)
         similarity = self._centroids @ self._checked(vector)
-        nearest = np.argsort(-similarity, kind="stable")[: self._top_k]
-        best = float(similarity[nearest[0]])
+        nearest, near, weights = self._near(similarity)
+        best = float(near[0])
         floor = self.table.header.similarity_floor
         if best < floor:
             accuracy, variance, seconds = self._overall, self._overall_variance, self._overall_seconds
             fallback = f"nearest cluster at cosine {best:.2f}, below {floor:.2f}: ranked by overall accuracy"
         else:
-            weights = softmax(-self._beta * (1 - similarity[nearest]))
             accuracy = weighted(self._accuracy[nearest], weights)
             variance = weighted(self._variance[nearest], weights**2)
             seconds = None if self._seconds is None else weighted(self._seconds[nearest], weights)
@@ -128,14 +125,16 @@ class Router:
     def expected(self, vectors: NDArray[np.float32]) -> Vector:
         """Give the members' expected accuracies, (N, D) to (N, M): what `route` ranks by at `prefer` 1."""
         similarity = vectors.astype(np.float64) @ self._centroids.T
-        nearest = np.argsort(-similarity, axis=1, kind="stable")[:, : self._top_k]
-        near = np.take_along_axis(similarity, nearest, axis=1)
-        weights = np.exp(self._beta * (near - near[:, :1]))
-        weights /= weights.sum(axis=1, keepdims=True)
-        accuracy: Vector = (self._accuracy[nearest] * weights[..., None]).sum(axis=1)
-        foreign = near[:, 0] < self.table.header.similarity_floor
-        accuracy[foreign] = self._overall
+        nearest, near, weights = self._near(similarity)
+        accuracy = weighted(self._accuracy[nearest], weights)
+        accuracy[near[:, 0] < self.table.header.similarity_floor] = self._overall
         return accuracy
+
+    def _near(self, similarity: Vector) -> tuple[NDArray[np.intp], Vector, Vector]:
+        """Find the nearest clusters by similarity (..., K): their places, similarities and weights, each (..., k)."""
+        nearest = np.argsort(-similarity, axis=-1, kind="stable")[..., : self._top_k]
+        near = np.take_along_axis(similarity, nearest, axis=-1)
+        return nearest, near, softmax(-self._beta * (1 - near))
 
     def _checked(self, vector: ArrayLike) -> Vector:
         checked = np.asarray(vector, dtype=np.float64)
@@ -164,15 +163,15 @@ class Router:
 
 
 def softmax(values: Vector) -> Vector:
-    """Turn values into weights above 0 that add up to 1."""
-    grown: Vector = np.exp(values - values.max())
-    shares: Vector = grown / grown.sum()
+    """Turn values (..., k) into weights above 0 that add up to 1."""
+    grown: Vector = np.exp(values - values.max(axis=-1, keepdims=True))
+    shares: Vector = grown / grown.sum(axis=-1, keepdims=True)
     return shares
 
 
 def weighted(rows: Vector, weights: Vector) -> Vector:
-    """Average rows (k, M) by weights (k,). Not a matrix product: equal columns have to stay equal to the last bit."""
-    mean: Vector = (rows * weights[:, None]).sum(axis=0)
+    """Average rows (..., k, M) by weights (..., k). No matrix product: equal columns stay equal to the last bit."""
+    mean: Vector = (rows * weights[..., None]).sum(axis=-2)
     return mean
 
 

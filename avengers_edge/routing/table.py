@@ -44,7 +44,7 @@ class TableHeader:
         embedder: fingerprint of the embedder whose vectors were clustered.
         clusters: the number of clusters K.
         method: clustering method; `seed` is the one it started from.
-        smoothing: how many answers at a member's overall accuracy, or its `prior`, are added to each of its cells.
+        smoothing: how many answers at a member's overall accuracy are added to each of its cells.
         datasets: how many questions of which data set the table was fitted on.
         macro: each member's accuracy, averaged over data sets, in column order.
         best_single: the member with the best of these; the first one where several are equal.
@@ -104,7 +104,6 @@ class CentroidTable:
         kinds: (K, len(header.kinds)) calibration questions by answer kind.
         seconds: (K, M) mean seconds an answer takes, or None where they were not measured.
         tokens: (K, M) mean generated tokens of an answer, or None.
-        prior: (K, M) what each accuracy is drawn towards by the smoothing, or None for the overall accuracy.
 
     Raises:
         VerificationFailed: a tensor has the wrong type, shape or range.
@@ -118,7 +117,6 @@ class CentroidTable:
     kinds: Counts
     seconds: Matrix | None = None
     tokens: Matrix | None = None
-    prior: Matrix | None = None
 
     def __post_init__(self) -> None:
         clusters, members = self.header.clusters, len(self.header.members)
@@ -135,13 +133,11 @@ class CentroidTable:
             lengths = np.linalg.norm(self.centroids, axis=1)
         _require(bool((np.abs(lengths - 1) <= _UNIT_TOLERANCE).all()), "a centroid is not of length 1")
         _require(bool((self.accuracy <= 1).all()), "an accuracy is above 1")
-        _require(self.prior is None or bool((self.prior <= 1).all()), "a prior is above 1")
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Name the tensors that this table has."""
         found = {
-            name: getattr(self, name)
-            for name in ("centroids", "accuracy", "counts", "kinds", "seconds", "tokens", "prior")
+            name: getattr(self, name) for name in ("centroids", "accuracy", "counts", "kinds", "seconds", "tokens")
         }
         return {name: tensor for name, tensor in found.items() if tensor is not None}
 
@@ -208,7 +204,7 @@ def _parse(content: bytes) -> CentroidTable:
         raise VerificationFailed(f"not a centroid table, or damaged ({type(error).__name__})") from error
     known = {"centroids", "accuracy", "counts", "kinds"}
     _require(
-        known <= set(loaded) <= known | {"seconds", "tokens", "prior"},
+        known <= set(loaded) <= known | {"seconds", "tokens"},
         f"it holds the tensors {', '.join(sorted(loaded))}",
     )
     return CentroidTable(_header_from(values), **loaded)

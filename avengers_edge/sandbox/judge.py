@@ -38,14 +38,14 @@ class SandboxJudge:
         """
         return self._find().results(source, calls, call_seconds=_CALL_SECONDS, limits=_LIMITS)
 
-    def passes(self, source: str, tests: str) -> bool:
+    def passes(self, candidate: str, test: str, *, setup: str = "", entry_point: str = "") -> bool:
         """Run a program, then tests; see `harness.passes`.
 
         Raises:
             NoSandbox: it cannot be run here.
 
         """
-        return passes(self._find(), source, test=tests).passed
+        return passes(self._find(), candidate, setup=setup, test=test, entry_point=entry_point).passed
 
     def _find(self) -> Sandbox:
         with self._one_at_a_time:

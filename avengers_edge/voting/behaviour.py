@@ -26,7 +26,7 @@ class Judge(Protocol):
         """Give what each call gives after the program ran, None for one without an end; None: it does not run."""
         ...
 
-    def passes(self, source: str, tests: str) -> bool:
+    def passes(self, candidate: str, test: str) -> bool:
         """Tell whether the tests hold after the program ran."""
         ...
 

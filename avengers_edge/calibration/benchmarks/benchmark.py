@@ -102,8 +102,8 @@ class Benchmark:
         )
 
 
-def tables(**stems: str | tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
-    """Give the patterns of each split: files of those stems as published, then as a copy of the hub has them."""
+def tables(stems: Mapping[str, str | tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
+    """Give the patterns of each split: files of its stems as published, then as a copy of the hub has them."""
     patterns = {}
     for split, said in stems.items():
         names = (said,) if isinstance(said, str) else said

@@ -182,7 +182,7 @@ def _placed(
     before = f"{split}/{part}" if part else split
     for number, (where, values) in enumerate(located, first):
         row = Row(values, where, f"{before}/{number}", split, file)
-        yield row.with_values(task=part) if part and not row.has("task") else row
+        yield row.with_values({"task": part}) if part and not row.has("task") else row
 
 
 def _published_files(benchmark: Benchmark, path: Path, split: str | None) -> tuple[str, list[Path]]:

@@ -29,7 +29,7 @@ def _meld_dialogues(rows: Iterable[Row]) -> Iterator[Row]:
         if (number := row.word("Dialogue_ID")) != dialogue:
             dialogue, history = number, []
         line = spoken(row.word("Speaker"), row.word("Utterance"))
-        yield row.with_values(history=history[-LONGEST_HISTORY:], utterance=line)
+        yield row.with_values({"history": history[-LONGEST_HISTORY:], "utterance": line})
         history.append(line)
 
 
@@ -49,7 +49,7 @@ def _emory_scenes(episodes: Iterable[Row]) -> Iterator[Row]:
                 speakers = " and ".join(said.texts("speakers")) if said.has("speakers") else ""
                 line = spoken(speakers or "Unknown", said.text("transcript"))
                 place = f"{episode.split}/{said.word('utterance_id')}"
-                yield said.with_values(place, history=history[-LONGEST_HISTORY:], utterance=line)
+                yield said.with_values({"history": history[-LONGEST_HISTORY:], "utterance": line}, place)
                 history.append(line)
 
 
@@ -95,7 +95,7 @@ def _daily_utterances(rows: Iterable[Row]) -> Iterator[Row]:
             if text.strip():
                 history = [line for line, before in zip(lines[:at], said, strict=False) if before.strip()]
                 facts = {"history": history[-LONGEST_HISTORY:], "utterance": lines[at], "code": code, "number": at}
-                yield row.with_values(f"{row.place}/{at}", **facts)
+                yield row.with_values(facts, f"{row.place}/{at}")
 
 
 def _daily(row: Row) -> Asked | LeftOut:
@@ -112,7 +112,9 @@ EMORYNLP = Benchmark(
     licence="Apache-2.0 (the lines are from the TV series Friends)",
     published="emorynlp/emotion-detection, json/emotion-detection-tst.json",
     to_question=_emory,
-    files=tables(test="emotion-detection-tst", train="emotion-detection-trn", validation="emotion-detection-dev"),
+    files=tables(
+        {"test": "emotion-detection-tst", "train": "emotion-detection-trn", "validation": "emotion-detection-dev"}
+    ),
     unfold=_emory_scenes,
     under="episodes",
 )
@@ -123,7 +125,7 @@ MELD = Benchmark(
     licence="GPL-3.0 (the lines are from the TV series Friends)",
     published="declare-lab/MELD, data/MELD/test_sent_emo.csv",
     to_question=_meld,
-    files=tables(test="test_sent_emo", train="train_sent_emo", validation="dev_sent_emo"),
+    files=tables({"test": "test_sent_emo", "train": "train_sent_emo", "validation": "dev_sent_emo"}),
     unfold=_meld_dialogues,
 )
 DAILYDIALOG = Benchmark(

@@ -89,7 +89,7 @@ def _count_from_zero(rows: Iterable[Row]) -> Iterator[Row]:
 
 
 def _shifted(row: Row, first: int) -> Row:
-    return row.with_values(right=row.whole("cop") - first) if row.has("cop") and row.whole("cop") >= 0 else row
+    return row.with_values({"right": row.whole("cop") - first}) if row.has("cop") and row.whole("cop") >= 0 else row
 
 
 def _medmcqa(row: Row) -> Asked | LeftOut:
@@ -109,9 +109,11 @@ ARC_CHALLENGE = Benchmark(
     published="AI2's ARC-V1-Feb2018, ARC-Challenge-Test.jsonl; on the hub: allenai/ai2_arc",
     to_question=_arc,
     files=tables(
-        test=("ARC-Challenge-Test", "ARC-Challenge/test"),
-        train=("ARC-Challenge-Train", "ARC-Challenge/train"),
-        validation=("ARC-Challenge-Dev", "ARC-Challenge/validation"),
+        {
+            "test": ("ARC-Challenge-Test", "ARC-Challenge/test"),
+            "train": ("ARC-Challenge-Train", "ARC-Challenge/train"),
+            "validation": ("ARC-Challenge-Dev", "ARC-Challenge/validation"),
+        }
     ),
     hub=tuple(HubTable("allenai/ai2_arc", "ARC-Challenge", split, split) for split in ("test", "train", "validation")),
 )
@@ -122,7 +124,7 @@ MMLUPRO = Benchmark(
     licence="MIT (data), Apache-2.0 (repository)",
     published="on the hub: TIGER-Lab/MMLU-Pro",
     to_question=_mmlupro,
-    files=tables(test="test", validation="validation"),
+    files=tables({"test": "test", "validation": "validation"}),
     hub=tuple(HubTable("TIGER-Lab/MMLU-Pro", None, split, split) for split in ("test", "validation")),
 )
 GPQA = Benchmark(
@@ -132,7 +134,7 @@ GPQA = Benchmark(
     licence="CC-BY-4.0; its authors ask that it not be shown in plain text on line",
     published="idavidrein/gpqa, dataset.zip: gpqa_diamond.csv, gpqa_main.csv; on the hub: Idavidrein/gpqa",
     to_question=_gpqa,
-    files=tables(test=("gpqa_diamond", "gpqa*"), main="gpqa_main", extended="gpqa_extended"),
+    files=tables({"test": ("gpqa_diamond", "gpqa*"), "main": "gpqa_main", "extended": "gpqa_extended"}),
     hub=(
         HubTable("Idavidrein/gpqa", "gpqa_diamond", "train", "test"),
         HubTable("Idavidrein/gpqa", "gpqa_main", "train", "main"),
@@ -146,7 +148,7 @@ SUPERGPQA = Benchmark(
     licence="ODC-BY or MIT: see its data set card",
     published="SuperGPQA/SuperGPQA, data/SuperGPQA-all.jsonl; on the hub: m-a-p/SuperGPQA",
     to_question=_supergpqa,
-    files=tables(test=("SuperGPQA-all", "test", "train")),
+    files=tables({"test": ("SuperGPQA-all", "test", "train")}),
     hub=(HubTable("m-a-p/SuperGPQA", published="train"),),
 )
 MEDQA = Benchmark(
@@ -158,9 +160,11 @@ MEDQA = Benchmark(
     "GBaker/MedQA-USMLE-4-options",
     to_question=_medqa,
     files=tables(
-        test=("US/4_options/phrases_no_exclude_test", "phrases_no_exclude_test", "test"),
-        train=("US/4_options/phrases_no_exclude_train", "phrases_no_exclude_train", "train"),
-        validation=("US/4_options/phrases_no_exclude_dev", "phrases_no_exclude_dev", "dev"),
+        {
+            "test": ("US/4_options/phrases_no_exclude_test", "phrases_no_exclude_test", "test"),
+            "train": ("US/4_options/phrases_no_exclude_train", "phrases_no_exclude_train", "train"),
+            "validation": ("US/4_options/phrases_no_exclude_dev", "phrases_no_exclude_dev", "dev"),
+        }
     ),
     hub=tuple(HubTable("GBaker/MedQA-USMLE-4-options", None, split, split) for split in ("test", "train")),
 )
@@ -171,7 +175,7 @@ MEDMCQA = Benchmark(
     licence="MIT",
     published="medmcqa/medmcqa: dev.json, the labelled set, is our test; on the hub: openlifescienceai/medmcqa",
     to_question=_medmcqa,
-    files=tables(test=("dev", "validation"), train="train", unlabelled="test"),
+    files=tables({"test": ("dev", "validation"), "train": "train", "unlabelled": "test"}),
     hub=(
         HubTable("openlifescienceai/medmcqa", None, "validation", "test"),
         HubTable("openlifescienceai/medmcqa", None, "train", "train"),

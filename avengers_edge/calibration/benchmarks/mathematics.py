@@ -72,7 +72,7 @@ AIME = Benchmark(
     licence="the problems are copyright of the Mathematical Association of America",
     published="on the hub: HuggingFaceH4/aime_2024 and math-ai/aime25, or any table with problem and answer",
     to_question=_aime,
-    files=tables(test=("aime*", "AIME*", "test*"), train=("train*",)),
+    files=tables({"test": ("aime*", "AIME*", "test*"), "train": ("train*",)}),
     hub=(
         HubTable("HuggingFaceH4/aime_2024", published="train", part="aime_2024"),
         HubTable("math-ai/aime25", part="aime25"),
@@ -85,7 +85,7 @@ MATH500 = Benchmark(
     licence="MIT (MATH, Hendrycks et al.; the choice of 500 by PRM800K, MIT)",
     published="openai/prm800k, math_splits/test.jsonl; on the hub: HuggingFaceH4/MATH-500",
     to_question=_math500,
-    files=tables(test="test", train="train"),
+    files=tables({"test": "test", "train": "train"}),
     hub=(HubTable("HuggingFaceH4/MATH-500"),),
 )
 LIVEMATHBENCH = Benchmark(
@@ -95,7 +95,7 @@ LIVEMATHBENCH = Benchmark(
     licence="CC-BY-4.0; access on the hub asks for consent",
     published="on the hub: opencompass/LiveMathBench, release 202412, English",
     to_question=_live,
-    files=tables(test=("*_en", "*", "test*")),
+    files=tables({"test": ("*_en", "*", "test*")}),
     hub=tuple(
         HubTable("opencompass/LiveMathBench", f"v202412_{contest}_en", part=f"{contest}_en") for contest in _LIVE
     ),
@@ -108,6 +108,6 @@ MATHBENCH = Benchmark(
     licence="Apache-2.0",
     published="open-compass/MathBench, release v0.1.0: mathbench_v1/STAGE/single_choice_en.jsonl and cloze_en.jsonl",
     to_question=_mathbench,
-    files=tables(test=("*_en", "*")),
+    files=tables({"test": ("*_en", "*")}),
     part=_stage,
 )

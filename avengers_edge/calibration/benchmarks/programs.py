@@ -88,7 +88,9 @@ MBPP = Benchmark(
     to_question=_mbpp,
     files={
         split: (*patterns, "**/mbpp.jsonl", "**/*mbpp*.json*")
-        for split, patterns in tables(test="test", train="train", validation="validation", prompt="prompt").items()
+        for split, patterns in tables(
+            {"test": "test", "train": "train", "validation": "validation", "prompt": "prompt"}
+        ).items()
     },
     hub=tuple(
         HubTable("google-research-datasets/mbpp", "full", split, split)
@@ -102,7 +104,7 @@ HUMANEVAL = Benchmark(
     licence="MIT",
     published="openai/human-eval, data/HumanEval.jsonl.gz; on the hub: openai/openai_humaneval",
     to_question=_humaneval,
-    files=tables(test=("HumanEval", "test")),
+    files=tables({"test": ("HumanEval", "test")}),
     hub=(HubTable("openai/openai_humaneval"),),
 )
 STUDENTEVAL = Benchmark(
@@ -112,6 +114,6 @@ STUDENTEVAL = Benchmark(
     licence="see its data set card; access on the hub asks for consent",
     published="on the hub: wellesley-easel/StudentEval",
     to_question=_studenteval,
-    files=tables(test="test"),
+    files=tables({"test": "test"}),
     hub=(HubTable("wellesley-easel/StudentEval"),),
 )

@@ -120,7 +120,7 @@ def _join_rules(rows: Iterable[Row]) -> Iterator[Row]:
         wanted = row.word("rule_id")
         if wanted not in rules[folder]:
             row.refuse(f"follows rule {shown(wanted)}, which {folder / 'rule.jsonl'} does not have")
-        yield row.with_values(rule_content=rules[folder][wanted])
+        yield row.with_values({"rule_content": rules[folder][wanted]})
 
 
 def _korbench(row: Row) -> Asked | LeftOut:
@@ -248,7 +248,7 @@ WINOGRANDE = Benchmark(
     published="allenai/winogrande: dev.jsonl of winogrande_1.1, the labelled set, is our test; on the hub: "
     "allenai/winogrande",
     to_question=_winogrande,
-    files=tables(test=("dev", "validation"), train=("train_xl", "train"), unlabelled="test"),
+    files=tables({"test": ("dev", "validation"), "train": ("train_xl", "train"), "unlabelled": "test"}),
     hub=(
         HubTable("allenai/winogrande", "winogrande_xl", "validation", "test"),
         HubTable("allenai/winogrande", "winogrande_xl", "train", "train"),
@@ -263,8 +263,8 @@ BRAINTEASER = Benchmark(
     "tasksource/brainteasers",
     to_question=_brainteaser,
     files={
-        "test": ("**/*_puzzle.npy", *tables(test=("*puzzle", "*", "test"))["test"]),
-        "train": ("**/?P*train.npy", *tables(train="train")["train"]),
+        "test": ("**/*_puzzle.npy", *tables({"test": ("*puzzle", "*", "test")})["test"]),
+        "train": ("**/?P*train.npy", *tables({"train": "train"})["train"]),
     },
     hub=(
         HubTable("tasksource/brainteasers", "SP", "train", "test", "sentence_puzzle"),

@@ -59,5 +59,5 @@ FINQA = Benchmark(
     licence="MIT",
     published="czyssrs/FinQA, dataset/test.json",
     to_question=_finqa,
-    files=tables(test="test", train="train", validation="dev", private="private_test"),
+    files=tables({"test": "test", "train": "train", "validation": "dev", "private": "private_test"}),
 )

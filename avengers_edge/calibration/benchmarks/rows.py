@@ -33,7 +33,7 @@ class Row:
         """Raise `BadRequest` with the row's place."""
         raise BadRequest(f"{self.where}: {complaint}")
 
-    def with_values(self, place: str | None = None, /, **more: object) -> Row:
+    def with_values(self, more: Mapping[str, object], place: str | None = None) -> Row:
         """Return the row with more values, and at another place where one is given."""
         return replace(self, values={**self.values, **more}, place=place or self.place)
 

@@ -45,31 +45,23 @@ def _about_one(draw: Draw, names: Sequence[str], speaker: int) -> _Claim:
     return _Claim(f"{names[other]} is {_kind(knight)}", lambda world: world[other] is knight)
 
 
-def _either(draw: Draw, names: Sequence[str], _speaker: int) -> _Claim:
-    one, two = draw.different(0, len(names) - 1, 2)
-    first, second = draw.chance(0.5), draw.chance(0.5)
-    return _Claim(
-        f"{names[one]} is {_kind(first)} or {names[two]} is {_kind(second)}",
-        lambda world: world[one] is first or world[two] is second,
-    )
+def _joined(words: str, holds: Callable[[bool, bool], bool]) -> Callable[[Draw, Sequence[str], int], _Claim]:
+    """Make claims about two people, of which `holds` tells whether they are true of how each is and is said to be."""
+
+    def claim(draw: Draw, names: Sequence[str], _speaker: int) -> _Claim:
+        one, two = draw.different(0, len(names) - 1, 2)
+        first, second = draw.chance(0.5), draw.chance(0.5)
+        return _Claim(
+            words.format(f"{names[one]} is {_kind(first)}", f"{names[two]} is {_kind(second)}"),
+            lambda world: holds(world[one] is first, world[two] is second),
+        )
+
+    return claim
 
 
-def _both(draw: Draw, names: Sequence[str], _speaker: int) -> _Claim:
-    one, two = draw.different(0, len(names) - 1, 2)
-    first, second = draw.chance(0.5), draw.chance(0.5)
-    return _Claim(
-        f"{names[one]} is {_kind(first)} and {names[two]} is {_kind(second)}",
-        lambda world: world[one] is first and world[two] is second,
-    )
-
-
-def _implies(draw: Draw, names: Sequence[str], _speaker: int) -> _Claim:
-    one, two = draw.different(0, len(names) - 1, 2)
-    first, second = draw.chance(0.5), draw.chance(0.5)
-    return _Claim(
-        f"If {names[one]} is {_kind(first)}, then {names[two]} is {_kind(second)}",
-        lambda world: world[one] is not first or world[two] is second,
-    )
+_either = _joined("{} or {}", lambda first, second: first or second)
+_both = _joined("{} and {}", lambda first, second: first and second)
+_implies = _joined("If {}, then {}", lambda first, second: not first or second)
 
 
 def _alike(draw: Draw, names: Sequence[str], _speaker: int) -> _Claim:

@@ -14,11 +14,11 @@ import subprocess
 import threading
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
 from avengers_edge.engine.spawn import python_command, start_worker
 from avengers_edge.errors import AvengersError, BadRequest, MissingExtra
+from avengers_edge.records import Closing
 
 CHILD = "avengers_edge.calibration.graders.algebra_child"
 
@@ -26,7 +26,7 @@ _NAME = "formula checker"
 _START_SECONDS = 120.0
 
 
-class Algebra:
+class Algebra(Closing):
     """Compares formulas by algebra; a context manager, used from any thread. It starts its child when first asked.
 
     Args:
@@ -45,14 +45,6 @@ class Algebra:
         self._command = command
         self._one_at_a_time = threading.Lock()
         self._child: _Child | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __call__(self, gold: str, given: str) -> bool:
         """Tell whether two formulas are equal; False too where that took too long or killed the child.

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Protocol
 
 from avengers_edge.calibration.questions import Question
 from avengers_edge.errors import BadRequest
-from avengers_edge.sandbox.box import Sandbox
-from avengers_edge.sandbox.harness import passes
 from avengers_edge.voting.markers import split_thoughts
 from avengers_edge.voting.source import code_in
 
@@ -19,25 +16,6 @@ class Passes(Protocol):
     def __call__(self, candidate: str, *, setup: str, test: str, entry_point: str) -> bool:
         """Run the three."""
         ...
-
-
-class Shut:
-    """Runs candidates in a sandbox, which is looked for when the first one comes; used from any thread."""
-
-    def __init__(self) -> None:
-        self._one_at_a_time = threading.Lock()
-        self._sandbox: Sandbox | None = None
-
-    def __call__(self, candidate: str, *, setup: str, test: str, entry_point: str) -> bool:
-        """Tell whether the candidate passes.
-
-        Raises:
-            NoSandbox: this machine has none; the message says how to get one.
-
-        """
-        with self._one_at_a_time:
-            self._sandbox = self._sandbox or Sandbox.find()
-        return passes(self._sandbox, candidate, setup=setup, test=test, entry_point=entry_point).passed
 
 
 def code_works(question: Question, text: str, truncated: bool, run: Passes) -> bool:

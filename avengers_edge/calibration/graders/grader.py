@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType, TracebackType
-from typing import Self
+from types import MappingProxyType
 
 from avengers_edge.calibration.graders.algebra import Algebra
 from avengers_edge.calibration.graders.bbh import bbh
-from avengers_edge.calibration.graders.code import Passes, Shut, code_works
+from avengers_edge.calibration.graders.code import Passes, code_works
 from avengers_edge.calibration.graders.finqa import finqa
 from avengers_edge.calibration.graders.formulas import Equal, is_formula
 from avengers_edge.calibration.graders.knights import knights
@@ -17,11 +16,13 @@ from avengers_edge.calibration.graders.published import bbeh, supergpqa
 from avengers_edge.calibration.graders.readers import same_key, same_text
 from avengers_edge.calibration.questions import Question
 from avengers_edge.errors import BadRequest
+from avengers_edge.records import Closing
+from avengers_edge.sandbox.judge import SandboxJudge
 
 Rule = Callable[[Question, str, bool, Equal], bool]
 
 
-class Grader:
+class Grader(Closing):
     """Grades answers; a context manager, used from any thread.
 
     It owns the process that compares formulas, which starts with the first pair that cannot be compared by sight, and
@@ -36,15 +37,7 @@ class Grader:
     def __init__(self, *, equal: Equal | None = None, run: Passes | None = None) -> None:
         self._algebra = Algebra()
         self._equal: Equal = equal or self._algebra
-        self._run: Passes = run or Shut()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        self._run: Passes = run or SandboxJudge().passes
 
     def close(self) -> None:
         """End the process that compares formulas."""

@@ -97,17 +97,11 @@ def cost_curve(costs: Costs, members: Sequence[str]) -> str:
         axes.plot(
             [each.seconds for each in costs.router],
             [each.accuracy for each in costs.router],
-            "-",
+            ".-",
             color=INK,
             linewidth=1.2,
-            label="router, prefer 0 to 1",
-        )
-        axes.plot(
-            [each.seconds for each in costs.router],
-            [each.accuracy for each in costs.router],
-            ".",
-            color=INK,
             markersize=5,
+            label="router, prefer 0 to 1",
         )
         for end, each in ((0, costs.router[0]), (1, costs.router[-1])):
             axes.annotate(str(end), (each.seconds, each.accuracy), (5, -10), textcoords="offset points", fontsize=8)
@@ -177,7 +171,7 @@ def sensitivity_lines(found: Sensitivity) -> str:
             alpha=0.45,
             linewidth=3,
         )
-        if found.knob not in ("method", "borders"):  # nothing lies between two methods
+        if found.knob not in ("method", "across"):  # nothing lies between two methods
             axes.plot(places, [each.mean for each in found.settings], color=COLOURS[0], linewidth=1.4)
         for place, each in zip(places, found.settings, strict=True):
             face = COLOURS[0] if each.usual else PAPER

@@ -18,7 +18,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 KNOBS = {
     "clusters": "Number of clusters K",
     "method": "Method of clustering",
-    "borders": "Clusters that keep within data sets, or cross their borders",
+    "across": "Clusters across the borders of data sets, or not",
     "top_k": "Nearest clusters averaged (top_k)",
     "beta": "How fast a cluster's weight falls with distance (beta)",
     "smoothing": "Smoothing, in answers added to each cell",
