@@ -30,10 +30,12 @@ with_full_device = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no
 
 
 def avengers(*words, prelude="", **options):
-    """Runs the entry point in a process of its own."""
+    """Runs the entry point in a process of its own, with streams that are buffered as a user's are."""
     code = f"import sys; {prelude}\nfrom avengers_edge.__main__ import main; main()"
     command = [sys.executable, "-c", code, *words]
-    return subprocess.run(command, text=True, encoding="utf-8", stderr=subprocess.PIPE, check=False, **options)
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    options = {"env": environ, "stderr": subprocess.PIPE, "check": False} | options
+    return subprocess.run(command, text=True, encoding="utf-8", **options)
 
 
 INTERRUPTED_IMPORT = """

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import logging
+import os
 import signal
 import sys
 import threading
@@ -13,7 +14,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 
@@ -110,7 +111,20 @@ def fail(message: str, code: int, error: BaseException) -> NoReturn:
         line = f"{line[:_LINE_HEAD]} … {line[-_LINE_TAIL:]}"
     with contextlib.suppress(OSError):  # the exit code says it where standard error cannot be written
         click.echo(f"avengers: {line}", err=True)
+    for stream in (sys.stdout, sys.stderr):
+        _let_go(stream)
     sys.exit(code)
+
+
+def _let_go(stream: TextIO | None) -> None:
+    """Drop what a stream holds and cannot write: trying again at exit, Python would complain and change the code."""
+    if stream is None:  # it was closed before we began
+        return
+    try:
+        stream.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def folder(said: str) -> Path:
