@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from avengers_edge.calibration.measure import Measured, Plan, measure
-from avengers_edge.calibration.outcome_files import read_outcomes
+from avengers_edge.calibration.outcome_files import read_outcomes, restricted, write_outcomes
 from avengers_edge.calibration.questions import Question
 from avengers_edge.engine.ticket import Ticket
 from avengers_edge.errors import BadRequest, EngineDied
@@ -167,3 +168,15 @@ def test_another_question_under_the_same_id_is_refused(tmp_path: Path) -> None:
 def test_a_plan_that_measures_nothing_is_refused(questions: Any, members: Any, samples: int, complaint: str) -> None:
     with pytest.raises(BadRequest, match=complaint):
         Plan(questions, members, samples)
+
+
+def test_a_file_without_texts_is_gone_on_with(tmp_path: Path) -> None:
+    out, engine = tmp_path / "o.jsonl", Echo()
+    run(out, Echo(), [question(1)])
+    bare = replace(read_outcomes([out])[0], prompt=None, answers=None)
+    write_outcomes(out, [restricted(bare, ["m:think", "m:direct"])])
+    (row,) = run(out, engine, [question(1)])
+    assert len(engine.asked) == 1  # n:think alone was left
+    assert set(row.scores) == {"m:think", "m:direct", "n:think"}
+    assert row.prompt == question(1).question
+    assert read_outcomes([out]) == (replace(row, answers={"n:think": (("1", 0.0),)}),)

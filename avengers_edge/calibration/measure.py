@@ -261,6 +261,8 @@ def _known(plan: Plan, out: Path) -> dict[str, OutcomeRow]:
         question = wanted.get(row.id)
         if question is None:
             continue
+        if row.prompt is None:  # a file that ships holds no texts
+            row = replace(row, prompt=question.question)
         if row.prompt != question.question:
             raise BadRequest(f"{where}: {row.id!r} is another question there: name another file with --out")
         for member, answers in (row.answers or {}).items():

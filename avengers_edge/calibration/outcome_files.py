@@ -110,6 +110,7 @@ def joined(first: OutcomeRow, second: OutcomeRow) -> OutcomeRow:
 
     return replace(
         first,
+        prompt=first.prompt if second.prompt is None else second.prompt,
         scores={**first.scores, **second.scores},
         tokens=both(first.tokens, second.tokens),
         seconds=both(first.seconds, second.seconds),
@@ -119,7 +120,8 @@ def joined(first: OutcomeRow, second: OutcomeRow) -> OutcomeRow:
 
 
 def _joined(first: OutcomeRow, second: OutcomeRow, there: str, here: str) -> OutcomeRow:
-    if (first.prompt, first.dataset) != (second.prompt, second.dataset):
+    prompts = {first.prompt, second.prompt} - {None}
+    if len(prompts) > 1 or first.dataset != second.dataset:
         raise VerificationFailed(
             f"{here}: {second.id!r} is another question than in {there}: give one of them another id"
         )
