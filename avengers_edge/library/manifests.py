@@ -20,15 +20,13 @@ from urllib.parse import urlsplit
 
 from avengers_edge.errors import BadRequest
 from avengers_edge.library.files import write_text
+from avengers_edge.library.names import ID, is_plain
 from avengers_edge.library.strict_toml import Table, blaming, read_toml
 
-_ID = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]*")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_MAX_NAME = 128
-_RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))})
 
 
 def _require(holds: bool, complaint: str) -> None:
@@ -43,15 +41,7 @@ def check_file_name(name: str) -> str:
         BadRequest: it has a separator, is reserved on Windows, or begins or ends so that a system would change it.
 
     """
-    plain = (
-        0 < len(name) <= _MAX_NAME
-        and name.isprintable()
-        and not set(name) & set('/\\:*?"<>|')
-        and name[0] not in ". -"
-        and name[-1] not in ". "
-        and name.split(".")[0].rstrip().lower() not in _RESERVED
-    )
-    _require(plain, f"{name!r} is not a plain file name: use letters, digits, dots and dashes")
+    _require(is_plain(name), f"{name!r} is not a plain file name: use letters, digits, dots and dashes")
     return name
 
 
@@ -62,7 +52,7 @@ def check_id(name: str) -> str:
         BadRequest: it is not lower-case letters, digits, dots, underscores and dashes, or ends like a lock file.
 
     """
-    _require(_ID.fullmatch(name) is not None, f"{name!r} is not a valid name: use lower-case letters, digits and . _ -")
+    _require(ID.fullmatch(name) is not None, f"{name!r} is not a valid name: use lower-case letters, digits and . _ -")
     _require(not name.endswith(".lock"), f"{name!r} is not a valid name: lock files end in .lock, choose another")
     return check_file_name(name)
 
