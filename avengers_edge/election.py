@@ -100,6 +100,7 @@ class Election:
         ask: how.
         team: whose defaults hold where `ask` and a member's mode say nothing.
         can_switch: whether there is a second member.
+        worth: how many samples were measured to be worth voting over, where they were; the team's default is the most.
         on_progress: hears of each sample that ended.
         on_token: hears of each piece of text; the second member's samples are counted on from the first one's.
         cancel: ends sampling; what there is by then is counted.
@@ -119,6 +120,7 @@ class Election:
         team: Team,
         *,
         can_switch: bool = False,
+        worth: int | None = None,
         on_progress: OnProgress | None = None,
         on_token: OnToken | None = None,
         cancel: threading.Event | None = None,
@@ -127,7 +129,8 @@ class Election:
         self.kind: Kind = kind_of(question, ask)
         self._question, self._ask, self._team = question, ask, team
         self._on_progress, self._on_token, self._cancel = on_progress, on_token, cancel
-        self._samples = ask.samples or (1 if self.kind in _UNVOTED and ask.tests is None else team.samples)
+        usual = min(team.samples, worth or team.samples)
+        self._samples = ask.samples or (1 if self.kind in _UNVOTED and ask.tests is None else usual)
         tried = ask.tests is not None or (self.kind == "code" and self._samples > 1)
         self._trial = Trial(question, ask.tests, judge) if tried else None
         self._seed = secrets.randbelow(SEED_LIMIT) if ask.seed is None else ask.seed
@@ -138,6 +141,7 @@ class Election:
             "off" if self._trial and self._trial.held else ask.early_stop,
             find_choices(question),
             switch_below=switch_below if can_switch else 0.0,
+            structured=ask.schema is not None,
         )
         self._first = self._ballot
         self._stages: list[Stage] = []

@@ -140,6 +140,7 @@ class Avengers(Closing):
             ask,
             self.team,
             can_switch=len(route.ranking) > 1,
+            worth=route.samples,
             on_progress=on_progress,
             on_token=on_token,
             cancel=cancel,

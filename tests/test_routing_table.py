@@ -60,7 +60,15 @@ def rewrite(path: Path, *, header: Any = None, metadata: Any = None, drop: Any =
     path.write_bytes(tensors.save(parts, metadata=metadata or {"avengers-edge": json.dumps(values)}))
 
 
-@pytest.mark.parametrize("changes", [{}, {"seconds": None}, {"tokens": np.ones((3, 2), dtype=np.float32)}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"seconds": None},
+        {"tokens": np.ones((3, 2), dtype=np.float32)},
+        {"samples": np.array([1, 8, 2], dtype=np.int32)},
+    ],
+)
 def test_what_was_saved_is_loaded(path: Path, changes: Any) -> None:
     saved = table(**changes)
     saved.save(path)
@@ -173,6 +181,8 @@ def test_a_file_beyond_the_size_limit_is_refused_unread(path: Path, monkeypatch:
         {"counts": np.ones((3, 2), dtype=np.int64)},
         {"kinds": np.ones((3, 3), dtype=np.int32)},
         {"seconds": np.full((3, 2), np.nan, dtype=np.float32)},
+        {"samples": np.array([1, 0, 2], dtype=np.int32)},
+        {"samples": np.ones((3, 2), dtype=np.int32)},
         {"tokens": np.ones((2, 2), dtype=np.float32)},
     ],
 )

@@ -32,13 +32,13 @@ SUM = "How many apples are 2 and 3 apples?"
 class FixedRouter:
     """Ranks short-worded questions to the small model, others to the big one."""
 
-    def __init__(self):
-        self.asked = []
+    def __init__(self, samples=None):
+        self.asked, self.samples = [], samples
 
     def route(self, vector, *, members, prefer, resident):
         self.asked.append((members, prefer, resident))
         first, second = ("small", "big:think") if vector[0] > vector[1] else ("big:think", "small")
-        return Route(0, 0.9, (Ranked(first, 0.8), Ranked(second, 0.5)), 0.3)
+        return Route(0, 0.9, (Ranked(first, 0.8), Ranked(second, 0.5)), 0.3, samples=self.samples)
 
 
 def team_of(texts, *, router=None, team=TEAM, reason="stop", width=1, resident=()):
@@ -438,3 +438,9 @@ def test_where_the_first_member_cannot_be_asked_there_is_no_answer():
     avengers = Avengers(TEAM, WordLengthEmbedder, lambda embedder: FixedRouter(), lease)
     with pytest.raises(NotFound, match="is not installed"):
         avengers.answer(SUM)
+
+
+@pytest.mark.parametrize(("worth", "asked", "requested"), [(2, None, 2), (9, None, 5), (2, 4, 4), (None, None, 5)])
+def test_a_vote_takes_the_samples_it_is_worth_unless_the_user_says(worth, asked, requested):
+    avengers, *_ = team_of(["Answer: 5"] * 5, router=FixedRouter(worth))
+    assert avengers.answer(SUM, Ask(samples=asked)).samples_requested == requested

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from avengers_edge.calibration.budget import with_budgets
 from avengers_edge.calibration.builtin import builtin_questions, parse_builtin
 from avengers_edge.calibration.evaluate import choose_clusters, evaluate_table
 from avengers_edge.calibration.extend import extend_table
@@ -158,12 +159,15 @@ def fit_outcomes(
     out: Path,
     options: FitOptions,
     *,
+    votes: Sequence[OutcomeRow] = (),
     choose_k: bool = False,
     team_size: int | None = None,
     provenance: str = "",
     on_embedded: OnEmbedded | None = None,
 ) -> CentroidTable:
     """Fit a table to outcomes and write it; choose K by cross-validation, and so many members, where asked to.
+
+    With `votes`, outcomes of several samples, each cluster learns how many a vote is worth; see `budget`.
 
     Raises:
         BadRequest: what `fit_table` refuses.
@@ -172,6 +176,7 @@ def fit_outcomes(
     """
     with open_shipped_embedder(settings) as embedder:
         vectors = embed_rows(embedder, rows, on_embedded)
+        voted = embed_rows(embedder, votes, on_embedded) if votes else None
     fit = functools.partial(
         fit_table, vectors, rows, embedder=embedder.fingerprint, fitted_at=_now(), provenance=provenance
     )
@@ -180,6 +185,8 @@ def fit_outcomes(
     if choose_k:
         options = dataclasses.replace(options, clusters=choose_clusters(vectors, rows, options))
     table = fit(options)
+    if voted is not None:
+        table = with_budgets(table, voted, votes)
     table.save(out)
     return table
 

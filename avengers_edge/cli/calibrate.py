@@ -122,6 +122,9 @@ def progress(measured: Measured) -> str:
 @click.option("--across", is_flag=True, help="Cluster all questions at once, not each data set by itself.")
 @click.option("--seed", type=int, default=42, show_default=True, help="Of the clustering.")
 @click.option("--smoothing", type=float, default=20.0, show_default=True, help="Answers added to each cell.")
+@click.option(
+    "--votes", multiple=True, type=_FILE, metavar="FILE...", help="Outcomes of several samples: what a vote is worth."
+)
 @click.option("--team-size", type=int, metavar="N", help="Choose the N members that are first the most often.")
 @click.option("--add-to", type=_FILE, metavar="TABLE", help="Add to this table; its centroids stay where they are.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -137,6 +140,7 @@ def fit(
     across: bool,
     seed: int,
     smoothing: float,
+    votes: tuple[Path, ...],
     team_size: int | None,
     add_to: Path | None,
     as_json: bool,
@@ -149,9 +153,10 @@ def fit(
     from avengers_edge.calibration.fit import FitOptions
     from avengers_edge.calibration.steps import extend_with, fit_outcomes, load_outcomes
 
-    if add_to is not None and (clusters is not None or team_size is not None or across):
+    if add_to is not None and (clusters is not None or team_size is not None or across or votes):
         raise BadRequest(
-            "--add-to keeps a table's clusters and members: leave out --clusters, --across and --team-size"
+            "--add-to keeps a table's clusters, members and budgets: leave out --clusters, --across, --team-size and "
+            "--votes"
         )
     rows = load_outcomes(outcomes, members, questions)
     with StatusLine() as status:
@@ -167,6 +172,7 @@ def fit(
                 rows,
                 out,
                 options,
+                votes=load_outcomes(votes, members, questions) if votes else (),
                 choose_k=clusters == "auto",
                 team_size=team_size,
                 provenance=provenance,

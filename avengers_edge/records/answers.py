@@ -23,7 +23,8 @@ class Route:
 
     `cluster` is the nearest centroid and `similarity` the cosine to it; both are None when nothing was routed
     (the user named a model). `margin` is the lead of the first member over the second. `fallback` says why the
-    ranking is not the clusters' own, or is None.
+    ranking is not the clusters' own, or is None. `samples` is how many a vote is worth on such questions,
+    where that was measured.
     """
 
     cluster: int | None
@@ -31,6 +32,7 @@ class Route:
     ranking: tuple[Ranked, ...]
     margin: float
     fallback: str | None = None
+    samples: int | None = None
 
     def __post_init__(self) -> None:
         require(bool(self.ranking), "a route ranks no member")
@@ -142,4 +144,6 @@ class Answer:
 
     def as_dict(self) -> dict[str, Any]:
         """Turn the answer into the plain values that `ask --json` prints."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        del values["route"]["samples"]  # `samples_requested` says it
+        return values

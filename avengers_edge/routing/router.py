@@ -100,11 +100,13 @@ class Router:
         if best < floor:
             accuracy, variance, seconds = self._overall, self._overall_variance, self._overall_seconds
             fallback = f"nearest cluster at cosine {best:.2f}, below {floor:.2f}: ranked by overall accuracy"
+            samples = None
         else:
             accuracy = weighted(self._accuracy[nearest], weights)
             variance = weighted(self._variance[nearest], weights**2)
             seconds = None if self._seconds is None else weighted(self._seconds[nearest], weights)
             fallback = None
+            samples = None if self.table.samples is None else int(self.table.samples[nearest[0]])
         scores, variance = accuracy[columns], variance[columns]
         cost = np.zeros(len(columns)) if seconds is None else seconds[columns]
         if prefer < 1 and seconds is not None:
@@ -120,6 +122,7 @@ class Router:
             ranking=ranking,
             margin=ranking[0].score - ranking[1].score if len(ranking) > 1 else 0.0,
             fallback="; ".join(said for said in (fallback, reason) if said) or None,
+            samples=samples,
         )
 
     def expected(self, vectors: NDArray[np.float32]) -> Vector:

@@ -25,6 +25,7 @@ FORMAT = 2
 MOST_BYTES = 64 * 1024 * 1024
 _METADATA_KEY = "avengers-edge"  # one key only: safetensors does not write several in a fixed order
 _UNIT_TOLERANCE = 1e-3
+_ALWAYS, _MEASURED = ("centroids", "accuracy", "counts", "kinds"), ("seconds", "tokens", "samples")
 
 Matrix = NDArray[np.float32]
 Counts = NDArray[np.int32]
@@ -104,6 +105,7 @@ class CentroidTable:
         kinds: (K, len(header.kinds)) calibration questions by answer kind.
         seconds: (K, M) mean seconds an answer takes, or None where they were not measured.
         tokens: (K, M) mean generated tokens of an answer, or None.
+        samples: (K,) how many samples a vote is worth there, or None where no votes were measured.
 
     Raises:
         VerificationFailed: a tensor has the wrong type, shape or range.
@@ -117,14 +119,19 @@ class CentroidTable:
     kinds: Counts
     seconds: Matrix | None = None
     tokens: Matrix | None = None
+    samples: Counts | None = None
 
     def __post_init__(self) -> None:
         clusters, members = self.header.clusters, len(self.header.members)
         _require(self.centroids.ndim == 2, f"centroids have shape {self.centroids.shape}, not (K, D)")
-        shapes = {"centroids": (clusters, self.centroids.shape[1]), "kinds": (clusters, len(self.header.kinds))}
+        shapes: dict[str, tuple[int, ...]] = {
+            "centroids": (clusters, self.centroids.shape[1]),
+            "kinds": (clusters, len(self.header.kinds)),
+            "samples": (clusters,),
+        }
         for name, tensor in self.tensors().items():
             shape = shapes.get(name, (clusters, members))
-            dtype = np.int32 if name in ("counts", "kinds") else np.float32
+            dtype = np.int32 if name in ("counts", "kinds", "samples") else np.float32
             _require(tensor.dtype == dtype, f"{name} is {tensor.dtype}, not {dtype.__name__}")
             _require(tensor.shape == shape, f"{name} has shape {tensor.shape}, not {shape}")
             _require(bool(np.isfinite(tensor).all()), f"{name} has a number that is not finite")
@@ -133,12 +140,11 @@ class CentroidTable:
             lengths = np.linalg.norm(self.centroids, axis=1)
         _require(bool((np.abs(lengths - 1) <= _UNIT_TOLERANCE).all()), "a centroid is not of length 1")
         _require(bool((self.accuracy <= 1).all()), "an accuracy is above 1")
+        _require(self.samples is None or bool((self.samples >= 1).all()), "a cluster's vote has no samples")
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Name the tensors that this table has."""
-        found = {
-            name: getattr(self, name) for name in ("centroids", "accuracy", "counts", "kinds", "seconds", "tokens")
-        }
+        found = {name: getattr(self, name) for name in (*_ALWAYS, *_MEASURED)}
         return {name: tensor for name, tensor in found.items() if tensor is not None}
 
     def save(self, path: Path) -> None:
@@ -202,11 +208,7 @@ def _parse(content: bytes) -> CentroidTable:
         values = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_METADATA_KEY])
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise VerificationFailed(f"not a centroid table, or damaged ({type(error).__name__})") from error
-    known = {"centroids", "accuracy", "counts", "kinds"}
-    _require(
-        known <= set(loaded) <= known | {"seconds", "tokens"},
-        f"it holds the tensors {', '.join(sorted(loaded))}",
-    )
+    _require(set(_ALWAYS) <= set(loaded) <= {*_ALWAYS, *_MEASURED}, f"it holds the tensors {', '.join(sorted(loaded))}")
     return CentroidTable(_header_from(values), **loaded)
 
 

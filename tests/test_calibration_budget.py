@@ -1,0 +1,105 @@
+"""Sample budgets on votes that a reader can count."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from avengers_edge.calibration.budget import voted, with_budgets
+from avengers_edge.calibration.outcomes import Answers, OutcomeRow
+from avengers_edge.errors import BadRequest
+from avengers_edge.routing.router import Router
+from avengers_edge.routing.table import FORMAT, CentroidTable, TableHeader
+
+RIGHT, WRONG, ODD = ("7", 1.0), ("8", 0.0), ("9", 0.0)
+HELPED: Answers = (WRONG, RIGHT, RIGHT, RIGHT)  # alone right 3 times of 4, a vote of four always
+ALIKE: Answers = (RIGHT, RIGHT, RIGHT, RIGHT)
+EAST, NORTH = (1.0, 0.0), (0.0, 1.0)
+
+
+def table(smoothing: float = 0.0) -> CentroidTable:
+    header = TableHeader(
+        format=FORMAT,
+        members=("a", "b"),
+        embedder="e",
+        clusters=2,
+        method="by hand",
+        seed=0,
+        smoothing=smoothing,
+        datasets={"sums": 2},
+        macro=(0.9, 0.1),
+        best_single="a",
+        similarity_floor=-1.0,
+        kinds=(),
+        fitted_at="",
+        provenance="",
+        top_k=1,
+    )
+    return CentroidTable(
+        header,
+        centroids=np.array([EAST, NORTH], dtype=np.float32),
+        accuracy=np.array([[0.9, 0.1], [0.9, 0.1]], dtype=np.float32),
+        counts=np.full((2, 2), 10, dtype=np.int32),
+        kinds=np.zeros((2, 0), dtype=np.int32),
+    )
+
+
+def budgets(*answers: Answers, at: Any = (EAST, NORTH), smoothing: float = 0.0) -> list[int]:
+    rows = [
+        OutcomeRow(str(place), "sums", "maths", {"a": 1.0, "b": 0.0}, answers={"a": each, "b": ALIKE})
+        for place, each in enumerate(answers)
+    ]
+    found = with_budgets(table(smoothing), np.array(at, dtype=np.float32), rows).samples
+    assert found is not None
+    return found.tolist()
+
+
+def test_a_vote_is_as_right_as_its_winner() -> None:
+    assert voted((RIGHT, WRONG, WRONG, WRONG), 1) == 0.25
+    assert voted((RIGHT, WRONG, WRONG, WRONG), 2) == 0.5  # the first pair is a tie, which the earlier sample wins
+    assert voted((RIGHT, WRONG, WRONG, WRONG), 4) == 0.0
+    assert voted(((None, 0.0), (None, 0.0)), 2) == 0.0
+
+
+def test_samples_are_spent_where_the_vote_gains_and_nowhere_else() -> None:
+    assert budgets(HELPED, ALIKE) == [4, 1]
+
+
+def test_the_fewest_samples_that_gain_all_there_is_are_enough() -> None:
+    assert budgets((RIGHT, WRONG, RIGHT, ODD), ALIKE) == [2, 1]  # both pairs and the vote of four are right
+
+
+def test_a_cluster_without_votes_takes_what_holds_over_all() -> None:
+    assert budgets(HELPED, at=[EAST]) == [4, 4]
+
+
+def test_smoothing_draws_a_cluster_towards_all() -> None:
+    assert budgets(HELPED, ALIKE, smoothing=1000.0) == [4, 4]
+
+
+def test_without_votes_of_the_member_in_front_there_is_no_budget() -> None:
+    row = OutcomeRow("0", "sums", "maths", {"a": 1.0, "b": 0.0}, answers={"a": (RIGHT,), "b": ALIKE})
+    with pytest.raises(BadRequest, match="--samples 8"):
+        with_budgets(table(), np.array([EAST], dtype=np.float32), [row])
+
+
+@given(st.lists(st.sampled_from([RIGHT, WRONG, ODD, (None, 0.0)]), min_size=2, max_size=16))
+def test_a_budget_is_a_power_of_two_and_never_more_than_was_measured(answers: list[Any]) -> None:
+    (east, north) = budgets(tuple(answers), at=[EAST])
+    assert east == north
+    assert 1 <= east <= len(answers)
+    assert east & (east - 1) == 0
+
+
+def test_the_budget_comes_back_from_the_file_and_out_of_the_router(tmp_path: Path) -> None:
+    whole = dataclasses.replace(table(), samples=np.array([4, 1], dtype=np.int32))
+    whole.save(tmp_path / "t.safetensors")
+    router = Router(CentroidTable.load(tmp_path / "t.safetensors", fingerprint="e"))
+    assert [router.route(vector).samples for vector in (EAST, NORTH)] == [4, 1]
+    assert Router(table()).route(EAST).samples is None
