@@ -155,12 +155,13 @@ class Election:
         """
         said = {name: value for name in _SAMPLING if (value := getattr(self._ask, name)) is not None}
         return Request(
-            messages_for(self._question, self.kind, member, self._ask.system),
+            messages_for(self._question, self.kind, member, self._ask.system, self._ask.history or ()),
             dataclasses.replace(member.sampling(self.kind, self._team.sampling), **said),
             self._samples,
             # The second has its own: two members can be one model that is asked for this kind in the same words.
             (self._seed + 1) % SEED_LIMIT if self._stages else self._seed,
             self._ballot.needed,
+            keep=self._ask.history is not None,
         )
 
     def sample(self, engine: Engine, member: Member, request: Request) -> None:
@@ -178,6 +179,8 @@ class Election:
             if self._on_token:
                 self._on_token(after + index, piece)
 
+        if self._on_progress:
+            self._on_progress(Progress(self._ballot.finished, after + request.n, self._ballot.leader, member.name))
         generation = engine.generate(
             request, on_finish=count, on_token=tell if self._on_token else None, cancel=self._cancel
         )
@@ -263,14 +266,16 @@ class Election:
         return ended[0] if ended else 0
 
 
-def messages_for(question: str, kind: Kind, member: Member, system: str | None = None) -> tuple[Message, ...]:
+def messages_for(
+    question: str, kind: Kind, member: Member, system: str | None = None, history: tuple[Message, ...] = ()
+) -> tuple[Message, ...]:
     """Put a question the way a member is asked: its instruction for the kind, its system prompt unless one is given."""
     mode = member.mode
     instruction = mode.instructions.get(kind) if mode else None
     if system is None and mode:
         system = mode.system
     user = Message("user", f"{question}\n\n{instruction}" if instruction else question)
-    return (Message("system", system), user) if system else (user,)
+    return (*((Message("system", system),) if system else ()), *history, user)
 
 
 class Clock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from avengers_edge.records import (
     Embedder,
     Engine,
     Member,
+    Message,
     OnToken,
     Route,
     Team,
@@ -35,6 +36,8 @@ from avengers_edge.routing.router import Router, pick_only, unfitted_route
 from avengers_edge.routing.table import CentroidTable
 from avengers_edge.sandbox.judge import SandboxJudge
 from avengers_edge.voting.behaviour import Judge
+
+_TOPIC_CHARACTERS = 800  # about 200 tokens of the embedder's 256
 
 
 class Avengers(Closing):
@@ -104,6 +107,18 @@ class Avengers(Closing):
             lambda: residency.resident,
             SandboxJudge(),
         )
+
+    def warm(self) -> None:
+        """Load what the next question will probably need: embedder, table, and the model that is best over all.
+
+        Raises:
+            AvengersError: what `answer` would raise for them.
+
+        """
+        router = self._router
+        best = self.team.members[0].name if router is None else router.table.header.best_single
+        with self._lease(self._member(best).model):
+            pass
 
     def close(self) -> None:
         """Free the loaded models."""
@@ -176,7 +191,7 @@ class Avengers(Closing):
         if router is None:
             return unfitted_route(self.team.name, names)
         with clock("embed"):
-            (vector,) = self._embedder.embed([question])
+            (vector,) = self._embedder.embed([topic(question, ask.history or ())])
         with clock("route"):
             return router.route(vector, members=names, prefer=ask.prefer, resident=resident)
 
@@ -189,6 +204,20 @@ class Avengers(Closing):
             known = ", ".join(member.name for member in self.team.members)
             raise NotFound(f"team {self.team.name} has no member {name!r}: use one of {known}")
         return Member(name)  # any installed model can be named; the store says if it is not there
+
+
+def topic(question: str, history: Sequence[Message]) -> str:
+    """Say what a turn of a chat is about: "and in miles?" is about what was asked before.
+
+    It is the user's turns in their order, as many of the latest as fit into what the embedder reads.
+    """
+    said = [question]
+    for message in reversed(history):
+        if message.role == "user":
+            if sum(map(len, said)) + len(message.content) > _TOPIC_CHARACTERS:
+                break
+            said.append(message.content)
+    return "\n".join(reversed(said))
 
 
 def open_residency(settings: Settings) -> Residency:

@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "engine": {"errors", "files", "records", "config"},
     "library": {"errors", "files", "records", "config"},
     "sandbox": {"errors", "files", "records", "config"},
+    "conversations": {"errors", "files", "records", "config"},
     "election": {"errors", "records", "config", "voting"},
     "runtime": {"errors", "records", "config", "routing", "voting", "engine", "library", "sandbox", "election"},
     "calibration": {
@@ -38,13 +39,15 @@ MAY_IMPORT = {
         "runtime",
     },
 }
-MAY_IMPORT["cli"] = {*MAY_IMPORT, "calibration"}
+MAY_IMPORT["chat"] = {"errors", "records", "config", "election", "runtime"}
+MAY_IMPORT["cli"] = {*MAY_IMPORT}
 ONLY_IN = {
     "llama_cpp": {"engine"},
     "onnxruntime": {"routing"},
     "sklearn": {"calibration"},
     "click": {"cli"},
     "datasets": {"library"},
+    "sqlite3": {"conversations"},
 }
 OPENS_SOCKETS = {"socket", "urllib.request", "http.client", "huggingface_hub", "ssl", "requests", "httpx"}
 

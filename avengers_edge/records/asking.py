@@ -113,8 +113,10 @@ class Ask:
 
     `member` skips routing. `prefer` is accuracy (1) against speed (0). `seed` None draws one. When less than
     `switch_below` of the first member's samples agree, the second-ranked member is sampled as well. The fields that
-    `SamplingParams` has too mean the same there. An answer that a `schema` bounds is free text unless `kind` is given.
-    `tests` are Python asserts that code has to pass: samples that do not lose to those that do.
+    `SamplingParams` has too mean the same there. An answer that a `schema` bounds is free text unless `kind` is given,
+    and several samples of it vote by their JSON value.
+    `tests` are Python asserts that code has to pass: samples that do not lose to those that do. `history` is what was
+    said before in a chat, oldest first, without the system prompt; () begins one, None is no chat.
     """
 
     samples: int | None = None
@@ -137,6 +139,7 @@ class Ask:
     grammar: str | None = None
     schema: str | None = None
     tests: str | None = None
+    history: tuple[Message, ...] | None = None
 
     def __post_init__(self) -> None:
         require(
@@ -147,6 +150,10 @@ class Ask:
         require(
             self.samples is None or 1 <= self.samples <= MOST_SAMPLES,
             f"samples is {self.samples}: use 1 to {MOST_SAMPLES}",
+        )
+        require(
+            self.history is None or all(isinstance(said, Message) and said.role != "system" for said in self.history),
+            "history is not a tuple of messages of user and assistant",
         )
         require(self.kind is None or self.kind in KINDS, f"kind is {self.kind!r}: use one of {', '.join(KINDS)}")
         require(

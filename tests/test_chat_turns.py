@@ -1,0 +1,134 @@
+"""Turns of a chat, on an engine whose answers a reader knows."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import Any
+
+import pytest
+from fakes import QueuedEngine, WordLengthEmbedder
+
+from avengers_edge.chat.turns import Answered, Note, TextPiece, Turns, VoteProgress
+from avengers_edge.errors import BadRequest, DoesNotFit
+from avengers_edge.records import Ask, Member, Message, Team
+from avengers_edge.runtime import Avengers, topic
+
+SUM = "How many apples are 2 and 3 apples?"
+TEAM = Team("one", "a model", (Member("small"),), None, samples=3, switch_below=0.0)
+
+
+def turns_on(engine: Any) -> Turns:
+    return Turns(Avengers(TEAM, WordLengthEmbedder, lambda _: None, lambda _: contextlib.nullcontext(engine)))
+
+
+def heard(turns: Turns, text: str, *history: Message, **options: Any) -> list[Any]:
+    return list(turns.send(text, Ask(history=history, **options), threading.Event()))
+
+
+def user(text: str) -> Message:
+    return Message("user", text)
+
+
+def model(text: str) -> Message:
+    return Message("assistant", text)
+
+
+class Cramped(QueuedEngine):
+    """Takes at most so many messages."""
+
+    def __init__(self, texts: Any, messages: int) -> None:
+        super().__init__(texts)
+        self.most = messages
+
+    def generate(self, request: Any, **options: Any) -> Any:
+        if len(request.messages) > self.most:
+            raise DoesNotFit(f"{len(request.messages)} messages, {self.most} fit: say less")
+        return super().generate(request, **options)
+
+
+def test_free_text_is_streamed_and_never_voted_on() -> None:
+    with turns_on(QueuedEngine(["Once upon a time"])) as turns:
+        events = heard(turns, "Tell me a tale about a dragon")
+    assert events[0] == TextPiece("Once upon a time")
+    assert isinstance(events[-1], Answered)
+    assert events[-1].answer.text == "Once upon a time"
+    assert len(events) == 2
+
+
+def test_what_has_an_answer_is_voted_on_and_the_leader_is_told() -> None:
+    with turns_on(QueuedEngine(["Answer: 5", "Answer: 5", "Answer: 6"])) as turns:
+        events = heard(turns, SUM)
+    assert [(at.finished, at.leader and at.leader.key) for at in events[:-1]] == [(0, None), (1, "5"), (2, "5")]
+    assert all(isinstance(at, VoteProgress) for at in events[:-1])
+    assert events[-1].answer.answer == "5"
+
+
+def test_a_voting_turn_with_one_sample_is_streamed() -> None:
+    with turns_on(QueuedEngine(["Answer: 5"])) as turns:
+        assert heard(turns, SUM, samples=1)[0] == TextPiece("Answer: 5")
+
+
+def test_the_model_sees_what_was_said_before_and_keeps_it_for_the_next_turn() -> None:
+    engine = QueuedEngine(["nine"])
+    with turns_on(engine) as turns:
+        heard(turns, "Tell me more", user("Tell me of cats"), model("They have lives"), system="Purr.")
+    (request,) = engine.requests
+    assert [message.content for message in request.messages] == [
+        "Purr.",
+        "Tell me of cats",
+        "They have lives",
+        "Tell me more",
+    ]
+    assert request.keep
+
+
+def test_the_oldest_turns_are_left_out_where_all_do_not_fit_and_a_note_says_so() -> None:
+    engine = Cramped(["fine"], 3)
+    said = [user("a"), model("b"), user("c"), model("d")]
+    with turns_on(engine) as turns:
+        events = heard(turns, "Tell me more", *said)
+    assert [message.content for message in engine.requests[0].messages] == ["c", "d", "Tell me more"]
+    assert [at.text for at in events if isinstance(at, Note)] == [
+        "the oldest 2 messages do not fit the context any more and are left out"
+    ]
+
+
+def test_a_turn_that_does_not_fit_alone_is_refused_and_the_next_one_goes_on() -> None:
+    with turns_on(Cramped(["fine"], 1)) as turns:
+        with pytest.raises(DoesNotFit, match="2 messages"):
+            heard(turns, "Tell me a tale", system="Purr.")
+        assert heard(turns, "Tell me a tale")[-1].answer.text == "fine"
+
+
+def test_whoever_stops_listening_cancels_the_turn() -> None:
+    cancel = threading.Event()
+    with turns_on(QueuedEngine(["Once", "more"])) as turns:
+        events = turns.send("Tell me a tale", Ask(history=()), cancel)
+        next(events)
+        events.close()
+        assert cancel.is_set()
+        assert heard(turns, "Tell me a tale")[-1].answer.text == "more"
+
+
+def test_a_team_that_cannot_be_warmed_says_so_in_the_turn() -> None:
+    def broken(_: str) -> Any:
+        raise BadRequest("no such thing: get one")
+
+    with Turns(Avengers(TEAM, WordLengthEmbedder, lambda _: None, broken)) as turns:
+        turns.warm()
+        with pytest.raises(BadRequest, match="get one"):
+            heard(turns, "Tell me a tale")
+
+
+def test_a_turn_is_about_what_the_user_said_before() -> None:
+    said = (user("How far is Rome?"), model("Far."))
+    assert topic("And in miles?", said) == "How far is Rome?\nAnd in miles?"
+    assert topic("And in miles?", (user("x" * 900), model("y"), *said)) == "How far is Rome?\nAnd in miles?"
+    assert topic("z" * 900, said) == "z" * 900
+
+
+@pytest.mark.parametrize("history", [(Message("system", "Purr."),), ("cats",)])
+def test_a_history_is_of_user_and_assistant(history: Any) -> None:
+    with pytest.raises(BadRequest, match="history"):
+        Ask(history=history)
