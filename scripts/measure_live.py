@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""The team against its best member on questions that no table was fitted on, through the product's own answer path.
+
+    python scripts/measure_live.py --questions live.jsonl --out RESULTS.jsonl [--team starter] [--prefer 0.6]
+
+Each question is asked in every way, one after the other, one question at a time:
+
+    single   the member that is best over all, one greedy sample
+    routed   the member that the table ranks first, one greedy sample
+    voted    routed, n samples, a vote, and the second member where they disagree
+    fast     routed with --prefer, one greedy sample
+
+Resumable: run it again and it goes on where it stopped. What it prints: accuracy as the mean over data sets with what
+each way has over `single` (95 % paired bootstrap over questions), and the seconds an answer took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import numpy as np
+from drawn import read_rows
+
+from avengers_edge.calibration.bootstrap import resample
+from avengers_edge.calibration.graders import Grader
+from avengers_edge.calibration.outcomes import OutcomeRow
+from avengers_edge.calibration.questions import Question, read_questions
+from avengers_edge.config import load_settings
+from avengers_edge.library.catalog import Catalog
+from avengers_edge.records import Answer, Ask
+from avengers_edge.routing.table import CentroidTable
+from avengers_edge.runtime import Avengers, open_shipped_embedder
+
+DRAWS, SEED = 2000, 42
+
+
+def main() -> None:
+    """Parse the command line, ask in every way, report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--questions", type=Path, required=True, help="questions that the table has not seen")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--team", default="starter")
+    parser.add_argument("-n", "--samples", type=int, default=8)
+    parser.add_argument("--max-tokens", type=int, default=384)
+    parser.add_argument("--prefer", type=float, help="adds the way `fast`")
+    parser.add_argument("--ways", default="single,routed,voted", help="of these four")
+    parser.add_argument("--report", action="store_true", help="only report what there is")
+    args = parser.parse_args()
+    questions = tuple(read_questions(args.questions))
+    if not args.report:
+        run(questions, args)
+    report(read_rows(args.out), questions)
+
+
+def ways_of(args: argparse.Namespace, best: str) -> dict[str, Ask]:
+    """Say how each way asks."""
+    greedy: dict[str, Any] = {"samples": 1, "temperature": 0.0, "seed": SEED, "max_tokens": args.max_tokens}
+    ways = {
+        "single": Ask(member=best, **greedy),
+        "routed": Ask(**greedy),
+        "voted": Ask(samples=args.samples, seed=SEED, max_tokens=args.max_tokens),
+    }
+    if args.prefer is not None:
+        ways["fast"] = Ask(prefer=args.prefer, **greedy)
+    return {way: ask for way, ask in ways.items() if way in args.ways.split(",") or way == "fast"}
+
+
+def run(questions: Sequence[Question], args: argparse.Namespace) -> None:
+    """Ask what no earlier run asked, and append a line for each answer."""
+    settings = load_settings()
+    catalog = Catalog.of(settings)
+    with open_shipped_embedder(settings) as embedder:
+        path = catalog.find_table(catalog.load_team(args.team))
+        best = CentroidTable.load(path, fingerprint=embedder.fingerprint).header.best_single
+    ways = ways_of(args, best)
+    done = {(row["way"], row["id"]) for row in read_rows(args.out)}
+    todo = [(question, way) for question in questions for way in ways if (way, question.id) not in done]
+    start = time.monotonic()
+    with Avengers.open(settings, args.team) as avengers, Grader() as grader, args.out.open("a") as out:
+        for count, (question, way) in enumerate(todo, 1):
+            answer = avengers.answer(question.question, with_kind(ways[way], question))
+            out.write(json.dumps(as_row(way, question, answer, grader)) + "\n")
+            out.flush()
+            left = (len(todo) - count) * (time.monotonic() - start) / count
+            print(f"{way}: {count} of {len(todo)}, about {left / 60:.0f} min left", file=sys.stderr, flush=True)
+
+
+def with_kind(ask: Ask, question: Question) -> Ask:
+    """Ask for the kind of answer that the benchmark wants, as `calibrate measure` does."""
+    return dataclasses.replace(ask, kind=question.answer_type)
+
+
+def as_row(way: str, question: Question, answer: Answer, grader: Grader) -> dict[str, Any]:
+    """Grade what a user would be shown; loading a model is not part of an answer's seconds."""
+    shown = next(sample for sample in answer.samples if sample.text == answer.text)
+    timings = answer.timings_ms
+    return {
+        "way": way,
+        "id": question.id,
+        "dataset": question.dataset,
+        "right": grader.grade(question, answer.text, truncated=shown.finish_reason == "length"),
+        "model": answer.model,
+        "samples": answer.samples_used,
+        "tokens": answer.usage.completion_tokens,
+        "seconds": round((timings.total - timings.load) / 1000, 3),
+    }
+
+
+def report(rows: Sequence[Mapping[str, Any]], questions: Sequence[Question]) -> None:
+    """Print the ways side by side, on the questions that all of them answered."""
+    ways = list(dict.fromkeys(row["way"] for row in rows))
+    by_question: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for row in rows:
+        by_question.setdefault(row["id"], {})[row["way"]] = row
+    whole = [by_question[q.id] for q in questions if len(by_question.get(q.id, {})) == len(ways)]
+    if not whole:
+        sys.exit("no question was answered in every way yet: run it for longer")
+    judged = [OutcomeRow(str(at), each[ways[0]]["dataset"], "", {}) for at, each in enumerate(whole)]
+    right = np.array([[float(each[way]["right"]) for way in ways] for each in whole])
+    units = np.arange(len(whole))
+    drawn = resample(right, np.ones(len(whole), dtype=np.intp), units, judged, draws=DRAWS, seed=SEED)
+    print(f"{len(whole)} questions of {len({row.dataset for row in judged})} data sets")
+    for at, way in enumerate(ways):
+        seconds = [each[way]["seconds"] for each in whole]
+        line = f"{way:<8} {100 * right[:, at].mean():5.1f} % of questions, {drawn.interval(at).mean:5.1f} % over sets"
+        if "single" in ways and way != "single":
+            gain = drawn.interval(at, less=ways.index("single"))
+            line += f", over single {gain.mean:+.1f} ({gain.low:+.1f} to {gain.high:+.1f})"
+        print(f"{line}; {mean(seconds):.1f} s an answer (median {median(seconds):.1f},", end=" ")
+        print(f"{min(seconds):.1f} to {max(seconds):.1f})")
+
+
+if __name__ == "__main__":
+    main()
