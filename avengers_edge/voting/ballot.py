@@ -9,13 +9,14 @@ from avengers_edge.records import Completion, EarlyStop, Kind, Vote
 from avengers_edge.voting.behaviour import failures
 from avengers_edge.voting.keys import answer_key
 from avengers_edge.voting.stopping import quorum_of, still_needed
+from avengers_edge.voting.structured import json_key
 from avengers_edge.voting.tally import tally, winner
 
 
 class Ballot:
     """Collects the samples of one request as they finish, in any order; used from one thread at a time.
 
-    Free text has no majority, so it is decided only when every sample is in.
+    Free text has no majority, so it is decided only when every sample is in; text that a JSON schema bounds has one.
 
     Model-Switch (arXiv 2505.19797): where less than a share of `switch_below` of the samples agree, a second member is
     asked, and `union` votes on the samples of both. `exact` holds for the switch as well: sampling goes on until it is
@@ -29,6 +30,7 @@ class Ballot:
         choices: the answers that the question offers.
         switch_below: 0 never switches; nor does free text or a single sample.
         earlier: keys of samples that count as well, before these in the tie-break.
+        structured: samples are JSON, and those of the same value agree; it makes a difference to free text only.
 
     Raises:
         BadRequest: n is below 1.
@@ -44,14 +46,17 @@ class Ballot:
         *,
         switch_below: float = 0.0,
         earlier: Sequence[str | None] = (),
+        structured: bool = False,
     ) -> None:
         if n < 1:
             raise BadRequest(f"a vote over {n} samples was asked for: use 1 or more")
         self._kind: Kind = kind
         self._n = n
-        self._rule: EarlyStop = "off" if kind == "text" else rule
+        self._structured = structured and kind == "text"
+        free = kind == "text" and not structured
+        self._rule: EarlyStop = "off" if free else rule
         self.choices = None if choices is None else tuple(choices)
-        self._switch_below = switch_below if kind != "text" and n > 1 else 0.0
+        self._switch_below = switch_below if not free and n > 1 else 0.0
         self._earlier = len(earlier)
         self._keys: dict[int, str | None] = dict(enumerate(earlier))
 
@@ -68,9 +73,14 @@ class Ballot:
         if place in self._keys:
             raise BadRequest(f"sample {completion.index} finished twice: count each sample once")
         if completion.finish_reason != "cancelled":
-            truncated = completion.finish_reason == "length"
-            self._keys[place] = answer_key(completion.text, self._kind, truncated=truncated, choices=self.choices)
+            self._keys[place] = self._key_of(completion)
         return self.needed
+
+    def _key_of(self, completion: Completion) -> str | None:
+        if self._structured:
+            return json_key(completion.text)
+        truncated = completion.finish_reason == "length"
+        return answer_key(completion.text, self._kind, truncated=truncated, choices=self.choices)
 
     def revise(self, keys: Mapping[int, str | None]) -> None:
         """Replace the keys of this request's finished samples, by index, once all of them can be judged.
@@ -103,7 +113,7 @@ class Ballot:
     def union(self) -> Ballot:
         """Open the ballot of as many samples of a second member, on which the finished samples here vote too."""
         earlier = [self._keys[place] for place in sorted(self._keys)]
-        return Ballot(self._kind, self._n, self._rule, self.choices, earlier=earlier)
+        return Ballot(self._kind, self._n, self._rule, self.choices, earlier=earlier, structured=self._structured)
 
     @property
     def asked(self) -> int:

@@ -8,6 +8,8 @@ import re
 import warnings
 from dataclasses import dataclass
 
+from avengers_edge.voting.markers import split_thoughts
+
 _LARGEST = 40_000
 """Longer programs, in characters, are compared as text: the parser's memory grows with its input."""
 
@@ -49,6 +51,12 @@ def code_in(text: str, *, truncated: bool = False, defining: str = "") -> str | 
         if tree is not None and any(not _is_bare_word(statement) for statement in tree.body):
             return candidate.strip("\n").rstrip()
     return None
+
+
+def first_block(text: str) -> str | None:
+    """Find the first fenced block of an answer, in whatever language; one that was never closed is none."""
+    blocks = _fenced(split_thoughts(text)[0].replace("\r\n", "\n"), keep_open=False)
+    return blocks[0].body if blocks else None
 
 
 def code_key(source: str) -> str | None:
