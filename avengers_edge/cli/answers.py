@@ -1,19 +1,15 @@
-"""An answer as people see it: the line while it is sampled, the text, the line under it, the explanation."""
+"""An answer as people see it: the line while it is sampled, the text, the line under it."""
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from avengers_edge.cli.terminal import StatusLine
-from avengers_edge.records import Answer, Route
+from avengers_edge.records import Answer
 from avengers_edge.voting.behaviour import failures
 
 if TYPE_CHECKING:
     from avengers_edge.election import Progress
-
-_BAR = 20
-_KEY_WIDTH = 30
 
 
 class SamplingDisplay:
@@ -61,35 +57,3 @@ def summary(answer: Answer) -> str:
 def passing(answer: Answer) -> int:
     """Count the samples of code that passed their tests; the key of one that did not says so."""
     return sum(sample.key is not None and not failures(sample.key) for sample in answer.samples)
-
-
-def ranking_lines(decision: Route) -> str:
-    """Write a routing decision for people, best member first."""
-    if decision.cluster is None or decision.similarity is None:
-        head = decision.fallback or "not routed: the model was named"
-    else:
-        head = f"cluster {decision.cluster}, similarity {decision.similarity:.2f}, margin {decision.margin:.3f}"
-        head += f"\n{decision.fallback}" if decision.fallback else ""
-    width = max(len(each.model) for each in decision.ranking)
-    return "\n".join([head, *(f"  {each.model:<{width}}  {each.score:.3f}" for each in decision.ranking)])
-
-
-def explanation(answer: Answer) -> str:
-    """Write the route, the switch if there was one, and the votes for people."""
-    total = max(answer.samples_requested, 1)
-    bars = [
-        f"  {vote.key[:_KEY_WIDTH]:<{_KEY_WIDTH}} {'#' * round(_BAR * vote.count / total)} {vote.count}"
-        for vote in answer.votes
-    ]
-    votes = ["votes:", *bars] if bars else ["no vote was held"]
-    return "\n".join([ranking_lines(answer.route), *switch_lines(answer), *votes])
-
-
-def switch_lines(answer: Answer) -> list[str]:
-    """Write why a second member was asked, where one was."""
-    if len(answer.models) < 2:
-        return []
-    first, second = answer.models
-    keys = [sample.key for sample in answer.samples if sample.model == first and sample.finish_reason != "cancelled"]
-    agreed = max(Counter(key for key in keys if key is not None).values(), default=0)
-    return [f"switched: {agreed} of {len(keys)} samples of {first} agreed, so {second} voted too"]

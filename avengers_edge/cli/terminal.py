@@ -25,6 +25,11 @@ def dim(text: str) -> str:
     return text if plain else click.style(text, dim=True)
 
 
+def columns() -> int:
+    """Tell how wide the terminal is; where there is none, 80."""
+    return max(1, shutil.get_terminal_size().columns)
+
+
 class StatusLine:
     """A line on standard error that is overwritten as work goes on and wiped when it ends; silent when piped.
 
@@ -49,7 +54,7 @@ class StatusLine:
         at = time.monotonic()
         if not self._shown or (at - self._drawn_at < _REDRAW_SECONDS and not now):
             return
-        room = shutil.get_terminal_size().columns - 1
+        room = columns() - 1
         text = text[:room]
         self._write("\r" + dim(text.ljust(min(self._width, room))))
         self._drawn_at, self._width = at, len(text)

@@ -1,0 +1,84 @@
+"""Why an answer is what it is: the routing and the votes drawn as bars, in plain text of a given width."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from avengers_edge.cli.terminal import dim
+from avengers_edge.records import Answer, Route
+
+_WIDEST = 100
+_WIDEST_BAR = 20
+_LEAST_NAME = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One line of a chart: a name, a share of 0 to 1, and what stands behind the bar."""
+
+    name: str
+    share: float
+    value: str
+
+
+def explanation(answer: Answer, width: int) -> str:
+    """Draw the route, the switch if there was one, and the votes for people."""
+    total = max(answer.samples_requested, 1)
+    bars = [Bar(vote.key, vote.count / total, str(vote.count)) for vote in answer.votes]
+    votes = ["votes:", *chart(bars, width)] if bars else ["no vote was held"]
+    return "\n".join([ranking_lines(answer.route, width), *_wrapped(switch_lines(answer), width), *votes])
+
+
+def ranking_lines(decision: Route, width: int) -> str:
+    """Draw a routing decision for people, best member first; scores run from 0 to 1."""
+    if decision.cluster is None or decision.similarity is None:
+        head = [decision.fallback or "not routed: the model was named"]
+    else:
+        head = [f"cluster {decision.cluster}, similarity {decision.similarity:.2f}, margin {decision.margin:.3f}"]
+        head += [decision.fallback] if decision.fallback else []
+    bars = [Bar(each.model, each.score, f"{each.score:.3f}") for each in decision.ranking]
+    return "\n".join([*_wrapped(head, width), *chart(bars, width)])
+
+
+def switch_lines(answer: Answer) -> list[str]:
+    """Write why a second member was asked, where one was."""
+    if len(answer.models) < 2:
+        return []
+    first, second = answer.models
+    keys = [sample.key for sample in answer.samples if sample.model == first and sample.finish_reason != "cancelled"]
+    agreed = max(Counter(key for key in keys if key is not None).values(), default=0)
+    return [f"switched: {agreed} of {len(keys)} samples of {first} agreed, so {second} voted too"]
+
+
+def chart(bars: Sequence[Bar], width: int) -> list[str]:
+    """Draw one line for each bar, the first one plain and the others dim; names are cut in their middle to fit."""
+    width = min(width, _WIDEST)
+    values = max(len(bar.value) for bar in bars)
+    long = max(1, min(_WIDEST_BAR, width // 4))
+    names = min(max(len(bar.name) for bar in bars), max(_LEAST_NAME, width - len("    ") - long - 1 - values))
+    lines = []
+    for place, bar in enumerate(bars):
+        drawn = "#" * round(long * min(max(bar.share, 0.0), 1.0))
+        line = f"  {_fitted(bar.name, names):<{names}}  {drawn:<{long}} {bar.value:>{values}}"
+        lines.append(dim(line) if place else line)
+    return lines
+
+
+def _fitted(name: str, room: int) -> str:
+    # A vote's key is what a model wrote: nothing in it may steer the terminal.
+    name = "".join(letter if letter.isprintable() else "?" for letter in name)
+    if len(name) <= room:
+        return name
+    tail = (room - 1) // 2
+    return f"{name[: room - 1 - tail]}…{name[-tail:] if tail else ''}"
+
+
+def _wrapped(lines: Sequence[str], width: int) -> list[str]:
+    room = max(1, min(width, _WIDEST))
+    indent = "  " if room > len("  ") + _LEAST_NAME else ""
+    return [
+        piece for line in lines for piece in textwrap.wrap(line, room, subsequent_indent=indent, break_on_hyphens=False)
+    ]

@@ -1,0 +1,274 @@
+"""`ask` with files, with code taken out, with JSON voted on, and explained: what is read, joined, refused and drawn."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_cli import SUM, answers, one_line, run  # noqa: F401 - fixtures
+
+from avengers_edge.cli.explaining import Bar, chart, explanation, ranking_lines
+from avengers_edge.cli.joining import LONG, Attachment, joined, kind_beside
+from avengers_edge.records import Answer, Ranked, Route, Sample, Timings, Usage, Vote
+from avengers_edge.voting.source import first_block
+from avengers_edge.voting.structured import json_key
+
+# --- how the pieces are joined ---
+
+
+def test_the_question_comes_first_then_the_pipe_then_each_file_under_its_name():
+    files = [Attachment("a.txt", "one\n"), Attachment("b.py", "two")]
+    assert joined("What?", "piped\n", files) == "What?\n\npiped\n\na.txt:\n```\none\n```\n\nb.py:\n```\ntwo\n```"
+
+
+def test_a_question_alone_stays_as_it_is():
+    assert joined("  What? ") == "  What? "
+    assert joined("What?", "  \n") == "What?"
+
+
+def test_one_file_alone_is_the_question_and_several_keep_their_names():
+    assert joined(None, None, [Attachment("q.txt", "What?\n")]) == "What?"
+    assert joined(None, None, [Attachment("a", "1"), Attachment("b", "2")]) == "a:\n```\n1\n```\n\nb:\n```\n2\n```"
+    assert joined(None, "What?\n") == "What?"
+
+
+def test_the_question_is_put_again_after_long_material():
+    assert not joined("What?", "x" * LONG).endswith("What?")
+    assert joined("What?", "x" * (LONG + 1)).endswith("x\n\nWhat?")
+
+
+@given(st.text(alphabet="`~ab\n", max_size=60))
+def test_no_text_closes_its_own_fence(text):
+    whole = joined("What?", None, [Attachment("a", text), Attachment("b", "end")])
+    fence = whole.split("\n")[3]
+    inside = whole.split(f"a:\n{fence}\n")[1].split(f"\n{fence}\n\nb:")[0]
+    assert set(fence) == {"`"}
+    assert inside == text.rstrip()
+    assert fence not in inside
+
+
+@pytest.mark.parametrize(
+    ("prompt", "material", "kind"),
+    [
+        ("What does this function return?", "def f(x):\n    return x", "text"),
+        ("Write a function that calls this one.", "def f(x):\n    return x", "code"),
+        ("Fix this.", "def f(x):\n    return x", "code"),
+        ("How many apples are there?", "2 apples and 3 apples", "number"),
+        ("Solve this:", "How many apples are 2 and 3 apples?", "number"),
+        ("Summarize this.", "How many are 2 and 3?" + " word" * LONG, "text"),
+    ],
+)
+def test_the_question_tells_the_kind_and_a_program_beside_it_does_not(prompt, material, kind):
+    assert kind_beside(prompt, joined(prompt, material)) == kind
+
+
+# --- files ---
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Writes a file and gives its path."""
+
+    def write(name, content):
+        path = tmp_path / name
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+def test_attached_files_reach_the_model_in_order(run, answers, file):  # noqa: F811
+    engine = answers("B is newer.")
+    result = run(
+        "ask", "--team", "solo", "-f", file("a", b"\xef\xbb\xbfone"), "-f", file("b", b"two"), "Which is newer?"
+    )
+    assert result.exit_code == 0, result.stderr
+    text = engine.requests[0].messages[0].content
+    assert text.startswith("Which is newer?\n\n")
+    assert text.index("a:\n```\none\n```") < text.index("b:\n```\ntwo\n```")
+
+
+def test_a_program_that_is_attached_is_no_wish_for_a_program(run, answers, file):  # noqa: F811
+    engine = answers("It adds.")
+    run("ask", "--team", "solo", "-f", file("a.py", b"def add(a, b):\n    return a + b\n"), "What does this do?")
+    assert "code block" not in engine.requests[0].messages[0].content
+
+
+def test_a_file_alone_is_the_question_and_votes_as_one(run, answers, file):  # noqa: F811
+    engine = answers(*["Answer: 5"] * 5)
+    run("ask", "--team", "solo", "-f", file("q.txt", SUM.encode()))
+    assert engine.requests[0].messages[0].content.startswith(f"{SUM}\n\nThink step by step")
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "said"),
+    [
+        (b"caf\xe9", 2, "not UTF-8 at byte 3"),
+        (b"\x7fELF\0\0", 2, "is not text: byte 4 is 0"),
+        ("What?".encode("utf-16-le"), 2, "is not text: byte 1 is 0"),
+        (b" \n", 2, "is empty"),
+        (b"x" * (64 * 8192 + 1), 6, f"has {64 * 8192 + 1} bytes and the context could hold {64 * 8192}"),
+    ],
+)
+def test_what_cannot_be_attached_is_one_line(run, answers, file, content, code, said):  # noqa: F811
+    answers()
+    assert said in one_line(run("ask", "--team", "solo", "-f", file("a", content), SUM), code)
+
+
+def test_a_file_that_is_not_there_or_a_folder_is_one_line(run, answers, tmp_path):  # noqa: F811
+    answers()
+    assert "there is no file" in one_line(run("ask", "--team", "solo", "-f", tmp_path / "gone", SUM), 3)
+    assert "cannot be read" in one_line(run("ask", "--team", "solo", "-f", tmp_path, SUM), 2)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")
+def test_a_pipe_by_name_is_read_as_a_file_is_and_an_endless_one_is_refused(run, answers, tmp_path):  # noqa: F811
+    engine = answers("Yes.")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for content, code in ((b"one", 0), (b"x" * 2**20, 6)):
+        writer = threading.Thread(target=_write, args=(pipe, content), daemon=True)
+        writer.start()
+        result = run("ask", "--team", "solo", "-f", pipe, "Is it one?")
+        writer.join(5)
+        assert result.exit_code == code, result.stderr
+    assert "one" in engine.requests[0].messages[0].content
+    assert "has more than 524288 bytes" in result.stderr
+
+
+def _write(path, content):
+    with path.open("wb", buffering=0) as file, contextlib.suppress(BrokenPipeError):
+        file.write(content)
+
+
+# --- extract ---
+
+ANSWER = "Use this:\n\n```python\ndef f(x):\n    return x\n```\n\nand then\n\n~~~\nf(1)\n~~~\n"
+
+
+def test_extract_prints_the_first_code_block_and_nothing_else(run, answers):  # noqa: F811
+    answers(ANSWER)
+    result = run("ask", "--team", "solo", "-x", "Write a function f.")
+    assert (result.stdout, result.stderr, result.exit_code) == ("def f(x):\n    return x\n", "", 0)
+
+
+@pytest.mark.parametrize("text", ["f = 3", "```\nf = 3", "<think>```\nf = 3\n```</think> none", "```\n\n```"])
+def test_an_answer_without_a_code_block_is_one_line_and_exit_code_one(run, answers, text):  # noqa: F811
+    answers(text)
+    assert "no complete code block" in one_line(run("ask", "--team", "solo", "-x", "Write a function f."), 1)
+
+
+def test_a_block_that_was_cut_off_says_what_to_raise(run, answers):  # noqa: F811
+    answers("```\nf = 3", reason="length")
+    assert "--max-tokens" in one_line(run("ask", "--team", "solo", "-x", "Write a function f."), 1)
+
+
+def test_the_first_block_of_any_language_is_found():
+    assert first_block(ANSWER) == "def f(x):\n    return x"
+    assert first_block("```sh\r\nls\r\n```") == "ls"
+    assert first_block("````\n```\nx\n```\n````") == "```\nx\n```"
+
+
+@pytest.mark.parametrize("both", [("-x", "--json"), ("-x", "--raw"), ("--raw", "--json")])
+def test_one_answer_is_printed_in_one_way(run, answers, both):  # noqa: F811
+    answers()
+    assert "choose one" in one_line(run("ask", *both, SUM), 2)
+
+
+# --- schema and voting ---
+
+
+def test_answers_that_a_schema_bounds_vote_by_their_value(run, answers, file):  # noqa: F811
+    engine = answers('{"a": 1, "b": 2}', '{"a": 2}', '{"b": 2.0,\n"a": 1}', '{"a": 1, "b": 2}', '{"a"')
+    schema = file("s.json", b"{}")
+    result = run("ask", "--team", "solo", "--schema", schema, "-n", 5, "--json", "Name two.")
+    assert result.exit_code == 0, result.stderr
+    values = json.loads(result.stdout)
+    assert (values["answer"], values["samples_used"], values["stopped_early"]) == ('{"a": 1, "b": 2}', 4, True)
+    assert values["votes"] == [{"key": '{"a":1,"b":2}', "count": 3}, {"key": '{"a":2}', "count": 1}]
+    assert engine.requests[0].least == 3
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"a": NaN}', "[" * 100_000, "1 2", '"\\x"', "9" * 5000])
+def test_what_is_no_json_votes_for_nothing(text):
+    assert json_key(text) is None
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=8,
+    ),
+    st.sampled_from([None, 2]),
+)
+def test_the_key_of_json_knows_neither_layout_nor_order(value, indent):
+    def turned(value):
+        if isinstance(value, dict):
+            return {key: turned(value[key]) for key in reversed(value)}
+        return [turned(each) for each in value] if isinstance(value, list) else value
+
+    key = json_key(json.dumps(value, indent=indent))
+    assert key == json_key(json.dumps(turned(value), ensure_ascii=False))
+    assert json.loads(key) == value
+
+
+# --- explain ---
+
+LONG_NAME = "qwen2.5-coder-1.5b-instruct:direct"
+ROUTE = Route(4, 0.38, (Ranked(LONG_NAME, 0.954), Ranked("tiny", 0.25)), 0.704, "a reason that is rather long " * 4)
+SAMPLES = tuple(Sample(LONG_NAME, seed, "", key, 3, "stop") for seed, key in enumerate("BBBA"))
+ANSWERED = Answer(
+    answer="B",
+    text="B",
+    kind="choice",
+    model=LONG_NAME,
+    models=(LONG_NAME, "tiny"),
+    confidence=0.75,
+    route=ROUTE,
+    votes=(Vote("B", 3), Vote("A \x1b[2J" * 30, 1)),
+    samples_requested=4,
+    samples_used=4,
+    stopped_early=False,
+    samples=SAMPLES,
+    usage=Usage(5, 12),
+    timings_ms=Timings(0, 0, 0, 0, 0, 0),
+)
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_an_explanation_fits_the_terminal_and_cannot_steer_it(width):
+    lines = explanation(ANSWERED, width).split("\n")
+    assert max(map(len, lines)) <= min(width, 100)
+    assert all(line.isprintable() for line in lines)
+
+
+@given(st.integers(1, 120))
+def test_no_width_is_too_small_to_draw_in(width):
+    assert "votes:" in explanation(ANSWERED, width)
+    if width >= 20:
+        assert max(map(len, explanation(ANSWERED, width).split("\n"))) <= width
+
+
+def test_bars_are_as_long_as_their_share():
+    assert chart([Bar("a", 1.0, "1.000"), Bar("bb", 0.5, "0.500"), Bar("c", -1, "0.000")], 80) == [
+        "  a   #################### 1.000",
+        "  bb  ##########           0.500",
+        "  c                        0.000",
+    ]
+
+
+def test_a_long_name_keeps_its_beginning_and_its_way_of_asking():
+    line = ranking_lines(ROUTE, 40).split("\n")[-2]
+    assert line == "  qwen2.5-co…ct:direct  ########## 0.954".replace("qwen2.5-co…ct:direct", line[2:22])
+    assert line[2:22].startswith("qwen2.5-co")
+    assert line[2:22].endswith("ct:direct")
+
+
+def test_a_route_that_was_not_compared_says_so():
+    assert ranking_lines(Route(None, None, (Ranked("tiny", 1.0),), 0.0), 80).startswith("not routed: the model was")
