@@ -21,6 +21,7 @@ import click
 from avengers_edge import __version__
 from avengers_edge.cli.ask import ask, route
 from avengers_edge.cli.bench import bench
+from avengers_edge.cli.bundle import bundle
 from avengers_edge.cli.calibrate import calibrate
 from avengers_edge.cli.doctor import doctor
 from avengers_edge.cli.models import models, setup
@@ -154,7 +155,7 @@ def cli(context: click.Context, home: Path | None, offline: bool, verbose: bool)
     context.obj = Session(home, offline)
 
 
-for command in (ask, route, setup, models, team, calibrate, doctor, bench):
+for command in (ask, route, setup, models, team, bundle, calibrate, doctor, bench):
     cli.add_command(command)
 
 

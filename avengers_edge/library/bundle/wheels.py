@@ -1,0 +1,243 @@
+"""The wheels of a bundle: the product's own, those of what it needs at the versions that run here, and pip's.
+
+pip chooses and brings them, so a site's own index and settings hold; what it is told is which versions are wanted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import shutil
+import sys
+import sysconfig
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import avengers_edge
+from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, NotFound, OfflineRefused
+from avengers_edge.library.bundle.rebuild import rebuild_wheel
+from avengers_edge.library.bundle.requirements import installed_versions, needed_names, normal_name
+from avengers_edge.library.bundle.wheel_facts import read_wheel
+from avengers_edge.library.pip import read_complaint, run_pip
+
+PRODUCT = "avengers-edge"
+_QUIET = ("--quiet", "--disable-pip-version-check")
+_PYTHON = re.compile(r"3\.\d{1,3}")
+_TAG = re.compile(r"[A-Za-z0-9_]+")
+_MANYLINUX = re.compile(r"manylinux_2_(\d+)_(\w+)")
+_MISSING = re.compile(r"No matching distribution found for (\S+)")
+_OLD_MANYLINUX = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+
+
+@dataclass(frozen=True, slots=True)
+class WheelOptions:
+    """Which wheels are wanted.
+
+    `platforms` are wheel tags as in `manylinux_2_28_x86_64` and `python` is a version as in 3.12; left empty, they are
+    this machine's. pip looks into `folder` before it looks anywhere else and, when `offline`, nowhere else.
+    """
+
+    extras: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
+    python: str = ""
+    folder: Path | None = None
+    offline: bool = False
+
+    def __post_init__(self) -> None:
+        if self.python and not _PYTHON.fullmatch(self.python):
+            raise BadRequest(f"--python-version is {self.python!r}: write it like 3.12")
+        for tag in self.platforms:
+            if not _TAG.fullmatch(tag):
+                raise BadRequest(f"--platform is {tag!r}: use a wheel's tag, like manylinux_2_28_x86_64")
+        if self.folder is not None and not self.folder.is_dir():
+            raise NotFound(f"there is no folder {self.folder}: name one with wheels in it, or leave out --wheels")
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the wheels are for another machine than this one."""
+        return bool(self.platforms or self.python)
+
+
+def platforms_of(options: WheelOptions) -> tuple[str, ...]:
+    """Name the platforms that the wheels will be for."""
+    return options.platforms or (re.sub(r"\W", "_", sysconfig.get_platform()),)
+
+
+def python_of(options: WheelOptions) -> str:
+    """Name the version of Python that the wheels will be for."""
+    return options.python or f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def gather_wheels(
+    options: WheelOptions, folder: Path, heard: Callable[[int], None] = lambda _: None
+) -> tuple[Path, ...]:
+    """Bring all wheels into a folder of their own below `folder`, which exists, and list them.
+
+    `heard` is told how many bytes lie there so far.
+
+    Raises:
+        OfflineRefused: a wheel is not in `options.folder`, and only the network could bring it.
+        BadRequest: the product has no such extra.
+        DoesNotFit: the disk has no room.
+        AvengersError: pip found no wheel of something for that platform.
+
+    """
+    found = folder / "found"
+    found.mkdir()
+    own = _own_wheel(options, folder)
+    unknown = [extra for extra in options.extras if extra not in read_wheel(own).extras]
+    if unknown:
+        raise BadRequest(f"there is no extra {unknown[0]!r}: use {', '.join(sorted(read_wheel(own).extras))}")
+    constraints = folder / "constraints.txt"
+    constraints.write_text("".join(f"{pin}\n" for pin in _pins(options).values()), encoding="utf-8")
+    extras = f"[{','.join(options.extras)}]" if options.extras else ""
+    words = ["download", "--dest", str(found), *_target(options)] if options.elsewhere else ["wheel", "-w", str(found)]
+    words += [*_QUIET, *_places(options), "-c", str(constraints), f"{PRODUCT}{extras} @ {own.as_uri()}"]
+    log = run_pip(words, folder, heard, _environ(options))
+    if log is not None:
+        raise _failure(log, options, folder)
+    shutil.copyfile(own, found / own.name)
+    if not list(found.glob("pip-*.whl")):
+        # A fresh environment may lack pip. The installer has another way, should this one be of a kind that cannot.
+        with contextlib.suppress(AvengersError, OSError, importlib.metadata.PackageNotFoundError):
+            rebuild_wheel(importlib.metadata.distribution("pip"), found)
+    return tuple(sorted(found.glob("*.whl")))
+
+
+def _own_wheel(options: WheelOptions, folder: Path) -> Path:
+    """Find or make the product's own wheel."""
+    version, made = avengers_edge.__version__, folder / "own"
+    made.mkdir()
+    given = sorted(options.folder.glob(f"avengers_edge-{version}-*.whl")) if options.folder else []
+    if given:
+        return given[0].absolute()
+    source = Path(avengers_edge.__file__).parent.parent
+    distribution = _installed()
+    if distribution is not None and not _is_editable(distribution):
+        return rebuild_wheel(distribution, made)
+    if not (source / "pyproject.toml").is_file():
+        raise BadRequest(f"the product's own wheel cannot be made from {source}: pass it with --wheels DIR")
+    words = ["wheel", "--no-deps", "-w", str(made), *_QUIET]
+    if importlib.util.find_spec("hatchling") is not None:
+        words.append("--no-build-isolation")
+    elif options.offline:
+        raise OfflineRefused(
+            "building the product's own wheel needs hatchling: install it, or pass the wheel with --wheels"
+        )
+    log = run_pip([*words, str(source)], folder, environ=_environ(options))
+    if log is not None:
+        raise AvengersError(
+            f"the product's own wheel could not be built: {read_complaint(log).reason}; pass it with --wheels"
+        )
+    (wheel,) = made.glob("*.whl")
+    return wheel
+
+
+def _installed() -> importlib.metadata.Distribution | None:
+    try:
+        return importlib.metadata.distribution(PRODUCT)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _is_editable(distribution: importlib.metadata.Distribution) -> bool:
+    try:
+        told = json.loads(distribution.read_text("direct_url.json") or "{}")
+        return bool(told.get("dir_info", {}).get("editable", False))
+    except (ValueError, AttributeError):
+        return False
+
+
+def _pins(options: WheelOptions) -> dict[str, str]:
+    """Pin everything to the version that runs here, but for what the operator brought."""
+    brought = (
+        {normal_name(path.name.split("-")[0]) for path in options.folder.glob("*.whl")} if options.folder else set()
+    )
+    return {
+        name: f"{name}=={version}"
+        for name, version in sorted(installed_versions().items())
+        if name not in brought and name != PRODUCT
+    }
+
+
+def _target(options: WheelOptions) -> list[str]:
+    words = ["--only-binary=:all:", "--implementation", "cp", "--python-version", python_of(options)]
+    for tag in options.platforms:
+        words += [word for each in _older(tag) for word in ("--platform", each)]
+    return words
+
+
+def _older(tag: str) -> list[str]:
+    """List a platform's tag with those of older systems whose wheels run there too; pip does so for macOS alone."""
+    match = _MANYLINUX.fullmatch(tag)
+    if match is None:
+        return [tag]
+    newest, machine = int(match[1]), match[2]
+    tags = []
+    for minor in range(newest, 4, -1):
+        tags.append(f"manylinux_2_{minor}_{machine}")
+        if minor in _OLD_MANYLINUX:
+            tags.append(f"{_OLD_MANYLINUX[minor]}_{machine}")
+    return [*tags, f"linux_{machine}"]
+
+
+def _places(options: WheelOptions) -> list[str]:
+    where = ["--find-links", str(options.folder.absolute())] if options.folder else []
+    return [*where, "--no-index"] if options.offline else where
+
+
+def _environ(options: WheelOptions) -> Mapping[str, str]:
+    """Return what pip may see: off line none of its settings, for they too may name places on the network."""
+    if not options.offline:
+        return os.environ
+    return {name: value for name, value in os.environ.items() if not name.startswith("PIP_")} | {
+        "PIP_CONFIG_FILE": os.devnull
+    }
+
+
+def _failure(log: Path, options: WheelOptions, folder: Path) -> AvengersError:
+    told = read_complaint(log)
+    if told.disk_full:
+        free = shutil.disk_usage(folder).free // 10**6
+        return DoesNotFit(f"the wheels need more disk than the {free} MB that are free in {folder.parent}: free some")
+    if told.unreachable:
+        return AvengersError(
+            f"the package index cannot be reached: {told.reason}; check the network and `pip config list`, or pass "
+            "--offline --wheels DIR"
+        )
+    missing = ", ".join(_without_wheel(options, folder))
+    place = f"{', '.join(platforms_of(options))} and Python {python_of(options)}"
+    if missing and options.offline:
+        where = f"in {options.folder}" if options.folder else "here, for there is no --wheels DIR"
+        return OfflineRefused(
+            f"there is no wheel of {missing} for {place} {where}: put it there or leave out --offline"
+        )
+    if missing:
+        return NotFound(
+            f"there is no wheel of {missing} for {place}: build it on such a machine with `pip wheel` and pass its "
+            "folder with --wheels"
+        )
+    return AvengersError(f"pip could not bring the wheels: {told.reason}; pass those of another run with --wheels DIR")
+
+
+def _without_wheel(options: WheelOptions, folder: Path) -> list[str]:
+    """Ask pip again for everything one by one, without choosing versions, until it has complained of all it lacks."""
+    pins = _pins(options)
+    asked = [pins.get(name, name) for name in needed_names(PRODUCT, options.extras)]
+    lacking: list[str] = []
+    probe = folder / "probe"
+    target = _target(options) if options.elsewhere else ["--only-binary=:all:"]
+    while asked:
+        words = ["download", "--no-deps", "--dest", str(probe), *_QUIET, *target, *_places(options), *asked]
+        log = run_pip(words, folder, environ=_environ(options))
+        match = _MISSING.search(read_complaint(log).reason) if log is not None else None
+        if match is None or match[1] not in asked:
+            break
+        lacking.append(match[1])
+        asked.remove(match[1])
+    return lacking
