@@ -15,6 +15,8 @@ PACKAGE = Path(avengers_edge.__file__).parent
 MAY_IMPORT = {
     "errors": set(),
     "files": set(),
+    "pace": set(),
+    "text_files": {"errors", "files"},
     "records": {"errors"},
     "config": {"errors", "records"},
     "routing": {"errors", "files", "records", "config"},
@@ -37,8 +39,11 @@ MAY_IMPORT = {
         "sandbox",
         "election",
         "runtime",
+        "pace",
+        "text_files",
     },
 }
+MAY_IMPORT["batch"] = {"errors", "files", "records", "pace", "text_files"}
 MAY_IMPORT["chat"] = {"errors", "records", "config", "election", "runtime"}
 MAY_IMPORT["cli"] = {*MAY_IMPORT}
 ONLY_IN = {

@@ -7,7 +7,6 @@ end the lines of a question are joined.
 from __future__ import annotations
 
 import concurrent.futures
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -18,11 +17,12 @@ from avengers_edge.calibration.outcome_files import add, read_lines, restricted,
 from avengers_edge.calibration.outcome_lines import as_values
 from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.calibration.questions import Question
-from avengers_edge.calibration.text_files import as_line
 from avengers_edge.election import messages_for
 from avengers_edge.engine.ticket import Accepting, generate_many
 from avengers_edge.errors import AvengersError, BadRequest
+from avengers_edge.pace import Pace
 from avengers_edge.records import MOST_SAMPLES, Generation, Member, Request, Team
+from avengers_edge.text_files import as_line, mend
 from avengers_edge.voting.keys import answer_key
 
 CELLS = 16_384
@@ -115,7 +115,7 @@ def measure(
 
     """
     known = _known(plan, out)
-    clock = _Clock(sum(len(row.scores) for row in known.values()), len(plan.questions) * len(plan.members))
+    pace = Pace(sum(len(row.scores) for row in known.values()), len(plan.questions) * len(plan.members))
     try:
         with out.open("a", encoding="utf-8") as file:
             for row in _measured(plan, team, known, lend, grade):
@@ -123,9 +123,9 @@ def measure(
                 file.flush()
                 add(known, row)
                 for member, score in row.scores.items():
-                    moved = clock.tick(member, score)
+                    left = pace.tick()
                     if on_measured:
-                        on_measured(moved)
+                        on_measured(Measured(pace.done, pace.total, member, score, left))
         _tidy(out)
     except OSError as error:
         raise AvengersError(f"{out} cannot be written ({error.strerror}): make room, then run this again") from error
@@ -253,7 +253,7 @@ def _known(plan: Plan, out: Path) -> dict[str, OutcomeRow]:
         return {}
     if out.suffix == ".gz":
         raise BadRequest(f"{out} would be packed, which cannot be gone on with: name a file without .gz")
-    _mend(out)
+    mend(out)
     wanted = {question.id: question for question in plan.questions}
     names = [member.name for member in plan.members]
     known: dict[str, OutcomeRow] = {}
@@ -275,30 +275,9 @@ def _known(plan: Plan, out: Path) -> dict[str, OutcomeRow]:
     return known
 
 
-def _mend(out: Path) -> None:
-    """Drop a last line that was cut off."""
-    with out.open("rb+") as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            file.truncate(whole)
-
-
 def _tidy(out: Path) -> None:
     """Join the lines of each question, whoever measured them."""
     rows: dict[str, OutcomeRow] = {}
     for _, row in read_lines(out):
         add(rows, row)
     write_outcomes(out, rows.values())
-
-
-class _Clock:
-    """Guesses what is left from what was done since the start."""
-
-    def __init__(self, done: int, total: int) -> None:
-        self._began, self._first, self._done, self._total = time.monotonic(), done, done, total
-
-    def tick(self, member: str, score: float) -> Measured:
-        self._done += 1
-        each = (time.monotonic() - self._began) / (self._done - self._first)
-        return Measured(self._done, self._total, member, score, each * (self._total - self._done))

@@ -15,8 +15,8 @@ from typing import TypeVar
 
 from avengers_edge.calibration.outcome_lines import REMEDY, as_values, parse_outcome
 from avengers_edge.calibration.outcomes import OutcomeRow
-from avengers_edge.calibration.text_files import numbered_lines, write_lines
 from avengers_edge.errors import BadRequest, NotFound, VerificationFailed
+from avengers_edge.text_files import numbered_lines, write_lines
 
 _T = TypeVar("_T")
 

@@ -20,6 +20,7 @@ import click
 
 from avengers_edge import __version__
 from avengers_edge.cli.ask import ask, route
+from avengers_edge.cli.batch import batch
 from avengers_edge.cli.bench import bench
 from avengers_edge.cli.bundle import bundle
 from avengers_edge.cli.calibrate import calibrate
@@ -155,7 +156,7 @@ def cli(context: click.Context, home: Path | None, offline: bool, verbose: bool)
     context.obj = Session(home, offline)
 
 
-for command in (ask, route, setup, models, team, bundle, calibrate, doctor, bench):
+for command in (ask, batch, route, setup, models, team, bundle, calibrate, doctor, bench):
     cli.add_command(command)
 
 

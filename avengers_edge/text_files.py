@@ -1,9 +1,10 @@
-"""JSON-lines files, plain or gzipped, read line by line and written whole."""
+"""JSON-lines files, plain or gzipped: read line by line, written whole, or gone on with where a run was stopped."""
 
 from __future__ import annotations
 
 import gzip
 import json
+import os
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import IO, Any
 
 from avengers_edge.errors import AvengersError, NotFound, VerificationFailed
 from avengers_edge.files import write_whole
+
+_BLOCK_BYTES = 2**16
 
 
 def numbered_lines(path: Path, what: str, cure: str) -> Iterator[tuple[str, str]]:
@@ -28,13 +31,46 @@ def numbered_lines(path: Path, what: str, cure: str) -> Iterator[tuple[str, str]
     """
     try:
         with _opened(path) as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield f"{path}, line {number}", line
+            yield from numbered(lines, str(path), what)
     except FileNotFoundError as error:
         raise NotFound(f"there is no {what} {path}: {cure}") from error
+    except OSError as error:
+        raise _unreadable(what, str(path), error) from error
+
+
+def numbered(lines: Iterable[str], name: str, what: str) -> Iterator[tuple[str, str]]:
+    """Yield the lines of an open file called `name`, as `numbered_lines` does.
+
+    Raises:
+        VerificationFailed: it cannot be read on.
+
+    """
+    try:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield f"{name}, line {number}", line
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise VerificationFailed(f"{what} {path} cannot be read ({error}): copy or make it again") from error
+        raise _unreadable(what, name, error) from error
+
+
+def mend(path: Path) -> None:
+    """Drop a last line that was cut off when its writer was killed.
+
+    Raises:
+        OSError: the file cannot be read or written.
+
+    """
+    with path.open("rb+") as file:
+        end = keep = file.seek(0, os.SEEK_END)
+        while keep > 0:
+            start = max(0, keep - _BLOCK_BYTES)
+            file.seek(start)
+            if (found := file.read(keep - start).rfind(b"\n")) >= 0:
+                keep = start + found + 1
+                break
+            keep = start
+        if keep < end:
+            file.truncate(keep)
 
 
 def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -58,4 +94,9 @@ def as_line(row: dict[str, Any]) -> str:
 
 
 def _opened(path: Path) -> IO[str]:
-    return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+    # Some editors begin a file with a mark of its encoding.
+    return gzip.open(path, "rt", encoding="utf-8-sig") if path.suffix == ".gz" else path.open(encoding="utf-8-sig")
+
+
+def _unreadable(what: str, name: str, error: Exception) -> VerificationFailed:
+    return VerificationFailed(f"{what} {name} cannot be read ({error}): copy or make it again")

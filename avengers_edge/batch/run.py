@@ -1,0 +1,184 @@
+"""Runs a batch: each answer is a line of its own, on disk as soon as it is there; run again, it goes on.
+
+A line is {"id", "prompt_sha256", and what `ask --json` prints} or, for a question that failed, {"id", "prompt_sha256",
+"error", "exit_code"}; those are asked again by the next run. Lines come in the order in which answers do.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import itertools
+import json
+import threading
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from avengers_edge.batch.items import Item
+from avengers_edge.errors import AvengersError, BadRequest, MissingExtra, NotFound, OfflineRefused, VerificationFailed
+from avengers_edge.files import write_whole
+from avengers_edge.pace import Pace
+from avengers_edge.records import Answer, Ask
+from avengers_edge.text_files import as_line, mend, numbered_lines
+
+AnswerOne = Callable[[str, Ask, threading.Event], Answer]
+"""Answers a question as told; once the event is set it ends with what there is."""
+
+_OF_THE_INSTALLATION = (NotFound, VerificationFailed, OfflineRefused, MissingExtra)
+"""What fails every question alike, unless one named a member of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How a batch stands: questions answered and failed by this run, answered before, and the seconds left."""
+
+    total: int
+    before: int
+    answered: int = 0
+    failed: int = 0
+    seconds_left: float = 0.0
+    failure: str | None = None
+
+    @property
+    def done(self) -> int:
+        """Questions that need no more of this run."""
+        return self.before + self.answered + self.failed
+
+
+def run(
+    items: Sequence[Item],
+    out: Path,
+    answer: AnswerOne,
+    *,
+    jobs: int = 1,
+    on_done: Callable[[Tally], None] = lambda _: None,
+) -> Tally:
+    """Answer what `out` has no answer to yet. The first question goes ahead alone, and loads what all of them need.
+
+    A question that fails is recorded, and the run goes on, unless something is missing that all of them need.
+
+    Args:
+        items: the questions.
+        out: the file of answers; a last line that a kill cut off and those of failed questions are dropped from it.
+        answer: answers one question; called from several threads where `jobs` is above 1.
+        jobs: questions under way at once.
+        on_done: hears of each question that is done.
+
+    Raises:
+        BadRequest: `out` has answers to other questions under these ids, or is no plain file.
+        VerificationFailed: `out` holds something else.
+        AvengersError: `out` cannot be written, or a model or file is missing that every question needs.
+
+    """
+    stop = threading.Event()
+    try:
+        have = _known(items, out)
+        waiting = [item for item in items if item.id not in have]
+        tally, pace = Tally(len(items), len(have)), Pace(0, len(waiting))
+        with (
+            out.open("a", encoding="utf-8") as file,
+            ThreadPoolExecutor(jobs, "batch") as pool,
+            contextlib.closing(_outcomes(waiting, pool, answer, stop, jobs)) as outcomes,
+        ):
+            for item, outcome in outcomes:
+                row = {"id": item.id, "prompt_sha256": item.digest, **_as_values(outcome)}
+                file.write(as_line(row))
+                file.flush()
+                tally = _counted(tally, item, outcome, pace.tick())
+                on_done(tally)
+    except OSError as error:
+        raise AvengersError(f"{out} cannot be written ({error.strerror}): make room, then run this again") from error
+    return tally
+
+
+def _outcomes(
+    items: Sequence[Item], pool: ThreadPoolExecutor, answer: AnswerOne, stop: threading.Event, jobs: int
+) -> Generator[tuple[Item, Answer | AvengersError]]:
+    """Ask, some at once; yield what came of each as it ends. Whatever ends this stops those that are under way."""
+    running: dict[Future[Answer], Item] = {}
+    rest, width = iter(items), 1
+    try:
+        while True:
+            for item in itertools.islice(rest, width - len(running)):
+                running[pool.submit(answer, item.prompt, item.ask, stop)] = item
+            if not running:
+                return
+            ended, _ = concurrent.futures.wait(running, return_when=FIRST_COMPLETED)
+            for future in ended:
+                item = running.pop(future)
+                yield item, _result(future, item)
+            width = jobs
+    except (AvengersError, KeyboardInterrupt):
+        for future in [future for future in running if future.done() and not future.exception()]:
+            yield running[future], future.result()  # it was paid for
+        raise
+    finally:
+        stop.set()
+
+
+def _result(future: Future[Answer], item: Item) -> Answer | AvengersError:
+    try:
+        return future.result()
+    except _OF_THE_INSTALLATION as error:
+        if not item.own_member:
+            raise
+        return error
+    except AvengersError as error:
+        return error
+
+
+def _as_values(outcome: Answer | AvengersError) -> dict[str, Any]:
+    if isinstance(outcome, Answer):
+        return outcome.as_dict()
+    return {"error": str(outcome), "exit_code": outcome.exit_code}
+
+
+def _counted(tally: Tally, item: Item, outcome: Answer | AvengersError, seconds_left: float) -> Tally:
+    failed = isinstance(outcome, AvengersError)
+    return Tally(
+        tally.total,
+        tally.before,
+        tally.answered + (not failed),
+        tally.failed + failed,
+        seconds_left,
+        f"{item.where}: {outcome}" if failed and tally.failure is None else tally.failure,
+    )
+
+
+def _known(items: Sequence[Item], out: Path) -> set[str]:
+    """Read which questions have an answer; drop the lines of those that failed."""
+    if not out.exists():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return set()
+    if not out.is_file() or out.suffix == ".gz":
+        raise BadRequest(f"{out} cannot be gone on with: name a plain file that does not end in .gz")
+    mend(out)
+    digests = {item.id: item.digest for item in items}
+    known: set[str] = set()
+    kept: list[str] = []
+    for where, line in numbered_lines(out, "file of answers", "name another one with --out"):
+        row = _row(where, line)
+        if digests.get(row["id"], row["prompt_sha256"]) != row["prompt_sha256"]:
+            raise BadRequest(f"{where}: {row['id']!r} is another question there: name another file with --out")
+        if "error" not in row:
+            known.add(row["id"])
+            kept.append(line)
+        elif row["id"] not in digests:
+            kept.append(line)
+    content = "".join(kept).encode()
+    if len(content) < out.stat().st_size:
+        write_whole(out, content)
+    return known & set(digests)
+
+
+def _row(where: str, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+        if isinstance(row["id"], str) and isinstance(row["prompt_sha256"], str):
+            return dict(row)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise VerificationFailed(f"{where}: it is not an answer of a batch: name another file with --out")
