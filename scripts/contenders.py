@@ -153,8 +153,8 @@ class Server(Closing):
 
     def __init__(self, program: Path, setup: Setup, *, cells_per_sample: int = 1024, extra: Sequence[str] = ()) -> None:
         self._setup = setup
-        self._port = free_port()
-        command = [str(program), "--host", "127.0.0.1", "--port", str(self._port), "-m", str(setup.model)]
+        self.port = free_port()
+        command = [str(program), "--host", "127.0.0.1", "--port", str(self.port), "-m", str(setup.model)]
         command += ["-np", str(setup.samples), "-c", str(setup.samples * cells_per_sample), "-t", str(setup.cores)]
         command += ["--metrics", "--no-ui", *([] if setup.repack else ["--no-repack"]), *extra]
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
@@ -213,7 +213,7 @@ class Server(Closing):
         raise RuntimeError(f"llama-server was not ready after {SERVER_START_SECONDS} s")
 
     def _call(self, method: str, path: str, body: str | None = None) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_ANSWER_SECONDS)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_ANSWER_SECONDS)
         with contextlib.closing(connection):
             connection.request(method, path, body, {"Content-Type": "application/json"})
             response = connection.getresponse()
