@@ -1,0 +1,77 @@
+"""A conversation as a file that people or programs read."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from avengers_edge.conversations.rows import facts_as_dict, facts_from_dict
+from avengers_edge.conversations.values import Conversation, Facts, Turn
+from avengers_edge.errors import BadRequest, VerificationFailed
+
+FORMAT = 1
+_HEADING = tuple(field.name for field in dataclasses.fields(Conversation) if field.name != "turns")
+_SPEAKERS = {"user": "You", "assistant": "Answer", "system": "System"}
+
+
+def to_json(conversation: Conversation) -> str:
+    """Write a conversation so that `from_json` reads it back."""
+    return json.dumps({"format": FORMAT, **as_dict(conversation)}, indent=2, ensure_ascii=False) + "\n"
+
+
+def as_dict(conversation: Conversation) -> dict[str, Any]:
+    """Give a conversation as plain values; what answered stands in the turn itself."""
+    turns = [
+        {"role": turn.role, "content": turn.content, "complete": turn.complete}
+        | (facts_as_dict(turn.facts) if turn.facts else {})
+        for turn in conversation.turns
+    ]
+    return {field: getattr(conversation, field) for field in _HEADING} | {"turns": turns}
+
+
+def from_json(text: str) -> Conversation:
+    """Read what `to_json` wrote; the id is that of the file it came from.
+
+    Raises:
+        VerificationFailed: it is something else, or of a newer format.
+
+    """
+    try:
+        values = json.loads(text)
+        if values["format"] != FORMAT:
+            said = f"{values['format']!r:.40}"
+            raise VerificationFailed(f"the conversation has format {said}, this avengers reads {FORMAT}: update it")
+        heading = {field: values[field] for field in _HEADING}
+        return Conversation(**heading, turns=tuple(_turn(turn) for turn in values["turns"]))
+    except (KeyError, TypeError, ValueError, RecursionError, BadRequest) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise VerificationFailed(f"this is no exported conversation ({reason}): export it again as JSON") from error
+
+
+def to_markdown(conversation: Conversation) -> str:
+    """Write a conversation for people."""
+    parts = [f"# {conversation.title}", f"team {conversation.team} · {conversation.created[:16].replace('T', ' ')} UTC"]
+    if conversation.system is not None:
+        parts += ["## System", conversation.system]
+    for turn in conversation.turns:
+        parts += [f"## {_SPEAKERS[turn.role]}", turn.content.strip() or "…"]
+        if not turn.complete:
+            parts.append("*(stopped)*")
+        if turn.facts is not None:
+            parts.append(f"*{facts_line(turn.facts)}*")
+    return "\n\n".join(parts) + "\n"
+
+
+def facts_line(facts: Facts) -> str:
+    """Write the quiet line under an answer."""
+    parts = [facts.model]
+    if facts.votes:
+        parts.append(f"{facts.votes[0].count} of {sum(vote.count for vote in facts.votes)} votes")
+    parts.append("1 sample" if facts.samples == 1 else f"{facts.samples} samples")
+    return " · ".join([*parts, f"{facts.seconds:.1f} s"])
+
+
+def _turn(values: Any) -> Turn:  # noqa: ANN401
+    facts = facts_from_dict(values) if "model" in values else None
+    return Turn(values["role"], values["content"], facts, values["complete"])
