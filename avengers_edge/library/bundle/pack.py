@@ -18,7 +18,6 @@ from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, Verifica
 from avengers_edge.files import write_whole
 from avengers_edge.library.bundle.archive import Front
 from avengers_edge.library.bundle.contents import (
-    Item,
     find_models,
     find_wheels,
     licence_items,
@@ -130,10 +129,10 @@ def pack(
         spelled = write_manifest_json(manifest)
         front = Front(manifest, spelled, signer.sign(spelled) if signer else None)
         _require_room(options.folder, front.packed_bytes())
-        by_path = {item.file.path: item for item in items}
+        contents = {item.file.path: item.content for item in items}
         part = work / "archive.part"
         with part.open("wb") as file:
-            write_archive(file, front, by_path, lambda done: say("packing", done, manifest.bytes))
+            write_archive(file, front, contents, lambda done: say("packing", done, manifest.bytes))
             file.flush()
             os.fsync(file.fileno())
         write_whole(options.installer, script)
@@ -142,9 +141,9 @@ def pack(
 
 
 def write_archive(
-    file: BinaryIO, front: Front, items: Mapping[str, Item], heard: Callable[[int], None] = lambda _: None
+    file: BinaryIO, front: Front, contents: Mapping[str, Path | bytes], heard: Callable[[int], None] = lambda _: None
 ) -> None:
-    """Write an archive; `items` has the content of every file by its path in it, `heard` is told the bytes written so far.
+    """Write an archive of contents by their paths in it; `heard` is told how many bytes were written so far.
 
     Raises:
         VerificationFailed: a file is not what was promised of it.
@@ -156,7 +155,7 @@ def write_archive(
     for promised in front.manifest.files:
         frame.write(header(promised.path, promised.bytes))
         digest, size = hashlib.sha256(), 0
-        for data in _chunks(items[promised.path].content):
+        for data in _chunks(contents[promised.path]):
             digest.update(data)
             size += len(data)
             frame.write(data)

@@ -15,7 +15,7 @@ END = bytes(2 * BLOCK)
 
 _MTIME = 315_532_800  # 1 January 1980, the first day that zip files know; tar takes an earlier one for a mistake
 _LONG_LINK, _MAX_NAME = "././@LongLink", 100
-_MAX_LONG_NAME = 4096
+_MAX_LONG_NAME, _MAX_SIZE = 4096, 2**60
 _KINDS = {
     b"1": "a hard link",
     b"2": "a symbolic link",
@@ -122,7 +122,7 @@ def _parse(raw: bytes) -> tuple[bytes, int, bytes]:
         size = int.from_bytes(raw[125:136], "big") if binary else int(raw[124:136].strip(b"\0 ") or b"0", 8)
     except ValueError as error:
         raise DamagedHeader from error
-    if told != sum(raw[:148]) + 8 * ord(" ") + sum(raw[156:]) or size < 0:
+    if size > _MAX_SIZE or told != sum(raw[:148]) + 8 * ord(" ") + sum(raw[156:]) or size < 0:
         raise DamagedHeader
     name = raw[:100].split(b"\0", 1)[0]
     if raw[257:263] == b"ustar\0" and (prefix := raw[345:500].split(b"\0", 1)[0]):

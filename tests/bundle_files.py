@@ -1,0 +1,174 @@
+"""Bundles for tests: small right ones, wrong ones of every kind, and homes to pack from."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import random
+import zipfile
+from pathlib import Path
+
+from gguf_files import BASICS, Tiny, tensor, tiny_model
+
+from avengers_edge.config import shipped_dir
+from avengers_edge.library.bundle.archive import Front
+from avengers_edge.library.bundle.manifest import BundleFile, BundleManifest, Origin, in_order, write_manifest_json
+from avengers_edge.library.bundle.pack import PackOptions, pack, write_archive
+from avengers_edge.library.bundle.tar import END, header, padding
+from avengers_edge.library.bundle.zstd import RawWriter
+from avengers_edge.library.catalog import Catalog
+from avengers_edge.library.files import write_text
+from avengers_edge.library.store import Store
+
+TEAM = 'name = "small"\ndescription = "the tiny model, alone"\n[[members]]\nmodel = "tiny"\n'
+EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
+
+
+def large_model(size: int, seed: int = 0) -> bytes:
+    """Build a valid model file with a tensor of so many random bytes, a multiple of 32."""
+    data = random.Random(seed).randbytes(size)
+    return Tiny(pairs=BASICS, tensors=(tensor("first", shape=(size // 4,)),), data=data).build()
+
+
+def make_home(home: Path, model: bytes | None = None) -> tuple[Catalog, Store]:
+    """Make a home with the model `tiny` and the team `small`, which is all the user's own."""
+    write_text(home / "teams" / "small.toml", TEAM)
+    catalog, store = Catalog(home, shipped_dir()), Store(home)
+    vendor = home.with_name(f"{home.name}-vendor") / "Tiny.gguf"
+    vendor.parent.mkdir(parents=True, exist_ok=True)
+    vendor.write_bytes(tiny_model() if model is None else model)
+    store.import_file(vendor, catalog, model_id="tiny")
+    return catalog, store
+
+
+def pack_small(home: Path, folder: Path, name: str = "small", **options) -> Path:
+    """Pack the team `small` without wheels; the same home always gives the same bytes."""
+    catalog, store = Catalog(home, shipped_dir()), Store(home)
+    packed = pack(PackOptions("small", name, folder, None, **options), catalog, store, environ=EPOCH)
+    return packed.archive
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def promised(path: str, data: bytes, role: str) -> BundleFile:
+    origin = Origin("a test", "2026-01-01", "import", None) if role == "model" else None
+    return BundleFile(path, len(data), sha256(data), role, origin)
+
+
+CONTENTS = {
+    "install.py": ("installer", b"# nothing"),
+    "sbom.cdx.json": ("sbom", b"{}"),
+    "licences/models.txt": ("licence", bytes(range(200))),
+    "tables/small.safetensors": ("table", bytes(512)),
+    f"models/tiny/{'long' * 26}.gguf": ("model", b"not a model" * 50),
+}
+"""Files that make an archive, though no team; the model's name is too long for a plain header."""
+
+
+def front_of(contents=CONTENTS, signature: bytes | None = None, **facts) -> Front:
+    """Promise some contents."""
+    files = in_order([promised(path, data, role) for path, (role, data) in contents.items()])
+    told = {"name": "small", "created": "2026-01-01T00:00:00Z", "product": "0.1.0", "team": "small"} | facts
+    manifest = BundleManifest(files=files, **told)
+    return Front(manifest, write_manifest_json(manifest), signature)
+
+
+def right_archive(contents=CONTENTS, front: Front | None = None) -> bytes:
+    """Build the archive that the product writes of some contents."""
+    file = io.BytesIO()
+    write_archive(file, front or front_of(contents), {path: data for path, (_, data) in contents.items()})
+    return file.getvalue()
+
+
+def entry(path: str, data: bytes) -> bytes:
+    return header(path, len(data)) + data + bytes(padding(len(data)))
+
+
+def entries_of(front: Front, contents=CONTENTS) -> list[bytes]:
+    """List the entries of a right archive, one by one."""
+    files = [entry(file.path, contents[file.path][1]) for file in front.manifest.files]
+    return [*(entry(name, data) for name, data in front.entries()), *files]
+
+
+def frame(tar: bytes) -> bytes:
+    """Pack the bytes of a tar, whatever they are."""
+    file = io.BytesIO()
+    writer = RawWriter(file)
+    writer.write(tar)
+    writer.close()
+    return file.getvalue()
+
+
+def archive_of(entries: list[bytes]) -> bytes:
+    return frame(b"".join(entries) + END)
+
+
+def relabelled(front: Front, **changes) -> Front:
+    """Change what the JSON of a manifest says, with right checksums: the manifest of a liar."""
+    value = json.loads(front.spelled) | changes
+    return dataclasses.replace(front, spelled=json.dumps(value).encode())
+
+
+def fake_wheel(folder: Path, name: str, version: str, files: dict[str, str], metadata: str = "") -> Path:
+    """Write a wheel of plain Python."""
+    module = name.replace("-", "_")
+    info, path = f"{module}-{version}.dist-info", folder / f"{module}-{version}-py3-none-any.whl"
+    folder.mkdir(parents=True, exist_ok=True)
+    head = f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n{metadata}"
+    wheel = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    members = files | {f"{info}/METADATA": head, f"{info}/WHEEL": wheel}
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, text in members.items():
+            archive.writestr(member, text)
+        archive.writestr(f"{info}/RECORD", "".join(f"{member},,\n" for member in [*members, f"{info}/RECORD"]))
+    return path
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Read all files below a folder but locks."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def killed_at(call: int, work) -> int:
+    """Run `work` in a child that kills itself with SIGKILL at its n-th call of a function in C; 0 lets it live.
+
+    Returns:
+        How many such calls it made, if it lived to the end; 0 if it was killed.
+
+    """
+    import signal
+    import sys
+
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        made = 0
+
+        def count(frame, event, argument):
+            nonlocal made
+            if event == "c_call":
+                made += 1
+                if made == call:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        code = 1
+        try:
+            sys.setprofile(count)
+            work()
+            sys.setprofile(None)
+            os.write(writer, str(made).encode())
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(writer)
+    _, status = os.waitpid(child, 0)
+    told = os.read(reader, 100)
+    os.close(reader)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the child failed"
+    return int(told or 0)
