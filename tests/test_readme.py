@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import click
+import pytest
 
 from avengers_edge import __version__
 from avengers_edge.cli.main import cli
@@ -35,6 +37,27 @@ def test_every_option_of_ask_is_in_the_readme():
         for option in parameter.opts:
             if option.startswith("--") and option != "--help":
                 assert option in README, option
+
+
+def test_the_command_reference_is_what_the_commands_say():
+    script = runpy.run_path(str(ROOT / "scripts" / "command_reference.py"))
+    assert script["reference"]() in README, "run scripts/command_reference.py"
+
+
+@pytest.mark.parametrize(
+    ("path", "command"), list(commands(cli)), ids=lambda each: each if isinstance(each, str) else ""
+)
+def test_every_command_shows_an_example_in_its_help(path, command):
+    assert re.search(rf"^ .*\b{path}\b", command.help or "", re.MULTILINE), f"{path} --help has no example"
+    short = command.help.split("\n\n")[0]
+    assert short.endswith("."), short
+
+
+def test_every_option_explains_itself():
+    for path, command in commands(cli):
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, f"{path} {parameter.opts}"
 
 
 def test_every_script_in_the_readme_is_there():

@@ -11,6 +11,7 @@ import click
 from avengers_edge.cli.answers import SamplingDisplay, passing, shown, summary
 from avengers_edge.cli.ask_options import ask_options
 from avengers_edge.cli.explaining import explanation, ranking_lines
+from avengers_edge.cli.names import complete_teams, team_option
 from avengers_edge.cli.reading import read_asked, read_attachment, read_question
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.terminal import StatusLine, columns, dim
@@ -32,7 +33,7 @@ _LONGEST_TOKEN = 64
     metavar="FILE",
     help="A text file that goes with the question; can be given again.",
 )
-@click.option("--team", help="The team that answers.")
+@team_option
 @ask_options
 @click.option("--explain", is_flag=True, help="Show the ranking and the votes on standard error.")
 @click.option("--raw", is_flag=True, help="Print the answer and nothing else.")
@@ -102,7 +103,7 @@ def _code_of(answer: Answer) -> str:
 
 @click.command()
 @click.argument("prompt", required=False)
-@click.option("--team", help="The team to route for.")
+@click.option("--team", shell_complete=complete_teams, help="The team to route for.")
 @click.option("--prefer", type=float, default=1.0, show_default=True, help="1 is accuracy, 0 is speed.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @pass_session

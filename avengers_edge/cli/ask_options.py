@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import click
 
+from avengers_edge.cli.names import complete_members
 from avengers_edge.cli.reading import as_text, read_text_file
 from avengers_edge.records import KINDS, Ask, EarlyStop
 
@@ -34,7 +35,9 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         callback=parse_samples,
         help="How many samples.",
     ),
-    click.option("--model", "member", help="Ask this model or member only: no routing."),
+    click.option(
+        "--model", "member", shell_complete=complete_members, help="Ask this model or member only: no routing."
+    ),
     click.option("--system", help="System prompt."),
     click.option("--max-tokens", type=click.IntRange(min=1), help="Longest sample."),
     click.option("--temperature", type=float, help="0 is greedy, the team's default is 0.7."),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from avengers_edge.cli.ask_options import ask_options
+from avengers_edge.cli.names import team_option
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.terminal import StatusLine, human_seconds
 from avengers_edge.errors import AvengersError, BadRequest
@@ -37,7 +38,7 @@ _WHAT = "file of questions"
     show_default=True,
     help="Questions under way at once; only with 1 does a seed give the same texts each time.",
 )
-@click.option("--team", help="The team that answers.")
+@team_option
 @ask_options
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as one JSON object.")
 @pass_session

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from avengers_edge.cli.names import complete_installed, complete_teams
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.terminal import StatusLine
 from avengers_edge.records import MOST_SAMPLES
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("model", required=False)
-@click.option("--team", help="The team whose model is measured.")
+@click.argument("model", required=False, shell_complete=complete_installed)
+@click.option("--team", shell_complete=complete_teams, help="The team whose model is measured.")
 @click.option(
     "-n", "--samples", type=click.IntRange(1, MOST_SAMPLES), default=10, show_default=True, help="Samples of a vote."
 )
@@ -29,6 +30,7 @@ def bench(session: Session, model: str | None, team: str | None, samples: int, a
     \b
     It times steps by their width with weights repacked and not, the time to the first token, and a voted answer
     against as many calls one by one. Takes some minutes; Ctrl-C is safe.
+      avengers bench qwen2.5-coder-0.5b-instruct
     """
     from avengers_edge.calibration.bench import bench as measure
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from avengers_edge.cli.convert import convert
+from avengers_edge.cli.names import complete_teams
 from avengers_edge.cli.report import report
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.several import SeveralValues, embedding, members_option, names, outcomes_option, questions_option
@@ -43,7 +44,7 @@ def calibrate() -> None:
 
 
 @calibrate.command(cls=SeveralValues)
-@click.option("--team", help="The team that is measured.")
+@click.option("--team", shell_complete=complete_teams, help="The team that is measured.")
 @click.option(
     "--questions", multiple=True, required=True, metavar="FILE...|builtin[:SEED]", help="Question files, or our own."
 )

@@ -52,6 +52,7 @@ def convert(
     \b
     No benchmark's questions come with this package: download them from their publishers, under their licences.
     A folder named hub is read as ./hub.
+      avengers calibrate convert bbh --from BIG-Bench-Hard/ --out bbh.jsonl.gz
     """
     from avengers_edge.calibration.benchmarks import convert_hub, convert_path
     from avengers_edge.calibration.questions import write_questions

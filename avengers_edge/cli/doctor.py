@@ -7,16 +7,21 @@ import json
 
 import click
 
+from avengers_edge.cli.names import complete_teams
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.errors import AvengersError
 
 
 @click.command()
-@click.option("--team", help="The team that should be ready.")
+@click.option("--team", shell_complete=complete_teams, help="The team that should be ready.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @pass_session
 def doctor(session: Session, team: str | None, as_json: bool) -> None:
-    """Check this machine and installation; exit code 0 only when asking will work."""
+    """Check this machine and installation; exit code 0 only when asking will work.
+
+    \b
+      avengers doctor --team starter
+    """
     from avengers_edge.cli.doctor_checks import attempt, checks
 
     findings = [finding for check in checks(session, team) for finding in attempt(check)]

@@ -24,6 +24,8 @@ from avengers_edge.cli.batch import batch
 from avengers_edge.cli.bench import bench
 from avengers_edge.cli.bundle import bundle
 from avengers_edge.cli.calibrate import calibrate
+from avengers_edge.cli.completion import VARIABLE as COMPLETION_VARIABLE
+from avengers_edge.cli.completion import complete, completion
 from avengers_edge.cli.doctor import doctor
 from avengers_edge.cli.models import models, setup
 from avengers_edge.cli.session import Session
@@ -51,6 +53,8 @@ class AvengersGroup(click.Group):
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> NoReturn:  # noqa: ANN401
         """Run a command and exit; the signature is click's."""
+        if COMPLETION_VARIABLE in os.environ:
+            complete(self)
         options["standalone_mode"] = False
         with _noted_interrupts() as interrupts:
             try:
@@ -156,7 +160,7 @@ def cli(context: click.Context, home: Path | None, offline: bool, verbose: bool)
     context.obj = Session(home, offline)
 
 
-for command in (ask, batch, route, setup, models, team, bundle, calibrate, doctor, bench):
+for command in (ask, batch, route, setup, models, team, bundle, calibrate, doctor, bench, completion):
     cli.add_command(command)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from avengers_edge.cli.names import complete_installed, complete_models, complete_teams
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.terminal import StatusLine, human_seconds, on_terminal
 from avengers_edge.errors import AvengersError, BadRequest, NotFound, VerificationFailed
@@ -32,11 +33,15 @@ def open_library(session: Session) -> tuple[Catalog, Store]:
 
 
 @click.command()
-@click.argument("team", default="starter")
+@click.argument("team", default="starter", shell_complete=complete_teams)
 @click.option("--yes", is_flag=True, help="Do not ask before downloading.")
 @pass_session
 def setup(session: Session, team: str, yes: bool) -> None:
-    """Pull and verify the models of TEAM (default: starter); resumes where it stopped."""
+    """Pull and verify the models of TEAM (default: starter); resumes where it stopped.
+
+    \b
+      avengers setup starter --yes
+    """
     catalog, store = open_library(session)
     chosen = catalog.load_team(team)
     manifests = [catalog.load_model(model) for model in chosen.models]
@@ -62,7 +67,11 @@ def models() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @pass_session
 def list_models(session: Session, as_json: bool) -> None:
-    """List all known models: installed or not, size, licence."""
+    """List all known models: installed or not, size, licence.
+
+    \b
+      avengers models list --json
+    """
     catalog, store = open_library(session)
     rows = [listed(model, catalog, store) for model in catalog.list_models()]
     if as_json:
@@ -79,11 +88,15 @@ def list_models(session: Session, as_json: bool) -> None:
 
 
 @models.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @pass_session
 def show(session: Session, model: str, as_json: bool) -> None:
-    """Show what is known of MODEL and where it would come from."""
+    """Show what is known of MODEL and where it would come from.
+
+    \b
+      avengers models show smollm2-135m-instruct
+    """
     catalog, store = open_library(session)
     manifest = catalog.load_model(model)
     receipt = store.receipt_of(manifest)
@@ -103,10 +116,14 @@ def show(session: Session, model: str, as_json: bool) -> None:
 
 
 @models.command()
-@click.argument("model", nargs=-1, required=True)
+@click.argument("model", nargs=-1, required=True, shell_complete=complete_models)
 @pass_session
 def pull(session: Session, model: tuple[str, ...]) -> None:
-    """Download and verify each MODEL; resumes where it stopped."""
+    """Download and verify each MODEL; resumes where it stopped.
+
+    \b
+      avengers models pull smollm2-135m-instruct
+    """
     catalog, store = open_library(session)
     for manifest in [catalog.load_model(name) for name in model]:
         pull_one(session, manifest, store)
@@ -117,7 +134,11 @@ def pull(session: Session, model: tuple[str, ...]) -> None:
 @click.option("--id", "model_id", help="The model's name; by default it follows from the file's.")
 @pass_session
 def import_model(session: Session, file: Path, model_id: str | None) -> None:
-    """Check a GGUF FILE and copy it into the store."""
+    """Check a GGUF FILE and copy it into the store.
+
+    \b
+      avengers models import ~/Downloads/some-model.Q4_K_M.gguf
+    """
     if model_id == "":
         raise BadRequest("--id is empty: write a name, or leave it out")
     catalog, store = open_library(session)
@@ -126,11 +147,15 @@ def import_model(session: Session, file: Path, model_id: str | None) -> None:
 
 
 @models.command()
-@click.argument("model", nargs=-1)
+@click.argument("model", nargs=-1, shell_complete=complete_installed)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @pass_session
 def verify(session: Session, model: tuple[str, ...], as_json: bool) -> None:
-    """Hash installed files again, each MODEL or all of them; exit code 4 if one is bad."""
+    """Hash installed files again, each MODEL or all of them; exit code 4 if one is bad.
+
+    \b
+      avengers models verify
+    """
     catalog, store = open_library(session)
     names = model or tuple(dict.fromkeys(each.model for each in store.installed()))
     rows: list[dict[str, object]] = []
@@ -153,10 +178,14 @@ def verify(session: Session, model: tuple[str, ...], as_json: bool) -> None:
 
 
 @models.command()
-@click.argument("model", nargs=-1, required=True)
+@click.argument("model", nargs=-1, required=True, shell_complete=complete_installed)
 @pass_session
 def remove(session: Session, model: tuple[str, ...]) -> None:
-    """Delete the files of each MODEL; one that was imported is forgotten as well."""
+    """Delete the files of each MODEL; one that was imported is forgotten as well.
+
+    \b
+      avengers models remove smollm2-135m-instruct
+    """
     catalog, store = open_library(session)
     for manifest in [catalog.load_model(name) for name in model]:
         freed = 0

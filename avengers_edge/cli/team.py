@@ -7,6 +7,7 @@ import json
 import click
 
 from avengers_edge.cli.models import open_library
+from avengers_edge.cli.names import complete_teams
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.errors import AvengersError, NotFound
 
@@ -20,7 +21,11 @@ def team() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @pass_session
 def list_teams(session: Session, as_json: bool) -> None:
-    """List the teams and whether their models are installed."""
+    """List the teams and whether their models are installed.
+
+    \b
+      avengers team list
+    """
     rows = [listed(session, name) for name in open_library(session)[0].list_teams()]
     if as_json:
         click.echo(json.dumps(rows))
@@ -33,11 +38,15 @@ def list_teams(session: Session, as_json: bool) -> None:
 
 
 @team.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_teams)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @pass_session
 def show(session: Session, name: str, as_json: bool) -> None:
-    """Show the members, table and defaults of team NAME."""
+    """Show the members, table and defaults of team NAME.
+
+    \b
+      avengers team show starter
+    """
     row = team_facts(session, name)
     if as_json:
         click.echo(json.dumps(row))
