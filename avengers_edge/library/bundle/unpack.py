@@ -166,6 +166,9 @@ def _stage(archive: Archive, todo: dict[str, _Place], need: int, progress: OnPro
     for entry in archive.read_files(refuse) if todo else ():
         if place := todo.get(entry.file.path):
             write(entry, place.stage)
+        # What is not kept in a home is no reason to trust a damaged archive.
+        elif place_of(name, entry.file) is None and (problem := entry.copy(lambda _: None)):
+            refuse(problem)
 
 
 def _put_in_place(places: list[_Place], missing: list[_Place], store: Store) -> None:
