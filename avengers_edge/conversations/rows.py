@@ -12,7 +12,6 @@ from typing import Any
 from avengers_edge.conversations.values import UNTITLED, Conversation, Facts, Listed, Turn, title_of, valid_unicode
 from avengers_edge.errors import BadRequest, NotFound
 from avengers_edge.records import Vote
-from avengers_edge.records.basics import require
 
 LISTED = (
     f"SELECT id, coalesce(title, '{UNTITLED}'), team, created, updated, "
@@ -48,9 +47,10 @@ def read_turns(connection: sqlite3.Connection, conversation: int, since: int = 0
 
 def read_listed(row: tuple[Any, ...] | None) -> Listed:
     """Make a value of a row of `LISTED`."""
-    with _believed():
-        require(row is not None, "an index names a conversation that is not there")
-        return Listed(*(row or ()))
+    try:
+        return Listed(*(row or ()))  # of a damaged file, an index may name what is not there
+    except (BadRequest, TypeError) as error:
+        raise _disbelief(error) from error
 
 
 def insert_turn(connection: sqlite3.Connection, conversation: int, turn: Turn, *, indexed: bool) -> int:
@@ -124,7 +124,11 @@ def _believed() -> Iterator[None]:
     try:
         yield
     except (BadRequest, TypeError, ValueError, RecursionError) as error:
-        raise sqlite3.DatabaseError(f"a row is not one of ours: {error}") from error
+        raise _disbelief(error) from error
+
+
+def _disbelief(error: Exception) -> sqlite3.Error:
+    return sqlite3.DatabaseError(f"a row is not one of ours: {error}")
 
 
 def _turn(role: Any, content: Any, facts: Any, complete: Any) -> Turn:  # noqa: ANN401

@@ -46,7 +46,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
 """What leads from each version to the next."""
 
 _INDEX = """CREATE VIRTUAL TABLE IF NOT EXISTS turn_words USING fts5(
-    content, content = 'turns', content_rowid = 'id', prefix = '1 2 3', tokenize = 'unicode61 remove_diacritics 2'
+    content, content = 'turns', content_rowid = 'id', prefix = '2 3', tokenize = 'unicode61 remove_diacritics 2'
 )"""
 _TAKE_IN = "INSERT INTO turn_words (rowid, content) VALUES (new.id, new.content)"
 _TAKE_OUT = "INSERT INTO turn_words (turn_words, rowid, content) VALUES ('delete', old.id, old.content)"

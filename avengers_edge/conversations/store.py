@@ -40,6 +40,7 @@ from avengers_edge.records.basics import require
 FILE_NAME = "conversations.sqlite3"
 Format = Literal["markdown", "json"]
 _PATIENCE_SECONDS = 5.0
+_PAGES_A_STEP = 500
 _SURELY_DEAD = timedelta(minutes=1)
 
 
@@ -120,8 +121,7 @@ class ConversationStore(Closing):
             for conversation in dict.fromkeys(conversations):
                 if not connection.execute("DELETE FROM conversations WHERE id = ?", (conversation,)).rowcount:
                     raise missing(conversation)
-            if self._database.indexed:  # whose old parts keep the words until they are put together
-                connection.execute("INSERT INTO turn_words (turn_words) VALUES ('optimize')")
+        self._wipe_words()
 
     def read(self, conversation: int) -> Conversation:
         """Read a conversation with all its turns."""
@@ -215,6 +215,18 @@ class ConversationStore(Closing):
                 (title, valid_unicode(conversation.created), valid_unicode(conversation.updated), added),
             )
             return added
+
+    def _wipe_words(self) -> None:
+        """Put the parts of the index together, which keep deleted words until then; in steps that let others write."""
+        pages = -_PAGES_A_STEP  # a negative number takes up all parts, see section 6.8 of FTS5's manual
+        while True:
+            with self._database.writing() as connection:
+                before = connection.total_changes
+                if self._database.indexed:
+                    connection.execute("INSERT INTO turn_words (turn_words, rank) VALUES ('merge', ?)", (pages,))
+                if connection.total_changes - before < 2:
+                    return
+            pages = _PAGES_A_STEP
 
     def _index_what_died(self) -> None:
         """Put answers into the index whose writer has died, and all turns where a build without an index wrote."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import get_args
 
+from avengers_edge.errors import BadRequest
 from avengers_edge.records import Answer, Role, Vote
 from avengers_edge.records.basics import require
 
@@ -85,7 +86,8 @@ class Listed:
 
     def __post_init__(self) -> None:
         _require_heading(self)
-        require(type(self.turns) is int, f"a conversation has {self.turns!r:.40} turns: use a number")
+        if type(self.turns) is not int:
+            raise BadRequest(f"a conversation has {self.turns!r:.40} turns: use a number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,20 +143,16 @@ def title_of(question: str) -> str:
 
 
 def _require_heading(conversation: Conversation | Listed) -> None:
-    require(type(conversation.id) is int, f"the id of a conversation is {conversation.id!r:.40}: use a number")
-    for name in ("title", "team", "created", "updated"):
-        value = getattr(conversation, name)
-        require(isinstance(value, str), f"the {name} of a conversation is {value!r:.40}: use a text")
-    for said in (conversation.created, conversation.updated):
-        require(_is_time(said), f"{said!r:.40} is no time: write it as 2026-08-30T07:15:02.120+00:00")
-
-
-def _is_time(said: str) -> bool:
-    try:
-        datetime.fromisoformat(said)
-    except ValueError:
-        return False
-    return True
+    """Check what a list shows; ten thousand of them are made at once, so complaints are written where one is due."""
+    texts = (conversation.title, conversation.team, conversation.created, conversation.updated)
+    if type(conversation.id) is int and all(isinstance(text, str) for text in texts):
+        try:
+            datetime.fromisoformat(conversation.created)
+            datetime.fromisoformat(conversation.updated)
+            return
+        except ValueError as error:
+            raise BadRequest(f"a conversation has a time as nobody writes it: {error}") from error
+    raise BadRequest(f"conversation {conversation.id!r:.40} has a heading of another kind: {texts!r:.80}")
 
 
 def _width(letter: str) -> int:
