@@ -16,9 +16,10 @@ import pytest
 from gguf_files import tiny_model
 
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, NotFound, VerificationFailed
-from avengers_edge.library import files, store
+from avengers_edge.library import files, importing
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.files import disk_errors, exclusive, human_bytes, write_text
+from avengers_edge.library.importing import import_file
 from avengers_edge.library.manifests import HubSource, ModelManifest, PathSource, UrlSource
 from avengers_edge.library.receipts import Expected, receipt_path
 from avengers_edge.library.store import Store
@@ -237,7 +238,7 @@ def vendor_file(tmp_path: Path, name: str = "My Model (Q4_K_M).gguf", data: byte
 def test_an_imported_file_becomes_a_model_with_a_manifest(tmp_path: Path) -> None:
     shelf, catalog = Store(tmp_path / "home"), catalog_of(tmp_path)
     path = vendor_file(tmp_path)
-    manifest = shelf.import_file(path, catalog)
+    manifest = import_file(shelf, path, catalog)
     assert (manifest.id, manifest.file, manifest.licence) == ("my-model-q4_k_m", "My Model (Q4_K_M).gguf", "mit")
     assert (manifest.sha256, manifest.bytes, manifest.context_length) == (SHA, len(DATA), 128)
     assert catalog.load_model("my-model-q4_k_m") == manifest
@@ -251,12 +252,12 @@ def test_an_imported_file_becomes_a_model_with_a_manifest(tmp_path: Path) -> Non
 def test_importing_twice_is_harmless(tmp_path: Path) -> None:
     shelf, catalog = Store(tmp_path / "home"), catalog_of(tmp_path)
     path = vendor_file(tmp_path)
-    assert shelf.import_file(path, catalog) == shelf.import_file(path, catalog)
+    assert import_file(shelf, path, catalog) == import_file(shelf, path, catalog)
 
 
 def test_a_file_that_a_manifest_pins_is_installed_as_that_model(tmp_path: Path) -> None:
     shelf, catalog = Store(tmp_path / "home"), catalog_of(tmp_path, MANIFEST)
-    assert shelf.import_file(vendor_file(tmp_path), catalog) == MANIFEST
+    assert import_file(shelf, vendor_file(tmp_path), catalog) == MANIFEST
     assert shelf.find(MANIFEST).name == "Tiny.gguf"
     assert not (tmp_path / "home" / "manifests").exists()
 
@@ -264,30 +265,37 @@ def test_a_file_that_a_manifest_pins_is_installed_as_that_model(tmp_path: Path) 
 def test_an_import_as_a_model_without_pin_locks_its_hash(tmp_path: Path) -> None:
     unpinned = manifest_of(sha256=None)
     shelf, catalog = Store(tmp_path / "home"), catalog_of(tmp_path, unpinned)
-    assert shelf.import_file(vendor_file(tmp_path), catalog, model_id="tiny") == unpinned
+    assert import_file(shelf, vendor_file(tmp_path), catalog, model_id="tiny") == unpinned
     assert shelf.find(unpinned).is_file()
 
 
 def test_an_import_never_takes_the_id_of_another_file(tmp_path: Path) -> None:
     shelf, catalog = Store(tmp_path / "home"), catalog_of(tmp_path, MANIFEST)
     with pytest.raises(BadRequest, match="--id"):
-        shelf.import_file(vendor_file(tmp_path, data=tiny_model(1)), catalog, model_id="tiny")
-    with pytest.raises(BadRequest, match="--id"):
-        shelf.import_file(vendor_file(tmp_path, "tiny.gguf", tiny_model(1)), catalog)
+        import_file(shelf, vendor_file(tmp_path, data=tiny_model(1)), catalog, model_id="tiny")
     assert shelf.installed() == ()
+
+
+def test_another_quantization_of_a_model_has_it_in_its_id_and_a_third_file_is_refused(tmp_path: Path) -> None:
+    shelf, catalog = Store(tmp_path / "home"), catalog_of(tmp_path, MANIFEST)
+    first = import_file(shelf, vendor_file(tmp_path, "tiny.gguf", tiny_model(1)), catalog)
+    assert first.id == "tiny-q4_k_m"
+    assert import_file(shelf, tmp_path / "tiny.gguf", catalog) == first
+    with pytest.raises(BadRequest, match="--id"):
+        import_file(shelf, vendor_file(tmp_path, "tiny.gguf", tiny_model(2)), catalog)
 
 
 def test_an_import_is_forgotten_with_its_manifest_and_the_id_is_free_again(tmp_path: Path) -> None:
     shelf, catalog = Store(tmp_path / "home"), catalog_of(tmp_path)
-    first = shelf.import_file(vendor_file(tmp_path), catalog, model_id="mine")
+    first = import_file(shelf, vendor_file(tmp_path), catalog, model_id="mine")
     newer = vendor_file(tmp_path, "newer.gguf", tiny_model(1))
     with pytest.raises(BadRequest, match="avengers models remove mine"):
-        shelf.import_file(newer, catalog, model_id="mine")
+        import_file(shelf, newer, catalog, model_id="mine")
     shelf.remove(first)
     assert catalog.forget_model(first)
     assert not catalog.forget_model(first)
     assert catalog.list_models() == ()
-    second = shelf.import_file(newer, catalog, model_id="mine")
+    second = import_file(shelf, newer, catalog, model_id="mine")
     assert shelf.find(second).read_bytes() == tiny_model(1)
 
 
@@ -303,34 +311,34 @@ def test_only_an_import_in_the_users_own_folder_is_forgotten(tmp_path: Path) -> 
 @pytest.mark.parametrize("model_id", ["../up", "Up", "a/b", "con"])
 def test_an_import_refuses_an_id_that_is_no_plain_name(tmp_path: Path, model_id: str) -> None:
     with pytest.raises(BadRequest):
-        Store(tmp_path / "home").import_file(vendor_file(tmp_path), catalog_of(tmp_path), model_id=model_id)
+        import_file(Store(tmp_path / "home"), vendor_file(tmp_path), catalog_of(tmp_path), model_id=model_id)
 
 
 def test_an_import_of_no_model_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(VerificationFailed):
-        Store(tmp_path / "home").import_file(vendor_file(tmp_path, data=DATA[:-1]), catalog_of(tmp_path))
+        import_file(Store(tmp_path / "home"), vendor_file(tmp_path, data=DATA[:-1]), catalog_of(tmp_path))
     with pytest.raises(NotFound):
-        Store(tmp_path / "home").import_file(tmp_path / "none.gguf", catalog_of(tmp_path))
+        import_file(Store(tmp_path / "home"), tmp_path / "none.gguf", catalog_of(tmp_path))
     assert not (tmp_path / "home").exists()
 
 
 def test_a_failed_import_leaves_no_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = store._copy_hashing
+    real = importing._copy_hashing
 
     def changed(path: Path, copy: Path) -> str:
         path.write_bytes(b"changed since its header was read")
         return real(path, copy)
 
-    monkeypatch.setattr(store, "_copy_hashing", changed)
+    monkeypatch.setattr(importing, "_copy_hashing", changed)
     with pytest.raises(VerificationFailed):
-        Store(tmp_path / "home").import_file(vendor_file(tmp_path), catalog_of(tmp_path))
+        import_file(Store(tmp_path / "home"), vendor_file(tmp_path), catalog_of(tmp_path))
     assert catalog_of(tmp_path).list_models() == ()
 
 
 def test_an_import_that_does_not_fit_says_both_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files.shutil, "disk_usage", lambda _: SimpleNamespace(free=5_000_000))
     with pytest.raises(DoesNotFit, match=r"67\.1 MB .* 5\.0 MB"):
-        Store(tmp_path / "home").import_file(vendor_file(tmp_path), catalog_of(tmp_path))
+        import_file(Store(tmp_path / "home"), vendor_file(tmp_path), catalog_of(tmp_path))
 
 
 def test_an_import_that_fills_the_disk_leaves_no_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,10 +346,10 @@ def test_an_import_that_fills_the_disk_leaves_no_copy(tmp_path: Path, monkeypatc
         copy.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store, "_copy_hashing", full)
+    monkeypatch.setattr(importing, "_copy_hashing", full)
     with pytest.raises(DoesNotFit):
-        Store(tmp_path / "home").import_file(vendor_file(tmp_path), catalog_of(tmp_path))
-    assert not list((tmp_path / "home").rglob("*.part"))
+        import_file(Store(tmp_path / "home"), vendor_file(tmp_path), catalog_of(tmp_path))
+    assert [each.suffix for each in (tmp_path / "home" / "partial").iterdir()] == [".lock"]
 
 
 # --- the disk ---
@@ -350,7 +358,7 @@ def test_an_import_that_fills_the_disk_leaves_no_copy(tmp_path: Path, monkeypatc
 def test_a_home_that_is_a_file_is_named_with_the_cure(tmp_path: Path) -> None:
     (tmp_path / "home").touch()
     with pytest.raises(AvengersError, match=r"home cannot be written .* AVENGERS_HOME") as caught:
-        Store(tmp_path / "home").import_file(vendor_file(tmp_path), catalog_of(tmp_path))
+        import_file(Store(tmp_path / "home"), vendor_file(tmp_path), catalog_of(tmp_path))
     assert caught.value.exit_code == 1
 
 

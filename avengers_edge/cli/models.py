@@ -132,17 +132,21 @@ def pull(session: Session, model: tuple[str, ...]) -> None:
 @models.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--id", "model_id", help="The model's name; by default it follows from the file's.")
+@click.option("--link", is_flag=True, help="Use the file where it lies, without a copy; refused once it has changed.")
 @pass_session
-def import_model(session: Session, file: Path, model_id: str | None) -> None:
-    """Check a GGUF FILE and copy it into the store.
+def import_model(session: Session, file: Path, model_id: str | None, link: bool) -> None:
+    """Check a GGUF FILE and copy it into the store. Of a model in several parts, name the first.
 
     \b
       avengers models import ~/Downloads/some-model.Q4_K_M.gguf
+      avengers models import --link /srv/models/large-00001-of-00003.gguf
     """
+    from avengers_edge.library.importing import import_file
+
     if model_id == "":
         raise BadRequest("--id is empty: write a name, or leave it out")
     catalog, store = open_library(session)
-    manifest = store.import_file(file, catalog, model_id=model_id)
+    manifest = import_file(store, file, catalog, model_id=model_id, link=link)
     click.echo(f'{manifest.id} is installed: avengers ask --model {manifest.id} "…"', err=True)
 
 

@@ -16,7 +16,6 @@ from avengers_edge.errors import AvengersError, BadRequest, NotFound
 from avengers_edge.library.files import disk_errors, reading
 from avengers_edge.library.manifests import (
     ModelManifest,
-    PathSource,
     check_file_name,
     check_id,
     check_printable,
@@ -118,9 +117,8 @@ class Catalog:
         """
         home = self._roots[0]
         path = home / "manifests" / f"{manifest.id}.toml"
-        imported = bool(manifest.sources) and all(isinstance(source, PathSource) for source in manifest.sources)
         with disk_errors(home, f"removing {manifest.id}"):
-            if not imported or not path.is_file():
+            if not manifest.imported or not path.is_file():
                 return False
             path.unlink(missing_ok=True)
         return True

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +17,7 @@ from avengers_edge.errors import VerificationFailed
 from avengers_edge.library.files import read_small, sha256_of, write_text
 from avengers_edge.library.gguf import GGUFHeader, read_header
 from avengers_edge.library.manifests import ModelManifest
+from avengers_edge.library.split import part_paths
 
 ExpectedFrom = Literal["manifest", "hub metadata", "import"]
 """Who said what a file must hash to."""
@@ -24,8 +27,22 @@ _MAX_RECEIPT_BYTES = 64 * 2**10
 
 
 @dataclass(frozen=True, slots=True)
+class PartReceipt:
+    """A further file of a model that comes in several."""
+
+    file: str
+    bytes: int
+    sha256: str
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
-    """What was verified, against whose word, and when; kept beside the file as JSON."""
+    """What was verified, against whose word, and when; kept beside the file as JSON.
+
+    `link` is the path of a file that is used where it lies: then only the receipt is in the store. `parts` are the
+    further files of a model that comes in several, which lie beside the first.
+    """
 
     model: str
     file: str
@@ -36,6 +53,20 @@ class Receipt:
     mtime_ns: int
     chat_template_sha256: str | None
     expected_from: ExpectedFrom
+    link: str | None = None
+    parts: tuple[PartReceipt, ...] = ()
+
+    def untouched(self, path: Path) -> bool:
+        """Tell whether the file and its parts have the size and time that they were verified with.
+
+        Raises:
+            OSError: one of them cannot be looked at.
+
+        """
+        seen = [(self.bytes, self.mtime_ns), *((part.bytes, part.mtime_ns) for part in self.parts)]
+        paths = [path, *part_paths(path)[1:]] if self.parts else [path]
+        there = [path.stat() for path in paths]
+        return seen == [(status.st_size, status.st_mtime_ns) for status in there]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,37 +88,72 @@ class Verification:
 
 
 def verify_file(
-    file: Path, manifest: ModelManifest, expected: Expected, heard: Callable[[int], None] = lambda _: None
+    file: Path,
+    manifest: ModelManifest,
+    expected: Expected,
+    heard: Callable[[int], None] = lambda _: None,
+    *,
+    link: str | None = None,
 ) -> Verification:
-    """Hash a file in full and check its header and chat template; `heard` is told how many bytes were hashed so far.
+    """Hash a file and its parts in full, check header and chat template; `heard` is told how many bytes were hashed.
+
+    `link` says that the file is used where it lies, and is written into the receipt.
 
     Raises:
         VerificationFailed: it is not the file that was expected, or no model file at all.
 
     """
-    before = file.stat()
-    sha256 = sha256_of(file, heard)
-    if sha256 != expected.sha256:
-        raise VerificationFailed(
-            f"{file} is damaged or another file: its sha256 begins with {sha256[:12]}, not with "
-            f"{expected.sha256[:12]}; {cure(manifest)}"
-        )
+    hashes = [expected.sha256, *(part.sha256 for part in manifest.parts)]
+    paths = [file, *part_paths(file)[1:]] if manifest.parts else [file]
+    before = [path.stat() for path in paths]
+    done = 0
+    for path, status, sha256 in zip(paths, before, hashes, strict=True):
+        found = sha256_of(path, functools.partial(_told, heard, done))
+        if found != sha256:
+            raise VerificationFailed(
+                f"{path} is damaged or another file: its sha256 begins with {found[:12]}, not with {sha256[:12]}; "
+                f"{cure(manifest, link)}"
+            )
+        done += status.st_size
     header = read_header(file)
-    template_sha256 = hash_template(header)
-    if manifest.chat_template_sha256 not in (None, template_sha256):
-        raise VerificationFailed(f"the chat template in {file} is not the pinned one; {cure(manifest)}")
+    if header.parts != len(paths):
+        raise VerificationFailed(f"{file} is one of {header.parts} parts, and its manifest knows {len(paths)}")
+    if manifest.chat_template_sha256 not in (None, hash_template(header)):
+        raise VerificationFailed(f"the chat template in {file} is not the pinned one; {cure(manifest, link)}")
+    return describe(file, manifest, expected, before, header, link=link)
+
+
+def describe(
+    file: Path,
+    manifest: ModelManifest,
+    expected: Expected,
+    statuses: Sequence[os.stat_result],
+    header: GGUFHeader,
+    *,
+    link: str | None = None,
+) -> Verification:
+    """Write down that a file, and its parts, were hashed and are right; `statuses` are those from before hashing."""
     receipt = Receipt(
         model=manifest.id,
         file=manifest.file,
-        bytes=before.st_size,
-        sha256=sha256,
+        bytes=statuses[0].st_size,
+        sha256=expected.sha256,
         source=expected.source,
         verified_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        mtime_ns=before.st_mtime_ns,
-        chat_template_sha256=template_sha256,
+        mtime_ns=statuses[0].st_mtime_ns,
+        chat_template_sha256=hash_template(header),
         expected_from=expected.said_by,
+        link=link,
+        parts=tuple(
+            PartReceipt(part.file, status.st_size, part.sha256, status.st_mtime_ns)
+            for part, status in zip(manifest.parts, statuses[1:], strict=True)
+        ),
     )
     return Verification(file, receipt, header)
+
+
+def _told(heard: Callable[[int], None], before: int, more: int) -> None:
+    heard(before + more)
 
 
 def hash_template(header: GGUFHeader) -> str | None:
@@ -96,8 +162,10 @@ def hash_template(header: GGUFHeader) -> str | None:
     return None if template is None else hashlib.sha256(template.encode("utf-8")).hexdigest()
 
 
-def cure(manifest: ModelManifest) -> str:
-    """Name the command that brings a good copy of a model."""
+def cure(manifest: ModelManifest, link: str | None = None) -> str:
+    """Name the command that brings a good copy of a model; `link` is the path of a file used where it lies."""
+    if link is not None:
+        return f"put the old file back, or run `avengers models remove {manifest.id}` and import the new one"
     return f"run `avengers models pull {manifest.id}`"
 
 
@@ -114,9 +182,10 @@ def write_receipt(verified: Verification) -> None:
 def read_receipt(path: Path) -> Receipt | None:
     """Read the receipt beside a file; whatever is wrong with it, it then proves nothing and counts as missing."""
     try:
-        receipt = Receipt(**json.loads(read_small(receipt_path(path), _MAX_RECEIPT_BYTES)))
-    except (OSError, ValueError, TypeError, RecursionError):
+        values = json.loads(read_small(receipt_path(path), _MAX_RECEIPT_BYTES))
+        receipt = Receipt(**{**values, "parts": tuple(PartReceipt(**part) for part in values.get("parts", ()))})
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
-    strings = (receipt.model, receipt.file, receipt.sha256, receipt.source, receipt.verified_at)
+    strings = (receipt.model, receipt.file, receipt.sha256, receipt.source, receipt.verified_at, receipt.link or "")
     whole = all(isinstance(text, str) for text in strings) and isinstance(receipt.bytes, int)
     return receipt if whole and receipt.expected_from in get_args(ExpectedFrom) else None
