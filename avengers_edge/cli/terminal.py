@@ -25,6 +25,17 @@ def dim(text: str) -> str:
     return text if plain else click.style(text, dim=True)
 
 
+def on_standard_output() -> bool:
+    """Tell whether standard output is a terminal."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def bold(text: str) -> str:
+    """Make text on standard output stand out where that is a terminal that has it and was not told NO_COLOR."""
+    plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb" or not on_standard_output()
+    return text if plain else click.style(text, bold=True)
+
+
 def columns() -> int:
     """Tell how wide the terminal is; where there is none, 80."""
     return max(1, shutil.get_terminal_size().columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -17,7 +18,6 @@ LISTED = (
     f"SELECT id, coalesce(title, '{UNTITLED}'), team, created, updated, "
     "(SELECT count(*) FROM turns WHERE conversation = conversations.id) FROM conversations"
 )
-_TURNS = "SELECT role, content, facts, complete FROM turns WHERE conversation = ? ORDER BY id"
 
 
 def timestamp() -> str:
@@ -27,22 +27,32 @@ def timestamp() -> str:
 
 def read_conversation(connection: sqlite3.Connection, conversation: int) -> Conversation | None:
     """Read a conversation with all its turns."""
+    heading = read_heading(connection, conversation)
+    return heading and dataclasses.replace(heading, turns=read_turns(connection, conversation))
+
+
+def read_heading(connection: sqlite3.Connection, conversation: int) -> Conversation | None:
+    """Read a conversation without its turns."""
     row = connection.execute(
         f"SELECT id, coalesce(title, '{UNTITLED}'), team, system, created, updated FROM conversations WHERE id = ?",
         (conversation,),
     ).fetchone()
     if row is None:
         return None
-    turns = read_turns(connection, conversation)
     with _believed():
         id_, title, team, system, created, updated = row
-        return Conversation(id_, title, team, system, created, updated, turns)
+        return Conversation(id_, title, team, system, created, updated, ())
 
 
-def read_turns(connection: sqlite3.Connection, conversation: int, since: int = 0) -> tuple[Turn, ...]:
-    """Read a conversation's turns, oldest first, from the one with the id `since` on."""
-    statement = _TURNS.replace("ORDER", "AND id >= ? ORDER")
-    return tuple(_turn(*row) for row in connection.execute(statement, (conversation, since)))
+def read_turns(
+    connection: sqlite3.Connection, conversation: int, first: int = 0, last: int = 2**63 - 1
+) -> tuple[Turn, ...]:
+    """Read a conversation's turns, oldest first; only those whose id is `first` to `last`."""
+    rows = connection.execute(
+        "SELECT role, content, facts, complete FROM turns WHERE conversation = ? AND id BETWEEN ? AND ? ORDER BY id",
+        (conversation, first, last),
+    )
+    return tuple(_turn(*row) for row in rows)
 
 
 def read_listed(row: tuple[Any, ...] | None) -> Listed:

@@ -74,11 +74,11 @@ def has_fts5(connection: sqlite3.Connection) -> bool:
     return bool(connection.execute("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'").fetchone())
 
 
-def is_current(connection: sqlite3.Connection, path: Path) -> bool:
-    """Tell whether the tables are there and of this version.
+def refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a file that a newer version wrote.
 
     Raises:
-        VerificationFailed: a newer version wrote the file, or another program did.
+        VerificationFailed: it is one.
 
     """
     ((application,),) = connection.execute("PRAGMA application_id")
@@ -88,6 +88,18 @@ def is_current(connection: sqlite3.Connection, path: Path) -> bool:
             f"the conversations in {path} were written by a newer avengers (format {version}, this one reads up to "
             f"{len(STEPS)}): update it, or choose another home with --home"
         )
+
+
+def is_current(connection: sqlite3.Connection, path: Path) -> bool:
+    """Tell whether the tables are there and of this version.
+
+    Raises:
+        VerificationFailed: a newer version wrote the file, or another program did.
+
+    """
+    refuse_newer(connection, path)
+    ((application,),) = connection.execute("PRAGMA application_id")
+    ((version,),) = connection.execute("PRAGMA user_version")
     ((tables,),) = connection.execute("SELECT count(*) FROM sqlite_master")
     if application != APPLICATION_ID and (application or version or tables):
         raise VerificationFailed(

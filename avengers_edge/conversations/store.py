@@ -203,10 +203,11 @@ class ConversationStore(Closing):
         """
         return self.keep(from_json(exported))
 
-    def keep(self, conversation: Conversation) -> int:
-        """Keep a whole conversation, its times and its title, under a new id."""
+    def keep(self, conversation: Conversation, *, own_id: bool = False) -> int:
+        """Keep a whole conversation, its times and its title, under a new id or, in an empty file, its own."""
         with self._database.writing() as connection:
-            added = _begin(connection, conversation.team, conversation.system)
+            id_ = conversation.id if own_id else None
+            added = _begin(connection, conversation.team, conversation.system, id_)
             for turn in conversation.turns:
                 insert_turn(connection, added, turn, indexed=self._database.indexed)
             title = cut(one_line(valid_unicode(conversation.title)), TITLE_COLUMNS)
@@ -251,12 +252,12 @@ class ConversationStore(Closing):
             return  # what can be read can be searched, and the next search will try again
 
 
-def _begin(connection: sqlite3.Connection, team: str, system: str | None) -> int:
+def _begin(connection: sqlite3.Connection, team: str, system: str | None, id_: int | None = None) -> int:
     now = timestamp()
     added = connection.execute(
-        "INSERT INTO conversations (team, system, created, updated, touched) "
-        "VALUES (?, ?, ?, ?, (SELECT coalesce(max(touched), 0) + 1 FROM conversations))",
-        (valid_unicode(team), None if system is None else valid_unicode(system), now, now),
+        "INSERT INTO conversations (id, team, system, created, updated, touched) "
+        "VALUES (?, ?, ?, ?, ?, (SELECT coalesce(max(touched), 0) + 1 FROM conversations))",
+        (id_, valid_unicode(team), None if system is None else valid_unicode(system), now, now),
     )
     assert added.lastrowid is not None
     return added.lastrowid

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from avengers_edge.errors import AvengersError, DoesNotFit, VerificationFailed
+from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, VerificationFailed
 
 _LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 _CLOSED_TO_US = frozenset(
@@ -38,6 +38,7 @@ def in_our_words(path: Path, patience: float) -> Iterator[None]:
 
     Raises:
         VerificationFailed: it is damaged, or no file of ours.
+        BadRequest: a number is too large for SQLite.
         DoesNotFit: the disk is full, or a text is longer than SQLite can keep.
         AvengersError: it is locked for longer than `patience` seconds, or cannot be written or read.
 
@@ -50,6 +51,8 @@ def in_our_words(path: Path, patience: float) -> Iterator[None]:
         raise _translated(path, patience, error) from error
     except OSError as error:
         raise _of_system(path, error) from error
+    except OverflowError as error:
+        raise BadRequest("a number has more than 63 bits: SQLite keeps none of that size") from error
 
 
 def _translated(path: Path, patience: float, error: sqlite3.Error) -> AvengersError:

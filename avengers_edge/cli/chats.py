@@ -1,0 +1,260 @@
+"""The `chats` group: the conversations that are kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import CompletionItem
+
+from avengers_edge.cli.reading import as_text, read_text_file
+from avengers_edge.cli.session import Session, pass_session
+from avengers_edge.cli.terminal import bold, columns, dim, on_standard_output
+from avengers_edge.errors import AvengersError, VerificationFailed
+
+if TYPE_CHECKING:
+    from avengers_edge.conversations.store import ConversationStore, Format
+    from avengers_edge.conversations.values import Found, Listed
+
+_LONGEST_IMPORT = 256 * 2**20
+_SUFFIXES: dict[str, Format] = {".md": "markdown", ".markdown": "markdown", ".json": "json"}
+
+
+def open_store(session: Session) -> ConversationStore:
+    """Open the conversations of the session's home folder."""
+    from avengers_edge.conversations.store import FILE_NAME, ConversationStore
+
+    return ConversationStore(session.settings().home / FILE_NAME)
+
+
+def complete_ids(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Name the newest conversations for the shell."""
+    try:
+        with open_store(Session(context.find_root().params.get("home"))) as store:
+            recent = store.recent(50)
+    except Exception:  # a shell shows whatever is said in the middle of the user's line
+        return []
+    return [CompletionItem(str(each.id), help=each.title) for each in recent if str(each.id).startswith(incomplete)]
+
+
+id_argument = click.argument("conversation", metavar="ID", type=int, shell_complete=complete_ids)
+
+
+@click.group()
+def chats() -> None:
+    """Find, read, export and delete the conversations of `avengers chat`."""
+
+
+@chats.command("list")
+@click.option("-n", "--limit", type=click.IntRange(min=0), default=20, show_default=True, help="How many.")
+@click.option("--offset", type=click.IntRange(min=0), default=0, help="Leave out so many of the newest.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@pass_session
+def list_chats(session: Session, limit: int, offset: int, as_json: bool) -> None:
+    """List the conversations, the one written last first: id, time, turns, title.
+
+    \b
+      avengers chats list --limit 100
+    """
+    with open_store(session) as store:
+        rows = store.recent(limit, offset)
+        more = store.count() - offset - len(rows)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(row) for row in rows]))
+        return
+    for row in rows:
+        click.echo(listed(row))
+    if more > 0:
+        click.echo(dim(f"{more} more: avengers chats list --offset {offset + len(rows)}"), err=True)
+    elif not rows and not offset:
+        click.echo("no conversation is kept yet: begin one with `avengers chat`", err=True)
+
+
+@chats.command()
+@click.argument("words", nargs=-1, required=True)
+@click.option("-n", "--limit", type=click.IntRange(min=0), default=20, show_default=True, help="At most so many.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@pass_session
+def search(session: Session, words: tuple[str, ...], limit: int, as_json: bool) -> None:
+    """Find conversations where one turn, or the title, has all WORDS; the last one may be a beginning.
+
+    \b
+      avengers chats search binary sear
+    """
+    with open_store(session) as store:
+        hits = store.search(as_text(" ".join(words), "what is looked for"), limit)
+        note = store.note
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(hit) for hit in hits]))
+    else:
+        for hit in hits:
+            click.echo(f"{listed(hit.conversation)}\n{snippet(hit)}")
+    if note:
+        click.echo(dim(note), err=True)
+    if not hits:
+        click.echo("no conversation has all of these words", err=True)
+
+
+@chats.command()
+@id_argument
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@pass_session
+def show(session: Session, conversation: int, as_json: bool) -> None:
+    """Print a conversation.
+
+    \b
+      avengers chats show 12
+    """
+    with open_store(session) as store:
+        text = store.export(conversation, "json" if as_json else "markdown")
+    write_out(text)
+
+
+@chats.command()
+@id_argument
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["markdown", "json"]),
+    help="By default what --out ends in says it, else markdown.",
+)
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it there, not to the screen.")
+@pass_session
+def export(session: Session, conversation: int, form: Format | None, out: Path | None) -> None:
+    """Write a conversation as Markdown for people, or as JSON for programs and for `avengers chats import`.
+
+    \b
+      avengers chats export 12 --out primes.md
+      avengers chats export 12 --format json > primes.json
+    """
+    form = form or (_SUFFIXES.get(out.suffix.lower(), "markdown") if out else "markdown")
+    with open_store(session) as store:
+        text = store.export(conversation, form)
+    if out is None:
+        write_out(text)
+        return
+    from avengers_edge.files import write_whole
+
+    try:
+        write_whole(out, text.encode())
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise AvengersError(f"{out} cannot be written ({reason}): choose another place") from error
+    click.echo(dim(f"{out} written"), err=True)
+
+
+@chats.command("import")
+@click.argument("file", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of the new ids.")
+@pass_session
+def import_chats(session: Session, file: tuple[Path, ...], as_json: bool) -> None:
+    """Keep conversations that were exported as JSON, each under a new id.
+
+    \b
+      avengers chats import primes.json
+    """
+    added = []
+    with open_store(session) as store:
+        for path in file:
+            text = read_text_file(path, "a conversation", _LONGEST_IMPORT)
+            try:
+                added.append(store.load(text))
+            except VerificationFailed as error:
+                raise VerificationFailed(f"{path}: {error}") from error
+            click.echo(f"{path} is conversation {added[-1]}", err=True)
+    if as_json:
+        click.echo(json.dumps(added))
+
+
+@chats.command()
+@click.argument("conversation", metavar="ID...", type=int, nargs=-1, required=True, shell_complete=complete_ids)
+@pass_session
+def delete(session: Session, conversation: tuple[int, ...]) -> None:
+    """Delete conversations for good: all of them, or none where one is not there.
+
+    \b
+      avengers chats delete 12 13
+    """
+    with open_store(session) as store:
+        store.delete(*conversation)
+    click.echo(f"deleted: {', '.join(map(str, dict.fromkeys(conversation)))}", err=True)
+
+
+@chats.command()
+@id_argument
+@click.argument("title", nargs=-1, required=True)
+@pass_session
+def rename(session: Session, conversation: int, title: tuple[str, ...]) -> None:
+    """Give a conversation another TITLE.
+
+    \b
+      avengers chats rename 12 "Prime numbers"
+    """
+    with open_store(session) as store:
+        store.rename(conversation, as_text(" ".join(title), "the title"))
+
+
+@chats.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@pass_session
+def rescue(session: Session, as_json: bool) -> None:
+    """Save what can be read of a damaged file of conversations, and move the file aside.
+
+    \b
+      avengers chats rescue
+    """
+    from avengers_edge.conversations.rescue import rescue as rescue_file
+    from avengers_edge.conversations.store import FILE_NAME
+
+    done = rescue_file(session.settings().home / FILE_NAME)
+    if as_json:
+        empty: dict[str, object] = {"saved": 0, "partly": [], "lost": [], "aside": None}
+        facts = dataclasses.asdict(done) | {"aside": str(done.aside)} if done else empty
+        click.echo(json.dumps({"sound": done is None, **facts}))
+    elif done is None:
+        click.echo("the conversations are sound: nothing was changed", err=True)
+    else:
+        said = [f"saved {done.saved} conversations"]
+        for what, ids in (("not whole", done.partly), ("lost", done.lost)):
+            said += [f"{what}: {', '.join(map(str, ids))}"] if ids else []
+        click.echo(f"{'; '.join(said)}; the damaged file is now {done.aside}", err=True)
+
+
+def listed(row: Listed) -> str:
+    """Write a conversation as one line, cut at the terminal's edge; piped it is whole."""
+    from avengers_edge.conversations.values import cut
+
+    turns = "1 turn" if row.turns == 1 else f"{row.turns} turns"
+    head = f"{row.id:>5}  {local_time(row.updated)}  {turns:>9}  "
+    if not on_standard_output():
+        return head + row.title
+    room = columns() - len(head)
+    return head + cut(row.title, room) if room > 1 else cut(f"{row.id} {row.title}", columns())
+
+
+def snippet(hit: Found) -> str:
+    """Write what was found under its conversation, the words bold on a terminal."""
+    text, parts, past = hit.snippet, [], 0
+    for begin, end in hit.marks:
+        parts += [text[past:begin], bold(text[begin:end])]
+        past = end
+    return "       " + "".join([*parts, text[past:]])
+
+
+def local_time(said: str) -> str:
+    """Write a time as the user's clock shows it."""
+    try:
+        return datetime.fromisoformat(said).astimezone().strftime("%Y-%m-%d %H:%M")
+    except (OverflowError, OSError):  # the year 1 is none that every system knows
+        return said[:16].replace("T", " ")
+
+
+def write_out(text: str) -> None:
+    """Print a text as it is; on a terminal without what would steer it, for models wrote it."""
+    if on_standard_output():
+        text = "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
+    click.echo(text, nl=False, color=True)  # click takes colours out of what is piped, and these are not its own
