@@ -21,6 +21,7 @@ from avengers_edge.library.bundle.tar import END, header, padding
 from avengers_edge.library.bundle.zstd import RawWriter
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.files import write_text
+from avengers_edge.library.manifests import ModelManifest, PathSource
 from avengers_edge.library.store import Store
 
 TEAM = 'name = "small"\ndescription = "the tiny model, alone"\n[[members]]\nmodel = "tiny"\n'
@@ -37,10 +38,15 @@ def make_home(home: Path, model: bytes | None = None) -> tuple[Catalog, Store]:
     """Make a home with the model `tiny` and the team `small`, which is all the user's own."""
     write_text(home / "teams" / "small.toml", TEAM)
     catalog, store = Catalog(home, shipped_dir()), Store(home)
-    vendor = home.with_name(f"{home.name}-vendor") / "Tiny.gguf"
-    vendor.parent.mkdir(parents=True, exist_ok=True)
-    vendor.write_bytes(tiny_model() if model is None else model)
-    store.import_file(vendor, catalog, model_id="tiny")
+    data = tiny_model() if model is None else model
+    manifest = ModelManifest(
+        "tiny", "Tiny.gguf", "MIT", 128, (PathSource("/vendor/Tiny.gguf"),), len(data), sha256(data), True
+    )
+    catalog.add_model(manifest)
+    path = store.path_of(manifest)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data)
+    store.verify(manifest)
     return catalog, store
 
 

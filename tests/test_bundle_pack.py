@@ -65,7 +65,7 @@ def test_a_bundle_has_the_team_byte_for_byte_and_is_right(home, tmp_path):
         name: sha256(data) for name, data in contents.items() if not name.startswith("bundle.json")
     }
     assert contents["bundle.json.sha256"] == f"{sha256(contents['bundle.json'])}  bundle.json\n".encode()
-    assert told["files"][-1]["receipt"]["expected_from"] == "import"
+    assert told["files"][-1]["receipt"]["expected_from"] == "manifest"
     assert names(tmp_path / "out") == ["small.install.py", "small.tar.zst"]
 
 
@@ -229,7 +229,7 @@ def test_the_sbom_names_models_and_wheels_with_hash_and_licence(home, tmp_path):
     model, *libraries = told["components"]
     assert (model["type"], model["name"]) == ("machine-learning-model", "tiny")
     assert model["hashes"] == [{"alg": "SHA-256", "content": sha256(tiny_model())}]
-    assert model["licenses"] == [{"license": {"name": "mit"}}]
+    assert model["licenses"] == [{"license": {"id": "MIT"}}]
     assert [each["purl"] for each in libraries] == [
         "pkg:pypi/some-thing@1.0",
         "pkg:pypi/old@2",
@@ -273,7 +273,7 @@ def test_the_texts_of_all_licences_are_packed_under_plain_names(home, tmp_path):
     }
     items = licence_items(models, find_wheels([fake_wheel(tmp_path, "thing", "1", members)]))
     texts = {item.file.path: item.content for item in items}
-    assert b"tiny: mit (Tiny.gguf)" in texts.pop("licences/models.txt")
+    assert b"tiny: MIT (Tiny.gguf)" in texts.pop("licences/models.txt")
     assert texts == {
         "licences/thing-1/LICENSE": b"first",
         "licences/thing-1/a_b/__/NOTICE_": b"second",

@@ -53,7 +53,7 @@ def find_models(team: Team, catalog: Catalog, store: Store) -> tuple[PackedModel
     for manifest in manifests:
         path = store.find(manifest)
         receipt = store.receipt_of(manifest)
-        if receipt is None or receipt.bytes != path.stat().st_size:  # a store that cannot be written keeps no receipt
+        if receipt is None or not receipt.untouched(path):  # a store that cannot be written keeps no receipt
             receipt = store.verify(manifest).receipt
         models.append(PackedModel(manifest, receipt))
     return tuple(models)
@@ -63,11 +63,13 @@ def model_items(models: Iterable[PackedModel], store: Store) -> list[Item]:
     """List the model files; their receipts know the hashes, so nothing is read."""
     items = []
     for model in models:
-        receipt = model.receipt
+        receipt, folder = model.receipt, f"models/{model.manifest.id}"
         origin = Origin(receipt.source, receipt.verified_at, receipt.expected_from, receipt.chat_template_sha256)
-        path = f"models/{model.manifest.id}/{model.manifest.file}"
-        file = BundleFile(path, receipt.bytes, receipt.sha256, "model", origin)
-        items.append(Item(file, store.path_of(model.manifest)))
+        first, *further = store.files_of(model.manifest)
+        file = BundleFile(f"{folder}/{model.manifest.file}", receipt.bytes, receipt.sha256, "model", origin)
+        items.append(Item(file, first))
+        for part, path in zip(receipt.parts, further, strict=True):
+            items.append(Item(BundleFile(f"{folder}/{part.file}", part.bytes, part.sha256, "model", origin), path))
     return items
 
 

@@ -156,9 +156,9 @@ def _run_pip(python: Path, folder: Path, manifest: BundleManifest) -> None:
         _run([str(python), "-m", "ensurepip", "--default-pip"], "bringing pip, which the bundle lacks")
         pip = [str(python), "-m", "pip"]
     extras = f"[{','.join(manifest.extras)}]" if manifest.extras else ""
-    wanted = [f"{_PRODUCT}{extras}=={manifest.product}", *(["pip"] if carried else [])]
+    wanted = f"{_PRODUCT}{extras}=={manifest.product}"
     # What is there may be of the same version and of another bundle.
-    command = [*pip, "install", *_PIP, "--force-reinstall", "--find-links", str(folder), *wanted]
+    command = [*pip, "install", *_PIP, "--force-reinstall", "--find-links", str(folder), wanted]
     _run(command, f"installing the wheels, which are for {', '.join(manifest.platforms)},")
 
 

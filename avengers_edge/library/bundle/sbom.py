@@ -73,7 +73,7 @@ def _model(model: PackedModel) -> dict[str, object]:
     }
     if receipt.chat_template_sha256:
         properties["chat_template_sha256"] = receipt.chat_template_sha256
-    return {
+    component: dict[str, object] = {
         "type": "machine-learning-model",
         "bom-ref": f"model:{manifest.id}",
         "name": manifest.id,
@@ -81,6 +81,11 @@ def _model(model: PackedModel) -> dict[str, object]:
         "licenses": _licence(manifest.licence, is_spdx=False),
         "properties": [{"name": _AVENGERS + key, "value": value} for key, value in properties.items()],
     }
+    if receipt.parts:
+        component["components"] = [
+            {"type": "file", "name": part.file, "hashes": _sha256(part.sha256)} for part in receipt.parts
+        ]
+    return component
 
 
 def _wheel(wheel: PackedWheel) -> list[dict[str, object]]:

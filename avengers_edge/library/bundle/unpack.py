@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shutil
 from dataclasses import dataclass
@@ -11,12 +12,13 @@ from pathlib import Path
 from avengers_edge.config import shipped_dir
 from avengers_edge.errors import BadRequest, VerificationFailed
 from avengers_edge.files import write_whole
-from avengers_edge.library.bundle.archive import Archive, Entry, Problem, open_archive
+from avengers_edge.library.bundle.archive import Archive, Entry, Front, Problem, open_archive
 from avengers_edge.library.bundle.layout import front_places, manifest_place, place_of
 from avengers_edge.library.bundle.manifest import BundleFile
-from avengers_edge.library.bundle.usable import check_usable, record_model
+from avengers_edge.library.bundle.usable import check_usable, first_name, record_models, recorded
+from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.files import disk_errors, exclusive, require_room, sha256_of
-from avengers_edge.library.receipts import read_receipt
+from avengers_edge.library.receipts import read_receipt, receipt_path
 from avengers_edge.library.store import Store
 from avengers_edge.library.transfer import OnProgress, PullProgress
 
@@ -45,12 +47,14 @@ class _Place:
 
     def is_right(self) -> bool:
         """Tell whether the right bytes are in place; a model that was verified is not hashed again."""
-        if not self.path.is_file() or (status := self.path.stat()).st_size != self.file.bytes:
+        if not self.path.is_file() or self.path.stat().st_size != self.file.bytes:
             return False
-        receipt = read_receipt(self.path) if self.file.role == "model" else None
-        if receipt is not None and (receipt.bytes, receipt.mtime_ns) == (status.st_size, status.st_mtime_ns):
-            return receipt.sha256 == self.file.sha256
-        return sha256_of(self.path) == self.file.sha256
+        known = recorded(self.path) if self.file.role == "model" else None
+        return (known or sha256_of(self.path)) == self.file.sha256
+
+    def belongs_to(self, models: set[str]) -> bool:
+        """Tell whether it is a file of one of these models."""
+        return self.file.role == "model" and self.file.model in models
 
     def is_staged(self) -> bool:
         """Tell whether it was verified before: a file has its name in the stage only from then on."""
@@ -91,6 +95,9 @@ def unpack(
             missing = [place for place in places if not place.is_right()]
             if not replace:
                 _refuse_different(missing, home / manifest_place(manifest.name), front.spelled)
+            # The parts of a model wait together, for its header is read from all of them.
+            lacking = {place.file.model for place in missing if place.file.role == "model"}
+            missing = [place for place in places if place in missing or place.belongs_to(lacking)]
             todo = {place.file.path: place for place in missing if not place.is_staged()}
             need = sum(place.file.bytes for place in todo.values())
             stage.mkdir(parents=True, exist_ok=True)
@@ -103,11 +110,8 @@ def unpack(
                 if place.file.role == "model"
             }
             check_usable(manifest, models, roots=(stage, home, shipped_dir()))
-            _put_in_place(places, missing, store)
-            fronts = {home / place for place, _ in front_places(front)}
-            for place, data in front_places(front):
-                write_whole(home / place, data)
-            _sweep(home / "bundles" / manifest.name, {place.path for place in places} | fronts)
+            _put_in_place(missing, front, store)
+            _sweep(home, places, front)
             shutil.rmtree(stage)
             with contextlib.suppress(OSError):  # another bundle may wait there
                 stage.parent.rmdir()
@@ -133,8 +137,10 @@ def _refuse_different(missing: list[_Place], manifest_path: Path, spelled: bytes
 
 def _is_damaged(place: _Place) -> bool:
     """Tell whether what is there was once the promised model, so that replacing it loses nothing."""
-    receipt = read_receipt(place.path) if place.file.role == "model" else None
-    return receipt is not None and receipt.sha256 == place.file.sha256
+    if place.file.role != "model":
+        return False
+    receipt = read_receipt(place.path.with_name(first_name(place.path.name)))
+    return receipt is not None and place.file.sha256 in (receipt.sha256, *(part.sha256 for part in receipt.parts))
 
 
 def _stage(archive: Archive, todo: dict[str, _Place], need: int, progress: OnProgress) -> None:
@@ -171,20 +177,25 @@ def _stage(archive: Archive, todo: dict[str, _Place], need: int, progress: OnPro
             refuse(problem)
 
 
-def _put_in_place(places: list[_Place], missing: list[_Place], store: Store) -> None:
+def _put_in_place(missing: list[_Place], front: Front, store: Store) -> None:
     with contextlib.ExitStack() as locks:
-        for model in {place.file.model for place in places if place.file.role == "model"}:
+        for model in {file.model for file in front.manifest.files if file.role == "model"}:
             locks.enter_context(store.lock(model))
         for place in missing:
             place.path.parent.mkdir(parents=True, exist_ok=True)
             place.stage.replace(place.path)
-        for place in places:
-            if place.file.role == "model":
-                record_model(place.file, place.path)
+        record_models(front.manifest, Catalog(store.home, shipped_dir()), store)
+    for name, data in front_places(front):
+        write_whole(store.home / name, data)
 
 
-def _sweep(folder: Path, kept: set[Path]) -> None:
-    """Delete what an earlier bundle of the same name left in the folder that is the bundle's alone."""
-    for path in folder.rglob("*"):
+def _sweep(home: Path, places: list[_Place], front: Front) -> None:
+    """Delete what an earlier bundle of the same name left in its folder, and what a killed run had half written."""
+    kept = {place.path for place in places} | {home / name for name, _ in front_places(front)}
+    for path in (home / "bundles" / front.manifest.name).rglob("*"):
         if path.is_file() and path not in kept:
             path.unlink()
+    written = [receipt_path(place.path) for place in places if place.file.role == "model"]
+    for path in (*written, home / manifest_place(front.manifest.name)):
+        for half in path.parent.glob(glob.escape(f".{path.name}-") + "*"):
+            half.unlink()
