@@ -74,7 +74,7 @@ def usable(run):
 
 
 def test_a_no_to_the_download_is_an_answer_and_no_interrupt(run, index, monkeypatch):
-    monkeypatch.setattr("avengers_edge.cli.models.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    monkeypatch.setattr("avengers_edge.cli.asking.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
     refused = run("setup", "small", input="n\n")
     assert "nothing was downloaded: run `avengers setup small`" in last_line(refused, 1)
     assert index.asked == []

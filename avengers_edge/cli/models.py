@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from avengers_edge.cli.asking import asks, confirm
+from avengers_edge.cli.fitting import Fitting
+from avengers_edge.cli.model_facts import list_lines, listed, shown, template_of
 from avengers_edge.cli.names import complete_installed, complete_models, complete_teams
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.terminal import StatusLine, human_seconds, on_terminal
@@ -46,13 +48,13 @@ def setup(session: Session, team: str, yes: bool) -> None:
     chosen = catalog.load_team(team)
     manifests = [catalog.load_model(model) for model in chosen.models]
     missing = [manifest for manifest in manifests if not in_order(manifest, store)]
-    if missing and not session.settings().offline and not yes:
-        size = sum(manifest.bytes or 0 for manifest in missing)
+    if missing and not session.settings().offline:
+        size = sum(manifest.total_bytes or 0 for manifest in missing)
         about = f"about {human_bytes(size)}" if all(manifest.bytes for manifest in missing) else "an unknown size"
-        if sys.stdin is None or not sys.stdin.isatty():
+        if not yes and not asks():
             raise BadRequest(f"team {team} needs {len(missing)} models of {about}: say --yes to download them")
-        if not click.confirm(f"Download {len(missing)} models, {about}?", default=True, err=True):
-            raise AvengersError(f"nothing was downloaded: run `avengers setup {team}` when you are ready")
+        refused = f"nothing was downloaded: run `avengers setup {team}` when you are ready"
+        confirm(f"Download {len(missing)} models, {about}?", yes, refused, default=True)
     for manifest in manifests:
         pull_one(session, manifest, store)
     click.echo(f'team {team} is ready: avengers ask --team {team} "…"', err=True)
@@ -67,52 +69,43 @@ def models() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @pass_session
 def list_models(session: Session, as_json: bool) -> None:
-    """List all known models: installed or not, size, licence.
+    """List all known models: size, quantization, memory that they need, whether that fits, licence, last verified.
 
     \b
       avengers models list --json
     """
     catalog, store = open_library(session)
-    rows = [listed(model, catalog, store) for model in catalog.list_models()]
-    if as_json:
-        click.echo(json.dumps(rows))
-        return
-    width = max(len(str(row["id"])) for row in rows)
-    for row in rows:
-        if row["problem"]:
-            click.echo(f"{row['id']:<{width}}  {'problem':<9}  {row['problem']}")
-            continue
-        size = human_bytes(row["bytes"]) if isinstance(row["bytes"], int) else "?"
-        mark = "installed" if row["installed"] else "-"
-        click.echo(f"{row['id']:<{width}}  {mark:<9}  {size:>7}  {row['licence']}")
+    fitting = Fitting(session.settings())
+    rows = [listed(model, catalog, store, fitting) for model in catalog.list_models()]
+    click.echo(json.dumps(rows) if as_json else "\n".join(list_lines(rows)))
 
 
 @models.command()
 @click.argument("model", shell_complete=complete_models)
+@click.option("--template", is_flag=True, help="Print the chat template of its file, and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @pass_session
-def show(session: Session, model: str, as_json: bool) -> None:
+def show(session: Session, model: str, template: bool, as_json: bool) -> None:
     """Show what is known of MODEL and where it would come from.
 
     \b
       avengers models show smollm2-135m-instruct
+      avengers models show smollm2-135m-instruct --template
     """
     catalog, store = open_library(session)
     manifest = catalog.load_model(model)
-    receipt = store.receipt_of(manifest)
-    row = facts(manifest, store) | {
-        "sha256": manifest.sha256 or (receipt.sha256 if receipt else None),
-        "context_length": manifest.context_length,
-        "path": str(store.path_of(manifest)),
-        "sources": [source_line(source) for source in manifest.sources],
-        "verified_at": receipt.verified_at if receipt else None,
-    }
+    if template:
+        if as_json:
+            raise BadRequest("--template and --json print two things: choose one")
+        click.echo(template_of(manifest, store))
+        return
+    row = shown(manifest, store, Fitting(session.settings()))
     if as_json:
         click.echo(json.dumps(row))
         return
     for key, value in row.items():
         text = ", ".join(value) if isinstance(value, list) else value
-        click.echo(f"{key:<15} {'?' if text is None else text}")
+        click.echo(f"{key:<20} {'?' if text is None else text}")
 
 
 @models.command()
@@ -182,6 +175,36 @@ def verify(session: Session, model: tuple[str, ...], as_json: bool) -> None:
 
 
 @models.command()
+@click.option("--dry-run", is_flag=True, help="Only list what would be deleted.")
+@click.option("--yes", is_flag=True, help="Do not ask before deleting.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@pass_session
+def gc(session: Session, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Delete what nobody needs: unfinished downloads, measurements and files of models that are gone.
+
+    \b
+      avengers models gc --dry-run
+    """
+    from avengers_edge.library.leftovers import delete, find_leftovers
+
+    catalog, store = open_library(session)
+    found = find_leftovers(store, catalog)
+    total = human_bytes(sum(each.bytes for each in found))
+    if as_json:
+        click.echo(json.dumps([{"path": str(each.path), "bytes": each.bytes, "why": each.why} for each in found]))
+    else:
+        for each in found:
+            click.echo(f"{human_bytes(each.bytes):>8}  {each.path}: {each.why}")
+    if not found or dry_run:
+        click.echo(f"{len(found)} leftovers, {total}" if found else "there is nothing to delete", err=True)
+        return
+    confirm(f"Delete {len(found)} leftovers, {total}?", yes, "nothing was deleted", default=False)
+    for each in found:
+        delete(each, store.home)
+    click.echo(f"{len(found)} leftovers deleted, {total} freed", err=True)
+
+
+@models.command()
 @click.argument("model", nargs=-1, required=True, shell_complete=complete_installed)
 @pass_session
 def remove(session: Session, model: tuple[str, ...]) -> None:
@@ -207,7 +230,7 @@ def pull_one(session: Session, manifest: ModelManifest, store: Store) -> None:
     from avengers_edge.library.pull import pull as pull_model
 
     was_there = in_order(manifest, store)
-    size = f" {human_bytes(manifest.bytes)}" if manifest.bytes else ""
+    size = f" {human_bytes(manifest.total_bytes)}" if manifest.total_bytes else ""
     headline = None if was_there or on_terminal() else f"{manifest.id}: pulling{size}"
     start = time.monotonic()
     with StatusLine() as status:
@@ -261,40 +284,3 @@ def verify_one(manifest: ModelManifest, store: Store, status: StatusLine) -> str
     except VerificationFailed as error:
         return str(error)
     return None
-
-
-def listed(model: str, catalog: Catalog, store: Store) -> dict[str, object]:
-    """Collect what a list of models shows of one; a manifest that cannot be read is a problem of its own row."""
-    try:
-        return facts(catalog.load_model(model), store) | {"problem": None}
-    except AvengersError as error:
-        unknown = dict.fromkeys(("bytes", "file", "licence", "checked"))
-        return {"id": model, "installed": False, **unknown, "problem": str(error)}
-
-
-def facts(manifest: ModelManifest, store: Store) -> dict[str, object]:
-    """Collect what a list of models shows of one."""
-    size = store.size_of(manifest)
-    return {
-        "id": manifest.id,
-        "installed": size is not None,
-        "bytes": manifest.bytes if size is None else size,
-        "file": manifest.file,
-        "licence": manifest.licence,
-        "checked": manifest.checked,
-    }
-
-
-def source_line(source: object) -> str:
-    """Name a source in a few words."""
-    from avengers_edge.library.manifests import HubSource, PathSource, PypiSource, UrlSource
-
-    match source:
-        case PypiSource(slices=slices):
-            first = f"{slices[0].package} {slices[0].version}"
-            return f"package index: {first}" + (f" and {len(slices) - 1} more slices" if len(slices) > 1 else "")
-        case HubSource(repository=repository, file=file):
-            return f"Hugging Face: {repository} {file}"
-        case UrlSource(url=place) | PathSource(path=place):
-            return str(place)
-    raise AvengersError(f"unknown kind of source: {source!r}")

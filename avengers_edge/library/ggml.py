@@ -6,6 +6,7 @@ library itself, so that a new release cannot drift away unnoticed.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 
@@ -95,3 +96,9 @@ FILE_TYPES: dict[int, str] = {
     41: "Q2_0",
 }
 """Names of `general.file_type`, the mixture of tensor types that a whole file is quantized to."""
+
+
+def quantization_in(file_name: str) -> str | None:
+    """Read a quantization out of a file's name, where vendors write it; None where there is none."""
+    words = re.split(r"[-. ()]+", file_name.upper())
+    return next((name for name in FILE_TYPES.values() if name in words), None)
