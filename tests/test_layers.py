@@ -43,6 +43,7 @@ MAY_IMPORT = {
         "text_files",
     },
 }
+MAY_IMPORT["teams"] = {"errors", "files", "records", "config", "routing", "library", "runtime"}
 MAY_IMPORT["batch"] = {"errors", "files", "records", "pace", "text_files"}
 MAY_IMPORT["chat"] = {"errors", "records", "config", "election", "runtime"}
 MAY_IMPORT["cli"] = {*MAY_IMPORT}

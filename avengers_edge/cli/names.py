@@ -49,6 +49,10 @@ def _members(context: click.Context, settings: Settings, catalog: Catalog) -> It
     return [*(member.name for member in team.members), *catalog.list_models()]
 
 
+def _any_members(_context: click.Context, _settings: Settings, catalog: Catalog) -> Iterable[str]:
+    return (f"{model}:{mode}" for model in catalog.list_models() for mode in catalog.modes())
+
+
 complete_models = _completing(_models)
 """All models that a manifest describes."""
 complete_installed = _completing(_installed)
@@ -57,5 +61,7 @@ complete_teams = _completing(_teams)
 """All teams."""
 complete_members = _completing(_members)
 """The members of the team that the command names, or the usual one, and all models."""
+complete_any_member = _completing(_any_members)
+"""All models in all ways of asking."""
 
 team_option = click.option("--team", shell_complete=complete_teams, help="The team that answers.")

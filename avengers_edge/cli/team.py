@@ -9,12 +9,13 @@ import click
 from avengers_edge.cli.models import open_library
 from avengers_edge.cli.names import complete_teams
 from avengers_edge.cli.session import Session, pass_session
+from avengers_edge.cli.team_edit import add, create, remove, use
 from avengers_edge.errors import AvengersError, NotFound
 
 
 @click.group()
 def team() -> None:
-    """See the sets of models that answer together."""
+    """Make, change and see the sets of models that answer together."""
 
 
 @team.command("list")
@@ -58,6 +59,10 @@ def show(session: Session, name: str, as_json: bool) -> None:
                 click.echo(f"  {each}")
         else:
             click.echo(f"{key}: {'none' if value is None else value}")
+
+
+for command in (create, add, remove, use):
+    team.add_command(command)
 
 
 def listed(session: Session, name: str) -> dict[str, object]:

@@ -22,7 +22,7 @@ from avengers_edge.library.manifests import (
     read_manifest,
     write_manifest,
 )
-from avengers_edge.library.strict_toml import Table, blaming, read_toml
+from avengers_edge.library.strict_toml import Table, blaming, parse_toml, read_toml, read_toml_text
 from avengers_edge.records import Kind, Member, Mode, SamplingParams, Team
 
 DEFAULT_SAMPLES = 8
@@ -68,9 +68,26 @@ class Catalog:
 
         """
         path = self._find("teams", name, "team", "avengers team list")
-        modes = self._modes()
+        return self.parse_team(read_toml_text(path), path)
+
+    def parse_team(self, text: str, path: Path) -> Team:
+        """Read the text of a team's file, which lies or will lie at `path`.
+
+        Raises:
+            BadRequest: it is wrong or names an unknown mode.
+
+        """
+        modes = self.modes()
         with blaming(path):
-            return _team(read_toml(path), path.stem, modes)
+            return _team(parse_toml(text, path), path.stem, modes)
+
+    def own_team(self, name: str) -> Path:
+        """Tell where the file of a team of the user's lies or would lie."""
+        return self._roots[0] / "teams" / f"{name}.toml"
+
+    def ships(self, team: str) -> bool:
+        """Tell whether a team of this name comes with the product, which the user's own may not take."""
+        return any((root / "teams" / f"{team}.toml").is_file() for root in self._roots[1:])
 
     def find_table(self, team: Team) -> Path:
         """Find the file of a team's centroid table.
@@ -142,7 +159,13 @@ class Catalog:
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise NotFound(f"there is no {what} {name!r}: {hint}`{cure}` shows all")
 
-    def _modes(self) -> dict[str, Mode]:
+    def modes(self) -> dict[str, Mode]:
+        """Read the ways of asking that teams share, by name.
+
+        Raises:
+            BadRequest: a file of them is wrong.
+
+        """
         modes: dict[str, Mode] = {}
         for root in reversed(self._roots):
             try:

@@ -113,10 +113,20 @@ def read_toml(path: Path) -> Table:
         BadRequest: it is not valid TOML or not a small UTF-8 file.
 
     """
+    return parse_toml(read_toml_text(path), path)
+
+
+def read_toml_text(path: Path) -> str:
+    """Read the text of a small TOML file, which need not be valid.
+
+    Raises:
+        FileNotFoundError: there is no such file; the caller knows what it meant.
+        AvengersError: it cannot be read, or is not a regular file.
+        BadRequest: it is not a small UTF-8 file.
+
+    """
     try:
-        text = read_small(path, MAX_TOML_BYTES).decode("utf-8")
-        _refuse_many_dots(text)
-        return Table(tomllib.loads(text), str(path))
+        return read_small(path, MAX_TOML_BYTES).decode("utf-8")
     except FileNotFoundError:
         raise
     except NotADirectoryError as error:
@@ -124,6 +134,20 @@ def read_toml(path: Path) -> Table:
     except OSError:
         with reading(path):
             raise
+    except ValueError as error:
+        raise BadRequest(f"{path} is not valid TOML: {error}") from error
+
+
+def parse_toml(text: str, path: Path) -> Table:
+    """Parse a TOML text as that of the file at `path`.
+
+    Raises:
+        BadRequest: it is not valid TOML.
+
+    """
+    try:
+        _refuse_many_dots(text)
+        return Table(tomllib.loads(text), str(path))
     except (ValueError, RecursionError) as error:  # tomllib's own errors, and int's of thousands of digits
         raise BadRequest(f"{path} is not valid TOML: {error}") from error
 
