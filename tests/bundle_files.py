@@ -8,6 +8,7 @@ import io
 import json
 import os
 import random
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -152,7 +153,9 @@ def killed_at(call: int, work) -> int:
     import sys
 
     reader, writer = os.pipe()
-    child = os.fork()
+    with warnings.catch_warnings():  # of threads, none of which the child needs
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         made = 0
 

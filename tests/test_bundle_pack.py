@@ -9,7 +9,6 @@ import os
 import random
 import shutil
 import tarfile
-import threading
 from types import SimpleNamespace
 
 import pytest
@@ -191,7 +190,6 @@ def test_ctrl_c_leaves_nothing(home, tmp_path):
 
 
 @posix
-@pytest.mark.skipif(threading.active_count() > 1, reason="a fork of threads")
 def test_a_kill_at_any_moment_leaves_no_archive_that_is_not_whole_and_the_next_run_mends_it(home, tmp_path):
     make_home(home, large_model(3 * 2**20))
     out = tmp_path / "out"

@@ -7,7 +7,6 @@ import json
 import os
 import random
 import shutil
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -458,7 +457,6 @@ def test_what_is_not_there_is_told_so(store, tmp_path):
 
 
 @posix
-@pytest.mark.skipif(threading.active_count() > 1, reason="a fork of threads")
 def test_a_kill_at_any_moment_leaves_only_whole_files_and_the_next_run_ends_it(home, tmp_path):
     make_home(tmp_path / "origin", large_model(3 * 2**20))
     archive = pack_small(tmp_path / "origin", tmp_path / "stick")

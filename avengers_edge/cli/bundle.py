@@ -67,6 +67,9 @@ def pack(
       avengers bundle pack starter --sign-key key.pem     (openssl genpkey -algorithm ed25519 -out key.pem)
       avengers bundle pack starter --platform manylinux_2_28_aarch64 --python-version 3.12 --wheels built/
 
+    llama.cpp is compiled for the processor it is built on: for an older one, build its wheel with
+    CMAKE_ARGS=-DGGML_NATIVE=OFF and pass its folder with --wheels.
+
     \b
     On the other machine:
       python3 starter.install.py starter.tar.zst --venv avengers

@@ -1,0 +1,136 @@
+"""Proof of silence: a bundle installed and used in a network namespace without any route, every socket looked at.
+
+The namespace cannot reach anything, loopback included; that is the proof. What is recorded besides says who would have
+tried: every Python of the environment notes each address that it connects to, sends to, binds or looks up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from random_gguf import tiny_gguf
+
+from avengers_edge.config import shipped_dir
+from avengers_edge.errors import AvengersError
+from avengers_edge.library.bundle.pack import PackOptions, pack
+from avengers_edge.library.bundle.wheels import WheelOptions
+from avengers_edge.library.catalog import Catalog
+from avengers_edge.library.files import write_text
+from avengers_edge.library.importing import import_file
+from avengers_edge.library.store import Store
+
+pytestmark = pytest.mark.native
+
+NAMESPACE = ("unshare", "--user", "--map-root-user", "--net")
+RECORDER = """
+import os, sys
+def note(event, arguments):
+    if event in ("socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg"):
+        address = arguments[1]
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"):
+        address = arguments[0]
+    else:
+        return
+    if isinstance(address, (str, bytes)) and event.startswith(("socket.connect", "socket.bind", "socket.send")):
+        return  # the path of a socket on this machine
+    with open(os.environ["HEARD"], "a") as file:
+        file.write(f"{event} {address!r} by {sys.argv[:4]}\\n")
+sys.addaudithook(note)
+"""
+QUESTION = {
+    "id": "one",
+    "dataset": "sums",
+    "category": "math",
+    "question": "What is 2 + 2?",
+    "choices": None,
+    "answer": "4",
+    "answer_type": "number",
+    "tests": None,
+    "split": "test",
+}
+
+
+def can_isolate():
+    return shutil.which("unshare") is not None and subprocess.run([*NAMESPACE, "true"], check=False).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def carried(tmp_path_factory):
+    """A bundle of a tiny model with all wheels of this environment, packed on the machine that has a network."""
+    if sys.platform != "linux" or not can_isolate():
+        pytest.skip("no network namespaces for this user")
+    folder = tmp_path_factory.mktemp("stick")
+    home = folder / "home"
+    write_text(home / "teams" / "small.toml", 'name = "small"\ndescription = "noise"\n[[members]]\nmodel = "tiny"\n')
+    catalog, store = Catalog(home, shipped_dir()), Store(home)
+    import_file(store, tiny_gguf(folder / "tiny.gguf", "llama"), catalog, model_id="tiny")
+    wanted = WheelOptions(offline=os.environ.get("AVENGERS_OFFLINE") == "1")
+    try:
+        return pack(PackOptions("small", "small", folder / "out", wanted), catalog, store)
+    except AvengersError as error:
+        pytest.skip(f"the wheels cannot be had here: {error}")
+
+
+@pytest.fixture(scope="module")
+def site(carried, tmp_path_factory):
+    """The machine without a network: runs a command there, and records who opens which socket."""
+    folder = tmp_path_factory.mktemp("site")
+    venv, heard = folder / "venv", folder / "heard"
+
+    def run(*words, code=0):
+        environ = {
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(folder),
+            "HEARD": str(heard),
+            "AVENGERS_HOME": str(folder / "home"),
+        }
+        done = subprocess.run(
+            [*NAMESPACE, *map(str, words)], env=environ, cwd=folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code, f"{words}: {done.stdout} {done.stderr}"
+        return done
+
+    run.folder, run.heard, run.product = folder, heard, venv / "bin" / "avengers"
+    shutil.copyfile(carried.archive, folder / carried.archive.name)
+    shutil.copyfile(carried.installer, folder / carried.installer.name)
+    installed = run(sys.executable, "-I", carried.installer.name, carried.archive.name, "--venv", venv)
+    assert "done: " in installed.stderr
+    (packages,) = (venv / "lib").glob("python3*/site-packages")
+    (packages / "sitecustomize.py").write_text(RECORDER, encoding="utf-8")
+    return run
+
+
+def test_the_recorder_hears_who_opens_a_socket(site):
+    try_it = "import socket; socket.socket().connect(('192.0.2.1', 80))"
+    site(site.product.with_name("python"), "-c", try_it, code=1)
+    assert "192.0.2.1" in site.heard.read_text(encoding="utf-8")
+    site.heard.unlink()
+
+
+def test_the_main_jobs_run_there_and_nothing_tries_to_reach_out(site):
+    assert site(site.product, "setup", "small").stderr.startswith("tiny: already there")
+    assert site(site.product, "bundle", "verify").stdout.startswith("small: ok")
+    told = json.loads(
+        site(site.product, "ask", "--model", "tiny", "--max-tokens", "8", "-n", "2", "--json", "Hello?").stdout
+    )
+    assert told["model"] == "tiny"
+    assert len(told["samples"]) == 2
+    route = json.loads(site(site.product, "route", "--team", "starter", "--json", "What is 2 + 2?").stdout)
+    assert route["ranking"]
+    (site.folder / "questions.jsonl").write_text(json.dumps(QUESTION) + "\n", encoding="utf-8")
+    words = ("--team", "small", "--questions", "questions.jsonl", "--out", "outcomes.jsonl")
+    site(site.product, "calibrate", "measure", *words)
+    assert (site.folder / "outcomes.jsonl").read_text(encoding="utf-8").startswith("{")
+    assert not site.heard.exists(), site.heard.read_text(encoding="utf-8")
+
+
+def test_what_would_need_the_network_is_refused_in_one_line(site):
+    done = site(site.product, "--offline", "models", "pull", "smollm2-135m-instruct", code=5)
+    assert len(done.stderr.splitlines()) == 1
+    assert not Path(site.heard).exists()
