@@ -38,7 +38,7 @@ class Settings:
     ggml type of keys and values: `q8_0` takes half of `f16`'s memory. `worker` runs each model in a process of its own,
     which is given up when it shows no sign of life for `patience` seconds. An idle model is unloaded after `keep_alive`
     seconds, at -1 only when another one needs its memory; the models in `pin` stay. `providers` are ONNX Runtime
-    execution providers for the embedder, in order of preference.
+    execution providers for the embedder, in order of preference. `vi` gives the prompt of `avengers chat` vi's keys.
     """
 
     home: Path
@@ -54,6 +54,7 @@ class Settings:
     keep_alive: int = 300
     pin: tuple[str, ...] = ()
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    vi: bool = False
 
     def __post_init__(self) -> None:
         for name, (least, most) in _BOUNDS.items():
@@ -88,6 +89,7 @@ _SETTABLE: dict[str, type | tuple[type, ...]] = {
     "keep_alive": int,
     "pin": list,
     "providers": list,
+    "vi": bool,
 }
 
 

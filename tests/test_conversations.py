@@ -234,6 +234,12 @@ def test_deleting_deletes_all_that_are_named_or_none(store):
     assert store.count() == 0
 
 
+def test_team_and_system_prompt_can_change(store):
+    id_ = store.begin("one", "Be brief.")
+    store.change(id_, "two", None)
+    assert (store.read(id_).team, store.read(id_).system) == ("two", None)
+
+
 def test_everything_that_names_what_is_not_there_says_so(store):
     conversation(store, "1")
     for attempt in (
@@ -241,6 +247,7 @@ def test_everything_that_names_what_is_not_there_says_so(store):
         lambda: store.append(7, Turn("user", "x")),
         lambda: store.undo(7),
         lambda: store.clear(7),
+        lambda: store.change(7, "t", None),
         lambda: store.rename(7, "x"),
         lambda: store.delete(7),
         lambda: store.export(7),

@@ -54,6 +54,8 @@ ONLY_IN = {
     "click": {"cli"},
     "datasets": {"library"},
     "sqlite3": {"conversations"},
+    "prompt_toolkit": {"cli"},
+    "rich": {"cli"},
 }
 OPENS_SOCKETS = {"socket", "urllib.request", "http.client", "huggingface_hub", "ssl", "requests", "httpx"}
 
@@ -104,6 +106,7 @@ def test_voting_is_pure_python():
     [
         ("import avengers_edge", {"numpy", "onnxruntime", "llama_cpp", "sklearn", "click", "jinja2"}),
         ("import avengers_edge.cli.main", {"numpy", "onnxruntime", "llama_cpp", "sklearn", "tokenizers", "jinja2"}),
+        ("import avengers_edge.cli.main", {"prompt_toolkit", "rich", "sqlite3"}),
         ("import avengers_edge.runtime", {"llama_cpp", "sklearn", "huggingface_hub", "urllib.request"}),
     ],
 )

@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from avengers_edge.cli.reading import as_text, read_text_file
 from avengers_edge.cli.session import Session, pass_session
-from avengers_edge.cli.terminal import bold, columns, dim, on_standard_output
+from avengers_edge.cli.terminal import bold, columns, dim, harmless, on_standard_output
 from avengers_edge.errors import AvengersError, VerificationFailed
 
 if TYPE_CHECKING:
@@ -255,6 +255,6 @@ def local_time(said: str) -> str:
 
 def write_out(text: str) -> None:
     """Print a text as it is; on a terminal without what would steer it, for models wrote it."""
-    if on_standard_output():
-        text = "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
-    click.echo(text, nl=False, color=True)  # click takes colours out of what is piped, and these are not its own
+    click.echo(
+        harmless(text) if on_standard_output() else text, nl=False, color=True
+    )  # click takes colours out of what is piped, and these are not its own

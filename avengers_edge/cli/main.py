@@ -24,6 +24,7 @@ from avengers_edge.cli.batch import batch
 from avengers_edge.cli.bench import bench
 from avengers_edge.cli.bundle import bundle
 from avengers_edge.cli.calibrate import calibrate
+from avengers_edge.cli.chat.command import chat
 from avengers_edge.cli.chats import chats
 from avengers_edge.cli.completion import VARIABLE as COMPLETION_VARIABLE
 from avengers_edge.cli.completion import complete, completion
@@ -161,7 +162,7 @@ def cli(context: click.Context, home: Path | None, offline: bool, verbose: bool)
     context.obj = Session(home, offline)
 
 
-for command in (ask, chats, batch, route, setup, models, team, bundle, calibrate, doctor, bench, completion):
+for command in (ask, chat, chats, batch, route, setup, models, team, bundle, calibrate, doctor, bench, completion):
     cli.add_command(command)
 
 

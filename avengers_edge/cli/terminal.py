@@ -12,6 +12,7 @@ from typing import Self
 import click
 
 _REDRAW_SECONDS = 0.1
+_ALLOWED = "\n\t\u200c\u200d"
 
 
 def on_terminal() -> bool:
@@ -34,6 +35,12 @@ def bold(text: str) -> str:
     """Make text on standard output stand out where that is a terminal that has it and was not told NO_COLOR."""
     plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb" or not on_standard_output()
     return text if plain else click.style(text, bold=True)
+
+
+def harmless(text: str) -> str:
+    """Put U+FFFD for what would steer a terminal; what joins letters and signs into one stays."""
+    text = text.replace("\r", "")
+    return "".join(letter if letter.isprintable() or letter in _ALLOWED else "\ufffd" for letter in text)
 
 
 def columns() -> int:

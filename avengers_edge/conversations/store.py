@@ -99,6 +99,14 @@ class ConversationStore(Closing):
             touch(connection, conversation)
             connection.execute("DELETE FROM turns WHERE conversation = ?", (conversation,))
 
+    def change(self, conversation: int, team: str, system: str | None) -> None:
+        """Note who answers from here on, and with which system prompt."""
+        values = (valid_unicode(team), None if system is None else valid_unicode(system), conversation)
+        with self._database.writing() as connection:
+            done = connection.execute("UPDATE conversations SET team = ?, system = ? WHERE id = ?", values)
+            if not done.rowcount:
+                raise missing(conversation)
+
     def rename(self, conversation: int, title: str) -> None:
         """Give a conversation another title.
 

@@ -1,0 +1,1 @@
+"""`avengers chat`: what is typed, what is shown, and what the slash commands do."""

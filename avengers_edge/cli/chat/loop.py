@@ -1,0 +1,156 @@
+"""The loop of a chat: read, answer, show, until the user leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from avengers_edge.cli.chat.commands import parse
+from avengers_edge.cli.chat.display import Display
+from avengers_edge.cli.chat.opening import Opening
+from avengers_edge.cli.chat.reader import Reader
+from avengers_edge.cli.chat.talk import Growing, Talk
+from avengers_edge.cli.joining import Attachment, joined, kind_beside
+from avengers_edge.conversations.values import Facts
+from avengers_edge.errors import AvengersError, Cancelled
+from avengers_edge.records import Answer, Ask, Kind
+
+
+@dataclasses.dataclass(slots=True)
+class Choices:
+    """What the user chose for the turns to come."""
+
+    member: str | None = None
+    samples: int | None = None
+
+
+RunCommand = Callable[["Loop", str, str], bool]
+"""Runs a slash command, by its name and argument; False where the user leaves."""
+
+
+class Loop:
+    """A chat.
+
+    Args:
+        reader: what the user says.
+        display: what the user sees.
+        opening: what answers.
+        talk: what was said.
+        choices: what the user chose so far.
+        commands: runs slash commands.
+
+    """
+
+    def __init__(
+        self, reader: Reader, display: Display, opening: Opening, talk: Talk, choices: Choices, commands: RunCommand
+    ) -> None:
+        self.reader, self.display, self.opening = reader, display, opening
+        self.talk, self.choices = talk, choices
+        self.attachments: list[Attachment] = []
+        self.answer: Answer | None = None
+        self.default = ""
+        self.worst = 0
+        self._commands = commands
+
+    def run(self) -> int:
+        """Take turns until the user leaves; return the exit code of the last error."""
+        while True:
+            try:
+                default, self.default = self.default, ""
+                line = self.reader.read(default)
+                if not self.hear(line):
+                    return self.worst
+            except EOFError:
+                return self.worst
+            except KeyboardInterrupt:
+                continue
+            except AvengersError as error:
+                self.complain(error)
+
+    def hear(self, line: str) -> bool:
+        """Answer a line or do what it says; False where the user leaves."""
+        called = parse(line)
+        if called is not None:
+            return self._commands(self, *called)
+        if line.strip():
+            text = joined(line.strip(), None, self.attachments)
+            kind = kind_beside(line.strip(), text) if self.attachments else None
+            self.attachments.clear()
+            self.talk.ask(text)
+            self.take_turn(text, kind)
+        return True
+
+    def take_turn(self, text: str, kind: Kind | None = None) -> None:
+        """Answer the last question of the talk."""
+        ask = Ask(
+            samples=self.choices.samples,
+            kind=kind,
+            member=self.choices.member,
+            system=self.talk.system,
+            history=self.talk.history(),
+        )
+        cancel = threading.Event()
+        self.answer, answer = None, None
+        self.display.begin()
+        try:
+            with _stopping(cancel), self.talk.answering() as growing:
+                answer = self._listen(text, ask, cancel, growing)
+        except Cancelled:
+            pass  # nothing was said yet
+        finally:
+            stopped = cancel.is_set()
+            cancel.set()  # where the terminal is gone nobody listens any more
+            self.display.end(answer, stopped=_is_cut(answer) if answer else stopped)
+        self.answer = answer
+
+    def _listen(self, text: str, ask: Ask, cancel: threading.Event, growing: Growing) -> Answer | None:
+        turns = self.opening.get(self.talk.team, cancel)
+        from avengers_edge.chat.turns import Answered, Note, TextPiece, VoteProgress  # opening loaded it
+
+        for event in turns.send(text, ask, cancel):
+            match event:
+                case TextPiece(piece):
+                    growing.add(piece)
+                    self.display.piece(piece)
+                case VoteProgress(finished, samples, leader, member):
+                    self.display.vote(finished, samples, leader, member)
+                case Note(note):
+                    self.display.note(note)
+                case Answered(answer):
+                    growing.end(answer.text, Facts.of(answer), complete=not _is_cut(answer))
+                    return answer
+        return None
+
+    def complain(self, error: AvengersError) -> None:
+        """Show an error, and keep its exit code."""
+        self.worst = error.exit_code
+        self.display.complain(error)
+
+
+def _is_cut(answer: Answer) -> bool:
+    """Tell whether the user stopped the sample that is the answer."""
+    own = [sample.finish_reason for sample in answer.samples if sample.text == answer.text]
+    return bool(own) and all(reason == "cancelled" for reason in own)
+
+
+@contextlib.contextmanager
+def _stopping(cancel: threading.Event) -> Iterator[None]:
+    """Have Ctrl-C stop the answer and nothing else; a second one stops waiting for it to stop."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if cancel.is_set():
+            signal.default_int_handler(number, frame)
+        cancel.set()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

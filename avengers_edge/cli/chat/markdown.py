@@ -1,0 +1,147 @@
+"""Markdown that is drawn while it is written: what is finished stays where it is, only the last block is redrawn."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterable
+from typing import ClassVar
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.markdown import Heading, Markdown, MarkdownElement
+from rich.segment import Segment, SegmentLines
+from rich.text import Text
+
+from avengers_edge.cli.terminal import harmless
+
+_REDRAW_SECONDS = 0.08
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_SPARE_LINES = 3
+
+Lines = list[list[Segment]]
+
+
+class _LeftHeading(Heading):
+    """A heading as one bold line; rich would put it into a box in the middle."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        self.text.justify = "left"
+        self.text.stylize("bold")
+        yield self.text
+
+
+class _Markdown(Markdown):
+    elements: ClassVar[dict[str, type[MarkdownElement]]] = {**Markdown.elements, "heading_open": _LeftHeading}
+
+
+def terminal() -> Console:
+    """Take the terminal as it is: without colours where NO_COLOR says so, and no word of the text is a command."""
+    return Console(highlight=False, markup=False, emoji=False, no_color="NO_COLOR" in os.environ or None)
+
+
+class LiveMarkdown:
+    """Draws a growing text on a terminal.
+
+    Terminals cannot redraw what has scrolled away. So blocks that are finished are printed for good, and of the last
+    one only as many lines are redrawn as the screen holds.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, transient=True, vertical_overflow="visible")
+        self._text = ""
+        self._settled = 0  # characters whose blocks are printed
+        self._printed = 0  # lines of the last block that are printed
+        self._gap = False  # whether a block stands above
+        self._drawn_at = 0.0
+
+    def begin(self) -> None:
+        """Begin to draw below what stands there."""
+        self._live.start()
+
+    def wait(self, line: str) -> None:
+        """Show a quiet line until there is text."""
+        if not self._text:
+            self._live.update(Text(line, style="dim", no_wrap=True, overflow="ellipsis"), refresh=True)
+
+    def note(self, line: str) -> None:
+        """Put a quiet line above what is drawn."""
+        self._console.print(Text(line, style="dim"))
+
+    def add(self, piece: str) -> None:
+        """Draw the text with one more piece, not more often than eyes can follow."""
+        self._text += harmless(piece)
+        if time.monotonic() - self._drawn_at >= _REDRAW_SECONDS:
+            self._draw()
+            self._drawn_at = time.monotonic()
+
+    def end(self) -> None:
+        """Print what is not printed yet."""
+        self._live.update(Text(""), refresh=True)
+        self._live.stop()
+        self._settle(len(self._text))
+
+    def _draw(self) -> None:
+        self._settle(self._settled + finished(self._text[self._settled :]))
+        lines = self._render(self._text[self._settled :])
+        room = max(1, self._console.height - _SPARE_LINES)
+        if len(lines) - self._printed > room:
+            self._print(lines[self._printed : len(lines) - room])
+            self._printed = len(lines) - room
+        self._live.update(SegmentLines(lines[self._printed :], new_lines=True), refresh=True)
+
+    def _settle(self, until: int) -> None:
+        lines = self._render(self._text[self._settled : until])
+        if lines:
+            self._print(lines[self._printed :])
+            self._gap = True
+        if until > self._settled:
+            self._settled, self._printed = until, 0
+
+    def _print(self, lines: Lines) -> None:
+        self._console.print(SegmentLines(lines, new_lines=True), end="")
+
+    def _render(self, block: str) -> Lines:
+        """Make lines of a block, with an empty one before it where something is above it."""
+        if not block.strip():
+            return []
+        drawn = _Markdown(block, code_theme="ansi_dark", hyperlinks=False)
+        lines = _without_empty_ends(self._console.render_lines(drawn, pad=False))
+        return [[], *lines] if lines and self._gap else lines
+
+
+def finished(text: str) -> int:
+    """Count the characters of the blocks at a text's beginning that will not change, whatever is written behind them.
+
+    A block ends at an empty line, outside of a fence, before a line that is not indented.
+    """
+    at, end, fence, after_empty = 0, 0, "", False
+    for line in text.splitlines(keepends=True):
+        if not line.endswith("\n"):
+            break  # it is still being written
+        found = _FENCE.match(line)
+        if fence:
+            closes = found and found[1].startswith(fence) and not line[found.end() :].strip()
+            fence = "" if closes else fence
+        else:
+            if after_empty and line.strip() and not line[0].isspace():
+                end = at
+            fence = found[1] if found else ""
+        after_empty = not fence and not line.strip()
+        at += len(line)
+    return end
+
+
+def _without_empty_ends(lines: Iterable[list[Segment]]) -> Lines:
+    kept = [list(line) for line in lines]
+    while kept and not _said(kept[-1]):
+        kept.pop()
+    while kept and not _said(kept[0]):
+        kept.pop(0)
+    return kept
+
+
+def _said(line: list[Segment]) -> str:
+    return "".join(segment.text for segment in line).strip()

@@ -1,0 +1,152 @@
+"""What was said: in memory always, and in the store for as long as that works."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from avengers_edge.conversations.rows import timestamp
+from avengers_edge.conversations.values import UNTITLED, Conversation, Facts, Turn, title_of
+from avengers_edge.errors import AvengersError
+from avengers_edge.records import Message
+
+if TYPE_CHECKING:
+    from avengers_edge.conversations.store import ConversationStore
+    from avengers_edge.conversations.writing import Writing
+
+
+class Growing:
+    """An answer that grows: in the store sentence by sentence, where there is one."""
+
+    def __init__(self, talk: Talk, writing: Writing | None) -> None:
+        self._talk, self._writing = talk, writing
+        self.text = ""
+
+    def add(self, piece: str) -> None:
+        """Hear of the next piece."""
+        self.text += piece
+        if self._writing is not None:
+            with self._talk.keeping():
+                self._writing.update(self.text)
+
+    def end(self, text: str, facts: Facts | None, *, complete: bool) -> None:
+        """Keep the answer as it is at last."""
+        self.text = text
+        self._talk.turns.append(Turn("assistant", text, facts, complete))
+        if self._writing is not None:
+            with self._talk.keeping():
+                self._writing.update(text)
+                self._writing.end(facts, complete=complete)
+
+
+class Talk:
+    """A conversation under way.
+
+    Args:
+        store: where it is kept; None keeps it in memory only.
+        team: who answers.
+        system: the system prompt.
+        tell: hears why the conversation is not kept any more, where writing fails.
+
+    """
+
+    def __init__(
+        self, store: ConversationStore | None, team: str, system: str | None, tell: Callable[[str], None]
+    ) -> None:
+        self._store, self._tell = store, tell
+        self.team, self.system = team, system
+        self.id: int | None = None
+        self.turns: list[Turn] = []
+        self._title, self._created = UNTITLED, timestamp()
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is still written down."""
+        return self._store is not None
+
+    def resume(self, conversation: Conversation) -> None:
+        """Go on with a conversation of the store."""
+        self.id, self.turns = conversation.id, list(conversation.turns)
+        self.team, self.system = conversation.team, conversation.system
+        self._title, self._created = conversation.title, conversation.created
+
+    def renew(self) -> None:
+        """Begin a new one; the old one stays kept."""
+        self.id, self.turns = None, []
+        self._title, self._created = UNTITLED, timestamp()
+
+    def change(self, *, team: str | None = None, system: str | None = None) -> None:
+        """Note who answers from here on, and with which system prompt; None takes that away."""
+        self.team, self.system = team or self.team, system
+        if self.id is not None:
+            with self.keeping() as store:
+                if store is not None:
+                    store.change(self.id, self.team, self.system)
+
+    def ask(self, text: str) -> None:
+        """Hear a question; it is kept before it is answered."""
+        if not self.turns:
+            self._title = title_of(text)
+        self.turns.append(Turn("user", text))
+        with self.keeping() as store:
+            if store is not None:
+                if self.id is None:
+                    self.id = store.begin(self.team, self.system)
+                store.append(self.id, self.turns[-1])
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[Growing]:
+        """Hear an answer as it grows; what there is of it is kept, whatever ends it."""
+        writing = None if self._store is None or self.id is None else self._store.write_turn(self.id)
+        growing, before = Growing(self, writing), len(self.turns)
+        try:
+            yield growing
+        finally:
+            if len(self.turns) == before and growing.text:
+                growing.end(growing.text, None, complete=False)
+
+    def undo(self, *, keep_question: bool = False) -> str | None:
+        """Take back the last question and what came after it, or the latter only; return the question."""
+        places = [place for place, turn in enumerate(self.turns) if turn.role == "user"]
+        if not places:
+            return None
+        question = self.turns[places[-1]].content
+        del self.turns[places[-1] + keep_question :]
+        if self.id is not None:
+            with self.keeping() as store:
+                if store is not None:
+                    store.undo(self.id, keep_question=keep_question)
+        return question
+
+    def history(self) -> tuple[Message, ...]:
+        """Give what the model is to see of what was said before: questions that were answered, and their answers."""
+        kept: list[Message] = []
+        question: Turn | None = None
+        for turn in self.turns:
+            if turn.role == "user":
+                question = turn
+            elif turn.role == "assistant" and question is not None and turn.content.strip():
+                kept += [Message("user", question.content), Message("assistant", turn.content)]
+                question = None
+        return tuple(kept)
+
+    def last_answer(self) -> Turn | None:
+        """Give the last answer, or None."""
+        return next((turn for turn in reversed(self.turns) if turn.role == "assistant"), None)
+
+    def as_conversation(self) -> Conversation:
+        """Give it as a value, to be exported."""
+        now = timestamp()
+        heading = Conversation(self.id or 0, self._title, self.team, self.system, self._created, now, ())
+        return dataclasses.replace(heading, turns=tuple(self.turns))
+
+    @contextlib.contextmanager
+    def keeping(self) -> Iterator[ConversationStore | None]:
+        """Write to the store; where that fails the user is told once, and the talk goes on in memory."""
+        try:
+            yield self._store
+        except AvengersError as error:
+            self._store = None
+            self._tell(f"{error}. From here on this conversation is not kept: /save writes it to a file")
