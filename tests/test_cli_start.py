@@ -159,12 +159,12 @@ def examine(home, tmp_path, monkeypatch):
         imported = CliRunner().invoke(cli, ["models", "import", str(tmp_path / f"{name}.gguf"), "--id", name])
         assert imported.exit_code == 0, imported.stderr
     monkeypatch.setattr(hardware, "find_gpus", tuple)
-    loaded = []
+    loaded, generated = [], []
 
     def run(facts=FACTS):
         def lease(self, model):
             loaded.append(model)
-            return contextlib.nullcontext(types.SimpleNamespace(facts=facts))
+            return contextlib.nullcontext(types.SimpleNamespace(facts=facts, generate=generated.append))
 
         monkeypatch.setattr(Residency, "lease", lease)
         result = CliRunner().invoke(cli, ["doctor", "--team", "tiny", "--json"])

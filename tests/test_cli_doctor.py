@@ -1,0 +1,223 @@
+"""Laws of `doctor` and `--network`: what keeps asking from working is a remedy and exit code 1, all else is advice."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from gguf_files import tiny_model
+from test_cli_start import FACTS, examine  # noqa: F401 - fixtures
+from test_layers import OPENS_SOCKETS, PACKAGE
+
+from avengers_edge.cli import doctor_system
+from avengers_edge.cli.doctor_finding import Finding, attempt
+from avengers_edge.cli.known_bad import KNOWN_BAD, KnownBad, at_least, outside
+from avengers_edge.cli.main import cli
+from avengers_edge.cli.network import REACHES_OUT, find_places
+from avengers_edge.errors import DoesNotFit
+from avengers_edge.library.catalog import Catalog
+from avengers_edge.library.files import write_text
+from avengers_edge.library.importing import import_file
+from avengers_edge.library.store import Store
+
+ROOT = Path(__file__).parent.parent
+posix = pytest.mark.skipif(os.name == "nt", reason="rights are of another kind on Windows")
+
+
+@pytest.fixture
+def run():
+    def invoke(*words):
+        return CliRunner().invoke(cli, list(map(str, words)))
+
+    return invoke
+
+
+# --- versions ---
+
+
+@pytest.mark.parametrize(
+    ("version", "least", "holds"),
+    [
+        ("3.1.6", "3.1.6", True),
+        ("3.1.10", "3.1.6", True),
+        ("3.1.5", "3.1.6", False),
+        ("4", "3.1", True),
+        ("2.0.0", "2", True),
+        ("2.0rc1", "2", True),
+        ("dev", "1", False),
+    ],
+)
+def test_releases_compare_by_their_numbers(version, least, holds):
+    assert at_least(version, least) is holds
+
+
+@pytest.mark.parametrize(
+    ("requirement", "version", "bound"),
+    [
+        ("numpy<3,>=1.26", "2.1.0", None),
+        ("numpy<3,>=1.26", "1.25.2", ">=1.26"),
+        ("numpy<3,>=1.26", "3.0", "<3"),
+        ("llama-cpp-python<0.3.37,>=0.3.36", "0.3.36", None),
+        ("a-b[c] (!=1.5,==1.*,<=2,>1)", "1.5.0", "!=1.5"),
+        ("a==1.2; python_version > '3'", "1.3", "==1.2"),
+        ("a", "0", None),
+    ],
+)
+def test_a_release_outside_of_what_was_tested_is_found(requirement, version, bound):
+    assert outside(requirement, version) == bound
+
+
+def test_what_is_asked_for_is_not_known_to_be_bad():
+    """The project's own ranges keep clear of the table."""
+    lines = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    least = {re.split(r"[<>=\[]", line)[0]: re.search(r">=([0-9.]+)", line)[1] for line in lines}
+    for bad in KNOWN_BAD:
+        if bad.blocks:
+            assert not bad.meets(least[bad.package]), bad
+
+
+def packages(monkeypatch, versions):
+    real = importlib.metadata.version
+
+    def version(package):
+        found = versions.get(package, real(package) if package in doctor_system._PACKAGES else None)
+        if found is None:
+            raise importlib.metadata.PackageNotFoundError(package)
+        return found
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setattr(
+        doctor_system, "_requirements", lambda: {"numpy": "numpy<3,>=1.26", "jinja2": "jinja2<4,>=3.1.6"}
+    )
+    return {finding.what: finding for finding in doctor_system.check_packages()}
+
+
+def test_a_package_that_is_bad_or_missing_is_a_remedy_and_one_that_does_no_harm_here_is_told(monkeypatch):
+    found = packages(monkeypatch, {"jinja2": "3.1.4", "numpy": "1.20", "diskcache": "5.6.3", "tokenizers": None})
+    assert "CVE-2025-27516" in found["jinja2"].remedy
+    assert found["numpy"].remedy == "it is not >=1.26, which was tested: pip install 'numpy<3,>=1.26'"
+    assert found["tokenizers"].found == "is not installed"
+    assert (found["diskcache"].remedy, "CVE-2025-69872" in found["diskcache"].found) == (None, True)
+    assert found["click"].remedy is None
+
+
+def test_what_is_not_installed_cannot_be_bad(monkeypatch):
+    assert "diskcache" not in packages(monkeypatch, {})
+
+
+def test_a_release_is_bad_from_its_first_to_before_its_last():
+    bad = KnownBad("x", "1.2", "1.4", "why", "what")
+    assert [bad.meets(version) for version in ("1.1", "1.2", "1.3.9", "1.4")] == [False, True, True, False]
+
+
+def test_a_requirement_is_known_by_its_package():
+    assert doctor_system._requirements()["jinja2"].startswith("jinja2")
+
+
+# --- home and files ---
+
+
+@posix
+def test_a_home_that_everybody_may_change_is_told_with_the_cure(examine, home):  # noqa: F811
+    assert examine()[0]["home"]["advice"] is None
+    (home / "teams").chmod(0o777)
+    advice = examine()[0]["home"]["advice"]
+    assert advice == f"everybody may change {home / 'teams'}: chmod -R o-w '{home}'"
+    assert "(drwx" in examine()[0]["home"]["found"]
+
+
+def test_little_disk_is_told(examine, monkeypatch):  # noqa: F811
+    assert examine()[0]["free disk"]["advice"] is None
+    real = doctor_system.shutil.disk_usage
+    monkeypatch.setattr(doctor_system.shutil, "disk_usage", lambda path: real(path)._replace(free=10**8))
+    assert "free some" in examine()[0]["free disk"]["advice"]
+
+
+def test_every_installed_file_tells_when_it_was_verified(examine, home, tmp_path):  # noqa: F811
+    (tmp_path / "third.gguf").write_bytes(tiny_model(7))
+    manifest = import_file(Store(home), tmp_path / "third.gguf", Catalog(home), link=True)
+    write_text(home / "models" / "stray" / "x.gguf", "x")
+    files = {what: each for what, each in examine()[0].items() if what.startswith("file of ")}
+    assert set(files) == {"file of large", "file of small", "file of third", "file of stray"}
+    assert re.fullmatch(r"verified 20\d\d-\d\d-\d\d", files["file of large"]["found"])
+    assert files["file of third"]["found"].endswith(f"in place at {tmp_path / 'third.gguf'}")
+    assert files["file of stray"]["found"] == "never verified"
+    assert "avengers models gc" in files["file of stray"]["advice"]
+    os.utime(tmp_path / "third.gguf", ns=(1, 1))
+    touched = examine()[0]["file of third"]
+    assert "changed since" in touched["found"]
+    assert touched["advice"] == f"run `avengers models verify {manifest.id}`"
+    (tmp_path / "third.gguf").unlink()
+    assert "No such file" in examine()[0]["file of third"]["found"]
+
+
+def test_doctor_lets_the_model_write_a_token(examine):  # noqa: F811
+    assert examine()[0]["answering"]["found"] == "small wrote a token"
+
+
+def test_a_check_that_fails_is_a_finding_with_its_remedy_and_keeps_what_it_found():
+    def check():
+        yield Finding("first", "well")
+        raise DoesNotFit("9 GB and 4 GB: buy more")
+
+    first, problem = attempt(check)
+    assert (first.found, problem.what, problem.remedy) == ("well", "problem", "9 GB and 4 GB: buy more")
+
+
+# --- network ---
+
+
+def test_what_can_reach_out_is_what_the_layers_say_and_each_place_is_explained(run):
+    assert OPENS_SOCKETS | {"datasets"} == REACHES_OUT
+    result = run("doctor", "--network", "--json")
+    assert result.exit_code == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report["modules_read"] == len(list(PACKAGE.rglob("*.py")))
+    places = {place["module"]: place for place in report["places"]}
+    assert {module.split("/")[0] for module in places} == {"library"}
+    assert places["library/direct.py"]["uses"] == ["http.client", "urllib.request"]
+    assert places["library/hub.py"]["uses"] == ["huggingface_hub"]
+    assert places["library/pip.py"]["uses"] == ["pip"]
+    assert all(place["why"] and place["when"] for place in places.values())
+
+
+def test_the_report_is_for_people_too(run):
+    result = run("--offline", "doctor", "--network")
+    assert result.exit_code == 0
+    assert "library/direct.py (http.client, urllib.request)" in result.stdout
+    assert "Off line is set" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 120
+
+
+@pytest.mark.parametrize(
+    ("text", "uses"),
+    [
+        ("import socket", ("socket",)),
+        ("def f():\n    from urllib import request", ("urllib.request",)),
+        ("import urllib.request.x", ("urllib.request",)),
+        ("from http.client import HTTPConnection as C", ("http.client",)),
+        ("import subprocess\nrun(['python', '-m', 'pip'])", ("pip",)),
+        ("import sockets, urllib.parse, http\nx = 'pip'", ()),
+    ],
+)
+def test_a_place_is_found_however_it_is_written(tmp_path, text, uses):
+    (tmp_path / "module.py").write_text(text, encoding="utf-8")
+    places, read = find_places(tmp_path)
+    assert read == 1
+    assert [place.uses for place in places] == ([uses] if uses else [])
+
+
+def test_a_place_that_nobody_explained_is_a_failed_verification(run, monkeypatch, tmp_path):
+    (tmp_path / "phone_home.py").write_text("import socket", encoding="utf-8")
+    found = find_places(tmp_path)
+    monkeypatch.setattr("avengers_edge.cli.network.find_places", lambda: found)
+    result = run("doctor", "--network")
+    assert result.exit_code == 4
+    assert "NOBODY EXPLAINED THIS" in result.stdout
+    assert "phone_home.py could open a connection" in result.stderr
