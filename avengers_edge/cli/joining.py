@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from avengers_edge.records import Kind
-from avengers_edge.voting.kinds import infer_kind
 
 LONG = 4_000
 """Characters of material after which the question is put once more: small models forget what stood before it."""
@@ -42,6 +41,8 @@ def kind_beside(prompt: str, whole: str) -> Kind:
     The question decides; where it sounds like free text the material may hold what is really asked ("Solve this:").
     That a file is a program does not make the question one for a program, unless it is to be mended.
     """
+    from avengers_edge.voting.kinds import infer_kind  # only here: a chat's prompt would wait for it
+
     kind = infer_kind(prompt)
     if kind != "text" or len(whole) - len(prompt) > LONG:
         return kind

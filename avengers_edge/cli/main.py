@@ -19,19 +19,10 @@ from typing import Any, NoReturn, TextIO
 import click
 
 from avengers_edge import __version__
-from avengers_edge.cli.ask import ask, route
-from avengers_edge.cli.batch import batch
-from avengers_edge.cli.bench import bench
-from avengers_edge.cli.bundle import bundle
-from avengers_edge.cli.calibrate import calibrate
-from avengers_edge.cli.chat.command import chat
-from avengers_edge.cli.chats import chats
 from avengers_edge.cli.completion import VARIABLE as COMPLETION_VARIABLE
-from avengers_edge.cli.completion import complete, completion
-from avengers_edge.cli.doctor import doctor
-from avengers_edge.cli.models import models, setup
+from avengers_edge.cli.completion import complete
+from avengers_edge.cli.lazily import LazyCommands
 from avengers_edge.cli.session import Session
-from avengers_edge.cli.team import team
 from avengers_edge.errors import INTERRUPTED_EXIT_CODE, AvengersError, BadRequest
 
 _LINE_HEAD, _LINE_TAIL = 320, 180
@@ -162,8 +153,23 @@ def cli(context: click.Context, home: Path | None, offline: bool, verbose: bool)
     context.obj = Session(home, offline)
 
 
-for command in (ask, chat, chats, batch, route, setup, models, team, bundle, calibrate, doctor, bench, completion):
-    cli.add_command(command)
+cli.commands = LazyCommands(
+    {
+        "ask": "avengers_edge.cli.ask",
+        "batch": "avengers_edge.cli.batch",
+        "bench": "avengers_edge.cli.bench",
+        "bundle": "avengers_edge.cli.bundle",
+        "calibrate": "avengers_edge.cli.calibrate",
+        "chat": "avengers_edge.cli.chat.command",
+        "chats": "avengers_edge.cli.chats",
+        "completion": "avengers_edge.cli.completion",
+        "doctor": "avengers_edge.cli.doctor",
+        "models": "avengers_edge.cli.models",
+        "route": "avengers_edge.cli.ask",
+        "setup": "avengers_edge.cli.models",
+        "team": "avengers_edge.cli.team",
+    }
+)
 
 
 def main() -> None:
