@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
@@ -68,18 +67,36 @@ class Avengers(Closing):
         self.team, self._judge = team, judge
         self._open_embedder, self._open_router = open_embedder, open_router
         self._lease, self._close, self._resident = lease, close, resident
+        self._opening = threading.RLock()  # questions may come from several threads, and each of the two is opened once
+        self._opened_embedder: Embedder | None = None
+        self._opened_router: tuple[Router | None] | None = None
 
-    @functools.cached_property
+    @property
     def _embedder(self) -> Embedder:
-        return self._open_embedder()
+        with self._opening:
+            if self._opened_embedder is None:
+                self._opened_embedder = self._open_embedder()
+            return self._opened_embedder
 
-    @functools.cached_property
+    @property
     def _router(self) -> Router | None:
-        return self._open_router(self._embedder)
+        with self._opening:
+            if self._opened_router is None:
+                self._opened_router = (self._open_router(self._embedder),)
+            return self._opened_router[0]
 
     @classmethod
-    def open(cls, settings: Settings, team: str | None = None) -> Avengers:
+    def open(
+        cls,
+        settings: Settings,
+        team: str | None = None,
+        *,
+        residency: Residency | None = None,
+        open_embedder: Callable[[], Embedder] | None = None,
+    ) -> Avengers:
         """Make a team of the settings' home folder ready to be asked.
+
+        Several teams can share loaded models, which whoever made `residency` then closes, and an embedder.
 
         Raises:
             NotFound: no such team.
@@ -88,23 +105,20 @@ class Avengers(Closing):
         catalog = Catalog.of(settings)
         chosen = catalog.load_team(team or settings.team)
 
-        def open_embedder() -> Embedder:
-            return open_shipped_embedder(settings)
-
         def open_router(embedder: Embedder) -> Router | None:
             if chosen.table is None:
                 return None
             path = catalog.find_table(chosen)
             return Router(CentroidTable.load(path, fingerprint=embedder.fingerprint, dimension=embedder.dimension))
 
-        residency = open_residency(settings)
+        loaded = residency or open_residency(settings)
         return cls(
             chosen,
-            open_embedder,
+            open_embedder or (lambda: open_shipped_embedder(settings)),
             open_router,
-            residency.lease,
-            residency.close,
-            lambda: residency.resident,
+            loaded.lease,
+            (lambda: None) if residency else loaded.close,
+            lambda: loaded.resident,
             SandboxJudge(),
         )
 

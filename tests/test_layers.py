@@ -46,6 +46,20 @@ MAY_IMPORT = {
 MAY_IMPORT["teams"] = {"errors", "files", "records", "config", "routing", "library", "runtime"}
 MAY_IMPORT["batch"] = {"errors", "files", "records", "pace", "text_files"}
 MAY_IMPORT["chat"] = {"errors", "records", "config", "election", "runtime"}
+MAY_IMPORT["server"] = {
+    "errors",
+    "files",
+    "records",
+    "config",
+    "routing",
+    "voting",
+    "engine",
+    "library",
+    "sandbox",
+    "election",
+    "runtime",
+    "chat",
+}
 MAY_IMPORT["cli"] = {*MAY_IMPORT}
 ONLY_IN = {
     "llama_cpp": {"engine"},
@@ -56,6 +70,9 @@ ONLY_IN = {
     "sqlite3": {"conversations"},
     "prompt_toolkit": {"cli"},
     "rich": {"cli"},
+    "starlette": {"server", "cli"},
+    "uvicorn": {"server", "cli"},
+    "h11": {"server"},
 }
 OPENS_SOCKETS = {"socket", "urllib.request", "http.client", "huggingface_hub", "ssl", "requests", "httpx"}
 
@@ -108,7 +125,8 @@ def test_voting_is_pure_python():
         ("import avengers_edge.cli.main", {"avengers_edge.cli.ask", "avengers_edge.cli.bundle", "sqlite3"}),
         (
             "from avengers_edge.cli.main import cli; [*cli.commands.values()]",
-            {"numpy", "onnxruntime", "llama_cpp", "sklearn", "tokenizers", "jinja2", "prompt_toolkit", "rich"},
+            {"numpy", "onnxruntime", "llama_cpp", "sklearn", "tokenizers", "jinja2", "prompt_toolkit", "rich"}
+            | {"starlette", "uvicorn"},
         ),
         ("import avengers_edge.runtime", {"llama_cpp", "sklearn", "huggingface_hub", "urllib.request"}),
     ],

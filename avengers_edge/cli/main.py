@@ -166,6 +166,7 @@ cli.commands = LazyCommands(
         "doctor": "avengers_edge.cli.doctor",
         "models": "avengers_edge.cli.models",
         "route": "avengers_edge.cli.ask",
+        "serve": "avengers_edge.cli.serve",
         "setup": "avengers_edge.cli.models",
         "team": "avengers_edge.cli.team",
     }

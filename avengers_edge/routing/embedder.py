@@ -117,6 +117,25 @@ class OnnxEmbedder(Closing):
         """The length D of a vector."""
         return self.spec.dimension
 
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+        return self.spec.name
+
+    @property
+    def most_tokens(self) -> int:
+        """How many tokens of a text the model can see, its two markers included."""
+        return self.spec.max_tokens
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count each text's tokens, those beyond `most_tokens` too, within its first `CHARACTERS_READ` characters."""
+        counts = []
+        for text in texts:
+            encoding = self._tokenizer.encode(_readable(text))
+            beyond = (part.special_tokens_mask.count(0) for part in encoding.overflowing)
+            counts.append(len(encoding) + sum(beyond))
+        return counts
+
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed into shape (len(texts), D) in the order given, rows of length 1; an empty text has a vector too."""
         if isinstance(texts, str):

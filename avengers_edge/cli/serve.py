@@ -1,0 +1,145 @@
+"""`avengers serve`: the OpenAI-compatible server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import sys
+from pathlib import Path
+
+import click
+
+from avengers_edge.cli.names import complete_teams
+from avengers_edge.cli.session import Session, pass_session
+from avengers_edge.errors import BadRequest, MissingExtra, NotFound
+
+KEY_VARIABLE = "AVENGERS_API_KEY"
+_MOST_KEY_BYTES = 4096
+_FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others need an API key.")
+@click.option("--port", type=int, default=8765, show_default=True, help="Port to listen on, 0 for any free one.")
+@click.option("--team", shell_complete=complete_teams, help="The team that the model name `avengers` means.")
+@click.option("--api-key-file", type=_FILE, metavar="FILE", help=f"File with the key to ask for ({KEY_VARIABLE}).")
+@click.option("--allow-host", multiple=True, metavar="NAME", help="A further name this server is called by.")
+@click.option("--allow-origin", multiple=True, metavar="URL", help="A page that browsers may call it from.")
+@click.option("--tls-cert", type=_FILE, metavar="FILE", help="Certificate chain (PEM): serve HTTPS.")
+@click.option("--tls-key", type=_FILE, metavar="FILE", help="The certificate's private key (PEM).")
+@click.option("--width", type=click.IntRange(1, 512), default=32, show_default=True, help="Requests answered at once.")
+@click.option("--max-queue", type=click.IntRange(0), default=64, show_default=True, help="Requests that may wait.")
+@click.option("--max-seconds", type=float, default=600.0, show_default=True, help="Longest time of one request.")
+@click.option(
+    "--max-tokens", type=click.IntRange(1), default=8192, show_default=True, help="Most a request may ask for."
+)
+@click.option(
+    "--max-body", type=click.IntRange(1024), default=4 * 2**20, show_default=True, help="Largest body, bytes."
+)
+@click.option("--drain", type=float, default=30.0, show_default=True, help="Seconds left to requests at the end.")
+@click.option("--log-prompts", is_flag=True, help="Log what is asked, too; it is never logged otherwise.")
+@pass_session
+def serve(
+    session: Session,
+    host: str,
+    port: int,
+    team: str | None,
+    api_key_file: Path | None,
+    allow_host: tuple[str, ...],
+    allow_origin: tuple[str, ...],
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    width: int,
+    max_queue: int,
+    max_seconds: float,
+    max_tokens: int,
+    max_body: int,
+    drain: float,
+    log_prompts: bool,
+) -> None:
+    """Serve teams and members to whatever talks to OpenAI's API; nothing but this machine can reach it.
+
+    \b
+    Model names are avengers (routed and voted), avengers/TEAM, and each member's own:
+      avengers serve
+      curl http://127.0.0.1:8765/v1/chat/completions -H 'Content-Type: application/json' \\
+        -d '{"model": "avengers", "messages": [{"role": "user", "content": "How many are 3 and 4?"}]}'
+    """
+    try:
+        import starlette  # noqa: F401 - whether it is there
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra(error.name or "starlette", "serve", "avengers serve") from error
+    from avengers_edge.server.app import App
+    from avengers_edge.server.house import House
+    from avengers_edge.server.options import Limits, ServeOptions
+    from avengers_edge.server.run import serve as run
+
+    options = ServeOptions(
+        host=host,
+        port=port,
+        api_key=_key(api_key_file),
+        hosts=allow_host,
+        origins=allow_origin,
+        certificate=_readable(tls_cert),
+        private_key=_readable(tls_key),
+        log_prompts=log_prompts,
+        limits=Limits(width=width, queue=max_queue, seconds=max_seconds, tokens=max_tokens, body=max_body, drain=drain),
+    )
+    _log()
+    if not options.loopback and options.certificate is None:
+        click.echo(
+            "warning: without TLS the key and all texts can be read on their way (--tls-cert, --tls-key)", err=True
+        )
+    run(
+        App(House.open(session.settings(), team), options),
+        options,
+        lambda address: click.echo(f"serving {address}  (Ctrl-C ends)", err=True),
+    )
+
+
+def _key(file: Path | None) -> str | None:
+    """Read the key from the file, else from the environment.
+
+    Raises:
+        NotFound: the file is not there.
+        BadRequest: it cannot be read, or is empty.
+
+    """
+    if file is None:
+        return os.environ.get(KEY_VARIABLE) or None
+    _readable(file)
+    content = file.read_bytes()[:_MOST_KEY_BYTES].strip()
+    try:
+        key = content.decode("ascii")
+    except UnicodeDecodeError:
+        raise BadRequest(f"the key in {file} is not ASCII: write one line of letters and digits") from None
+    if len(key.split()) != 1:
+        raise BadRequest(f"{file} does not hold one key: write one line without spaces")
+    if os.name == "posix" and file.stat().st_mode & stat.S_IROTH:
+        click.echo(f"warning: everybody on this machine can read {file}: chmod 600 it", err=True)
+    return key
+
+
+def _readable(file: Path | None) -> str | None:
+    if file is None:
+        return None
+    try:
+        with file.open("rb"):
+            return os.fspath(file)
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {file}") from None
+    except OSError as error:
+        raise BadRequest(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _log() -> None:
+    """Send the server's log lines to standard error, unless -v has sent everything there."""
+    logger = logging.getLogger("avengers_edge.server")
+    if not logging.getLogger("avengers_edge").isEnabledFor(logging.DEBUG):
+        lines = logging.StreamHandler(sys.stderr)
+        lines.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        logger.addHandler(lines)
+        logger.propagate = False
+    logger.setLevel(logging.INFO)

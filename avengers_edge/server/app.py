@@ -1,0 +1,230 @@
+"""The paths, and what each does: read the request, hand the work in, shape the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import dataclasses
+import functools
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, TypeVar
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from avengers_edge.errors import AvengersError
+from avengers_edge.server.answering import Result, respond
+from avengers_edge.server.asked import Asked, drop_ignored, read_chat, read_completion, read_model
+from avengers_edge.server.body import read_object
+from avengers_edge.server.desk import Call, Desk
+from avengers_edge.server.door import Door
+from avengers_edge.server.fields import Fields, well_formed
+from avengers_edge.server.house import House
+from avengers_edge.server.metrics import Metrics
+from avengers_edge.server.openapi import description
+from avengers_edge.server.options import Limits, ServeOptions
+from avengers_edge.server.problems import Problem, refuse
+from avengers_edge.server.shapes import Reply, choices_of, extension_of, usage_of
+from avengers_edge.server.streaming import EventStream, left
+
+logger = logging.getLogger("avengers_edge.server")
+
+_T = TypeVar("_T")
+_Read = Callable[[Mapping[str, Any], Limits], Asked]
+
+
+class App:
+    """The server as an ASGI application: `asgi`.
+
+    Args:
+        house: who answers; closed at the server's end.
+        options: whom it lets in and how much it takes on.
+        routes: further paths, like the page's.
+
+    """
+
+    def __init__(self, house: House, options: ServeOptions, routes: tuple[Route, ...] = ()) -> None:
+        self._house, self._options, self._limits = house, options, options.limits
+        self._metrics = Metrics()
+        self.answers = Desk("answers", self._limits.width, self._limits.queue, self._limits.seconds)
+        self._quick = Desk("quick", 2, self._limits.width + self._limits.queue, self._limits.seconds)
+        self._state, self._reason = "loading", ""
+        listed = [
+            Route("/v1/chat/completions", self._chat, methods=["POST"]),
+            Route("/v1/completions", self._complete, methods=["POST"]),
+            Route("/v1/embeddings", self._embed, methods=["POST"]),
+            Route("/v1/models", self._models, methods=["GET"]),
+            Route("/v1/models/{name:path}", self._model, methods=["GET"]),
+            Route("/api/route", self._route, methods=["POST"]),
+            Route("/health", self._health, methods=["GET"]),
+            Route("/metrics", self._measure, methods=["GET"]),
+            Route("/openapi.json", self._describe, methods=["GET"]),
+            *routes,
+        ]
+        router = Router(listed, redirect_slashes=False, default=_nowhere, lifespan=self.living)
+        self.asgi: ASGIApp = Door(router, options, self._metrics, [route.path for route in listed])
+
+    def drain(self) -> None:
+        """Take nothing new; what is under way has `limits.drain` seconds, then its clients are told."""
+        loop = asyncio.get_running_loop()
+        for desk in (self.answers, self._quick):
+            desk.refuse_more()
+            loop.call_later(self._limits.drain, desk.end_all)
+
+    @contextlib.asynccontextmanager
+    async def living(self, _app: object = None) -> AsyncIterator[None]:
+        """Load what most requests need while the server already answers, and free everything at its end."""
+        warming = asyncio.create_task(self._warm())
+        try:
+            yield
+        finally:
+            warming.cancel()
+            for desk in (self.answers, self._quick):
+                desk.end_all()
+                desk.close()
+            await asyncio.to_thread(self._house.close)
+
+    async def _warm(self) -> None:
+        try:
+            await asyncio.to_thread(self._house.default.warm)
+            self._state = "ok"
+        except AvengersError as error:  # other names may be answered all the same
+            self._state, self._reason = "degraded", str(error)
+            logger.warning("%s", error)
+
+    # --- answers -------------------------------------------------------------------------------
+
+    async def _chat(self, request: Request) -> ASGIApp:
+        return await self._answer(request, read_chat, chat=True)
+
+    async def _complete(self, request: Request) -> ASGIApp:
+        return await self._answer(request, read_completion, chat=False)
+
+    async def _answer(self, request: Request, read: _Read, *, chat: bool) -> ASGIApp:
+        asked = read(await read_object(request, self._limits), self._limits)
+        target = await asyncio.to_thread(self._house.find, asked.model, asked.knobs.team)
+        member = target.member.name if target.member else None
+        if member is None or asked.voted:
+            asked.ask(member)  # refused before it waits
+        if self._options.log_prompts:
+            logger.info("%s is asked: %r", asked.model, asked.question)
+        reply = Reply(chat, asked.model)
+        work = functools.partial(respond, self._house, target, asked)
+        note = functools.partial(self._metrics.answer, member=member)
+        if asked.stream:
+            return EventStream(self.answers, work, reply, asked, member, note)
+        result: Result = await _done(self.answers, work, request)
+        note(result)
+        return JSONResponse(reply.whole(choices_of(result), usage_of(result), extension_of(result, member)))
+
+    async def _route(self, request: Request) -> Response:
+        fields = Fields(await read_object(request, self._limits))
+        prompt, prefer, team = fields.text("prompt") or "", fields.number("prefer"), fields.text("team")
+        fields.done()
+
+        def decide(_call: Call) -> dict[str, Any]:
+            target = self._house.find(f"avengers/{team}" if team else "avengers")
+            return dataclasses.asdict(target.avengers.route(prompt, prefer=1.0 if prefer is None else prefer))
+
+        return JSONResponse(await _done(self._quick, decide, request))
+
+    # --- vectors -------------------------------------------------------------------------------
+
+    async def _embed(self, request: Request) -> Response:
+        fields = Fields(await read_object(request, self._limits))
+        model, texts = read_model(fields), _texts(fields.any("input"), self._limits)
+        coded = fields.word("encoding_format", ("float", "base64")) == "base64"
+        dimensions = fields.whole("dimensions", 1)
+        drop_ignored(fields)
+        fields.done()
+
+        def embed(_call: Call) -> dict[str, Any]:
+            vectors = self._house.vectors
+            if model not in (vectors.name, "avengers"):
+                complaint = f"there is no embedding model {model[:80]!r}: use {vectors.name}"
+                raise Problem(404, complaint, "model", "model_not_found")
+            if dimensions not in (None, vectors.dimension):
+                raise refuse("dimensions", f"dimensions is {dimensions}: {vectors.name} has {vectors.dimension}")
+            counts = vectors.count_tokens(texts)
+            for place, count in enumerate(counts):
+                if count > vectors.most_tokens:
+                    complaint = f"input[{place}] has {count} tokens and {vectors.name} reads {vectors.most_tokens}"
+                    raise Problem(413, f"{complaint}: split it", "input", "does_not_fit")
+            rows = vectors.embed(texts).astype("<f4")
+            data = [
+                {
+                    "object": "embedding",
+                    "index": place,
+                    "embedding": base64.b64encode(row.tobytes()).decode() if coded else row.tolist(),
+                }
+                for place, row in enumerate(rows)
+            ]
+            usage = {"prompt_tokens": sum(counts), "total_tokens": sum(counts)}
+            return {"object": "list", "data": data, "model": vectors.name, "usage": usage}
+
+        return JSONResponse(await _done(self._quick, embed, request))
+
+    # --- the server itself ---------------------------------------------------------------------
+
+    async def _models(self, request: Request) -> Response:
+        names = await _done(self._quick, lambda _call: [*self._house.names(), self._house.vectors.name], request)
+        return JSONResponse({"object": "list", "data": [_listed(name) for name in names]})
+
+    async def _model(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        known = await _done(self._quick, lambda _call: [*self._house.names(), self._house.vectors.name], request)
+        if name not in known:
+            complaint = f"there is no model {name[:80]!r}: use one of {', '.join(known)}"
+            raise Problem(404, complaint, "model", "model_not_found")
+        return JSONResponse(_listed(name))
+
+    async def _health(self, _request: Request) -> Response:
+        ready = self._state == "ok"
+        body = {"status": self._state, "ready": ready, "reason": self._reason or None}
+        return JSONResponse(body, 200 if ready else 503)
+
+    async def _measure(self, _request: Request) -> Response:
+        gauges = {
+            "running": self.answers.running,
+            "waiting": self.answers.waiting,
+            "models_resident": len(self._house.resident()),
+            "ready": int(self._state == "ok"),
+        }
+        return PlainTextResponse(self._metrics.text(gauges), media_type="text/plain; version=0.0.4")
+
+    async def _describe(self, _request: Request) -> Response:
+        return JSONResponse(description())
+
+
+async def _done(desk: Desk, work: Callable[[Call], _T], request: Request) -> _T:
+    """Have work done, as long as the client waits for it."""
+    async with desk.work(work, functools.partial(left, request.receive)) as job:
+        return await job.result()
+
+
+def _texts(value: object, limits: Limits) -> list[str]:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not 1 <= len(texts) <= limits.texts:
+        raise refuse("input", f"input is not a text or a list of 1 to {limits.texts} texts: tokens are not read")
+    for place, text in enumerate(texts):
+        if not isinstance(text, str) or not text:
+            raise refuse("input", f"input[{place}] is not a text, or is empty: tokens are not read")
+        well_formed(text, f"input[{place}]")
+    return texts
+
+
+def _listed(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": _STARTED, "owned_by": "avengers-edge"}
+
+
+_STARTED = int(time.time())
+
+
+async def _nowhere(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    raise HTTPException(404)

@@ -1,0 +1,324 @@
+"""What a client asks for: the body of a chat or a completion request, read field by field."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+from avengers_edge.records import KINDS, SEED_LIMIT, Ask, EarlyStop, Kind, Message
+from avengers_edge.server.fields import Fields, shown, well_formed
+from avengers_edge.server.options import Limits
+from avengers_edge.server.problems import Problem, refuse
+
+Shown = Literal["elected", "first"]
+
+IGNORED = {
+    "user": "names the caller to a provider; nothing is kept here",
+    "metadata": "labels for a provider's records; nothing is kept here",
+    "store": "only false: nothing is kept here",
+    "safety_identifier": "names the caller to a provider; nothing is kept here",
+    "prompt_cache_key": "steers a provider's cache; here every prompt is looked up in the cache",
+    "service_tier": "only auto and default: there is one tier",
+    "parallel_tool_calls": "only without tools, where it means nothing",
+    "tool_choice": "only none, which is what happens",
+}
+"""Parameters that are accepted where they change nothing about the answer, and why."""
+
+REASONS = {
+    "tools": "tool calls are not made by this server; describe the tool's JSON with response_format",
+    "tool_choice": "tool calls are not made by this server",
+    "functions": "tool calls are not made by this server; describe the function's JSON with response_format",
+    "function_call": "tool calls are not made by this server",
+    "audio": "answers are text",
+    "modalities": "answers are text",
+    "prediction": "leave it out",
+    "reasoning_effort": "choose a member's mode by its name instead, like model:think",
+    "best_of": 'ask for a vote: {"avengers": {"samples": 8}}',
+    "suffix": "text is continued, not filled in",
+    "echo": "the prompt is not repeated",
+    "web_search_options": "nothing is fetched",
+}
+
+_SAMPLING_NUMBERS = ("temperature", "top_p", "min_p", "repeat_penalty", "frequency_penalty", "presence_penalty")
+_MOST_STOPS = 16
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Knobs:
+    """The extension object `avengers` of a request; what is None is left to the team."""
+
+    samples: int | None = None
+    early_stop: EarlyStop = "exact"
+    switch_below: float | None = None
+    prefer: float = 1.0
+    kind: Kind | None = None
+    team: str | None = None
+    stream: Shown = "elected"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Asked:
+    """A chat or completion request. `said` holds what it says of sampling, by the names of `SamplingParams`."""
+
+    model: str
+    question: str
+    system: str | None = None
+    history: tuple[Message, ...] = ()
+    n: int = 1
+    seed: int | None = None
+    stream: bool = False
+    include_usage: bool = False
+    said: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    knobs: Knobs = Knobs()
+
+    @property
+    def voted(self) -> bool:
+        """Whether a member that is asked by its name is to vote: it is where a number of samples is given.
+
+        Raises:
+            Problem: 400, a knob of a vote without a vote.
+
+        """
+        if self.knobs.samples is None and self.knobs != Knobs():
+            raise refuse("avengers", "a member that is asked by its name votes only if avengers.samples is given")
+        return self.knobs.samples is not None
+
+    def ask(self, member: str | None) -> Ask:
+        """Say the same to `Avengers.answer`; a member skips routing.
+
+        Raises:
+            BadRequest: a value that cannot be used.
+            Problem: 400, something that a vote has no meaning for.
+
+        """
+        if self.n > 1:
+            raise refuse(
+                "n", "n asks for several answers, and a vote elects one: use n=1, or a member's own name as model"
+            )
+        for name in ("logprobs", "logit_bias"):
+            if name in self.said:
+                raise refuse(name, f"{name} is of one model's tokens, and several may answer: ask a member by its name")
+        knobs = self.knobs
+        return Ask(
+            samples=knobs.samples,
+            kind=knobs.kind,
+            member=member,
+            system=self.system,
+            seed=self.seed,
+            early_stop=knobs.early_stop,
+            prefer=knobs.prefer,
+            switch_below=knobs.switch_below,
+            history=self.history,
+            **self.said,
+        )
+
+
+def read_chat(values: Mapping[str, Any], limits: Limits) -> Asked:
+    """Read the body of `/v1/chat/completions`.
+
+    Raises:
+        Problem: 400, naming the field.
+
+    """
+    fields = Fields(values)
+    said = _sampling(fields, limits)
+    longest = fields.whole("max_completion_tokens", 1, limits.tokens)
+    if longest is not None:
+        if said.get("max_tokens", longest) != longest:
+            raise refuse("max_tokens", "max_tokens and max_completion_tokens differ: give one")
+        said["max_tokens"] = longest
+    top, wanted = fields.whole("top_logprobs", 0, 20), fields.flag("logprobs")
+    if top and not wanted:
+        raise refuse("top_logprobs", "top_logprobs needs logprobs: true")
+    if wanted:
+        said["logprobs"] = top or 0
+    if (schema := _schema(fields)) is not None:
+        said["schema"] = schema
+    system, history, question = _messages(fields)
+    return _finish(fields, limits, question, said, system, history)
+
+
+def read_completion(values: Mapping[str, Any], limits: Limits) -> Asked:
+    """Read the body of `/v1/completions`: the prompt is what a user says, and the model's chat template is applied.
+
+    Raises:
+        Problem: 400, naming the field.
+
+    """
+    fields = Fields(values)
+    said = _sampling(fields, limits)
+    if (top := fields.whole("logprobs", 0, 20)) is not None:
+        said["logprobs"] = top
+    prompt = fields.any("prompt")
+    if isinstance(prompt, list) and len(prompt) == 1:
+        prompt = prompt[0]
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise refuse("prompt", "prompt is not one text: send a string that is not empty, no list and no tokens")
+    return _finish(fields, limits, well_formed(prompt, "prompt"), said)
+
+
+def read_model(fields: Fields) -> str:
+    """Take the model's name."""
+    model = fields.text("model")
+    if not model:
+        raise refuse("model", "model is missing: name one of /v1/models, like avengers", "missing_parameter")
+    return model
+
+
+def _finish(
+    fields: Fields,
+    limits: Limits,
+    question: str,
+    said: dict[str, Any],
+    system: str | None = None,
+    history: tuple[Message, ...] = (),
+) -> Asked:
+    stream = fields.flag("stream") or False
+    if fields.has("stream_options") and not stream:
+        raise refuse("stream_options", "stream_options needs stream: true")
+    options = fields.object("stream_options")
+    asked = Asked(
+        model=read_model(fields),
+        question=question,
+        system=system,
+        history=history,
+        n=fields.whole("n", 1, limits.samples) or 1,
+        seed=fields.whole("seed", 0, SEED_LIMIT - 1),
+        stream=stream,
+        include_usage=options.flag("include_usage") or False,
+        said=said,
+        knobs=_knobs(fields.object("avengers"), limits),
+    )
+    options.done()
+    drop_ignored(fields)
+    fields.done(REASONS)
+    return asked
+
+
+def drop_ignored(fields: Fields) -> None:
+    """Take the parameters of `IGNORED` where they change nothing, and leave them to be refused where they would."""
+    for name in ("user", "safety_identifier", "prompt_cache_key"):
+        fields.text(name)
+    fields.mapping("metadata")
+    if fields.flag("store"):
+        raise refuse("store", "store is true, and nothing is kept here: leave it out")
+    fields.word("service_tier", ("auto", "default"))
+    fields.flag("parallel_tool_calls")
+    if (choice := fields.any("tool_choice")) not in (None, "none"):
+        raise Problem(
+            400, f"tool_choice is {shown(choice)}: {REASONS['tool_choice']}", "tool_choice", "unsupported_parameter"
+        )
+
+
+def _sampling(fields: Fields, limits: Limits) -> dict[str, Any]:
+    """Take what is said of sampling by the names that it has here too."""
+    said: dict[str, Any] = {name: fields.number(name) for name in _SAMPLING_NUMBERS}
+    said["top_k"] = fields.whole("top_k", 0, 2**20)
+    said["max_tokens"] = fields.whole("max_tokens", 1, limits.tokens)
+    said["grammar"] = fields.text("grammar")
+    said["stop"] = _stops(fields.any("stop"))
+    said["logit_bias"] = _biases(fields.mapping("logit_bias"))
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _stops(value: object) -> tuple[str, ...] | None:
+    stops = [value] if isinstance(value, str) else value
+    if stops is None or stops == []:
+        return None
+    if not isinstance(stops, list) or len(stops) > _MOST_STOPS or not all(isinstance(each, str) for each in stops):
+        raise refuse("stop", f"stop is {shown(value)}: use a text, or a list of up to {_MOST_STOPS}")
+    return tuple(well_formed(each, "stop") for each in stops)
+
+
+def _biases(values: dict[str, Any] | None) -> tuple[tuple[int, float], ...] | None:
+    if not values:
+        return None
+    for token, bias in values.items():
+        if not (token.isascii() and token.isdecimal() and len(token) <= 7) or type(bias) not in (int, float):
+            raise refuse("logit_bias", f"logit_bias has {shown(token)}: use token ids with numbers of -100 to 100")
+    return tuple((int(token), float(bias)) for token, bias in values.items())
+
+
+def _schema(fields: Fields) -> str | None:
+    """Turn `response_format` into the JSON schema that bounds the answer."""
+    wanted = fields.object("response_format")
+    kind = wanted.word("type", ("text", "json_object", "json_schema"))
+    schema = None
+    if kind == "json_object":
+        schema = '{"type": "object"}'
+    elif kind == "json_schema":
+        described = wanted.object("json_schema")
+        described.text("name"), described.text("description"), described.flag("strict")  # a schema is always enforced
+        schema = json.dumps(described.mapping("schema") or {"type": "object"})
+        described.done()
+    wanted.done()
+    return schema
+
+
+def _knobs(fields: Fields, limits: Limits) -> Knobs:
+    knobs = Knobs(
+        samples=fields.whole("samples", 1, limits.samples),
+        early_stop=fields.word("early_stop", get_args(EarlyStop)) or "exact",  # type: ignore[arg-type]
+        switch_below=fields.number("switch_below"),
+        prefer=1.0 if (prefer := fields.number("prefer")) is None else prefer,
+        kind=fields.word("kind", KINDS),  # type: ignore[arg-type]
+        team=fields.text("team"),
+        stream=fields.word("stream", get_args(Shown)) or "elected",  # type: ignore[arg-type]
+    )
+    fields.done()
+    return knobs
+
+
+def _messages(fields: Fields) -> tuple[str | None, tuple[Message, ...], str]:
+    """Take the conversation apart: system prompt, what was said before, what is asked now."""
+    listed = fields.list("messages")
+    if not listed:
+        raise refuse("messages", "messages is empty: send at least one message of a user", "missing_parameter")
+    system: list[str] = []
+    said: list[Message] = []
+    for place, each in enumerate(listed):
+        where = f"messages[{place}]"
+        if not isinstance(each, dict):
+            raise refuse(where, f"{where} is {shown(each)}: use an object")
+        message = Fields(each, f"{where}.")
+        role = message.word("role", ("system", "developer", "user", "assistant"))
+        if role is None:
+            raise refuse(f"{where}.role", f"{where}.role is missing: use system, user or assistant")
+        content = _content(message.any("content"), f"{where}.content")
+        for name in ("tool_calls", "annotations"):  # clients send back what they got, empty lists too
+            if message.any(name):
+                raise refuse(f"{where}.{name}", f"{where}.{name} is not supported: {REASONS['tool_choice']}")
+        message.done()
+        if role in ("user", "assistant"):
+            said.append(Message(role, content))  # type: ignore[arg-type]
+        elif said:
+            raise refuse(where, f"{where} is a {role} message after others: put it first")
+        else:
+            system.append(content)
+    if not said or said[-1].role != "user":
+        raise refuse(f"messages[{len(listed) - 1}]", "the last message is not a user's: there is nothing to answer")
+    if not said[-1].content.strip():
+        raise refuse(f"messages[{len(listed) - 1}].content", "the last message is empty: ask something")
+    return "\n\n".join(system) or None, tuple(said[:-1]), said[-1].content
+
+
+def _content(value: object, where: str) -> str:
+    """Take a text, or join parts of text."""
+    if isinstance(value, str):
+        return well_formed(value, where)
+    if not isinstance(value, list):
+        raise refuse(where, f"{where} is {shown(value)}: use a text or a list of text parts")
+    texts = []
+    for place, each in enumerate(value):
+        at = f"{where}[{place}]"
+        if not isinstance(each, dict):
+            raise refuse(at, f'{at} is {shown(each)}: use {{"type": "text", "text": …}}')
+        part = Fields(each, f"{at}.")
+        kind = part.text("type")
+        if kind != "text":
+            raise refuse(at, f"{at} is of type {shown(kind)}: only text is read here")
+        texts.append(part.text("text") or "")
+        part.done()
+    return "".join(texts)

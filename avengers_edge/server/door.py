@@ -1,0 +1,153 @@
+"""Who may come in: host names, pages and keys are looked at before anything is read; errors get their shape here."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
+
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from avengers_edge.server.metrics import Metrics
+from avengers_edge.server.options import LOOPBACK_NAMES, ServeOptions
+from avengers_edge.server.problems import Problem, problem_of
+
+logger = logging.getLogger("avengers_edge.server")
+
+_OPEN = ("/health",)
+"""Paths that need no key: a supervisor has none."""
+
+
+class Door:
+    """Lets requests in, or answers them itself; logs each without a word of what is in it.
+
+    A page in a browser can send requests to this machine, and with a name that it controls pretend to be served from
+    here: so the Host header has to be a name of this machine, and the Origin header, where there is one, this server's.
+
+    Args:
+        inner: what is behind it.
+        options: whom it lets in.
+        metrics: what counts requests.
+        paths: which paths there are; others are counted as one.
+
+    """
+
+    def __init__(self, inner: ASGIApp, options: ServeOptions, metrics: Metrics, paths: Iterable[str]) -> None:
+        self._inner, self._options, self._metrics, self._paths = inner, options, metrics, frozenset(paths)
+        self._key = None if options.api_key is None else _digest(options.api_key.encode())
+        self._hosts = {*LOOPBACK_NAMES, options.host.lower(), *(name.lower() for name in options.hosts)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the server's own beginning and end."""
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        began, status = time.monotonic(), 0
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        shared = self._shared(headers.get("origin"))
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *shared]
+            await send(message)
+
+        try:
+            try:
+                self._check(scope, headers)
+                if scope["method"] == "OPTIONS" and shared:
+                    await _preflight()(scope, receive, noting)
+                else:
+                    await self._inner({**scope, "app": self}, receive, noting)
+            except Exception as error:
+                problem = _known(error)
+                if problem.status == 500:
+                    # What is unexpected may quote a prompt, so its words are for whoever asked for them.
+                    chatty = logger.isEnabledFor(logging.DEBUG)
+                    logger.error("%s: unexpected %s", scope["path"][:80], type(error).__name__, exc_info=chatty)
+                if not status and problem.status != 499:
+                    response = JSONResponse(problem.as_dict(), problem.status, dict(problem.headers))
+                    await response(scope, receive, noting)
+                status = status or problem.status
+        finally:
+            seconds = time.monotonic() - began
+            path = scope["path"] if scope["path"] in self._paths else "other"
+            self._metrics.request(path, status or 499, seconds)
+            logger.info("%s %s %d %.0f ms", scope["method"][:10], path, status or 499, seconds * 1000)
+
+    def _check(self, scope: Scope, headers: Mapping[str, str]) -> None:
+        host = headers.get("host", "")
+        if not self._is_ours(host):
+            complaint = f"the Host header {host[:80]!r} is no name of this server: allow it with --allow-host"
+            raise Problem(403, complaint, code="bad_host")
+        origin = headers.get("origin")
+        if origin is not None and origin not in self._options.origins and urlsplit_netloc(origin) != host.lower():
+            complaint = f"pages of {origin[:80]!r} may not call this server: allow them with --allow-origin"
+            raise Problem(403, complaint, code="bad_origin")
+        if self._key is None or scope["path"] in _OPEN or (scope["method"] == "OPTIONS" and origin):
+            return
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(_digest(key.strip().encode("latin-1")), self._key):
+            raise Problem(
+                401, "the API key is missing or wrong: send it as `Authorization: Bearer KEY`", code="invalid_api_key",
+                headers={"WWW-Authenticate": "Bearer"},
+            )  # fmt: skip
+
+    def _is_ours(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        if name in self._hosts:
+            return True
+        if not self._options.wildcard:
+            return False
+        try:
+            ipaddress.ip_address(name)  # no name, so no name that somebody else controls
+        except ValueError:
+            return False
+        return True
+
+    def _shared(self, origin: str | None) -> list[tuple[bytes, bytes]]:
+        """Give the headers that let an allowed page read the answer."""
+        if origin is None or origin not in self._options.origins:
+            return []
+        return [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
+
+
+def urlsplit_netloc(origin: str) -> str:
+    """Give host and port of an origin; "" for what is none."""
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return ""
+    return parts.netloc.lower() if parts.scheme in ("http", "https") else ""
+
+
+def _digest(key: bytes) -> bytes:
+    """Make keys of one length, so that comparing them takes one time."""
+    return hashlib.sha256(key).digest()
+
+
+def _known(error: Exception) -> Problem:
+    if isinstance(error, HTTPException):
+        words = {404: "there is nothing at this path: see /openapi.json", 405: "this path knows another method"}
+        complaint = words.get(error.status_code, str(error.detail))
+        return Problem(error.status_code, complaint, code="not_found", headers=error.headers or {})
+    return problem_of(error)
+
+
+def _preflight() -> Response:
+    allowed = {
+        "Access-Control-Allow-Methods": "GET, POST",
+        "Access-Control-Allow-Headers": "Authorization, Content-Type",
+        "Access-Control-Max-Age": "600",
+    }
+    return Response(status_code=204, headers=allowed)

@@ -1,0 +1,194 @@
+"""Who answers here: teams and members by the names that clients use, all over one set of loaded models."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from avengers_edge.config import Settings, shipped_dir
+from avengers_edge.errors import AvengersError, NotFound
+from avengers_edge.library.catalog import Catalog
+from avengers_edge.library.store import Store
+from avengers_edge.records import Closing, Engine, Member
+from avengers_edge.routing.embedder import OnnxEmbedder
+from avengers_edge.routing.form import FormEmbedder
+from avengers_edge.runtime import Avengers, open_residency
+from avengers_edge.server.problems import Problem
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_T = TypeVar("_T")
+VOTED = "avengers"
+"""The model name that is routed and voted by the default team; `avengers/<team>` is by another one."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Target:
+    """Who a model name means: a team, or one member without routing."""
+
+    avengers: Avengers
+    member: Member | None = None
+
+
+class Vectors(Protocol):
+    """The sentence embedder as `/v1/embeddings` needs it."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def dimension(self) -> int:
+        """The length D of a vector."""
+
+    @property
+    def most_tokens(self) -> int:
+        """How much of a text it can see."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count each text's tokens, those beyond what it can see too."""
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed into shape (len(texts), D), rows of length 1."""
+
+
+class _Once(Generic[_T]):
+    """Something that several threads share, made when the first of them needs it."""
+
+    def __init__(self, make: Callable[[], _T]) -> None:
+        self._make, self._lock = make, threading.Lock()
+        self._made: _T | None = None
+
+    def get(self) -> _T:
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+
+class House(Closing):
+    """Everything that is served; calls from several threads are safe.
+
+    Args:
+        default: the team that is meant by `avengers`.
+        teams: lists the teams that could be asked.
+        open_team: makes a team ready, over the same loaded models.
+        models: lists the installed models.
+        lease: lends a model's engine.
+        resident: lists the loaded models.
+        vectors: opens the sentence embedder.
+        close: frees all of it.
+
+    """
+
+    def __init__(
+        self,
+        default: Avengers,
+        *,
+        teams: Callable[[], Sequence[str]],
+        open_team: Callable[[str], Avengers],
+        models: Callable[[], Sequence[str]],
+        lease: Callable[[str], AbstractContextManager[Engine]],
+        resident: Callable[[], Collection[str]],
+        vectors: Callable[[], Vectors],
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.default, self.lease, self.resident = default, lease, resident
+        self._teams, self._open_team, self._models, self._close = teams, open_team, models, close
+        self._vectors = _Once(vectors)
+        self._opened: dict[str, Avengers] = {default.team.name: default}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, settings: Settings, team: str | None = None) -> House:
+        """Make the settings' home folder ready to be served.
+
+        Raises:
+            NotFound: no such team.
+
+        """
+        catalog, store, residency = Catalog.of(settings), Store(settings.home), open_residency(settings)
+
+        def open_team(name: str) -> Avengers:
+            return Avengers.open(settings, name, residency=residency, open_embedder=lambda: FormEmbedder(shared.get()))
+
+        shared = _Once(lambda: OnnxEmbedder(shipped_dir() / "embedder", settings.providers, settings.threads))
+
+        def installed() -> list[str]:
+            return sorted({each.model for each in store.installed()})
+
+        return cls(
+            open_team(team or settings.team),
+            teams=catalog.list_teams,
+            open_team=open_team,
+            models=installed,
+            lease=residency.lease,
+            resident=lambda: residency.resident,
+            vectors=shared.get,
+            close=residency.close,
+        )
+
+    @property
+    def vectors(self) -> Vectors:
+        """The sentence embedder, opened at its first use."""
+        return self._vectors.get()
+
+    def find(self, model: str, team: str | None = None) -> Target:
+        """Find who a model name means; `team` is what the extension object says.
+
+        Raises:
+            Problem: 404 with the names there are; 400 where a member is asked and a team is named.
+
+        """
+        if model == VOTED or model.startswith(f"{VOTED}/"):
+            named = model.removeprefix(VOTED).removeprefix("/")
+            if named and team and named != team:
+                raise Problem(400, f"model names team {named} and avengers.team {team}: name one", "avengers.team")
+            return Target(self._team(named or team or self.default.team.name, model))
+        if team:
+            raise Problem(400, f"avengers.team goes with model {VOTED}, not with {model}", "avengers.team")
+        for member in self.default.team.members:
+            if member.name == model:
+                return Target(self.default, member)
+        if model in self._models() or any(member.model == model for member in self.default.team.members):
+            return Target(self.default, Member(model))
+        raise self._unknown(model)
+
+    def names(self) -> list[str]:
+        """List the model names that can be asked now: teams whose models are all installed, members, other models."""
+        installed = set(self._models())
+        voted = [VOTED]
+        for name in self._teams():
+            with contextlib.suppress(AvengersError):
+                if installed.issuperset(self._open(name).team.models):
+                    voted.append(f"{VOTED}/{name}")
+        members = [member.name for member in self.default.team.members if member.model in installed]
+        return list(dict.fromkeys([*voted, *members, *sorted(installed)]))
+
+    def close(self) -> None:
+        """Free the loaded models; what is under way ends with an error."""
+        self._close()
+
+    def _team(self, name: str, model: str) -> Avengers:
+        try:
+            return self._open(name)
+        except NotFound:
+            raise self._unknown(model) from None
+
+    def _open(self, name: str) -> Avengers:
+        with self._lock:
+            if name not in self._opened:
+                if name not in self._teams():
+                    raise NotFound(f"there is no team {name!r}")
+                self._opened[name] = self._open_team(name)
+            return self._opened[name]
+
+    def _unknown(self, model: str) -> Problem:
+        known = ", ".join(self.names())
+        return Problem(404, f"there is no model {model[:80]!r}: use one of {known}", "model", "model_not_found")

@@ -1,0 +1,167 @@
+"""The description at `/openapi.json`: what the paths take and give, for people and for test tools."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from avengers_edge import __version__
+from avengers_edge.records import KINDS, SEED_LIMIT
+
+Values = dict[str, Any]
+
+_TEXT: Values = {"type": "string"}
+_TRUTH: Values = {"type": "boolean"}
+_COUNT: Values = {"type": "integer", "minimum": 0}
+_OBJECT: Values = {"type": "object"}
+
+
+def description() -> Values:
+    """Make the document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Avengers Edge",
+            "version": __version__,
+            "description": "A team of small local models behind OpenAI's API: routed, sampled, voted. "
+            "A parameter that is not listed is refused.",
+        },
+        "paths": {
+            "/v1/chat/completions": _post("Answer a conversation", _chat(), _answer("chat.completion"), streams=True),
+            "/v1/completions": _post("Answer a prompt", _completion(), _answer("text_completion"), streams=True),
+            "/v1/embeddings": _post("Embed texts", _embeddings(), _listing()),
+            "/v1/models": _get("List the model names", _listing()),
+            "/api/route": _post("Tell who would answer, and why", _route(), _OBJECT),
+            "/health": _get("Tell whether what most requests need is loaded", _OBJECT, statuses=("503",)),
+            "/metrics": {"get": _operation("Count for Prometheus", {"text/plain": {"schema": _TEXT}})},
+            "/openapi.json": _get("Give this description", _OBJECT),
+        },
+        "components": {
+            "schemas": {"Error": _error()},
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"key": []}],
+    }
+
+
+def _operation(summary: str, content: Values, statuses: tuple[str, ...] = ()) -> Values:
+    problem = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    responses: Values = {"200": {"description": "Done", "content": content}}
+    responses |= {status: {"description": "Not ready", "content": content} for status in statuses}
+    return {"summary": summary, "responses": {**responses, "default": {"description": "Refused", "content": problem}}}
+
+
+def _get(summary: str, given: Values, statuses: tuple[str, ...] = ()) -> Values:
+    return {"get": _operation(summary, {"application/json": {"schema": given}}, statuses)}
+
+
+def _post(summary: str, taken: Values, given: Values, *, streams: bool = False) -> Values:
+    content: Values = {"application/json": {"schema": given}}
+    if streams:
+        content["text/event-stream"] = {"schema": _TEXT}
+    body = {"required": True, "content": {"application/json": {"schema": taken}}}
+    return {"post": _operation(summary, content) | {"requestBody": body}}
+
+
+def _of(required: list[str], properties: Values) -> Values:
+    return {"type": "object", "required": required, "properties": properties, "additionalProperties": False}
+
+
+def _number(least: float, most: float) -> Values:
+    return {"type": "number", "minimum": least, "maximum": most}
+
+
+def _sampling() -> Values:
+    return {
+        "model": {**_TEXT, "description": "avengers, avengers/<team>, or a member's own name"},
+        "n": {"type": "integer", "minimum": 1, "maximum": 128},
+        "seed": {"type": "integer", "minimum": 0, "maximum": SEED_LIMIT - 1},
+        "temperature": _number(0, 2),
+        "top_p": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+        "top_k": _COUNT,
+        "min_p": _number(0, 1),
+        "repeat_penalty": _number(0.1, 10),
+        "frequency_penalty": _number(-2, 2),
+        "presence_penalty": _number(-2, 2),
+        "max_tokens": {"type": "integer", "minimum": 1},
+        "stop": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "maxItems": 16}]},
+        "logit_bias": {"type": "object", "additionalProperties": _number(-100, 100)},
+        "grammar": {**_TEXT, "description": "GBNF"},
+        "stream": _TRUTH,
+        "stream_options": _of([], {"include_usage": _TRUTH}),
+        "user": _TEXT,
+        "metadata": _OBJECT,
+        "store": {"const": False},
+        "avengers": _of(
+            [],
+            {
+                "samples": {"type": "integer", "minimum": 1, "maximum": 128},
+                "early_stop": {"enum": ["exact", "adaptive", "off"]},
+                "switch_below": _number(0, 1),
+                "prefer": _number(0, 1),
+                "kind": {"enum": list(KINDS)},
+                "team": _TEXT,
+                "stream": {"enum": ["elected", "first"]},
+            },
+        ),
+    }
+
+
+def _chat() -> Values:
+    part = _of(["type", "text"], {"type": {"const": "text"}, "text": _TEXT})
+    content = {"anyOf": [_TEXT, {"type": "array", "items": part}]}
+    role = {"enum": ["system", "developer", "user", "assistant"]}
+    message = _of(["role", "content"], {"role": role, "content": content})
+    described = _of([], {"name": _TEXT, "description": _TEXT, "strict": _TRUTH, "schema": _OBJECT})
+    kind = {"enum": ["text", "json_object", "json_schema"]}
+    return _of(
+        ["model", "messages"],
+        {
+            **_sampling(),
+            "messages": {"type": "array", "minItems": 1, "items": message},
+            "max_completion_tokens": {"type": "integer", "minimum": 1},
+            "logprobs": _TRUTH,
+            "top_logprobs": {"type": "integer", "minimum": 0, "maximum": 20},
+            "response_format": _of(["type"], {"type": kind, "json_schema": described}),
+        },
+    )
+
+
+def _completion() -> Values:
+    logprobs = {"type": "integer", "minimum": 0, "maximum": 20}
+    return _of(["model", "prompt"], {**_sampling(), "prompt": _TEXT, "logprobs": logprobs})
+
+
+def _embeddings() -> Values:
+    texts = {"anyOf": [_TEXT, {"type": "array", "minItems": 1, "maxItems": 2048, "items": _TEXT}]}
+    return _of(
+        ["model", "input"],
+        {"model": _TEXT, "input": texts, "encoding_format": {"enum": ["float", "base64"]}, "dimensions": _COUNT},
+    )
+
+
+def _route() -> Values:
+    return _of(["prompt"], {"prompt": _TEXT, "prefer": _number(0, 1), "team": _TEXT})
+
+
+def _answer(kind: str) -> Values:
+    properties: Values = {
+        "id": _TEXT,
+        "object": {"const": kind},
+        "created": _COUNT,
+        "model": _TEXT,
+        "choices": {"type": "array", "items": _OBJECT},
+        "usage": _OBJECT,
+        "avengers": _OBJECT,
+    }
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _listing() -> Values:
+    properties: Values = {"object": {"const": "list"}, "data": {"type": "array", "items": _OBJECT}}
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _error() -> Values:
+    nullable = {"type": ["string", "null"]}
+    inner = {"message": _TEXT, "type": _TEXT, "param": nullable, "code": nullable}
+    return _of(["error"], {"error": _of(list(inner), inner)})

@@ -1,0 +1,84 @@
+"""What goes wrong, in the shape that clients of OpenAI expect: `{"error": {"message", "type", "param", "code"}}`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from avengers_edge.errors import AvengersError, BadRequest, Cancelled, DoesNotFit, EngineDied, NotFound
+
+_CODES: tuple[tuple[type[AvengersError], str], ...] = (
+    (NotFound, "not_found"),
+    (DoesNotFit, "does_not_fit"),
+    (EngineDied, "engine_died"),
+    (Cancelled, "cancelled"),
+)
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "invalid_request_error",
+    415: "invalid_request_error",
+    422: "invalid_request_error",
+    504: "timeout_error",
+}
+_LONGEST = 600
+
+
+class Problem(Exception):
+    """A refusal or a failure that a client is told.
+
+    `param` names the request's field that is to blame, `code` is for programs, `headers` go with the response.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.param, self.code, self.headers = status, message, param, code, headers
+
+    def as_dict(self) -> dict[str, Any]:
+        """Make the error object: one line, without control characters."""
+        line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(self.message.split()))
+        if len(line) > _LONGEST:
+            line = f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
+        kind = _TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
+        return {"error": {"message": line, "type": kind, "param": self.param, "code": self.code}}
+
+
+def refuse(param: str, message: str, code: str = "unsupported_value") -> Problem:
+    """Blame a field of the request."""
+    return Problem(400, message, param, code)
+
+
+def problem_of(error: BaseException) -> Problem:
+    """Turn any error into what the client is told: ours in their own words, others without a word of their inside."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, BadRequest):
+        return Problem(error.http_status, str(error), _blamed(str(error)), "invalid_value")
+    if isinstance(error, AvengersError):
+        code = next((code for kind, code in _CODES if isinstance(error, kind)), None)
+        headers = {"Retry-After": "1"} if error.http_status == 503 else {}
+        return Problem(error.http_status, str(error), None, code, headers)
+    return Problem(500, "the server failed at this request: its log says why", code="internal_error")
+
+
+def _blamed(message: str) -> str | None:
+    """Find the field that a complaint begins with: our records say `temperature is 3: use ...`."""
+    first = message.split(" ", 1)[0]
+    return first if first in _FIELDS else None
+
+
+_FIELDS = frozenset({
+    *("temperature", "top_p", "top_k", "min_p", "max_tokens", "stop", "seed", "logprobs", "logit_bias", "grammar"),
+    *("frequency_penalty", "presence_penalty", "repeat_penalty", "samples", "kind", "early_stop", "prefer"),
+    "switch_below",
+})  # fmt: skip

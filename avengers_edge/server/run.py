@@ -1,0 +1,156 @@
+"""Runs the application on uvicorn, with the limits that uvicorn leaves to others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import h11
+import uvicorn
+from starlette.responses import JSONResponse
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from avengers_edge.errors import AvengersError
+from avengers_edge.server.app import App
+from avengers_edge.server.options import ServeOptions
+from avengers_edge.server.problems import Problem
+
+logger = logging.getLogger("avengers_edge.server")
+
+_LAST_WORDS = 5
+"""Seconds that are left for telling clients of an end, after the time to drain."""
+
+
+def serve(app: App, options: ServeOptions, started: Callable[[str], None] = lambda _: None) -> None:
+    """Serve until SIGTERM or Ctrl-C, and then let what is under way end.
+
+    Args:
+        app: what is served.
+        options: where.
+        started: hears the address when it can be called.
+
+    Raises:
+        AvengersError: the address cannot be had.
+
+    """
+    limits = options.limits
+    config = uvicorn.Config(
+        app.asgi,
+        host=options.host,
+        port=options.port,
+        http=_protocol(options),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        h11_max_incomplete_event_size=limits.header_bytes,
+        timeout_graceful_shutdown=math.ceil(limits.drain) + _LAST_WORDS,
+        ssl_certfile=options.certificate,
+        ssl_keyfile=options.private_key,
+    )
+    server = _Server(config, app, started)
+    try:
+        server.run()
+    except OSError as error:  # of a certificate: one of the address ends in the other way
+        raise AvengersError(f"the certificate or its key cannot be used: {error}") from error
+    except SystemExit:  # uvicorn's way of saying so
+        raise AvengersError(
+            f"cannot listen on {options.host} port {options.port}: it is taken or not ours, use another --port"
+        ) from None
+
+
+class _Server(uvicorn.Server):
+    """A server that ends with 0 when it is told to end, after what is under way."""
+
+    def __init__(self, config: uvicorn.Config, app: App, started: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._app, self._hear_start = app, started
+
+    async def startup(self, sockets: list[Any] | None = None) -> None:
+        await super().startup(sockets)
+        port = self.servers[0].sockets[0].getsockname()[1]
+        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        self._hear_start(f"{'https' if self.config.ssl else 'http'}://{host}:{port}")
+
+    async def shutdown(self, sockets: list[Any] | None = None) -> None:
+        self._app.drain()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _protocol(options: ServeOptions) -> type[H11Protocol]:
+    """Make the connection class: it gives up on headers that do not come, and bounds how many connections there are."""
+    limits = options.limits
+
+    class Connection(H11Protocol):
+        """One connection; its errors have OpenAI's shape as well."""
+
+        _patience: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            if len(self.connections) > limits.connections:
+                transport.close()
+            else:
+                self._wait_for_request()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.conn.their_state is h11.IDLE:  # a request has begun and is not there yet
+                self._wait_for_request()
+            else:
+                self._stop_waiting()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_waiting()
+            super().connection_lost(exc)
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self.conn.their_state is h11.SEND_BODY:  # it was refused, and its body is passed over for a while
+                self._wait_for_request()
+
+        def send_400_response(self, msg: str) -> None:
+            problem = Problem(
+                400, f"{msg} Its headers may have up to {limits.header_bytes} bytes.", code="invalid_http"
+            )
+            body = JSONResponse(problem.as_dict()).body
+            headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+            with contextlib.suppress(h11.LocalProtocolError):  # a response had begun
+                for event in (
+                    h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+                    h11.Data(data=bytes(body)),
+                    h11.EndOfMessage(),
+                ):
+                    self.transport.write(self.conn.send(event) or b"")
+            self.transport.close()
+
+        def _wait_for_request(self) -> None:
+            if self._patience is None:
+                self._patience = self.loop.call_later(limits.header_seconds, self.transport.close)
+
+        def _stop_waiting(self) -> None:
+            if self._patience is not None:
+                self._patience.cancel()
+                self._patience = None
+
+    return Connection

@@ -1,0 +1,157 @@
+"""A server's house on engines that a reader can compute by hand, and a client that talks to it without a network."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import threading
+
+import httpx
+import numpy as np
+from fakes import WordLengthEmbedder
+
+from avengers_edge.records import Completion, Generation, Member, Ranked, Route, SamplingParams, Team, TokenLogprob
+from avengers_edge.runtime import Avengers
+from avengers_edge.server.app import App
+from avengers_edge.server.house import House
+from avengers_edge.server.options import Limits, ServeOptions
+
+PAIR = Team("pair", "two", (Member("big"), Member("small")), "t", samples=3, switch_below=0.0)
+OTHER = Team("other", "one", (Member("small"),), None, sampling=SamplingParams(max_tokens=7))
+SUM = "How many apples are 2 and 3 apples?"
+
+
+class WordEngine:
+    """Says the texts it was given in turn, word by word; each sample has as many tokens as words.
+
+    While `hold` is not set, it stops after each sample's first word, as long as it is not called off.
+    """
+
+    def __init__(self, texts):
+        self.texts, self.requests = texts, []
+        self.hold, self.began, self.called_off = threading.Event(), threading.Event(), threading.Event()
+        self.hold.set()
+        self.error = None
+
+    def generate(self, request, *, on_finish=None, on_token=None, cancel=None):
+        self.requests.append(request)
+        if self.error:
+            raise self.error
+        done, needed = [], request.least or request.n
+        while needed:
+            index = len(done)
+            text = self.texts[index % len(self.texts)]
+            for place, word in enumerate(text.split(" ")):
+                if on_token:
+                    on_token(index, word if place == 0 else f" {word}")
+                self.began.set()
+                while not self.hold.wait(0.005):
+                    if cancel.is_set():
+                        self.called_off.set()
+                        return Generation((*done, Completion(index, 0, word, 1, "cancelled")), 5, 1.0, 2.0)
+            tokens = tuple(TokenLogprob(word, -0.5, ((word, -0.5),)) for word in text.split(" "))
+            logprobs = None if request.sampling.logprobs is None else tokens
+            done.append(Completion(index, index, text, len(tokens), "stop", logprobs))
+            needed = on_finish(done[-1]) if on_finish else request.n - len(done)
+        return Generation(tuple(done), 5, 1.0, 2.0, reused_tokens=2)
+
+
+class Lengths(WordLengthEmbedder):
+    """Reads 4 words, which are its tokens."""
+
+    name, most_tokens = "lengths", 4
+
+    def count_tokens(self, texts):
+        return [len(text.split()) for text in texts]
+
+
+class Ranks:
+    def route(self, vector, *, members, prefer, resident):
+        return Route(1, 0.5, (Ranked("big", 0.8), Ranked("small", 0.4)), 0.4)
+
+
+class Served:
+    """One application on a fake engine."""
+
+    def __init__(self, *texts, limits=None, routes=(), warm_error=None, **options):
+        self.engine, self.closed, self.leased = WordEngine(list(texts) or ["Answer: 5"]), False, []
+        self.warm_error = warm_error
+
+        def team(name):
+            chosen = {"pair": PAIR, "other": OTHER}[name]
+            router = (lambda embedder: Ranks()) if chosen.table else (lambda embedder: None)
+            avengers = Avengers(chosen, WordLengthEmbedder, router, self.lease)
+            avengers.warm = self.warm
+            return avengers
+
+        self.house = House(
+            team("pair"),
+            teams=lambda: ("other", "pair"),
+            open_team=team,
+            models=lambda: ("big", "small", "third"),
+            lease=self.lease,
+            resident=lambda: ("big",),
+            vectors=Lengths,
+            close=self.close,
+        )
+        self.app = App(self.house, ServeOptions(limits=limits or Limits(), **options), routes)
+
+    def warm(self):
+        if self.warm_error:
+            raise self.warm_error
+
+    def close(self):
+        self.closed = True
+
+    @contextlib.contextmanager
+    def lease(self, model):
+        self.leased.append(model)
+        yield self.engine
+
+    def __call__(self, method, path, body=None, *, headers=(), content=None):
+        """Send one request and give the response."""
+        return asyncio.run(self._one(method, path, body, dict(headers), content))
+
+    async def _one(self, method, path, body, headers, content):
+        async with self.client() as client:
+            if content is not None:
+                headers = {"content-type": "application/json"} | headers
+                return await client.request(method, path, content=content, headers=headers)
+            return await client.request(method, path, json=body, headers=headers)
+
+    @contextlib.asynccontextmanager
+    async def client(self):
+        transport = httpx.ASGITransport(self.app.asgi, raise_app_exceptions=True)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            yield client
+
+    def chat(self, text=SUM, *, model="avengers", **fields):
+        """Ask for a chat completion."""
+        body = {"model": model, "messages": [{"role": "user", "content": text}], **fields}
+        return self("POST", "/v1/chat/completions", body)
+
+
+def events(response):
+    """Take a stream apart: its comments, its objects, and whether it ended with [DONE]."""
+    comments, objects, done = [], [], False
+    for frame in response.text.split("\n\n"):
+        if frame.startswith(": "):
+            comments.append(frame[2:])
+        elif frame == "data: [DONE]":
+            done = True
+        elif frame:
+            assert frame.startswith("data: "), frame
+            assert not done
+            objects.append(json.loads(frame[6:]))
+    return comments, objects, done
+
+
+def text_of(objects, index=0):
+    """Join the pieces of one choice of a chat."""
+    choices = [choice for each in objects for choice in each["choices"] if choice["index"] == index]
+    return "".join(choice["delta"].get("content", "") for choice in choices)
+
+
+def vector(row):
+    return np.asarray(row, dtype=np.float32)

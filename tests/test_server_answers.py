@@ -1,0 +1,333 @@
+"""Laws of what the server answers, on fakes: names, votes, choices, streams, vectors."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+
+import numpy as np
+import pytest
+from server_fakes import SUM, Served, events, text_of
+
+from avengers_edge.errors import DoesNotFit, EngineDied, NotFound
+from avengers_edge.records import Message
+
+VOTES = ("Answer: 5", "Answer: 6", "so Answer: 6")
+
+
+def test_the_team_votes_and_says_how():
+    served = Served(*VOTES)
+    answer = served.chat(avengers={"early_stop": "off"}).json()
+    assert answer["object"] == "chat.completion"
+    (choice,) = answer["choices"]
+    assert choice["message"]["content"] in VOTES[1:]
+    assert choice["finish_reason"] == "stop"
+    said = answer["avengers"]
+    assert (said["answer"], said["confidence"], said["samples_used"]) == ("6", 2 / 3, 3)
+    assert said["votes"] == [{"key": "6", "count": 2}, {"key": "5", "count": 1}]
+    assert said["route"]["ranking"][0] == {"model": "big", "score": 0.8}
+    assert said["models"] == ["big"]
+    assert answer["usage"] == {
+        "prompt_tokens": 5,
+        "completion_tokens": 7,
+        "total_tokens": 12,
+        "prompt_tokens_details": {"cached_tokens": 2},
+    }
+
+
+def test_a_number_of_samples_holds_and_early_stopping_saves_some():
+    said = Served("Answer: 5").chat(avengers={"samples": 5}).json()["avengers"]
+    assert (said["samples_requested"], said["samples_used"], said["stopped_early"]) == (5, 3, True)
+    assert said["saved_tokens"] == 4
+
+
+def test_a_member_by_its_name_writes_as_many_texts_as_are_asked_for_and_nobody_votes():
+    served = Served("one", "two words", "three")
+    answer = served.chat("Hi", model="small", n=3).json()
+    assert [choice["message"]["content"] for choice in answer["choices"]] == ["one", "two words", "three"]
+    assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2]
+    assert answer["usage"]["completion_tokens"] == 4
+    assert served.leased == ["small"]
+    (request,) = served.engine.requests
+    assert request.n == 3
+    assert answer["avengers"]["votes"] == []
+
+
+def test_a_member_votes_where_a_number_of_samples_is_given():
+    said = Served(*VOTES).chat(model="small", avengers={"samples": 3, "early_stop": "off"}).json()["avengers"]
+    assert (said["answer"], said["models"]) == ("6", ["small"])
+
+
+def test_another_team_answers_by_its_name_in_the_model_or_in_the_extension():
+    for how in ({"model": "avengers/other"}, {"avengers": {"team": "other"}}):
+        served = Served()
+        assert served.chat("Hi", **how).json()["avengers"]["models"] == ["small"]
+        assert served.engine.requests[0].sampling.max_tokens == 7
+
+
+def test_an_unknown_model_is_404_with_the_list():
+    for model in ("gpt-4", "avengers/none", "avengers2"):
+        answer = Served().chat(model=model)
+        assert answer.status_code == 404
+        error = answer.json()["error"]
+        assert (error["code"], error["param"]) == ("model_not_found", "model")
+        assert all(name in error["message"] for name in ("avengers/other", "avengers/pair", "small", "third"))
+
+
+def test_the_list_names_what_can_be_asked():
+    served = Served()
+    listed = served("GET", "/v1/models").json()["data"]
+    names = [each["id"] for each in listed]
+    assert names == ["avengers", "avengers/other", "avengers/pair", "big", "small", "third", "lengths"]
+    assert served("GET", "/v1/models/avengers/pair").json()["id"] == "avengers/pair"
+    assert served("GET", "/v1/models/none").status_code == 404
+
+
+def test_system_history_and_question_reach_the_model_in_their_order():
+    served = Served()
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "developer", "content": "In English."},
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello", "tool_calls": None, "annotations": []},
+        {"role": "user", "content": [{"type": "text", "text": "Who "}, {"type": "text", "text": "are you?"}]},
+    ]
+    for model in ("avengers", "big"):
+        assert served("POST", "/v1/chat/completions", {"model": model, "messages": messages}).status_code == 200
+        assert served.engine.requests[-1].messages == (
+            Message("system", "Be brief.\n\nIn English."),
+            Message("user", "Hi"),
+            Message("assistant", "Hello"),
+            Message("user", "Who are you?"),
+        )
+
+
+def test_every_sampling_parameter_reaches_the_model():
+    said = {
+        "temperature": 0.3,
+        "top_p": 0.9,
+        "top_k": 5,
+        "min_p": 0.1,
+        "repeat_penalty": 1.1,
+        "frequency_penalty": 0.5,
+        "presence_penalty": -0.5,
+    }
+    fields = {**said, "seed": 7, "stop": ["\n", "END"], "max_completion_tokens": 9}
+    for model in ("avengers", "big"):
+        served = Served()
+        assert served.chat(model=model, **fields).status_code == 200
+        (request,) = served.engine.requests
+        assert {name: getattr(request.sampling, name) for name in said} == said
+        assert (request.seed, request.sampling.stop, request.sampling.max_tokens) == (7, ("\n", "END"), 9)
+
+
+def test_token_biases_and_log_probabilities_are_a_members():
+    served = Served("yes sir")
+    answer = served.chat("Hi", model="big", logit_bias={"12": -100}, logprobs=True, top_logprobs=1).json()
+    assert served.engine.requests[0].sampling.logit_bias == ((12, -100.0),)
+    first, second = answer["choices"][0]["logprobs"]["content"]
+    assert first == {
+        "token": "yes",
+        "logprob": -0.5,
+        "bytes": [121, 101, 115],
+        "top_logprobs": [{"token": "yes", "logprob": -0.5, "bytes": [121, 101, 115]}],
+    }
+    assert second["token"] == "sir"
+    for fields in ({"logit_bias": {"1": 1}}, {"logprobs": True}):
+        refused = served.chat(**fields)
+        assert refused.status_code == 400
+        assert refused.json()["error"]["param"] in fields
+
+
+def test_a_response_format_bounds_the_text():
+    schema = {"type": "object", "properties": {"age": {"type": "integer"}}}
+    for said, wanted in (
+        ({"type": "json_object"}, {"type": "object"}),
+        ({"type": "json_schema", "json_schema": {"name": "p", "strict": True, "schema": schema}}, schema),
+    ):
+        served = Served("{}")
+        assert served.chat("Hi", response_format=said).status_code == 200
+        assert json.loads(served.engine.requests[0].sampling.schema) == wanted
+    served = Served()
+    served.chat("Hi", response_format={"type": "text"})
+    assert served.engine.requests[0].sampling.schema is None
+
+
+# --- streams ---------------------------------------------------------------------------------------------------
+
+
+def test_a_vote_is_told_in_comments_and_then_the_winner_is_streamed():
+    response = Served(*VOTES).chat(stream=True, avengers={"early_stop": "off"})
+    assert response.headers["content-type"].startswith("text/event-stream")
+    comments, objects, done = events(response)
+    assert done
+    assert comments[0] == "voting 0 of 3"
+    assert comments[1:] == ["voting 1 of 3, leading 5", "voting 2 of 3, leading 5", "voting 3 of 3, leading 6"]
+    assert text_of(objects) in VOTES[1:]
+    assert len(objects) > 3  # in pieces
+    assert all("usage" not in each for each in objects)
+    last = objects[-1]
+    assert last["choices"][0]["finish_reason"] == "stop"
+    assert last["avengers"]["votes"][0] == {"key": "6", "count": 2}
+    assert len({each["id"] for each in objects}) == 1
+
+
+def test_what_is_not_voted_on_is_streamed_as_it_is_written():
+    for model in ("avengers", "big"):
+        comments, objects, done = events(Served("Once upon a time").chat("Tell me a story.", model=model, stream=True))
+        assert done
+        pieces = [each["choices"][0]["delta"].get("content") for each in objects]
+        assert pieces == ["", "Once", " upon", " a", " time", None]
+        assert comments == []
+
+
+def test_the_first_sample_can_be_streamed_and_is_corrected_by_the_vote():
+    knobs = {"early_stop": "off", "stream": "first"}
+    _, objects, _ = events(Served(*VOTES).chat(stream=True, avengers=knobs))
+    assert text_of(objects) == VOTES[0]
+    assert objects[-1]["avengers"]["corrected"] in VOTES[1:]
+    _, objects, _ = events(Served(*reversed(VOTES)).chat(stream=True, avengers=knobs))
+    assert text_of(objects) in VOTES[1:]
+    assert objects[-1]["avengers"]["corrected"] is None
+
+
+def test_usage_comes_in_a_chunk_of_its_own_where_it_is_asked_for():
+    _, objects, _ = events(Served("a b").chat("Hi", model="big", stream=True, stream_options={"include_usage": True}))
+    *others, last = objects
+    assert last["choices"] == []
+    assert last["usage"]["completion_tokens"] == 2
+    assert all(each["usage"] is None for each in others)
+
+
+def test_several_choices_are_streamed_beside_each_other_and_each_is_finished():
+    _, objects, _ = events(Served("one", "two 2").chat("Hi", model="big", n=2, stream=True, logprobs=True))
+    assert [text_of(objects, index) for index in (0, 1)] == ["one", "two 2"]
+    ends = [choice for each in objects for choice in each["choices"] if choice["finish_reason"]]
+    assert [end["index"] for end in ends] == [0, 1]
+    assert [len(end["logprobs"]["content"]) for end in ends] == [1, 2]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(DoesNotFit("9 > 8 tokens"), 413), (EngineDied("gone"), 503), (NotFound("no file"), 404), (KeyError("x"), 500)],
+)
+def test_what_fails_before_the_first_piece_has_the_status_of_its_type(error, status, stream):
+    served = Served()
+    served.engine.error = error
+    answer = served.chat(stream=stream)
+    assert answer.status_code == status
+    said = answer.json()["error"]
+    assert set(said) == {"message", "type", "param", "code"}
+    assert "KeyError" not in said["message"]
+    served.engine.error = None
+    assert served.chat().status_code == 200
+
+
+def test_what_fails_in_the_middle_of_a_stream_is_its_last_event():
+    served = Served("a b c")
+    original = served.engine.generate
+
+    def dies(request, **heard):
+        original(request, **heard)
+        raise EngineDied("killed")
+
+    served.engine.generate = dies
+    _, objects, done = events(served.chat("Hi", model="big", stream=True))
+    assert objects[-1]["error"]["code"] == "engine_died"
+    assert not done
+
+
+# --- the other paths ---------------------------------------------------------------------------------------------
+
+
+def test_a_prompt_is_completed_whole_and_streamed():
+    served = Served("a b")
+    body = {"model": "big", "prompt": "Hi", "logprobs": 1}
+    answer = served("POST", "/v1/completions", body).json()
+    assert answer["object"] == "text_completion"
+    assert answer["choices"][0]["text"] == "a b"
+    assert answer["choices"][0]["logprobs"]["text_offset"] == [0, 1]
+    _, objects, done = events(
+        served("POST", "/v1/completions", {"model": "avengers", "prompt": ["Hi"], "stream": True})
+    )
+    assert "".join(each["choices"][0]["text"] for each in objects) == "a b"
+    assert done
+
+
+def test_texts_are_embedded_as_numbers_and_as_their_bytes():
+    served = Served()
+    plain = served("POST", "/v1/embeddings", {"model": "lengths", "input": ["a bb", "long words"]}).json()
+    rows = np.array([each["embedding"] for each in plain["data"]])
+    assert rows.tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    assert plain["usage"] == {"prompt_tokens": 4, "total_tokens": 4}
+    coded = served("POST", "/v1/embeddings", {"model": "lengths", "input": "a", "encoding_format": "base64"}).json()
+    assert np.frombuffer(base64.b64decode(coded["data"][0]["embedding"]), "<f4").tolist() == [1.0, 0.0]
+
+
+def test_a_text_that_the_embedder_cannot_see_whole_is_refused():
+    answer = Served()("POST", "/v1/embeddings", {"model": "lengths", "input": ["a", "one two three four five"]})
+    assert answer.status_code == 413
+    assert "input[1] has 5 tokens" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "param"),
+    [
+        ({"input": []}, 400, "input"),
+        ({"input": [1, 2]}, 400, "input"),
+        ({"input": ""}, 400, "input"),
+        ({"dimensions": 7}, 400, "dimensions"),
+        ({"model": "ada"}, 404, "model"),
+        ({"tokens": 1}, 400, "tokens"),
+    ],
+)
+def test_embedding_requests_that_cannot_be_met_name_the_field(fields, status, param):
+    answer = Served()("POST", "/v1/embeddings", {"model": "lengths", "input": "a", **fields})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (status, param)
+
+
+def test_the_route_is_told_without_a_model():
+    served = Served()
+    said = served("POST", "/api/route", {"prompt": SUM}).json()
+    assert said["ranking"][0]["model"] == "big"
+    assert served.leased == []
+    assert served("POST", "/api/route", {"prompt": " "}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "word"), [(None, 200, "ok"), (NotFound("no model: run setup"), 503, "degraded")]
+)
+def test_health_says_whether_what_most_requests_need_is_there(error, status, word):
+    served = Served(warm_error=error)
+
+    async def settled():
+        async with served.client() as client:
+            assert (await client.get("/health")).json()["status"] == "loading"
+            async with served.app.living():
+                while (answer := await client.get("/health")).json()["status"] == "loading":
+                    await asyncio.sleep(0.01)
+                return answer
+
+    answer = asyncio.run(settled())
+    assert (answer.status_code, answer.json()["status"]) == (status, word)
+    assert answer.json()["reason"] == (str(error) if error else None)
+    assert served.closed
+
+
+def test_metrics_count_requests_and_tokens_and_quote_nobody():
+    served = Served("Answer: 5")
+    served.chat()
+    served.chat(model="nobody-we-know")
+    text = served("GET", "/metrics").text
+    assert 'avengers_requests_total{path="/v1/chat/completions",status="200"} 1' in text
+    assert 'avengers_requests_total{path="/v1/chat/completions",status="404"} 1' in text
+    assert 'avengers_tokens_total{kind="completion"} 4' in text
+    assert 'avengers_answers_total{model="big"} 1' in text
+    assert "apples" not in text and "nobody" not in text
+
+
+def test_the_description_names_every_path():
+    described = Served()("GET", "/openapi.json").json()
+    assert {"/v1/chat/completions", "/v1/embeddings", "/v1/models", "/api/route"} <= set(described["paths"])
