@@ -1,0 +1,238 @@
+"""Laws of taking work on: so much and no more, called off when nobody waits, ended when the server ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+
+import pytest
+from server_fakes import SUM, Served
+
+from avengers_edge.errors import EngineDied
+from avengers_edge.server.desk import Desk
+from avengers_edge.server.options import Limits
+from avengers_edge.server.problems import Problem
+
+CHAT = "/v1/chat/completions"
+BODY = {"model": "big", "messages": [{"role": "user", "content": SUM}]}
+
+
+async def until(holds):
+    """Wait for what has to come."""
+    for _ in range(2000):
+        if holds():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it did not come")
+
+
+async def forever():
+    await asyncio.Event().wait()
+
+
+class Caller:
+    """Speaks ASGI itself, so that it can leave in the middle."""
+
+    def __init__(self, served, path=CHAT, **fields):
+        self.gone, self.sent = asyncio.Event(), []
+        self.unread = [{"type": "http.request", "body": json.dumps(BODY | fields).encode(), "more_body": False}]
+        headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]
+        scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1"}
+        scope |= {"method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"", "headers": headers}
+        scope |= {"scheme": "http", "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 9), "root_path": ""}
+        self.task = asyncio.create_task(served.app.asgi(scope, self.receive, self.send))
+
+    async def receive(self):
+        if self.unread:
+            return self.unread.pop()
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message):
+        self.sent.append(message)
+
+    @property
+    def status(self):
+        return self.sent[0]["status"] if self.sent else None
+
+    @property
+    def body(self):
+        return b"".join(message.get("body", b"") for message in self.sent)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ["big", "avengers"])
+def test_a_client_that_leaves_calls_its_request_off(stream, model):
+    served = Served("a b c")
+    served.engine.hold.clear()
+
+    async def leave():
+        caller = Caller(served, model=model, stream=stream)
+        await until(served.engine.began.is_set)
+        caller.gone.set()
+        await until(served.engine.called_off.is_set)
+        await caller.task
+        await until(lambda: served.app.answers.running == 0)
+        assert stream or caller.sent == []
+
+    asyncio.run(leave())
+    served.engine.hold.set()
+    assert served.chat().status_code == 200
+
+
+def test_a_request_that_is_dropped_by_the_server_is_called_off():
+    served = Served("a b c")
+    served.engine.hold.clear()
+
+    async def drop():
+        caller = Caller(served, stream=True)
+        await until(lambda: caller.sent)
+        caller.task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await caller.task
+        await until(served.engine.called_off.is_set)
+
+    asyncio.run(drop())
+
+
+def test_more_than_can_wait_is_503_with_a_time_to_come_back():
+    served = Served("a b c", limits=Limits(width=1, queue=1))
+    served.engine.hold.clear()
+
+    async def crowd():
+        first, second = Caller(served), Caller(served)
+        await until(lambda: (served.app.answers.running, served.app.answers.waiting) == (1, 1))
+        third = Caller(served)
+        await third.task
+        assert third.status == 503
+        headers = dict(third.sent[0]["headers"])
+        assert 1 <= int(headers[b"retry-after"]) <= 60
+        assert json.loads(third.body)["error"]["code"] == "overloaded"
+        served.engine.hold.set()
+        await asyncio.gather(first.task, second.task)
+        assert (first.status, second.status) == (200, 200)
+        await until(lambda: served.app.answers.running == 0)
+
+    asyncio.run(crowd())
+
+
+def test_who_leaves_the_queue_is_never_begun():
+    served = Served("a b c", limits=Limits(width=1, queue=1))
+    served.engine.hold.clear()
+
+    async def leave():
+        first, second = Caller(served), Caller(served)
+        await until(lambda: served.app.answers.waiting == 1)
+        second.gone.set()
+        await second.task
+        await until(lambda: served.app.answers.waiting == 0)
+        served.engine.hold.set()
+        await first.task
+
+    asyncio.run(leave())
+    assert len(served.engine.requests) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_request_that_takes_too_long_is_called_off_and_told(stream):
+    served = Served("a b c", limits=Limits(seconds=0.2))
+    served.engine.hold.clear()
+
+    async def wait():
+        caller = Caller(served, stream=stream)
+        await caller.task
+        return caller
+
+    caller = asyncio.run(wait())
+    assert caller.status == (200 if stream else 504)
+    assert b'"timeout"' in caller.body and b"[DONE]" not in caller.body
+    assert served.engine.called_off.wait(5)
+
+
+def test_at_the_end_what_is_under_way_is_finished_and_nothing_new_is_taken():
+    served = Served("a b c")
+    served.engine.hold.clear()
+
+    async def end():
+        caller = Caller(served)
+        await until(served.engine.began.is_set)
+        served.app.drain()
+        late = Caller(served)
+        await late.task
+        assert (late.status, json.loads(late.body)["error"]["code"]) == (503, "shutting_down")
+        served.engine.hold.set()
+        await caller.task
+        assert caller.status == 200
+
+    asyncio.run(end())
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_does_not_end_in_time_is_told_so(stream):
+    served = Served("a b c", limits=Limits(drain=0.1))
+    served.engine.hold.clear()
+
+    async def end():
+        caller = Caller(served, stream=stream)
+        await until(lambda: caller.sent if stream else served.engine.began.is_set())
+        served.app.drain()
+        await caller.task
+        return caller
+
+    caller = asyncio.run(end())
+    assert caller.status == (200 if stream else 503)
+    assert b"shutting_down" in caller.body and b"[DONE]" not in caller.body
+
+
+def test_a_death_in_the_middle_of_a_stream_is_told_and_the_server_serves_on():
+    served = Served("a b c")
+    good = served.engine.generate
+
+    def dies(request, **heard):
+        heard["on_token"](0, "a")
+        raise EngineDied("the worker was killed")
+
+    async def die():
+        served.engine.generate = dies
+        caller = Caller(served, stream=True)
+        await caller.task
+        return caller
+
+    assert b"engine_died" in asyncio.run(die()).body
+    served.engine.generate = good
+    assert served.chat().status_code == 200
+
+
+def test_a_slow_body_is_408():
+    served = Served(limits=Limits(body_seconds=0.1))
+
+    async def slow():
+        caller = Caller(served)
+        caller.unread = []
+        await caller.task
+        return caller
+
+    assert asyncio.run(slow()).status == 408
+
+
+def test_a_desk_gives_what_the_work_gives_and_raises_what_it_raises():
+    async def work():
+        desk = Desk("test", 2, 0, 5)
+        async with desk.work(lambda call: 5, forever) as job:
+            assert await job.result() == 5
+            assert job.done
+        with pytest.raises(EngineDied):
+            async with desk.work(lambda call: fail(), forever) as job:
+                await job.result()
+        await until(lambda: desk.running == 0)
+        desk.refuse_more()
+        with pytest.raises(Problem):
+            async with desk.work(lambda call: 5, forever):
+                pass
+        desk.close()
+
+    def fail():
+        raise EngineDied("gone")
+
+    asyncio.run(work())
