@@ -19,6 +19,7 @@ from avengers_edge.cli.reading import as_text
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.terminal import dim
 from avengers_edge.errors import BadRequest, MissingExtra
+from avengers_edge.records import Ask
 
 if TYPE_CHECKING:
     from avengers_edge.cli.chat.commands import Completes, Known
@@ -69,7 +70,7 @@ def chat(
     if go_on and number is not None:
         raise BadRequest("--continue and --id both name a conversation: choose one")
     settings = session.settings()
-    on_terminal = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+    on_terminal = is_on_terminal()
     if on_terminal:
         require_extra()
     said = None if system is None else as_text(system, "the system prompt")
@@ -89,6 +90,7 @@ def chat(
         known = names_for(settings, lambda: talk.team)
         if team is not None or found is not None:
             checked(known, "teams", talk.team)
+        Ask(samples=samples)
         if member is not None:
             checked(known, "members", member)
         opening = Opening(lambda name: open_turns(settings, name, on_terminal))
@@ -109,6 +111,11 @@ def chat(
         )
         code = Loop(reader, display, opening, talk, Choices(member, samples), actions).run()
     sys.exit(0 if on_terminal else code)
+
+
+def is_on_terminal() -> bool:
+    """Tell whether there is somebody who types and looks."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
 def require_extra() -> None:

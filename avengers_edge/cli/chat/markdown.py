@@ -81,10 +81,10 @@ class LiveMarkdown:
         """Print what is not printed yet."""
         self._live.update(Text(""), refresh=True)
         self._live.stop()
-        self._settle(len(self._text))
+        self._settle(all_of_it=True)
 
     def _draw(self) -> None:
-        self._settle(self._settled + finished(self._text[self._settled :]))
+        self._settle()
         lines = self._render(self._text[self._settled :])
         room = max(1, self._console.height - _SPARE_LINES)
         if len(lines) - self._printed > room:
@@ -92,13 +92,16 @@ class LiveMarkdown:
             self._printed = len(lines) - room
         self._live.update(SegmentLines(lines[self._printed :], new_lines=True), refresh=True)
 
-    def _settle(self, until: int) -> None:
-        lines = self._render(self._text[self._settled : until])
-        if lines:
-            self._print(lines[self._printed :])
-            self._gap = True
-        if until > self._settled:
-            self._settled, self._printed = until, 0
+    def _settle(self, *, all_of_it: bool = False) -> None:
+        """Print the blocks that are finished, each by itself as it was drawn."""
+        begin = self._settled
+        ends = [begin + end for end in block_ends(self._text[begin:])]
+        for end in [*ends, len(self._text)] if all_of_it else ends:
+            lines = self._render(self._text[self._settled : end])
+            if lines:
+                self._print(lines[self._printed :])
+                self._gap = True
+            self._settled, self._printed = end, 0
 
     def _print(self, lines: Lines) -> None:
         self._console.print(SegmentLines(lines, new_lines=True), end="")
@@ -112,26 +115,24 @@ class LiveMarkdown:
         return [[], *lines] if lines and self._gap else lines
 
 
-def finished(text: str) -> int:
-    """Count the characters of the blocks at a text's beginning that will not change, whatever is written behind them.
+def block_ends(text: str) -> list[int]:
+    """Find where those blocks at a text's beginning end that will not change, whatever is written behind them.
 
     A block ends at an empty line, outside of a fence, before a line that is not indented.
     """
-    at, end, fence, after_empty = 0, 0, "", False
-    for line in text.splitlines(keepends=True):
-        if not line.endswith("\n"):
-            break  # it is still being written
+    at, ends, fence, after_empty = 0, [], "", False
+    for line in text.splitlines(keepends=True):  # the last one may still be growing
         found = _FENCE.match(line)
         if fence:
-            closes = found and found[1].startswith(fence) and not line[found.end() :].strip()
+            closes = found and found[1].startswith(fence) and line.endswith("\n") and not line[found.end() :].strip()
             fence = "" if closes else fence
         else:
-            if after_empty and line.strip() and not line[0].isspace():
-                end = at
+            if after_empty and not line[0].isspace():
+                ends.append(at)
             fence = found[1] if found else ""
         after_empty = not fence and not line.strip()
         at += len(line)
-    return end
+    return ends
 
 
 def _without_empty_ends(lines: Iterable[list[Segment]]) -> Lines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 
 from prompt_toolkit import PromptSession
@@ -45,9 +46,8 @@ class CommandCompleter(Completer):
         if kind == "files":
             yield from self._paths.get_completions(Document(begun), complete_event)
         elif kind != "nothing":
-            for name in self._known(kind):
-                if name.startswith(begun):
-                    yield Completion(name, -len(begun))
+            with contextlib.suppress(AvengersError):  # whoever sends the line is told
+                yield from (Completion(name, -len(begun)) for name in self._known(kind) if name.startswith(begun))
 
 
 class TerminalReader:

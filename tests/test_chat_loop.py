@@ -1,0 +1,326 @@
+"""The loop of a chat, with what is typed, shown and answered known beforehand."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import threading
+
+import pytest
+from chat_fakes import RecordingDisplay, ScriptedReader, ScriptedTurns, noted, streamed, voted
+
+from avengers_edge.chat.turns import TextPiece
+from avengers_edge.cli.chat.actions import Actions
+from avengers_edge.cli.chat.loop import Choices, Loop
+from avengers_edge.cli.chat.opening import Opening
+from avengers_edge.cli.chat.talk import Talk
+from avengers_edge.conversations.store import FILE_NAME, ConversationStore
+from avengers_edge.conversations.values import Facts, Turn
+from avengers_edge.errors import BadRequest, Cancelled, EngineDied, NotFound
+from avengers_edge.records import Message, Vote
+
+KNOWN = {"members": ["auto", "small:think", "small:direct"], "teams": ["one", "two"], "code": ["code"]}
+FACTS = Facts("small:think", (), 1, 2.0)
+
+
+class Chat:
+    """A chat that ran to its end."""
+
+    def __init__(self, store, lines, scripts, keep=True):
+        self.display, self.turns, self.reader = RecordingDisplay(), ScriptedTurns(*scripts), ScriptedReader(*lines)
+        self.opened = []
+
+        def open_turns(team):
+            self.opened.append(team)
+            return self.turns
+
+        self.talk = Talk(store if keep else None, "one", None, self.display.say)
+        self.opening = Opening(open_turns)
+        actions = Actions(KNOWN.__getitem__, store if keep else None, 1000)
+        self.loop = Loop(self.reader, self.display, self.opening, self.talk, Choices(), actions)
+        self.code = self.loop.run()
+        self.opening.close()
+
+    def said(self, what="say"):
+        return self.display.said(what)
+
+
+@pytest.fixture
+def store(home):
+    with ConversationStore(home / FILE_NAME, patience=0.05) as store:
+        yield store
+
+
+@pytest.fixture
+def chat(store):
+    """Has a chat with these lines and scripted answers; memory and store agree whenever something is kept."""
+
+    def run(*lines, scripts=(), **options):
+        done = Chat(store, lines, scripts, **options)
+        if done.talk.id is not None and done.talk.is_kept:
+            assert store.read(done.talk.id).turns == tuple(done.talk.turns)
+        return done
+
+    return run
+
+
+def test_a_question_is_streamed_kept_and_remembered(chat, store):
+    done = chat("Hello?", "", "  ", "And you?", scripts=[streamed("Good ", "day."), streamed("Fine.")])
+    assert done.display.told == [
+        ("begin",),
+        ("piece", "Good "),
+        ("piece", "day."),
+        ("end", "Good day.", False),
+        ("begin",),
+        ("piece", "Fine."),
+        ("end", "Fine.", False),
+    ]
+    assert done.turns.asked[1][0] == "And you?"
+    assert done.turns.asked[1][1].history == (Message("user", "Hello?"), Message("assistant", "Good day."))
+    assert store.read(1).title == "Hello?"
+    assert store.read(1).turns[1] == Turn("assistant", "Good day.", FACTS)
+    assert (done.code, done.turns.warmed, done.turns.closed) == (0, 1, 1)
+
+
+def test_a_vote_is_told_as_it_stands_and_kept_as_it_ended(chat):
+    done = chat("How many?", "/votes", scripts=[voted("42", 2, [("41", 1)])])
+    assert [at for at in done.display.told if at[0] == "vote"] == [
+        ("vote", 0, 3, None),
+        ("vote", 1, 3, "42"),
+        ("vote", 2, 3, "42"),
+    ]
+    assert done.talk.turns[1].facts.votes == (Vote("42", 2), Vote("41", 1))
+    (drawn,) = done.said()
+    assert [line.split()[0] for line in drawn.replace("\x1b[2m", "").splitlines()] == ["42", "41"]
+
+
+def test_nothing_is_kept_where_nothing_is_to_be_kept(chat, store):
+    done = chat("Hello?", "/undo", "Again?", scripts=[streamed("a"), streamed("b")], keep=False)
+    assert [turn.content for turn in done.talk.turns] == ["Again?", "b"]
+    assert not store.path.exists()
+
+
+def test_a_chat_in_which_nothing_is_said_leaves_no_conversation(chat, store):
+    chat("/help", "/system Be brief.", "/clear", "/exit")
+    assert store.count() == 0
+
+
+def test_exit_leaves_at_once(chat):
+    assert chat("/exit", "Hello?").turns.asked == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal for one process")
+def test_ctrl_c_stops_the_answer_and_only_that(chat):
+    def interrupt(cancel):
+        os.kill(os.getpid(), signal.SIGINT)
+        assert cancel.wait(30)
+
+    before = signal.getsignal(signal.SIGINT)
+    stopped = [TextPiece("Half a"), interrupt, *streamed("Half a", reason="cancelled")[1:]]
+    done = chat("Tell me", "More", scripts=[stopped, streamed("fine")])
+    assert ("end", "Half a", True) in done.display.told
+    assert done.talk.turns[1] == Turn("assistant", "Half a", FACTS, complete=False)
+    assert done.talk.turns[3].content == "fine"
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal for one process")
+def test_a_second_ctrl_c_does_not_wait_for_the_engine_and_nothing_is_lost(chat):
+    def interrupt_twice(cancel):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        threading.Event().wait(30)
+
+    done = chat("Tell me", "More", scripts=[[TextPiece("Half a"), interrupt_twice], streamed("fine")])
+    assert done.talk.turns[1] == Turn("assistant", "Half a", complete=False)
+    assert ("end", None, True) in done.display.told
+    assert done.talk.turns[3].content == "fine"
+
+
+def test_what_was_stopped_before_it_began_is_no_answer(chat):
+    done = chat("Tell me", "More", scripts=[[Cancelled("stopped")], streamed("fine")])
+    assert [turn.content for turn in done.talk.turns] == ["Tell me", "More", "fine"]
+    assert done.turns.asked[1][1].history == ()  # a question without an answer is nothing a model expects
+
+
+def test_an_error_is_one_complaint_its_code_is_kept_and_the_chat_goes_on(chat):
+    died = [TextPiece("Half a"), EngineDied("it died: try again")]
+    done = chat("Tell me", "More", "/wat", "/regen", scripts=[died, streamed("fine"), streamed("better")])
+    assert done.said("complain")[0] == "it died: try again"
+    assert "did you mean /why?" in done.said("complain")[1]
+    assert ("end", None, False) in done.display.told
+    assert [turn.content for turn in done.talk.turns] == ["Tell me", "Half a", "More", "better"]
+    assert done.code == BadRequest.exit_code
+
+
+def test_an_interrupt_or_a_bad_line_at_the_prompt_ends_nothing(chat):
+    done = chat(KeyboardInterrupt(), BadRequest("line 2 is not UTF-8"), "Hello?", scripts=[streamed("a")])
+    assert done.said("complain") == ["line 2 is not UTF-8"]
+    assert len(done.talk.turns) == 2
+
+
+def test_a_note_comes_before_the_answer(chat):
+    assert chat("Hello?", scripts=[noted("two are left out", "a")]).said("note") == ["two are left out"]
+
+
+def test_regenerating_answers_the_same_question_with_the_same_past(chat):
+    scripts = [streamed("1"), streamed("2"), streamed("II")]
+    done = chat("one", "two", "/regen", scripts=scripts)
+    assert [turn.content for turn in done.talk.turns] == ["one", "1", "two", "II"]
+    assert done.turns.asked[1] == done.turns.asked[2]
+
+
+def test_undo_takes_back_and_offers_the_question_again(chat):
+    done = chat("one", "two", "/undo", "/undo", "/undo", scripts=[streamed("1"), streamed("2")])
+    assert done.reader.defaults == ["", "", "", "two", "one", ""]
+    assert done.talk.turns == []
+    assert done.said("complain") == ["there is nothing to take back"]
+
+
+def test_model_samples_and_system_hold_for_the_turns_to_come(chat, store):
+    lines = ["/model small:direct", "/samples 5", "/system Be brief.", "Hello?", "/model auto", "/samples auto"]
+    done = chat(*lines, "/system none", "Hello?", scripts=[streamed("a"), streamed("b")])
+    first, second = (ask for _, ask in done.turns.asked)
+    assert (first.member, first.samples, first.system) == ("small:direct", 5, "Be brief.")
+    assert (second.member, second.samples, second.system) == (None, None, None)
+    assert store.read(1).system is None
+
+
+def test_settings_are_shown_without_an_argument(chat):
+    said = chat("/model", "/team", "/system", "/samples").said()
+    assert [line.split(":")[0] for line in said] == ["model", "team", "system prompt", "samples"]
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("/model smal:think", "there is no member 'smal:think': did you mean small:think?"),
+        ("/team three", "there is no team 'three': did you mean"),
+        ("/samples many", "/samples takes a number or auto, not 'many'"),
+        ("/samples 0", "samples is 0: use 1 to"),
+        ("/regen", "there is no question to be answered again"),
+        ("/why", "nothing was answered"),
+        ("/votes", "no vote was held"),
+        ("/copy", "there is no answer to be copied"),
+        ("/read", "which file? /read FILE"),
+        ("/read nowhere.txt", "there is no file nowhere.txt"),
+        ("/save", "which file? /save FILE"),
+        ("/load", "which file? /load FILE"),
+        ("/load 77", "there is no conversation 77"),
+        ("/load nowhere.json", "there is no file nowhere.json"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(chat, line, complaint):
+    (said,) = chat(line).said("complain")
+    assert said.startswith(complaint)
+    assert "\n" not in said
+
+
+def test_another_team_is_opened_and_the_old_one_freed(chat, store):
+    done = chat("Hello?", "/team two", "Hello?", scripts=[streamed("a"), streamed("b")])
+    assert (done.opened, done.turns.closed) == (["one", "two"], 2)
+    assert store.read(1).team == "two"
+
+
+def test_why_shows_the_ranking(chat):
+    (drawn,) = chat("Hello?", "/why", scripts=[streamed("a")]).said()
+    assert "cluster 3" in drawn
+    assert "small:think" in drawn
+
+
+def test_a_file_goes_with_the_next_question_only(chat, tmp_path):
+    (tmp_path / "notes.txt").write_text("Cats purr.", encoding="utf-8")
+    done = chat(f"/read {tmp_path / 'notes.txt'}", "Why?", "And?", scripts=[streamed("a"), streamed("b")])
+    assert done.turns.asked[0][0] == "Why?\n\nnotes.txt:\n```\nCats purr.\n```"
+    assert done.turns.asked[1][0] == "And?"
+    assert done.said() == ["notes.txt: 10 characters will go with your next question"]
+
+
+def test_a_file_that_could_never_fit_is_refused_with_both_numbers(chat, tmp_path):
+    (tmp_path / "big.txt").write_text("x" * 1001, encoding="utf-8")
+    (said,) = chat(f'/read "{tmp_path / "big.txt"}"').said("complain")
+    assert "1001 bytes" in said
+    assert "1000" in said
+
+
+def test_what_is_saved_is_loaded_again(chat, store, tmp_path):
+    saved, text = tmp_path / "talk.json", tmp_path / "talk.md"
+    chat("Hello?", f"/save {saved}", f"/save {text}", scripts=[streamed("Good day.")])
+    assert json.loads(saved.read_text(encoding="utf-8"))["turns"][1]["content"] == "Good day."
+    assert text.read_text(encoding="utf-8").startswith("# Hello?\n")
+    done = chat(f"/load {saved}", "More?", scripts=[streamed("b")])
+    assert [turn.content for turn in done.talk.turns] == ["Hello?", "Good day.", "More?", "b"]
+    assert done.talk.id == 2
+    assert "conversation 2: Hello? (2 turns, team one)\n> Hello?\nGood day." in done.said()
+    again = chat("/load 1", "Third?", f"/save {saved}", scripts=[streamed("c")])
+    assert again.talk.id == 1
+    assert again.said("complain") == [f"{saved} is there already: choose another name"]
+    nowhere = chat("/load 1", f"/load {saved}", keep=False)
+    assert "--no-log" in nowhere.said("complain")[0]
+    assert len(nowhere.talk.turns) == 2
+    assert store.count() == 2
+
+
+def test_clear_begins_anew_and_keeps_the_old(chat, store):
+    done = chat("one", "/clear", "two", scripts=[streamed("1"), streamed("2")])
+    assert done.turns.asked[1][1].history == ()
+    assert [each.title for each in store.recent()] == ["two", "one"]
+
+
+def test_copy_takes_the_answer_or_its_code(chat, monkeypatch):
+    copied = []
+    monkeypatch.setattr("avengers_edge.cli.chat.actions.copy", lambda text: copied.append(text) or "a fake")
+    code = "Look:\n```python\nx = 1\n```\n"
+    done = chat("q", "/copy", "/copy code", "/copy all", "r", "/copy code", scripts=[streamed(code), streamed("b")])
+    assert copied == [code, "x = 1"]
+    assert len(done.said("complain")) == 2
+
+
+def test_a_store_that_fails_is_told_once_and_the_chat_goes_on(chat, store, home):
+    store.begin("t")
+    other = sqlite3.connect(home / FILE_NAME, isolation_level=None)
+    with contextlib.closing(other):
+        other.execute("BEGIN EXCLUSIVE")
+        done = chat("one", "two", scripts=[streamed("1"), streamed("2")])
+    (told,) = done.said()
+    assert "locked by another program" in told
+    assert told.endswith("From here on this conversation is not kept: /save writes it to a file")
+    assert [turn.content for turn in done.talk.turns] == ["one", "1", "two", "2"]
+
+
+def test_a_team_that_cannot_be_opened_is_tried_again_with_the_next_question(store):
+    attempts = iter([NotFound("team one is not set up: avengers setup one"), ScriptedTurns(streamed("a"))])
+
+    def open_turns(team):
+        result = next(attempts)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    display, talk = RecordingDisplay(), Talk(None, "one", None, print)
+    loop = Loop(ScriptedReader("x", "y"), display, Opening(open_turns), talk, Choices(), lambda *_: True)
+    assert loop.run() == NotFound.exit_code
+    assert display.said("complain") == ["team one is not set up: avengers setup one"]
+    assert talk.turns[-1].content == "a"
+
+
+def test_ctrl_c_does_not_wait_for_a_team_that_is_being_opened():
+    let_go, cancel = threading.Event(), threading.Event()
+    turns = ScriptedTurns()
+
+    def open_slowly(team):
+        let_go.wait(30)
+        return turns
+
+    opening = Opening(open_slowly)
+    cancel.set()
+    with pytest.raises(Cancelled):
+        opening.get("one", cancel)
+    let_go.set()
+    assert opening.get("one", threading.Event()) is turns
+    opening.close()
+    opening.close()
+    assert turns.closed == 1
