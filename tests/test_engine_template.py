@@ -150,6 +150,78 @@ def test_a_template_that_computes_without_measure_is_refused(source):
         ChatTemplate(source).render(HI)
 
 
+GROWN = "{%% set ns = namespace(x=('x',), y=('x',)) %%}{%% for i in range(60) %%}%s{%% endfor %%}"
+SHARED = GROWN % "{% set ns.x = (ns.x, ns.x) %}{% set ns.y = (ns.y, ns.y) %}"
+MANY = "{%% set s = 'x' * 1000000 %%}{%% for i in range(24000) %%}%s{%% endfor %%}"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ ('x' * 1000000).replace('x', 'y' * 1000000) | length }}",
+        "{{ ('x' * 100000) | replace('x', 'y' * 100000) | length }}",
+        "{% filter replace('x', 'y' * 1000000) %}{{ 'x' * 1000000 }}{% endfilter %}",
+        "{{ (['x' * 1000000] * 1000000) | join | length }}",
+        "{{ ''.join(['x' * 1000000] * 1000000) | length }}",
+        "{{ ('y' * 1000000).join(['x'] * 1000000) | length }}",
+        "{{ ('\t' * 1000000).expandtabs(1000000) | length }}",
+        "{{ ('x' * 1000000).translate({120: 'y' * 1000000}) | length }}",
+        "{{ ('\n' * 1000000) | indent(1000000) | length }}",
+        "{{ ['x' * 1000000] * 1000000 }}",
+        "{{ (['x' * 1000] * 100000) | map('replace', 'x', 'y' * 1000) | list | length }}",
+        "{{ (['x' * 1000000] * 1000000) | sort | length }}",
+        "{{ ([[1]] * 100000) | sum(start=[]) | length }}",
+        "{{ ('{0}' * 100000).format('x' * 1000000) | length }}",
+        "{{ ('%(a)s' * 100000) % {'a': 'x' * 1000000} }}",
+        "{{ 3 ** 60000 }}",
+        "{{ 1 | round(1000000) }}",
+        "{{ range(10) | slice(1000000) | list | length }}",
+        SHARED + "{{ ns.x }}",
+        SHARED + "{{ ns.x | string | length }}",
+        SHARED + "{{ ns.x | tojson | length }}",
+        SHARED + "{{ ns.x == ns.y }}",
+        SHARED + "{{ ns.x in [ns.y] }}",
+        SHARED + "{{ ns.x is eq(ns.y) }}",
+        SHARED + "{{ [ns.y] | select('equalto', ns.x) | list }}",
+        SHARED + "{{ {ns.x: 1} }}",
+        SHARED + "{{ {}[ns.x] }}",
+        SHARED + "{{ {}.get(ns.x) }}",
+        GROWN % "{% set ns.x = {'a': ns.x, 'b': ns.x} %}" + "{{ ns.x }}",
+        GROWN % "{% set ns.x = namespace(a=ns.x, b=ns.x) %}" + "{{ ns.x }}",
+        MANY % "{% if s.upper() %}{% endif %}",
+        MANY % "{% if s.count('y') %}{% endif %}",
+        MANY % "{% if s | wordcount %}{% endif %}",
+        MANY % "{% if s[1:] %}{% endif %}",
+        MANY % "{% if 'y' in s %}{% endif %}",
+        MANY % "{% if 'y' is in s %}{% endif %}",
+        MANY % "{% set t = [1] * 500000 + [2] * 400000 %}",
+        MANY % "{% set t = [s, s] | map('upper') | list %}",
+    ],
+)
+def test_values_that_are_small_and_weigh_much_are_refused_before_anything_is_made_of_them(source):
+    with pytest.raises(BadRequest, match="it takes|it prints|it calls|it adds|makes a value"):
+        ChatTemplate(source).render(HI)
+
+
+def test_a_long_conversation_is_far_from_every_limit():
+    """Twice what a context of 128,000 tokens holds, by a template that looks at each message in many ways."""
+    source = (
+        "{% set ns = namespace(text='') %}{% for m in messages %}"
+        "{% if loop.index0 == messages | length - 1 %}LAST{% endif %}"
+        "{% if 'think' in m.content and m['role'] != messages[loop.index0 - 1].role %}"
+        "{{ m.content.split('x')[0] }}{% endif %}{% set ns.text = ns.text + m.content[:99] %}"
+        "{{ m.content | trim }}{{ m.content.strip() | replace('a', 'b') }}{% endfor %}{{ ns.text }}"
+    )
+    talk = [Message(("user", "assistant")[turn % 2], f"think {turn} " + "a" * 1000) for turn in range(1000)]
+    assert len(ChatTemplate(source).render(talk)) > 3_000_000
+
+
+@pytest.mark.parametrize("source", ["{{ a }}" * 12_000, "x" * 300_000])
+def test_a_template_that_is_no_chat_template_by_its_size_is_not_compiled(source):
+    with pytest.raises(VerificationFailed, match="more than"):
+        ChatTemplate(source)
+
+
 def test_every_rendering_has_the_whole_budget():
     template = ChatTemplate("{% for i in range(40000) %}{% endfor %}done")
     assert [template.render(HI) for _ in range(4)] == ["done"] * 4
@@ -162,6 +234,9 @@ def test_every_rendering_has_the_whole_budget():
         ("{{ '-' * 3 + '=' }}{{ [1] + [2] }}{{ 7 % 4 }}{{ 2 ** 10 }}", "---=[1, 2]31024"),
         ("{{ '%s is %03d' % ('x', 7) }}{{ '{} {a:>3}'.format(1, a=2) }}", "x is 0071   2"),
         ("{% for k, v in {'a': 1}.items() %}{{ loop.index }}{{ k }}{{ v }}{{ loop.last }}{% endfor %}", "1a1True"),
+        ("{{ [1, 2, 3] | sum }}{{ [{'a': 2}, {'a': 3}] | sum('a') }}{{ 'abc'[1:] }}{{ [1, 2][-1] }}", "65bc2"),
+        ("{{ 'b' in 'abc' }}{{ 1 not in [2] }}{{ 1 < 2 < 3 }}{{ {'a': 1} == {'a': 1} }}", "TrueTrueTrueTrue"),
+        ("{{ 'a,b'.split(',') | join('-') | upper }}{{ {'x': 1}.get('y', 2) }}{{ 'x' | indent(2, true) }}", "A-B2  x"),
         ("{% for x in missing %}{% else %}none{% endfor %}{{ missing }}{{ None }}", "noneNone"),
         ("{% for x in [1, [2]] recursive %}{{ x if x is number else loop(x) }}{% endfor %}", "12"),
         ("{% for x in range(9) if x is odd %}{% if x > 5 %}{% break %}{% endif %}{{ x }}{% endfor %}", "135"),

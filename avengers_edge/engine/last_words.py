@@ -14,6 +14,7 @@ logger = logging.getLogger("avengers_edge.llama")
 
 _TELLING = re.compile(r"GGML_ASSERT|GGML_ABORT|terminate called|bad_alloc|MemoryError|out of memory", re.IGNORECASE)
 _COMPLAINING = re.compile(r"\berror\b|\w+Error:|failed|fatal", re.IGNORECASE)
+_TOO_LATE = re.compile(r"Timeout \([0-9:.]+\)!")  # what faulthandler says at a `deadline`
 _LINES, _LONGEST_LINE, _LONGEST_REASON = 20, 8192, 200
 
 
@@ -22,6 +23,7 @@ class LastWords:
 
     def __init__(self) -> None:
         self._said: collections.deque[str] = collections.deque(maxlen=_LINES)
+        self._too_late = False
         self.ended = threading.Event()
 
     def listen(self, stream: IO[bytes]) -> None:
@@ -34,6 +36,8 @@ class LastWords:
     def reason(self) -> str:
         """Give the last line that tells a reason, as `": reason"`, or nothing."""
         said = tuple(self._said)
+        if self._too_late:
+            return ": its chat template takes too long, so take another model"
         for pattern in (_TELLING, _COMPLAINING):
             for line in reversed(said):
                 if pattern.search(line):
@@ -47,6 +51,7 @@ class LastWords:
                 line = "".join(letter for letter in text if letter.isprintable()).strip()
                 if line:
                     self._said.append(line)
+                    self._too_late = self._too_late or _TOO_LATE.fullmatch(line) is not None
                     logger.debug("%s", line)
 
 

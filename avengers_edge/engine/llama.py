@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import functools
 import queue
 import threading
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from avengers_edge.engine import ticket
 from avengers_edge.engine.curve import UNMEASURED, StepCurve
+from avengers_edge.engine.deadline import Deadline
 from avengers_edge.engine.facts import EngineFacts
 from avengers_edge.engine.grammar import Grammar, grammar_text, unwritable_tokens
 from avengers_edge.engine.job import Job
@@ -41,6 +43,7 @@ class LlamaEngine(Closing):
         options: how to load it.
         curve: what a step costs, as `measure` gave it once.
         on_beat: hears from the owner thread at every sign of progress.
+        deadline: bounds the time of whatever the model's chat template does.
 
     Raises:
         EngineDied: the file cannot be loaded.
@@ -60,8 +63,10 @@ class LlamaEngine(Closing):
         *,
         curve: StepCurve | None = None,
         on_beat: Callable[[], None] | None = None,
+        deadline: Deadline = contextlib.nullcontext,
     ) -> None:
         self._beat = on_beat or (lambda: None)
+        self._deadline = deadline
         self._grammar_text = functools.lru_cache(maxsize=8)(grammar_text)  # one reading for all samples of a request
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._died: AvengersError | None = None
@@ -157,7 +162,8 @@ class LlamaEngine(Closing):
     ) -> None:
         try:
             with LlamaModel(path, options, self._beat) as self._model:
-                self._template = ChatTemplate(self._model.chat_template, bos=self._model.bos, eos=self._model.eos)
+                with self._deadline():
+                    self._template = ChatTemplate(self._model.chat_template, bos=self._model.bos, eos=self._model.eos)
                 with LlamaContext(self._model, options) as self._context:
                     self._scheduler = self._new_scheduler(curve or UNMEASURED)
                     loaded.set_result(self._context.facts)
@@ -230,7 +236,9 @@ class LlamaEngine(Closing):
             raise DoesNotFit(
                 f"a prompt of {length} characters does not fit into {self._context.cells} tokens of context: shorten it"
             )
-        return self._model.tokenize(self._template.render(request.messages))
+        with self._deadline():
+            text = self._template.render(request.messages)
+        return self._model.tokenize(text)
 
     def _sampler_for(self, request: Request, seed: int) -> TokenSampler:
         text = self._grammar_text(request.sampling)

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from avengers_edge.engine import codec, wire
 from avengers_edge.engine.curve import StepCurve
+from avengers_edge.engine.deadline import template_deadline
 from avengers_edge.engine.managed import ManagedEngine
 from avengers_edge.engine.options import LoadOptions
 from avengers_edge.engine.ticket import Ticket
@@ -40,7 +41,7 @@ def make_llama(path: Path, options: LoadOptions, curve: StepCurve | None, on_bea
     """Load a model with llama.cpp."""
     from avengers_edge.engine.llama import LlamaEngine  # not before the listener runs: it takes a while
 
-    return LlamaEngine(path, options, curve=curve, on_beat=on_beat)
+    return LlamaEngine(path, options, curve=curve, on_beat=on_beat, deadline=template_deadline)
 
 
 def main(make: MakeEngine = make_llama) -> None:
