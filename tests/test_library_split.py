@@ -6,19 +6,24 @@ import dataclasses
 import hashlib
 import json
 import os
+import struct
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from gguf_files import BASICS, Tiny, string, tensor, tiny_model, u32
+from gguf_files import BASICS, Tiny, string, tensor, text, tiny_model, u32
 from hypothesis import given
 from hypothesis import strategies as st
+from random_gguf import tiny_gguf
 
 from avengers_edge.cli.main import cli
 from avengers_edge.config import Settings
+from avengers_edge.engine.llama import LlamaEngine
+from avengers_edge.engine.options import LoadOptions
 from avengers_edge.errors import AvengersError, BadRequest, NotFound, VerificationFailed
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.gguf import read_header
+from avengers_edge.library.gguf_metadata import MetadataReader
 from avengers_edge.library.importing import import_file
 from avengers_edge.library.manifests import ModelManifest, Part, UrlSource, read_manifest, write_manifest
 from avengers_edge.library.pull import pull
@@ -26,13 +31,23 @@ from avengers_edge.library.receipts import receipt_path
 from avengers_edge.library.sources import HubSource, PathSource, source_of_part
 from avengers_edge.library.split import is_later_part, part_names, whole_name
 from avengers_edge.library.store import Store
+from avengers_edge.records import Message, Request, SamplingParams
 
 NAMES = tuple(f"big-{number:05}-of-00003.gguf" for number in (1, 2, 3))
 
 
+def split_pairs(number: int, count: int, tensors: int) -> tuple[bytes, ...]:
+    """Say which part a file is, in the types that llama.cpp wants: 16 bits, 16 bits, 32 bits with a sign."""
+    return (
+        text("split.no") + struct.pack("<IH", 2, number - 1),
+        text("split.count") + struct.pack("<IH", 2, count),
+        text("split.tensors.count") + struct.pack("<Ii", 5, tensors),
+    )
+
+
 def part(number: int, count: int = 3, total: int = 4, **changes: object) -> bytes:
     """Build a part: the first has the metadata and two tensors, the others have one tensor each."""
-    split = (u32("split.no", number - 1), u32("split.count", count), u32("split.tensors.count", total))
+    split = split_pairs(number, count, total)
     tensors = (tensor("first"), tensor("second", offset=32)) if number == 1 else (tensor(f"more {number}"),)
     data = bytes(range(64 if number == 1 else 32))
     return dataclasses.replace(
@@ -311,3 +326,52 @@ def test_the_commands_know_links(file, home) -> None:
     assert run("models", "remove", "vendor").exit_code == 0
     assert file.is_file()
     assert Catalog.of(Settings(home=home)).list_models() == Catalog.of(Settings(home=home / "none")).list_models()
+
+
+# --- llama.cpp ---
+
+
+def split_file(whole: Path, folder: Path, first: int) -> Path:
+    """Split a model file in two as gguf-split does: the metadata and `first` tensors, then the other tensors."""
+    with whole.open("rb") as file:
+        reader = MetadataReader(whole, file, whole.stat().st_size)
+        reader.take(8)
+        tensors, keys = reader.u64(), reader.u64()
+        for _ in range(keys):
+            reader.key_value()
+        pairs, infos = (24, reader.at), []
+        for _ in range(tensors):
+            name = reader.string("a name", 64)
+            shape = tuple(reader.u64() for _ in range(reader.u32()))
+            infos.append((name, shape, reader.u32(), reader.u64()))
+    content = whole.read_bytes()
+    start = -(-reader.at // 32) * 32
+    ends = [*(offset for *_, offset in infos[1:]), len(content) - start]
+    for number, part in enumerate((slice(0, first), slice(first, None)), start=1):
+        mine, begin = infos[part], infos[part][0][3]
+        split = split_pairs(number, 2, tensors)
+        table = tuple(tensor(name, shape, kind, offset - begin) for name, shape, kind, offset in mine)
+        raw = (content[slice(*pairs)],) if number == 1 else ()
+        claims = {"keys": keys + 3 if number == 1 else 3}
+        data = content[start + begin : start + ends[part][-1]]
+        built = Tiny(pairs=(*raw, *split), tensors=table, data=data, claims=claims).build()
+        (folder / f"m-{number:05}-of-00002.gguf").write_bytes(built)
+    return folder / "m-00001-of-00002.gguf"
+
+
+@pytest.mark.native
+def test_llama_cpp_says_the_same_whether_a_model_is_split_or_linked_or_whole(tmp_path, shelf, catalog) -> None:
+    whole = tiny_gguf(tmp_path / "m.gguf", "llama")
+    first = split_file(whole, tmp_path, 5)
+    assert dataclasses.replace(read_header(first), parts=1, data_offset=0) == dataclasses.replace(
+        read_header(whole), data_offset=0
+    )
+    copied = import_file(shelf, first, catalog)
+    linked = import_file(shelf, first, catalog, link=True, model_id="linked")
+    request = Request((Message("user", "Hi"),), SamplingParams(temperature=0.0, max_tokens=9))
+    said = []
+    for path in (whole, shelf.find(copied), shelf.find(linked)):
+        with LlamaEngine(path, LoadOptions(cells=512)) as engine:
+            said.append(engine.generate(request).completions[0].text)
+    assert said[0]
+    assert len(set(said)) == 1

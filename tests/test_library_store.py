@@ -140,6 +140,12 @@ def test_a_manifest_that_now_pins_another_file_is_obeyed(shelf: Store) -> None:
         shelf.find(manifest_of(sha256="ab" * 32))
 
 
+def test_a_manifest_that_now_pins_another_template_is_obeyed_without_being_asked_to_verify(shelf: Store) -> None:
+    with pytest.raises(VerificationFailed, match="chat template"):
+        shelf.find(manifest_of(template="ab" * 32))
+    assert shelf.find(manifest_of(template=None)).is_file()
+
+
 def test_another_chat_template_than_the_pinned_is_refused(shelf: Store) -> None:
     with pytest.raises(VerificationFailed, match="chat template"):
         shelf.verify(manifest_of(template="ab" * 32))

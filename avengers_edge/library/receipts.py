@@ -56,6 +56,14 @@ class Receipt:
     link: str | None = None
     parts: tuple[PartReceipt, ...] = ()
 
+    def keeps(self, manifest: ModelManifest) -> bool:
+        """Tell whether what was verified is what the manifest pins now, the chat template and the parts included."""
+        pinned = (manifest.sha256 or self.sha256, manifest.chat_template_sha256 or self.chat_template_sha256)
+        parts = [(part.file, part.sha256) for part in manifest.parts]
+        return (self.sha256, self.chat_template_sha256) == pinned and parts == [
+            (part.file, part.sha256) for part in self.parts
+        ]
+
     def untouched(self, path: Path) -> bool:
         """Tell whether the file and its parts have the size and time that they were verified with.
 

@@ -94,7 +94,7 @@ class Store:
         with reading(path):
             receipt = self.receipt_of(manifest)
             untouched = receipt is not None and receipt.untouched(path)
-        if not untouched or (manifest.sha256 is not None and receipt and receipt.sha256 != manifest.sha256):
+        if not untouched or (receipt and not receipt.keeps(manifest)):
             self.verify(manifest)
         return path
 
