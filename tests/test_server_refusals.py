@@ -199,8 +199,10 @@ JSON = st.recursive(
     max_leaves=8,
 )
 NAMES = st.sampled_from(
-    "model messages prompt n stop seed logit_bias avengers stream stream_options store response_format temperature "
-    "max_tokens top_logprobs tools user metadata tool_choice".split()
+    (
+        *("model", "messages", "prompt", "n", "stop", "seed", "logit_bias", "avengers", "stream", "stream_options"),
+        *("store", "response_format", "temperature", "max_tokens", "top_logprobs", "tools", "user", "tool_choice"),
+    )
 )
 
 
@@ -298,6 +300,10 @@ def test_options_that_would_let_in_whoever_comes_are_refused(options):
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_loopback_needs_no_key(host):
     assert ServeOptions(host=host).loopback
+
+
+def test_headers_over_the_limit_are_431():
+    refused(Served(limits=Limits(header_bytes=1000))("GET", "/v1/models", headers={"x": "y" * 1000}), 431)
 
 
 def test_an_unknown_path_is_404_and_another_method_405():

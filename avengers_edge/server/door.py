@@ -83,6 +83,9 @@ class Door:
             logger.info("%s %s %d %.0f ms", scope["method"][:10], path, status or 499, seconds * 1000)
 
     def _check(self, scope: Scope, headers: Mapping[str, str]) -> None:
+        most = self._options.limits.header_bytes
+        if sum(len(name) + len(value) for name, value in headers.items()) > most:
+            raise Problem(431, f"the headers have more than {most} bytes: send less", code="headers_too_large")
         host = headers.get("host", "")
         if not self._is_ours(host):
             complaint = f"the Host header {host[:80]!r} is no name of this server: allow it with --allow-host"
