@@ -238,7 +238,7 @@ class Teams:
         if lacking := [member.name for member in team.members if member.name not in columns]:
             raise BadRequest(
                 f"the table {path.name} has no column for {lacking[0]}, it has {', '.join(columns)}: measure and fit "
-                "that member with `avengers calibrate`, or leave the table out"
+                "that member with `avengers calibrate measure`, or leave the table out"
             )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from avengers_edge.cli.models import PullDisplay, open_library
+from avengers_edge.cli.names import complete_teams
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.terminal import StatusLine, on_terminal
 from avengers_edge.errors import BadRequest, VerificationFailed
@@ -29,7 +30,7 @@ def bundle() -> None:
 
 
 @bundle.command()
-@click.argument("team", required=False)
+@click.argument("team", required=False, shell_complete=complete_teams)
 @click.option("-o", "--out", type=_PATH, default=".", help="Folder, or the archive's name ending in .tar.zst.")
 @click.option("--name", help="The bundle's name; by default the team's.")
 @click.option("--wheels", "folder", type=_PATH, metavar="DIR", help="Folder of wheels that pip looks into first.")

@@ -14,7 +14,16 @@ REACHES_OUT = frozenset(
 )
 """Modules that can open a connection to another machine."""
 
+LISTENS = frozenset({"asyncio", "http.server", "socketserver", "uvicorn"})
+"""Modules that can wait for one, or for something else."""
+
+_WATCHED = REACHES_OUT | LISTENS
 _EXPLAINED = {
+    "server/": (
+        "answers OpenAI's API on the address that it is given, by default 127.0.0.1; it connects to nobody",
+        "`serve` only; off this machine it demands a key",
+    ),
+    "cli/serve.py": ("looks whether the server's packages are installed", "`serve` only"),
     "library/direct.py": (
         "downloads a model from the http or https address in its manifest",
         "`setup` and `models pull`; refused with --offline",
@@ -56,7 +65,10 @@ def find_places(package: Path = Path(avengers_edge.__file__).parent) -> tuple[tu
         uses = tuple(sorted(set(_uses(ast.parse(path.read_text(encoding="utf-8"))))))
         if uses:
             module = path.relative_to(package).as_posix()
-            why, when = _EXPLAINED.get(module, (None, None))
+            known = next(
+                (key for key in _EXPLAINED if module == key or (key[-1] == "/" and module.startswith(key))), ""
+            )
+            why, when = _EXPLAINED.get(known, (None, None))
             places.append(Place(module, uses, why, when))
     return tuple(places), len(paths)
 
@@ -74,20 +86,24 @@ def _uses(tree: ast.Module) -> Iterator[str]:
             texts.add(node.value)
     for name in names:
         parts = name.split(".")
-        yield from (joined for end in range(1, len(parts) + 1) if (joined := ".".join(parts[:end])) in REACHES_OUT)
+        yield from (joined for end in range(1, len(parts) + 1) if (joined := ".".join(parts[:end])) in _WATCHED)
     if "subprocess" in names and "pip" in texts:
         yield "pip"
 
 
 def report_lines(places: tuple[Place, ...], read: int, offline: bool) -> list[str]:
     """Write the report for people."""
-    lines = [f"{len(places)} of {read} modules could open a connection; no other code of this product can:"]
+    lines = [f"{len(places)} of {read} modules could open a socket; no other code of this product can:"]
+    said: dict[tuple[str | None, str | None], list[str]] = {}
     for place in places:
-        lines.append(f"{place.module} ({', '.join(place.uses)})")
-        lines.append(f"    {place.why or 'NOBODY EXPLAINED THIS: do not trust this installation'}")
-        if place.when:
-            lines.append(f"    {place.when}")
-    switch = "set: all of it is refused" if offline else "not set: --offline or AVENGERS_OFFLINE=1 refuse all of it"
+        said.setdefault((place.why, place.when), []).append(f"{place.module} ({', '.join(place.uses)})")
+    for (why, when), modules in said.items():
+        lines += modules
+        lines.append(f"    {why or 'NOBODY EXPLAINED THIS: do not trust this installation'}")
+        lines += [f"    {when}"] if when else []
+    switch = (
+        "set: downloads are refused" if offline else "not set: --offline or AVENGERS_OFFLINE=1 refuse all downloads"
+    )
     lines += [
         "ONNX Runtime has telemetry of its own on Windows, which is switched off before it is loaded.",
         "Models run in processes that talk to this one through pipes; none of them opens a socket.",

@@ -91,15 +91,16 @@ def as_text(word: str, what: str) -> str:
     return word
 
 
-def read_text_file(path: Path, what: str, most: int = _LONGEST_FILE) -> str:
-    """Read a text file of at most `most` bytes, or a pipe such as a shell's `<(…)`.
+def read_text_file(path: Path, what: str, most: int | None = None) -> str:
+    """Read a text file of at most `most` bytes (None: a mebibyte), or a pipe such as a shell's `<(…)`.
 
     Raises:
         NotFound: there is no such file.
         BadRequest: it cannot be read, is too long or is not UTF-8; `what` names what it should hold.
 
     """
-    return _decoded(_read_file(path, most, what), most, str(path), f"that is not {what}")
+    longest = _LONGEST_FILE if most is None else most
+    return _decoded(_read_file(path, longest, what), longest, str(path), f"that is not {what}")
 
 
 def _read_file(path: Path, most: int, what: str) -> bytes:
