@@ -14,7 +14,7 @@ from avengers_edge.engine.llama import LlamaEngine
 from avengers_edge.engine.options import LoadOptions
 from avengers_edge.engine.ticket import generate_many
 from avengers_edge.errors import BadRequest, DoesNotFit, EngineDied, VerificationFailed
-from avengers_edge.records import Closing, Message, Request, SamplingParams
+from avengers_edge.records import Closing, Message, Recall, Request, SamplingParams
 
 LONG = 60.0  # seconds that a test waits for what must come
 PATH = Path("fake.gguf")
@@ -216,8 +216,9 @@ def test_a_request_called_off_in_its_prompt_ends_within_a_step(engine):
     assert context.held == {}
 
 
-def test_an_event_that_is_set_calls_the_request_off(engine):
-    cancel = threading.Event()
+@pytest.mark.parametrize("kind", [threading.Event, Recall])
+def test_an_event_that_is_set_calls_the_request_off(engine, kind):
+    cancel = kind()
     generation = engine.generate(ask_for_ever(), on_token=lambda index, piece: cancel.set(), cancel=cancel)
     assert {completion.finish_reason for completion in generation.completions} == {"cancelled"}
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from avengers_edge.errors import BadRequest
-from avengers_edge.records import Ask, Message, Request, SamplingParams, Team
+from avengers_edge.records import Ask, Message, Recall, Request, SamplingParams, Team
 
 QUESTION = (Message("user", "How many?"),)
 
@@ -77,3 +77,16 @@ def test_a_share_is_a_share(share):
         Ask(prefer=share)
     with pytest.raises(BadRequest):
         Team("t", "", (), None, switch_below=share)
+
+
+def test_a_recall_calls_those_who_listen_at_that_time_and_those_who_come_later_at_once():
+    recall, heard = Recall(), []
+    with recall.calling(lambda: heard.append("gone")):
+        pass
+    with recall.calling(lambda: heard.append("there")):
+        assert heard == []
+        recall.set()
+        assert heard == ["there"]
+    with recall.calling(lambda: heard.append("late")):
+        assert heard == ["there", "late"]
+    assert recall.is_set()

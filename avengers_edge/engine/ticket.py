@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from avengers_edge.errors import BadRequest
-from avengers_edge.records import Completion, Generation, OnFinish, OnToken, Request
+from avengers_edge.records import Completion, Generation, OnFinish, OnToken, Recall, Request
 
 _T = TypeVar("_T")
 _GLANCE_SECONDS, _LONG_GLANCE_SECONDS = 0.02, 0.5
@@ -36,6 +36,9 @@ class Ticket:
         """
         refuse_waiting_on(self._server)
         try:
+            if isinstance(cancel, Recall):
+                with cancel.calling(self.cancel):
+                    return wait_for(self.future)
             while cancel and not self.future.done():
                 if cancel.is_set():
                     self.cancel()

@@ -17,6 +17,7 @@ from avengers_edge.records.answers import (
 )
 from avengers_edge.records.asking import Ask, Message, Request, SamplingParams
 from avengers_edge.records.basics import KINDS, MOST_SAMPLES, SEED_LIMIT, EarlyStop, FinishReason, Kind, Role
+from avengers_edge.records.recall import Recall
 from avengers_edge.records.shapes import Closing, Embedder, Engine, OnFinish, OnToken
 from avengers_edge.records.teams import Member, Mode, Team
 
@@ -40,6 +41,7 @@ __all__ = [
     "OnFinish",
     "OnToken",
     "Ranked",
+    "Recall",
     "Request",
     "Role",
     "Route",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Generic, TypeAlias, TypeVar
 
+from avengers_edge.records import Recall
 from avengers_edge.server.problems import Problem
 
 _T = TypeVar("_T")
@@ -24,7 +24,7 @@ class Call:
     """
 
     def __init__(self) -> None:
-        self.cancel = threading.Event()
+        self.cancel = Recall()
         self.ended: Problem | None = None
         self.over = asyncio.Event()
 

@@ -117,7 +117,7 @@ def test_a_worker_that_is_killed_fails_its_stream_and_the_next_request_is_answer
     server.chat()
     with server.client.stream("POST", CHAT, json=server.body(max_tokens=2000, stream=True)) as answer:
         lines = answer.iter_lines()
-        next(lines)
+        next(line for line in lines if line.startswith("data"))
         for pid in server.workers():
             os.kill(pid, signal.SIGKILL)
         last = [line for line in lines if line][-1]
@@ -169,11 +169,11 @@ def test_nothing_of_what_was_asked_is_in_the_log(server):
 
 
 def test_sigterm_lets_a_stream_end_and_the_process_ends_with_0(model_home):
-    running = Running(model_home)
+    running = Running(model_home, "--drain", str(LONG))
     try:
         with running.client.stream("POST", CHAT, json=running.body(max_tokens=48, stream=True)) as answer:
             lines = answer.iter_lines()
-            next(lines)
+            next(line for line in lines if line.startswith("data"))
             running.process.send_signal(signal.SIGTERM)
             rest = [line for line in lines if line]
         assert rest[-1] == "data: [DONE]"
