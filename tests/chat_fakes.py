@@ -22,7 +22,7 @@ def answer(text, *, votes=(), reason="stop", samples=1):
         route=Route(3, 0.5, (Ranked("small:think", 0.75), Ranked("other", 0.25)), 0.5),
         votes=held,
         samples_requested=samples,
-        samples_used=samples,
+        samples_used=samples - (reason == "cancelled"),
         stopped_early=False,
         samples=(Sample("small:think", 0, text, None, 3, reason),),
         usage=Usage(5, 3),

@@ -247,6 +247,22 @@ def test_ctrl_c_on_a_terminal_stops_the_answer_and_the_chat_goes_on(terminal, st
     assert not store.last().turns[1].complete
 
 
+def test_keys_typed_while_an_answer_is_drawn_are_not_shown_before_the_next_prompt_reads_them(terminal, store):
+    process, ours = terminal
+    wait_for(ours, b">")
+    os.write(ours, b"tell me\r")
+    wait_for(ours, b"more sentence")
+    os.write(ours, b"typed ahead\r")
+    drawn = wait_for(ours, b"more sentence. One more")
+    process.send_signal(signal.SIGINT)
+    drawn = wait_for(ours, b"stopped", drawn)
+    assert b"ahead" not in drawn
+    wait_for(ours, b"more sentence")
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    assert [turn.content for turn in store.last().turns if turn.role == "user"] == ["tell me", "typed ahead"]
+
+
 def test_export_of_what_was_said_is_what_was_said(chat, run):  # noqa: F811
     chat(f"{TALE}\n", texts=["Once."])
     exported = json.loads(run("chats", "show", "1", "--json").stdout)

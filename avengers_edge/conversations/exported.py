@@ -68,7 +68,7 @@ def facts_line(facts: Facts) -> str:
     parts = [facts.model]
     if facts.votes:
         parts.append(f"{facts.votes[0].count} of {sum(vote.count for vote in facts.votes)} votes")
-    parts.append("1 sample" if facts.samples == 1 else f"{facts.samples} samples")
+    parts.append("1 sample" if facts.samples <= 1 else f"{facts.samples} samples")
     return " · ".join([*parts, f"{facts.seconds:.1f} s"])
 
 

@@ -104,7 +104,9 @@ class Loop:
         finally:
             stopped = cancel.is_set()
             cancel.set()  # where the terminal is gone nobody listens any more
-            self.display.end(answer, stopped=_is_cut(answer) if answer else stopped)
+            self.display.end(
+                answer, stopped=stopped and (answer is None or answer.samples_used < answer.samples_requested)
+            )
         self.answer = answer
 
     def _listen(self, text: str, ask: Ask, cancel: threading.Event, growing: Growing) -> Answer | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from avengers_edge.cli.chat.display import complaint, fitted, quiet_line, vote_line
+from avengers_edge.cli.chat.echo import Echo
 from avengers_edge.cli.terminal import bold, dim, harmless
 from avengers_edge.errors import AvengersError
 from avengers_edge.records import Answer, Vote
@@ -22,12 +23,14 @@ class RichDisplay:
         self._quiet = quiet
         self._drawing: LiveMarkdown | None = None
         self._has_text = False
+        self._echo = Echo()
 
     def begin(self) -> None:
         """Show that something is going on."""
         from avengers_edge.cli.chat.markdown import LiveMarkdown, terminal
 
         self._has_text = False
+        self._echo.off()
         self._drawing = LiveMarkdown(terminal())
         self._drawing.begin()
         self._drawing.wait("…")
@@ -50,6 +53,7 @@ class RichDisplay:
 
     def end(self, answer: Answer | None, *, stopped: bool) -> None:
         """Print what is not printed yet, and the quiet line."""
+        self._echo.on()
         drawing, self._drawing = self._drawing, None
         if drawing is None:
             return
