@@ -54,22 +54,30 @@ def switch_lines(answer: Answer) -> list[str]:
 
 
 def chart(bars: Sequence[Bar], width: int) -> list[str]:
-    """Draw one line for each bar, the first one plain and the others dim; names are cut in their middle to fit."""
+    """Draw the bars, the first one plain and the others dim; where names are long, each stands above its bar."""
     width = min(width, _WIDEST)
     values = max(len(bar.value) for bar in bars)
     long = max(1, min(_WIDEST_BAR, width // 4))
-    names = min(max(len(bar.name) for bar in bars), max(_LEAST_NAME, width - len("    ") - long - 1 - values))
+    names, room = max(len(bar.name) for bar in bars), width - len("    ") - long - 1 - values
     lines = []
     for place, bar in enumerate(bars):
         drawn = "#" * round(long * min(max(bar.share, 0.0), 1.0))
-        line = f"  {_fitted(bar.name, names):<{names}}  {drawn:<{long}} {bar.value:>{values}}"
-        lines.append(dim(line) if place else line)
+        measured = f"{drawn:<{long}} {bar.value:>{values}}"
+        if names <= room:
+            drawing = [f"  {_safe(bar.name):<{names}}  {measured}"]
+        else:
+            drawing = [f"  {_fitted(bar.name, max(1, width - 2))}", f"    {measured}"]
+        lines += [dim(line) if place else line for line in drawing]
     return lines
 
 
-def _fitted(name: str, room: int) -> str:
+def _safe(name: str) -> str:
     # A vote's key is what a model wrote: nothing in it may steer the terminal.
-    name = "".join(letter if letter.isprintable() else "?" for letter in name)
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
+
+
+def _fitted(name: str, room: int) -> str:
+    name = _safe(name)
     if len(name) <= room:
         return name
     tail = (room - 1) // 2
