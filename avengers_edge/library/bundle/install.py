@@ -83,7 +83,7 @@ def _install(archive: Path, venv: Path, home: Path | None, key: Path | None, *, 
             _run_pip(python, folder, manifest)
             done.write_text(digest + "\n", encoding="ascii")
             shutil.rmtree(folder)
-    command = [str(python), "-P", "-m", "avengers_edge", *(["--home", str(home)] if home else [])]
+    command = [str(python), "-I", "-m", "avengers_edge", *(["--home", str(home)] if home else [])]
     command += ["bundle", "unpack", str(archive), *(["--key", str(key)] if key else [])]
     code = subprocess.call(command + (["--replace"] if replace else []))
     if code == 0:

@@ -135,7 +135,8 @@ def pack(
             write_archive(file, front, contents, lambda done: say("packing", done, manifest.bytes))
             file.flush()
             os.fsync(file.fileno())
-        write_whole(options.installer, script)
+        write_whole(work / "install.part", script)
+        (work / "install.part").replace(options.installer)
         part.replace(options.archive)
     return Packed(options.archive, options.installer, front.packed_bytes(), front)
 
