@@ -447,3 +447,28 @@ def test_where_the_first_member_cannot_be_asked_there_is_no_answer():
 def test_a_vote_takes_the_samples_it_is_worth_unless_the_user_says(worth, asked, requested):
     avengers, *_ = team_of(["Answer: 5"] * 5, router=FixedRouter(worth))
     assert avengers.answer(SUM, Ask(samples=asked)).samples_requested == requested
+
+
+def test_embedder_and_table_are_opened_once_whoever_asks_first():
+    opened, ready = [], threading.Barrier(8)
+
+    def open_embedder():
+        opened.append("embedder")
+        return WordLengthEmbedder()
+
+    def open_router(embedder):
+        opened.append("table")
+        return FixedRouter()
+
+    avengers = Avengers(TEAM, open_embedder, open_router, lent())
+
+    def ask():
+        ready.wait()
+        avengers.route(SUM)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert opened == ["embedder", "table"]

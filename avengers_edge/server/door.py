@@ -23,6 +23,8 @@ logger = logging.getLogger("avengers_edge.server")
 _OPEN = ("/health",)
 """Paths that need no key: a supervisor has none."""
 
+_AS_IT_SAYS = (b"x-content-type-options", b"nosniff")
+
 
 class Door:
     """Lets requests in, or answers them itself; logs each without a word of what is in it.
@@ -56,7 +58,7 @@ class Door:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *shared]
+                message["headers"] = [*message.get("headers", ()), _AS_IT_SAYS, *shared]
             await send(message)
 
         try:

@@ -1,0 +1,122 @@
+"""Laws of `avengers serve` before it listens: what it refuses, whom it warns, where its key comes from."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+import avengers_edge.server.run as run
+from avengers_edge.cli.main import cli
+from avengers_edge.config import load_settings
+from avengers_edge.errors import NotFound
+from avengers_edge.server.house import House
+from avengers_edge.server.problems import Problem
+
+KEY = "a-key-of-more-than-16-letters"
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """The command with its last step left out; it gives the options it would have listened with."""
+    listened = []
+    monkeypatch.setattr(run, "serve", lambda app, options, started: listened.append(options))
+
+    def invoke(*words, code=0, env=None):
+        listened.clear()
+        done = CliRunner().invoke(cli, ["serve", *map(str, words)], env=env)
+        assert done.exit_code == code, done.stderr
+        assert (len(listened) == 1) == (code == 0)
+        return (listened or [None])[0], done.stderr
+
+    return invoke
+
+
+def test_by_itself_it_listens_to_this_machine_only_and_asks_for_no_key(serve):
+    options, said = serve()
+    assert (options.host, options.port, options.api_key) == ("127.0.0.1", 8765, None)
+    assert said == ""
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.5", "edge.lan"])
+def test_others_are_let_in_only_with_a_key_and_warned_without_tls(serve, host):
+    _, said = serve("--host", host, code=2)
+    assert "AVENGERS_API_KEY" in said
+    options, said = serve("--host", host, env={"AVENGERS_API_KEY": KEY})
+    assert options.api_key == KEY
+    assert "without TLS" in said
+
+
+def test_the_key_is_read_from_a_file_before_the_environment(serve, tmp_path):
+    file = tmp_path / "key"
+    file.write_text(f"{KEY}\n")
+    file.chmod(0o600)
+    options, said = serve("--api-key-file", file, env={"AVENGERS_API_KEY": "another-key-of-16-letters"})
+    assert (options.api_key, said) == (KEY, "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes of POSIX")
+def test_a_key_that_everybody_can_read_is_warned_of(serve, tmp_path):
+    file = tmp_path / "key"
+    file.write_text(KEY)
+    file.chmod(0o644)
+    assert "chmod 600" in serve("--api-key-file", file)[1]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"two words of a key file", b"short", b"\xff" * 20])
+def test_a_file_that_holds_no_key_is_refused_and_never_quoted(serve, tmp_path, content):
+    file = tmp_path / "key"
+    file.write_bytes(content)
+    _, said = serve("--api-key-file", file, code=2)
+    assert "short" not in said.replace("shorter", "") and "two words" not in said
+
+
+def test_a_file_that_is_not_there_is_3(serve, tmp_path):
+    serve("--api-key-file", tmp_path / "none", code=3)
+    serve("--tls-cert", tmp_path / "none", "--tls-key", tmp_path / "none", code=3)
+    serve("--team", "nobody", code=3)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--port", "70000"), ("--max-queue", "-1"), ("--allow-origin", "*"), ("--max-seconds", "0"), ("--width", 0)],
+)
+def test_values_that_cannot_be_used_are_2(serve, words):
+    serve(*words, code=2)
+
+
+def test_what_is_said_reaches_the_server(serve):
+    options, _ = serve("--port", 0, "--max-queue", 3, "--max-seconds", 9, "--allow-host", "a.lan", "--log-prompts")
+    limits = options.limits
+    assert (options.port, limits.queue, limits.seconds, options.hosts) == (0, 3, 9, ("a.lan",))
+    assert options.log_prompts
+
+
+def test_without_the_extra_the_line_names_it(serve, monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    _, said = serve(code=1)
+    assert "avengers-edge[serve]" in said
+
+
+# --- the house of a real home folder ------------------------------------------------------------------------------
+
+
+def test_an_empty_home_lists_the_voted_name_only_and_tells_what_to_install():
+    with House.open(load_settings()) as house:
+        assert house.names() == ["avengers"]
+        assert house.resident() == ()
+        member = house.default.team.members[0]
+        assert house.find(member.name).member == member
+        with pytest.raises(NotFound, match="avengers"), house.lease(member.model):
+            pass
+
+
+def test_teams_share_what_is_loaded_and_are_opened_once():
+    with House.open(load_settings()) as house:
+        other = house.find("avengers/open-7b").avengers
+        assert other is house.find("avengers", "open-7b").avengers
+        assert other is not house.default
+        with pytest.raises(Problem, match="use one of avengers"):
+            house.find("avengers/nobody")
