@@ -38,9 +38,9 @@ class Chat:
             self.opened.append(team)
             return self.turns
 
-        self.talk = Talk(store if keep else None, "one", None, self.display.say)
+        self.talk = Talk((lambda: store) if keep else None, "one", None, self.display.say)
         self.opening = Opening(open_turns)
-        actions = Actions(KNOWN.__getitem__, store if keep else None, 1000)
+        actions = Actions(KNOWN.__getitem__, (lambda: store) if keep else None, 1000)
         self.loop = Loop(self.reader, self.display, self.opening, self.talk, Choices(), actions)
         self.code = self.loop.run()
         self.opening.close()

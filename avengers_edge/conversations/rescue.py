@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from avengers_edge.conversations.database import Database
-from avengers_edge.conversations.rows import read_heading, read_turns, timestamp
+from avengers_edge.conversations.rows import read_heading, read_turns
 from avengers_edge.conversations.schema import refuse_newer
 from avengers_edge.conversations.store import ConversationStore
 from avengers_edge.conversations.trouble import in_our_words, is_locked
-from avengers_edge.conversations.values import UNTITLED, Conversation, Turn, title_of
+from avengers_edge.conversations.values import UNTITLED, Conversation, Turn, timestamp, title_of
 from avengers_edge.errors import AvengersError, NotFound, VerificationFailed
 
 _COMPANIONS = ("", "-wal", "-shm")

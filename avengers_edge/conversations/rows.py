@@ -7,10 +7,18 @@ import dataclasses
 import json
 import sqlite3
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
-from avengers_edge.conversations.values import UNTITLED, Conversation, Facts, Listed, Turn, title_of, valid_unicode
+from avengers_edge.conversations.values import (
+    UNTITLED,
+    Conversation,
+    Facts,
+    Listed,
+    Turn,
+    timestamp,
+    title_of,
+    valid_unicode,
+)
 from avengers_edge.errors import BadRequest, NotFound
 from avengers_edge.records import Vote
 
@@ -18,11 +26,6 @@ LISTED = (
     f"SELECT id, coalesce(title, '{UNTITLED}'), team, created, updated, "
     "(SELECT count(*) FROM turns WHERE conversation = conversations.id) FROM conversations"
 )
-
-
-def timestamp() -> str:
-    """Say what time it is, to the millisecond, in UTC."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def read_conversation(connection: sqlite3.Connection, conversation: int) -> Conversation | None:

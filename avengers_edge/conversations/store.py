@@ -17,7 +17,6 @@ from avengers_edge.conversations.rows import (
     read_conversation,
     read_listed,
     read_turns,
-    timestamp,
     touch,
 )
 from avengers_edge.conversations.search import is_indexable, look_up, scan, scan_titles, split_words
@@ -30,6 +29,7 @@ from avengers_edge.conversations.values import (
     columns,
     cut,
     one_line,
+    timestamp,
     valid_unicode,
 )
 from avengers_edge.conversations.writing import Writing

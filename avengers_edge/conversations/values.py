@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import get_args
 
 from avengers_edge.errors import BadRequest
@@ -101,6 +101,11 @@ class Found:
     role: Role | None
     snippet: str
     marks: tuple[tuple[int, int], ...]
+
+
+def timestamp() -> str:
+    """Say what time it is, to the millisecond, in UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def valid_unicode(text: str) -> str:

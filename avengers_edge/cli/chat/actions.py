@@ -18,7 +18,7 @@ from avengers_edge.errors import AvengersError, BadRequest, NotFound
 from avengers_edge.records import Ask
 
 if TYPE_CHECKING:
-    from avengers_edge.conversations.store import ConversationStore
+    from avengers_edge.cli.chat.talk import OpenStore
     from avengers_edge.conversations.values import Conversation
 
 _RECALLED_LINES = 6
@@ -30,13 +30,13 @@ class Actions:
 
     Args:
         known: names the members that can be asked, and the teams.
-        store: where conversations are kept; None where they are not.
+        open_store: opens where conversations are kept; None where they are not.
         longest_file: bytes of a file that could fit the context.
 
     """
 
-    def __init__(self, known: Known, store: ConversationStore | None, longest_file: int) -> None:
-        self._known, self._store, self._longest_file = known, store, longest_file
+    def __init__(self, known: Known, open_store: OpenStore | None, longest_file: int) -> None:
+        self._known, self._open_store, self._longest_file = known, open_store, longest_file
         self._actions: dict[str, Callable[[Loop, str], None]] = {
             "help": lambda loop, _: loop.display.say("\n".join(help_lines())),
             "model": self._model,
@@ -153,14 +153,17 @@ class Actions:
         from avengers_edge.conversations.exported import from_json
 
         if name.isascii() and name.isdigit() and not Path(name).exists():
-            if self._store is None:
+            if self._open_store is None:
                 raise BadRequest("this chat keeps nothing (--no-log), so it has no numbers: /load a file")
-            return self._store.read(int(name))
+            return self._open_store().read(int(name))
         text = read_text_file(
             _path_of(name, "/load FILE, or the number of a conversation"), "a conversation", _LONGEST_LOAD
         )
         loaded = from_json(text)
-        return loaded if self._store is None else self._store.read(self._store.keep(loaded))
+        if self._open_store is None:
+            return loaded
+        store = self._open_store()
+        return store.read(store.keep(loaded))
 
     def _clear(self, loop: Loop, _: str) -> None:
         loop.talk.renew()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import signal
 import sys
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from avengers_edge.cli.chat.opening import Turns
     from avengers_edge.cli.chat.reader import Reader
     from avengers_edge.config import Settings
-    from avengers_edge.conversations.store import ConversationStore
-    from avengers_edge.conversations.values import Conversation
 
 _LONGEST_TOKEN = 64  # bytes; see `ask`
 _LEAVING = tuple(number for name in ("SIGHUP", "SIGTERM") if (number := getattr(signal, name, None)) is not None)
@@ -74,13 +73,14 @@ def chat(
     if on_terminal:
         require_extra()
     said = None if system is None else as_text(system, "the system prompt")
-    with leaving_well(), open_store(session) as store, contextlib.ExitStack() as open_things:
+    with leaving_well(), contextlib.ExitStack() as open_things:
         from avengers_edge.cli.chat.actions import Actions, checked, resumed
         from avengers_edge.cli.chat.loop import Choices, Loop
         from avengers_edge.cli.chat.opening import Opening
         from avengers_edge.cli.chat.talk import Talk
 
-        found = conversation_of(store, go_on, number)
+        store = functools.cache(lambda: open_things.enter_context(open_store(session)))
+        found = store().read(number) if number is not None else store().last() if go_on else None
         display = display_on(on_terminal, quiet)
         talk = Talk(None if no_log else store, team or settings.team, said, display.say)
         if found is not None:
@@ -128,18 +128,6 @@ def require_extra() -> None:
     for package in ("prompt_toolkit", "rich"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtra(package, "chat", "chat on a terminal")
-
-
-def conversation_of(store: ConversationStore, go_on: bool, number: int | None) -> Conversation | None:
-    """Find the conversation to go on with, or None for a new one.
-
-    Raises:
-        NotFound: it is not there.
-
-    """
-    if number is not None:
-        return store.read(number)
-    return store.last() if go_on else None
 
 
 def names_for(settings: Settings, team: Callable[[], str]) -> Known:

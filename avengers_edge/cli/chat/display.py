@@ -8,7 +8,6 @@ from typing import Protocol
 
 import click
 
-from avengers_edge.cli.answers import shown
 from avengers_edge.cli.terminal import columns, dim, harmless, on_standard_output
 from avengers_edge.conversations.values import cut
 from avengers_edge.errors import AvengersError
@@ -66,6 +65,8 @@ class PlainDisplay:
     def end(self, answer: Answer | None, *, stopped: bool) -> None:
         """Write what was not streamed, and the quiet line."""
         if answer is not None and not self._has_text:
+            from avengers_edge.cli.answers import shown  # what it needs of voting would delay the first prompt
+
             self._write(shown(answer))
             self._has_text = True
         if self._has_text:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from avengers_edge.conversations.rows import timestamp
-from avengers_edge.conversations.values import UNTITLED, Conversation, Facts, Turn, title_of
+from avengers_edge.conversations.values import UNTITLED, Conversation, Facts, Turn, timestamp, title_of
 from avengers_edge.errors import AvengersError
 from avengers_edge.records import Message
 
 if TYPE_CHECKING:
     from avengers_edge.conversations.store import ConversationStore
     from avengers_edge.conversations.writing import Writing
+
+OpenStore: TypeAlias = "Callable[[], ConversationStore]"
+"""Gives the store, the same one each time; SQLite is loaded with it, and no prompt should wait for that."""
 
 
 class Growing:
@@ -45,7 +47,7 @@ class Talk:
     """A conversation under way.
 
     Args:
-        store: where it is kept; None keeps it in memory only.
+        open_store: opens where it is kept, once there is something to keep; None keeps it in memory only.
         team: who answers.
         system: the system prompt.
         tell: hears why the conversation is not kept any more, where writing fails.
@@ -53,9 +55,9 @@ class Talk:
     """
 
     def __init__(
-        self, store: ConversationStore | None, team: str, system: str | None, tell: Callable[[str], None]
+        self, open_store: OpenStore | None, team: str, system: str | None, tell: Callable[[str], None]
     ) -> None:
-        self._store, self._tell = store, tell
+        self._open_store, self._tell = open_store, tell
         self.team, self.system = team, system
         self.id: int | None = None
         self.turns: list[Turn] = []
@@ -64,7 +66,7 @@ class Talk:
     @property
     def is_kept(self) -> bool:
         """Whether it is still written down."""
-        return self._store is not None
+        return self._open_store is not None
 
     def resume(self, conversation: Conversation) -> None:
         """Go on with a conversation of the store."""
@@ -99,7 +101,7 @@ class Talk:
     @contextlib.contextmanager
     def answering(self) -> Iterator[Growing]:
         """Hear an answer as it grows; what there is of it is kept, whatever ends it."""
-        writing = None if self._store is None or self.id is None else self._store.write_turn(self.id)
+        writing = None if self._open_store is None or self.id is None else self._open_store().write_turn(self.id)
         growing, before = Growing(self, writing), len(self.turns)
         try:
             yield growing
@@ -146,7 +148,7 @@ class Talk:
     def keeping(self) -> Iterator[ConversationStore | None]:
         """Write to the store; where that fails the user is told once, and the talk goes on in memory."""
         try:
-            yield self._store
+            yield self._open_store() if self._open_store else None
         except AvengersError as error:
-            self._store = None
+            self._open_store = None
             self._tell(f"{error}. From here on this conversation is not kept: /save writes it to a file")
