@@ -123,6 +123,13 @@ def test_a_text_is_embedded_by_its_first_256_tokens(embedder: OnnxEmbedder) -> N
 
 
 @pytest.mark.native
+def test_tokens_are_counted_beyond_those_that_are_seen(embedder: OnnxEmbedder) -> None:
+    counts = embedder.count_tokens(["", "word", "word " * 254, "word " * 255, "word " * 1000])
+    assert counts == [2, 3, 256, 257, 1002]
+    assert (embedder.most_tokens, embedder.name) == (256, embedder.spec.name)
+
+
+@pytest.mark.native
 def test_one_text_in_place_of_a_list_is_refused(embedder: OnnxEmbedder) -> None:
     with pytest.raises(BadRequest, match="list of texts"):
         embedder.embed("text")

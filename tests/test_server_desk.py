@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import random
 
 import pytest
 from server_fakes import SUM, Served
@@ -202,6 +203,29 @@ def test_a_death_in_the_middle_of_a_stream_is_told_and_the_server_serves_on():
     assert b"engine_died" in asyncio.run(die()).body
     served.engine.generate = good
     assert served.chat().status_code == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_of_a_crowd_some_leave_and_all_others_get_whole_answers_and_nothing_stays(stream):
+    served = Served("a b c", limits=Limits(width=4, queue=100))
+    chance = random.Random(7)
+
+    async def crowd():
+        callers = [Caller(served, stream=stream) for _ in range(60)]
+        leaving = chance.sample(callers, 20)
+        for caller in leaving:
+            await asyncio.sleep(chance.random() / 500)
+            caller.gone.set()
+        await asyncio.gather(*(caller.task for caller in callers))
+        for caller in callers:
+            if caller not in leaving:
+                assert caller.status == 200
+                assert caller.body.endswith(b"data: [DONE]\n\n") if stream else b'"a b c"' in caller.body
+        await until(lambda: served.app.answers.running == 0)
+        await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
+        assert not served.app.answers._calls
+
+    asyncio.run(crowd())
 
 
 def test_a_slow_body_is_408():

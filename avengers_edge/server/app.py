@@ -199,7 +199,7 @@ class App:
         return PlainTextResponse(self._metrics.text(gauges), media_type="text/plain; version=0.0.4")
 
     async def _describe(self, _request: Request) -> Response:
-        return JSONResponse(description())
+        return JSONResponse(description(self._limits))
 
 
 async def _done(desk: Desk, work: Callable[[Call], _T], request: Request) -> _T:

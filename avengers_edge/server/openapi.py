@@ -6,6 +6,7 @@ from typing import Any
 
 from avengers_edge import __version__
 from avengers_edge.records import KINDS, SEED_LIMIT
+from avengers_edge.server.options import Limits
 
 Values = dict[str, Any]
 
@@ -15,7 +16,7 @@ _COUNT: Values = {"type": "integer", "minimum": 0}
 _OBJECT: Values = {"type": "object"}
 
 
-def description() -> Values:
+def description(limits: Limits) -> Values:
     """Make the document."""
     return {
         "openapi": "3.1.0",
@@ -26,9 +27,11 @@ def description() -> Values:
             "A parameter that is not listed is refused.",
         },
         "paths": {
-            "/v1/chat/completions": _post("Answer a conversation", _chat(), _answer("chat.completion"), streams=True),
-            "/v1/completions": _post("Answer a prompt", _completion(), _answer("text_completion"), streams=True),
-            "/v1/embeddings": _post("Embed texts", _embeddings(), _listing()),
+            "/v1/chat/completions": _post(
+                "Answer a conversation", _chat(limits), _answer("chat.completion"), streams=True
+            ),
+            "/v1/completions": _post("Answer a prompt", _completion(limits), _answer("text_completion"), streams=True),
+            "/v1/embeddings": _post("Embed texts", _embeddings(limits), _listing()),
             "/v1/models": _get("List the model names", _listing()),
             "/api/route": _post("Tell who would answer, and why", _route(), _OBJECT),
             "/health": _get("Tell whether what most requests need is loaded", _OBJECT, statuses=("503",)),
@@ -63,17 +66,25 @@ def _post(summary: str, taken: Values, given: Values, *, streams: bool = False) 
 
 
 def _of(required: list[str], properties: Values) -> Values:
-    return {"type": "object", "required": required, "properties": properties, "additionalProperties": False}
+    """Describe an object; null is a field that is not given, where it need not be."""
+    described = {
+        name: each if name in required else {"anyOf": [each, {"type": "null"}]} for name, each in properties.items()
+    }
+    return {"type": "object", "required": required, "properties": described, "additionalProperties": False}
 
 
 def _number(least: float, most: float) -> Values:
     return {"type": "number", "minimum": least, "maximum": most}
 
 
-def _sampling() -> Values:
+def _sampling(limits: Limits) -> Values:
     return {
-        "model": {**_TEXT, "description": "avengers, avengers/<team>, or a member's own name"},
-        "n": {"type": "integer", "minimum": 1, "maximum": 128},
+        "model": {
+            **_TEXT,
+            "description": "avengers, avengers/<team>, or a member's own name",
+            "examples": ["avengers"],
+        },
+        "n": {"type": "integer", "minimum": 1, "maximum": limits.samples},
         "seed": {"type": "integer", "minimum": 0, "maximum": SEED_LIMIT - 1},
         "temperature": _number(0, 2),
         "top_p": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
@@ -82,7 +93,7 @@ def _sampling() -> Values:
         "repeat_penalty": _number(0.1, 10),
         "frequency_penalty": _number(-2, 2),
         "presence_penalty": _number(-2, 2),
-        "max_tokens": {"type": "integer", "minimum": 1},
+        "max_tokens": {"type": "integer", "minimum": 1, "maximum": limits.tokens},
         "stop": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "maxItems": 16}]},
         "logit_bias": {"type": "object", "additionalProperties": _number(-100, 100)},
         "grammar": {**_TEXT, "description": "GBNF"},
@@ -94,7 +105,7 @@ def _sampling() -> Values:
         "avengers": _of(
             [],
             {
-                "samples": {"type": "integer", "minimum": 1, "maximum": 128},
+                "samples": {"type": "integer", "minimum": 1, "maximum": limits.samples},
                 "early_stop": {"enum": ["exact", "adaptive", "off"]},
                 "switch_below": _number(0, 1),
                 "prefer": _number(0, 1),
@@ -106,7 +117,7 @@ def _sampling() -> Values:
     }
 
 
-def _chat() -> Values:
+def _chat(limits: Limits) -> Values:
     part = _of(["type", "text"], {"type": {"const": "text"}, "text": _TEXT})
     content = {"anyOf": [_TEXT, {"type": "array", "items": part}]}
     role = {"enum": ["system", "developer", "user", "assistant"]}
@@ -116,9 +127,9 @@ def _chat() -> Values:
     return _of(
         ["model", "messages"],
         {
-            **_sampling(),
+            **_sampling(limits),
             "messages": {"type": "array", "minItems": 1, "items": message},
-            "max_completion_tokens": {"type": "integer", "minimum": 1},
+            "max_completion_tokens": {"type": "integer", "minimum": 1, "maximum": limits.tokens},
             "logprobs": _TRUTH,
             "top_logprobs": {"type": "integer", "minimum": 0, "maximum": 20},
             "response_format": _of(["type"], {"type": kind, "json_schema": described}),
@@ -126,13 +137,13 @@ def _chat() -> Values:
     )
 
 
-def _completion() -> Values:
+def _completion(limits: Limits) -> Values:
     logprobs = {"type": "integer", "minimum": 0, "maximum": 20}
-    return _of(["model", "prompt"], {**_sampling(), "prompt": _TEXT, "logprobs": logprobs})
+    return _of(["model", "prompt"], {**_sampling(limits), "prompt": _TEXT, "logprobs": logprobs})
 
 
-def _embeddings() -> Values:
-    texts = {"anyOf": [_TEXT, {"type": "array", "minItems": 1, "maxItems": 2048, "items": _TEXT}]}
+def _embeddings(limits: Limits) -> Values:
+    texts = {"anyOf": [_TEXT, {"type": "array", "minItems": 1, "maxItems": limits.texts, "items": _TEXT}]}
     return _of(
         ["model", "input"],
         {"model": _TEXT, "input": texts, "encoding_format": {"enum": ["float", "base64"]}, "dimensions": _COUNT},
