@@ -119,4 +119,4 @@ def route(session: Session, prompt: str | None, team: str | None, prefer: float,
 
     with Avengers.open(session.settings(), team) as avengers:
         decision = avengers.route(question, prefer=prefer)
-    click.echo(json.dumps(dataclasses.asdict(decision)) if as_json else ranking_lines(decision, columns()))
+    click.echo(json.dumps(decision.as_dict()) if as_json else ranking_lines(decision, columns()))

@@ -37,6 +37,12 @@ class Route:
     def __post_init__(self) -> None:
         require(bool(self.ranking), "a route ranks no member")
 
+    def as_dict(self) -> dict[str, Any]:
+        """Turn the decision into the plain values that commands print; what follows from it is not part of it."""
+        values = dataclasses.asdict(self)
+        del values["samples"]
+        return values
+
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
@@ -144,6 +150,4 @@ class Answer:
 
     def as_dict(self) -> dict[str, Any]:
         """Turn the answer into the plain values that `ask --json` prints."""
-        values = dataclasses.asdict(self)
-        del values["route"]["samples"]  # `samples_requested` says it
-        return values
+        return dataclasses.asdict(self) | {"route": self.route.as_dict()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import dataclasses
 import functools
 import logging
 import time
@@ -130,7 +129,7 @@ class App:
 
         def decide(_call: Call) -> dict[str, Any]:
             target = self._house.find(f"avengers/{team}" if team else "avengers")
-            return dataclasses.asdict(target.avengers.route(prompt, prefer=1.0 if prefer is None else prefer))
+            return target.avengers.route(prompt, prefer=1.0 if prefer is None else prefer).as_dict()
 
         return JSONResponse(await _done(self._quick, decide, request))
 
