@@ -25,6 +25,7 @@ from avengers_edge.records import (
     Engine,
     Member,
     Message,
+    Once,
     OnToken,
     Route,
     Team,
@@ -65,25 +66,9 @@ class Avengers(Closing):
         judge: Judge | None = None,
     ) -> None:
         self.team, self._judge = team, judge
-        self._open_embedder, self._open_router = open_embedder, open_router
+        self._embedder = Once(open_embedder)
+        self._router = Once(lambda: open_router(self._embedder.get()))
         self._lease, self._close, self._resident = lease, close, resident
-        self._opening = threading.RLock()  # questions may come from several threads, and each of the two is opened once
-        self._opened_embedder: Embedder | None = None
-        self._opened_router: tuple[Router | None] | None = None
-
-    @property
-    def _embedder(self) -> Embedder:
-        with self._opening:
-            if self._opened_embedder is None:
-                self._opened_embedder = self._open_embedder()
-            return self._opened_embedder
-
-    @property
-    def _router(self) -> Router | None:
-        with self._opening:
-            if self._opened_router is None:
-                self._opened_router = (self._open_router(self._embedder),)
-            return self._opened_router[0]
 
     @classmethod
     def open(
@@ -129,7 +114,7 @@ class Avengers(Closing):
             AvengersError: what `answer` would raise for them.
 
         """
-        router = self._router
+        router = self._router.get()
         best = self.team.members[0].name if router is None else router.table.header.best_single
         with self._lease(self._member(best).model):
             pass
@@ -189,7 +174,7 @@ class Avengers(Closing):
             election.judge()
             if not election.switch():
                 break
-        return election.answer(route, clock, lambda texts: self._embedder.embed(texts))
+        return election.answer(route, clock, lambda texts: self._embedder.get().embed(texts))
 
     def route(self, question: str, *, prefer: float = 1.0) -> Route:
         """Decide who would answer; no language model is loaded, and it does not matter which ones are."""
@@ -201,11 +186,11 @@ class Avengers(Closing):
             return pick_only(ask.member)
         names = [member.name for member in self.team.members]
         with clock("load"):
-            router = self._router
+            router = self._router.get()
         if router is None:
             return unfitted_route(self.team.name, names)
         with clock("embed"):
-            (vector,) = self._embedder.embed([topic(question, ask.history or ())])
+            (vector,) = self._embedder.get().embed([topic(question, ask.history or ())])
         with clock("route"):
             return router.route(vector, members=names, prefer=ask.prefer, resident=resident)
 

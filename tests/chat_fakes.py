@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from avengers_edge.chat.turns import Answered, Note, TextPiece, VoteProgress
+from avengers_edge.chat.turns import Answered, Note, TextPiece
+from avengers_edge.election import Progress
 from avengers_edge.errors import AvengersError, Cancelled
 from avengers_edge.records import Answer, Ranked, Route, Sample, Timings, Usage, Vote
 
@@ -108,7 +109,7 @@ def streamed(*pieces, **options):
 def voted(key, count, others=(), text=None):
     """A turn that is voted on."""
     total = count + sum(number for _, number in others)
-    steps = [VoteProgress(done, total, Vote(key, done) if done else None, "small:think") for done in range(total)]
+    steps = [Progress(done, total, Vote(key, done) if done else None, "small:think") for done in range(total)]
     return [*steps, Answered(answer(text or f"Answer: {key}", votes=((key, count), *others), samples=total))]
 
 

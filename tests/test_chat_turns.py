@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from fakes import QueuedEngine, WordLengthEmbedder
 
-from avengers_edge.chat.turns import Answered, Note, TextPiece, Turns, VoteProgress
+from avengers_edge.chat.turns import Answered, Note, TextPiece, Turns
+from avengers_edge.election import Progress
 from avengers_edge.errors import BadRequest, DoesNotFit
 from avengers_edge.records import Ask, Member, Message, Team
 from avengers_edge.runtime import Avengers, topic
@@ -60,7 +61,7 @@ def test_what_has_an_answer_is_voted_on_and_the_leader_is_told() -> None:
     with turns_on(QueuedEngine(["Answer: 5", "Answer: 5", "Answer: 6"])) as turns:
         events = heard(turns, SUM)
     assert [(at.finished, at.leader and at.leader.key) for at in events[:-1]] == [(0, None), (1, "5"), (2, "5")]
-    assert all(isinstance(at, VoteProgress) for at in events[:-1])
+    assert all(isinstance(at, Progress) for at in events[:-1])
     assert events[-1].answer.answer == "5"
 
 

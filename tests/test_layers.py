@@ -27,39 +27,13 @@ MAY_IMPORT = {
     "conversations": {"errors", "files", "records", "config"},
     "election": {"errors", "records", "config", "voting"},
     "runtime": {"errors", "records", "config", "routing", "voting", "engine", "library", "sandbox", "election"},
-    "calibration": {
-        "errors",
-        "files",
-        "records",
-        "config",
-        "routing",
-        "voting",
-        "engine",
-        "library",
-        "sandbox",
-        "election",
-        "runtime",
-        "pace",
-        "text_files",
-    },
 }
+UP_TO_RUNTIME = {*MAY_IMPORT["runtime"], "files", "runtime"}
+MAY_IMPORT["calibration"] = {*UP_TO_RUNTIME, "pace", "text_files"}
 MAY_IMPORT["teams"] = {"errors", "files", "records", "config", "routing", "library", "runtime"}
 MAY_IMPORT["batch"] = {"errors", "files", "records", "pace", "text_files"}
 MAY_IMPORT["chat"] = {"errors", "records", "config", "election", "runtime"}
-MAY_IMPORT["server"] = {
-    "errors",
-    "files",
-    "records",
-    "config",
-    "routing",
-    "voting",
-    "engine",
-    "library",
-    "sandbox",
-    "election",
-    "runtime",
-    "chat",
-}
+MAY_IMPORT["server"] = UP_TO_RUNTIME
 MAY_IMPORT["cli"] = {*MAY_IMPORT}
 ONLY_IN = {
     "llama_cpp": {"engine"},

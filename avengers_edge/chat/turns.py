@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from avengers_edge.election import Progress
 from avengers_edge.errors import DoesNotFit
-from avengers_edge.records import Answer, Ask, Closing, Message, Vote
+from avengers_edge.records import Answer, Ask, Closing, Message
 from avengers_edge.runtime import Avengers
 
 
@@ -20,16 +20,6 @@ class TextPiece:
     """The next piece of an answer that is not voted on."""
 
     text: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class VoteProgress:
-    """A vote under way: samples that ended out of those asked for, the answer that leads, and the member at work."""
-
-    finished: int
-    samples: int
-    leader: Vote | None
-    member: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,7 +36,8 @@ class Answered:
     answer: Answer
 
 
-Event: TypeAlias = TextPiece | VoteProgress | Note | Answered
+Event: TypeAlias = TextPiece | Progress | Note | Answered
+"""What a turn tells; `Progress` while there is a vote."""
 
 
 class Turns(Closing):
@@ -124,7 +115,7 @@ class _Telling:
     def progress(self, progress: Progress) -> None:
         self._voting = progress.samples > 1
         if self._voting:
-            self._tell(VoteProgress(progress.finished, progress.samples, progress.leader, progress.member))
+            self._tell(progress)
 
     def token(self, index: int, piece: str) -> None:
         if not self._voting and index == 0:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from avengers_edge.cli.terminal import StatusLine
 from avengers_edge.records import Answer
-from avengers_edge.voting.behaviour import failures
 
 if TYPE_CHECKING:
     from avengers_edge.election import Progress
@@ -44,16 +43,19 @@ def shown(answer: Answer) -> str:
 
 def summary(answer: Answer) -> str:
     """Write the quiet line under an answer: who, votes, samples, tokens, seconds."""
-    parts = [", ".join(answer.models)]
-    if answer.votes:
-        parts.append(f"{answer.votes[0].count} of {sum(vote.count for vote in answer.votes)} votes")
-    parts.append(f"{answer.samples_used} of {answer.samples_requested} samples")
     usage = answer.usage
     saved = f", {usage.saved_tokens} saved" if usage.saved_tokens else ""
-    parts += [f"{usage.completion_tokens} tokens{saved}", f"{answer.timings_ms.total / 1000:.1f} s"]
-    return " · ".join(parts)
+    return " · ".join([*voters(answer), f"{usage.completion_tokens} tokens{saved}", seconds(answer)])
 
 
-def passing(answer: Answer) -> int:
-    """Count the samples of code that passed their tests; the key of one that did not says so."""
-    return sum(sample.key is not None and not failures(sample.key) for sample in answer.samples)
+def voters(answer: Answer) -> list[str]:
+    """Write who answered, with how many votes and out of how many samples."""
+    votes = [f"{answer.votes[0].count} of {sum(vote.count for vote in answer.votes)} votes"] if answer.votes else []
+    one = answer.samples_requested == 1
+    samples = "1 sample" if one else f"{answer.samples_used} of {answer.samples_requested} samples"
+    return [", ".join(answer.models), *votes, samples]
+
+
+def seconds(answer: Answer) -> str:
+    """Write how long an answer took."""
+    return f"{answer.timings_ms.total / 1000:.1f} s"

@@ -25,6 +25,13 @@ def part_paths(path: Path) -> tuple[Path, ...]:
     return tuple(path.with_name(name) for name in part_names(path.name))
 
 
+def first_name(name: str) -> str:
+    """Name the first of a model's parts by any of them; `name` itself where it is no part."""
+    match = _PART.fullmatch(name)
+    first = name if match is None else f"{match[1]}-00001-of-{match[3]}.gguf"
+    return first if name in part_names(first) else name
+
+
 def is_later_part(name: str) -> bool:
     """Tell whether this is the name of a part that is not the first."""
     match = _PART.fullmatch(name)

@@ -18,7 +18,7 @@ from avengers_edge.records.answers import (
 from avengers_edge.records.asking import Ask, Message, Request, SamplingParams
 from avengers_edge.records.basics import KINDS, MOST_SAMPLES, SEED_LIMIT, EarlyStop, FinishReason, Kind, Role
 from avengers_edge.records.recall import Recall
-from avengers_edge.records.shapes import Closing, Embedder, Engine, OnFinish, OnToken
+from avengers_edge.records.shapes import Closing, Embedder, Engine, Once, OnFinish, OnToken
 from avengers_edge.records.teams import Member, Mode, Team
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "Mode",
     "OnFinish",
     "OnToken",
+    "Once",
     "Ranked",
     "Recall",
     "Request",

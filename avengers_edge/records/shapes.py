@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
 from avengers_edge.records.answers import Completion, Generation
 from avengers_edge.records.asking import Request
@@ -13,6 +13,24 @@ from avengers_edge.records.asking import Request
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+_T = TypeVar("_T")
+
+
+class Once(Generic[_T]):
+    """Something that several threads share, made when the first of them needs it; a failure is tried again."""
+
+    def __init__(self, make: Callable[[], _T]) -> None:
+        self._make, self._lock = make, threading.Lock()
+        self._made: tuple[_T] | None = None
+
+    def get(self) -> _T:
+        """Give it, and make it first if need be."""
+        with self._lock:
+            if self._made is None:
+                self._made = (self._make(),)
+            return self._made[0]
 
 
 class Closing(abc.ABC):

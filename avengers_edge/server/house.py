@@ -7,13 +7,13 @@ import dataclasses
 import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from avengers_edge.config import Settings, shipped_dir
 from avengers_edge.errors import AvengersError, NotFound
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
-from avengers_edge.records import Closing, Engine, Member
+from avengers_edge.records import Closing, Engine, Member, Once
 from avengers_edge.routing.embedder import OnnxEmbedder
 from avengers_edge.routing.form import FormEmbedder
 from avengers_edge.runtime import Avengers, open_residency
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_T = TypeVar("_T")
 VOTED = "avengers"
 """The model name that is routed and voted by the default team; `avengers/<team>` is by another one."""
 
@@ -58,20 +57,6 @@ class Vectors(Protocol):
         """Embed into shape (len(texts), D), rows of length 1."""
 
 
-class _Once(Generic[_T]):
-    """Something that several threads share, made when the first of them needs it."""
-
-    def __init__(self, make: Callable[[], _T]) -> None:
-        self._make, self._lock = make, threading.Lock()
-        self._made: _T | None = None
-
-    def get(self) -> _T:
-        with self._lock:
-            if self._made is None:
-                self._made = self._make()
-            return self._made
-
-
 class House(Closing):
     """Everything that is served; calls from several threads are safe.
 
@@ -101,7 +86,7 @@ class House(Closing):
     ) -> None:
         self.default, self.lease, self.resident = default, lease, resident
         self._teams, self._open_team, self._models, self._close = teams, open_team, models, close
-        self._vectors = _Once(vectors)
+        self._vectors = Once(vectors)
         self._opened: dict[str, Avengers] = {default.team.name: default}
         self._lock = threading.Lock()
 
@@ -118,7 +103,7 @@ class House(Closing):
         def open_team(name: str) -> Avengers:
             return Avengers.open(settings, name, residency=residency, open_embedder=lambda: FormEmbedder(shared.get()))
 
-        shared = _Once(lambda: OnnxEmbedder(shipped_dir() / "embedder", settings.providers, settings.threads))
+        shared = Once(lambda: OnnxEmbedder(shipped_dir() / "embedder", settings.providers, settings.threads))
 
         def installed() -> list[str]:
             return sorted({each.model for each in store.installed()})

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import click
 
+from avengers_edge.cli.answers import seconds, shown, voters
 from avengers_edge.cli.terminal import columns, dim, harmless, on_standard_output
 from avengers_edge.conversations.values import cut
 from avengers_edge.errors import AvengersError
@@ -65,8 +66,6 @@ class PlainDisplay:
     def end(self, answer: Answer | None, *, stopped: bool) -> None:
         """Write what was not streamed, and the quiet line."""
         if answer is not None and not self._has_text:
-            from avengers_edge.cli.answers import shown  # what it needs of voting would delay the first prompt
-
             self._write(shown(answer))
             self._has_text = True
         if self._has_text:
@@ -99,12 +98,7 @@ def quiet_line(answer: Answer | None, *, stopped: bool) -> str:
     """Write the line under an answer: who, votes, samples, seconds, and whether it is whole."""
     if answer is None:
         return "stopped"
-    parts = [", ".join(answer.models)]
-    if answer.votes:
-        parts.append(f"{answer.votes[0].count} of {sum(vote.count for vote in answer.votes)} votes")
-    one = answer.samples_requested == 1
-    parts.append("1 sample" if one else f"{answer.samples_used} of {answer.samples_requested} samples")
-    parts.append(f"{answer.timings_ms.total / 1000:.1f} s")
+    parts = [*voters(answer), seconds(answer)]
     if stopped:
         parts.append("stopped")
     elif any(sample.text == answer.text and sample.finish_reason == "length" for sample in answer.samples):

@@ -111,14 +111,15 @@ class Loop:
 
     def _listen(self, text: str, ask: Ask, cancel: threading.Event, growing: Growing) -> Answer | None:
         turns = self.opening.get(self.talk.team, cancel)
-        from avengers_edge.chat.turns import Answered, Note, TextPiece, VoteProgress  # opening loaded it
+        from avengers_edge.chat.turns import Answered, Note, TextPiece  # opening loaded both
+        from avengers_edge.election import Progress
 
         for event in turns.send(text, ask, cancel):
             match event:
                 case TextPiece(piece):
                     growing.add(piece)
                     self.display.piece(piece)
-                case VoteProgress(finished, samples, leader, member):
+                case Progress(finished, samples, leader, member):
                     self.display.vote(finished, samples, leader, member)
                 case Note(note):
                     self.display.note(note)

@@ -15,10 +15,11 @@ from avengers_edge.files import write_whole
 from avengers_edge.library.bundle.archive import Archive, Entry, Front, Problem, open_archive
 from avengers_edge.library.bundle.layout import front_places, manifest_place, place_of
 from avengers_edge.library.bundle.manifest import BundleFile
-from avengers_edge.library.bundle.usable import check_usable, first_name, record_models, recorded
+from avengers_edge.library.bundle.usable import check_usable, record_models, recorded
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.files import disk_errors, exclusive, require_room, sha256_of
 from avengers_edge.library.receipts import read_receipt, receipt_path
+from avengers_edge.library.split import first_name
 from avengers_edge.library.store import Store
 from avengers_edge.library.transfer import OnProgress, PullProgress
 

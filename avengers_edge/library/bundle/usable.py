@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast, get_args
@@ -19,7 +18,7 @@ from avengers_edge.library.receipts import (
     read_receipt,
     write_receipt,
 )
-from avengers_edge.library.split import part_names
+from avengers_edge.library.split import first_name
 from avengers_edge.library.store import Store
 
 
@@ -74,12 +73,6 @@ def record_models(manifest: BundleManifest, catalog: Catalog, store: Store) -> N
         statuses = [place.with_name(name).stat() for name in (known.file, *(part.file for part in known.parts))]
         expected = Expected(hashes[known.file], cast("ExpectedFrom", origin.expected_from), origin.source)
         write_receipt(describe(place, known, expected, statuses, read_header(place)))
-
-
-def first_name(name: str) -> str:
-    """Name the first of a model's parts by any of them; `name` itself where it is no part."""
-    first = re.sub(r"-\d{5}-of-(\d{5})\.gguf$", r"-00001-of-\1.gguf", name)
-    return first if name in part_names(first) else name
 
 
 def recorded(path: Path) -> str | None:
