@@ -43,6 +43,29 @@ def note(event, arguments):
         file.write(f"{event} {address!r} by {sys.argv[:4]}\\n")
 sys.addaudithook(note)
 """
+SERVED = """
+import fcntl, http.client, json, re, signal, socket, struct, subprocess, sys
+with socket.socket() as any_socket:  # SIOCSIFFLAGS, IFF_UP and IFF_RUNNING: this namespace's loopback, which is down
+    fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh22x", b"lo", 0x41))
+words = [sys.argv[1], "serve", "--team", "small", "--port", "0"]
+with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as server:
+    port = next(found[1] for line in server.stderr if (found := re.match("serving http://127.0.0.1:([0-9]+)", line)))
+    client = http.client.HTTPConnection("127.0.0.1", int(port), timeout=120)
+    asked = {"model": "avengers", "messages": [{"role": "user", "content": "Hello?"}], "max_tokens": 8}
+    client.request("POST", "/v1/chat/completions", json.dumps(asked), {"Content-Type": "application/json"})
+    print(client.getresponse().read().decode())
+    client.close()
+    server.send_signal(signal.SIGINT)
+    server.stderr.read()
+"""
+SMALL = """
+name = "small"
+description = "noise"
+[defaults]
+max_tokens = 16
+[[members]]
+model = "tiny"
+"""
 QUESTION = {
     "id": "one",
     "dataset": "sums",
@@ -67,10 +90,10 @@ def carried(tmp_path_factory):
         pytest.skip("no network namespaces for this user")
     folder = tmp_path_factory.mktemp("stick")
     home = folder / "home"
-    write_text(home / "teams" / "small.toml", 'name = "small"\ndescription = "noise"\n[[members]]\nmodel = "tiny"\n')
+    write_text(home / "teams" / "small.toml", SMALL)
     catalog, store = Catalog(home, shipped_dir()), Store(home)
     import_file(store, tiny_gguf(folder / "tiny.gguf", "llama"), catalog, model_id="tiny")
-    wanted = WheelOptions(offline=os.environ.get("AVENGERS_OFFLINE") == "1")
+    wanted = WheelOptions(("chat", "serve"), offline=os.environ.get("AVENGERS_OFFLINE") == "1")
     try:
         return pack(PackOptions("small", "small", folder / "out", wanted), catalog, store)
     except AvengersError as error:
@@ -83,7 +106,7 @@ def site(carried, tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     venv, heard = folder / "venv", folder / "heard"
 
-    def run(*words, code=0):
+    def run(*words, code=0, said=""):
         environ = {
             "PATH": "/usr/bin:/bin",
             "HOME": str(folder),
@@ -91,7 +114,13 @@ def site(carried, tmp_path_factory):
             "AVENGERS_HOME": str(folder / "home"),
         }
         done = subprocess.run(
-            [*NAMESPACE, *map(str, words)], env=environ, cwd=folder, capture_output=True, text=True, check=False
+            [*NAMESPACE, *map(str, words)],
+            env=environ,
+            cwd=folder,
+            input=said,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == code, f"{words}: {done.stdout} {done.stderr}"
         return done
@@ -127,7 +156,18 @@ def test_the_main_jobs_run_there_and_nothing_tries_to_reach_out(site):
     words = ("--team", "small", "--questions", "questions.jsonl", "--out", "outcomes.jsonl")
     site(site.product, "calibrate", "measure", *words)
     assert (site.folder / "outcomes.jsonl").read_text(encoding="utf-8").startswith("{")
+    chat = site(site.product, "chat", "--team", "small", "-n", "1", said="Hello?\n/exit\n")
+    assert "1 sample" in chat.stdout + chat.stderr
     assert not site.heard.exists(), site.heard.read_text(encoding="utf-8")
+
+
+def test_the_server_opens_its_own_address_on_loopback_and_nothing_else(site):
+    reply = json.loads(site(site.product.with_name("python"), "-I", "-c", SERVED, site.product).stdout)
+    assert reply["usage"]["completion_tokens"] > 0
+    heard = site.heard.read_text(encoding="utf-8").splitlines()
+    site.heard.unlink()
+    assert any(line.startswith("socket.bind ('127.0.0.1', ") for line in heard)
+    assert [line for line in heard if "'127.0.0.1'" not in line] == []
 
 
 def test_what_would_need_the_network_is_refused_in_one_line(site):
