@@ -59,6 +59,18 @@ def test_a_member_votes_where_a_number_of_samples_is_given():
     assert (said["answer"], said["models"]) == ("6", ["small"])
 
 
+def test_every_sample_is_told_where_its_text_is_asked_for_and_none_otherwise():
+    for stream in (False, True):
+        knobs = {"samples": 3, "early_stop": "off", "texts": True}
+        answer = Served(*VOTES).chat(stream=stream, avengers=knobs)
+        said = events(answer)[1][-1]["avengers"] if stream else answer.json()["avengers"]
+        assert [(each["text"], each["key"], each["model"]) for each in said["samples"]] == [
+            (text, text[-1], "big") for text in VOTES
+        ]
+        assert [each["finish_reason"] for each in said["samples"]] == ["stop"] * 3
+    assert "samples" not in Served(*VOTES).chat().json()["avengers"]
+
+
 def test_another_team_answers_by_its_name_in_the_model_or_in_the_extension():
     for how in ({"model": "avengers/other"}, {"avengers": {"team": "other"}}):
         served = Served()
@@ -80,6 +92,7 @@ def test_the_list_names_what_can_be_asked():
     listed = served("GET", "/v1/models").json()["data"]
     names = [each["id"] for each in listed]
     assert names == ["avengers", "avengers/other", "avengers/pair", "big", "small", "third", "lengths"]
+    assert {each["id"] for each in listed if each["avengers"]["task"] == "embedding"} == {"lengths"}
     assert served("GET", "/v1/models/avengers/pair").json()["id"] == "avengers/pair"
     assert served("GET", "/v1/models/none").status_code == 404
 
@@ -162,8 +175,12 @@ def test_a_vote_is_told_in_comments_and_then_the_winner_is_streamed():
     assert response.headers["content-type"].startswith("text/event-stream")
     comments, objects, done = events(response)
     assert done
-    assert comments[0] == "voting 0 of 3"
-    assert comments[1:] == ["voting 1 of 3, leading 5", "voting 2 of 3, leading 5", "voting 3 of 3, leading 6"]
+    assert comments == [
+        "voting 0 of 3, asking big",
+        "voting 1 of 3, asking big, leading with 1: 5",
+        "voting 2 of 3, asking big, leading with 1: 5",
+        "voting 3 of 3, asking big, leading with 2: 6",
+    ]
     assert text_of(objects) in VOTES[1:]
     assert len(objects) > 3  # in pieces
     assert all("usage" not in each for each in objects)

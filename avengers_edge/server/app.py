@@ -120,7 +120,8 @@ class App:
             return EventStream(self.answers, work, reply, asked, member, note)
         result: Result = await _done(self.answers, work, request)
         note(result)
-        return JSONResponse(reply.whole(choices_of(result), usage_of(result), extension_of(result, member)))
+        extension = extension_of(result, member, texts=asked.knobs.texts)
+        return JSONResponse(reply.whole(choices_of(result), usage_of(result), extension))
 
     async def _route(self, request: Request) -> Response:
         fields = Fields(await read_object(request, self._limits))
@@ -172,16 +173,20 @@ class App:
     # --- the server itself ---------------------------------------------------------------------
 
     async def _models(self, request: Request) -> Response:
-        names = await _done(self._quick, lambda _call: [*self._house.names(), self._house.vectors.name], request)
-        return JSONResponse({"object": "list", "data": [_listed(name) for name in names]})
+        known = await _done(self._quick, self._known, request)
+        return JSONResponse({"object": "list", "data": [_listed(*each) for each in known.items()]})
 
     async def _model(self, request: Request) -> Response:
         name = request.path_params["name"]
-        known = await _done(self._quick, lambda _call: [*self._house.names(), self._house.vectors.name], request)
+        known = await _done(self._quick, self._known, request)
         if name not in known:
             complaint = f"there is no model {name[:80]!r}: use one of {', '.join(known)}"
             raise Problem(404, complaint, "model", "model_not_found")
-        return JSONResponse(_listed(name))
+        return JSONResponse(_listed(name, known[name]))
+
+    def _known(self, _call: Call) -> dict[str, str]:
+        """Give what each model name is for."""
+        return {**dict.fromkeys(self._house.names(), "chat"), self._house.vectors.name: "embedding"}
 
     async def _health(self, _request: Request) -> Response:
         ready = self._state == "ok"
@@ -218,8 +223,9 @@ def _texts(value: object, limits: Limits) -> list[str]:
     return texts
 
 
-def _listed(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": _STARTED, "owned_by": "avengers-edge"}
+def _listed(name: str, task: str) -> dict[str, Any]:
+    named = {"id": name, "object": "model", "created": _STARTED, "owned_by": "avengers-edge"}
+    return named | {"avengers": {"task": task}}
 
 
 _STARTED = int(time.time())

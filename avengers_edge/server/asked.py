@@ -48,7 +48,10 @@ _MOST_STOPS = 16
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Knobs:
-    """The extension object `avengers` of a request; what is None is left to the team."""
+    """The extension object `avengers` of a request; what is None is left to the team.
+
+    `texts` asks for every sample with its text, beside the elected one.
+    """
 
     samples: int | None = None
     early_stop: EarlyStop = "exact"
@@ -57,6 +60,7 @@ class Knobs:
     kind: Kind | None = None
     team: str | None = None
     stream: Shown = "elected"
+    texts: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -267,6 +271,7 @@ def _knobs(fields: Fields, limits: Limits) -> Knobs:
         kind=fields.word("kind", KINDS),  # type: ignore[arg-type]
         team=fields.text("team"),
         stream=fields.word("stream", get_args(Shown)) or "elected",  # type: ignore[arg-type]
+        texts=fields.flag("texts") or False,
     )
     fields.done()
     return knobs

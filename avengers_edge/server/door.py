@@ -20,8 +20,8 @@ from avengers_edge.server.problems import Problem, problem_of
 
 logger = logging.getLogger("avengers_edge.server")
 
-_OPEN = ("/health",)
-"""Paths that need no key: a supervisor has none."""
+_OPEN = ("/", "/health")
+"""Paths that need no key: the page holds no secret and asks for it, a supervisor has none."""
 
 _AS_IT_SAYS = (b"x-content-type-options", b"nosniff")
 

@@ -112,6 +112,7 @@ def _sampling(limits: Limits) -> Values:
                 "kind": {"enum": list(KINDS)},
                 "team": _TEXT,
                 "stream": {"enum": ["elected", "first"]},
+                "texts": _TRUTH,
             },
         ),
     }

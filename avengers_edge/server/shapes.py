@@ -101,8 +101,8 @@ def usage_of(result: Answer | Generation) -> Values:
     }
 
 
-def extension_of(result: Answer | Generation, member: str | None = None) -> Values:
-    """Say how an answer came about."""
+def extension_of(result: Answer | Generation, member: str | None = None, *, texts: bool = False) -> Values:
+    """Say how an answer came about; `texts` adds every sample of a vote."""
     if isinstance(result, Generation):
         ended = len(result.completions)
         return {
@@ -117,7 +117,7 @@ def extension_of(result: Answer | Generation, member: str | None = None) -> Valu
             "timings_ms": {"prefill": round(result.prefill_ms, 3), "decode": round(result.decode_ms, 3)},
         }
     values = result.as_dict()
-    kept: Mapping[str, Any] = {name: values[name] for name in _TOLD}
+    kept: Mapping[str, Any] = {name: values[name] for name in (*_TOLD, *(("samples",) if texts else ()))}
     return {**kept, "saved_tokens": result.usage.saved_tokens}
 
 

@@ -141,7 +141,7 @@ class _Telling:
     def end(self, result: Result, member: str | None) -> Iterator[bytes]:
         """Show the answer: what was not told of it, why it ended and how it came about."""
         choices = choices_of(result)
-        extension = extension_of(result, member)
+        extension = extension_of(result, member, texts=self._asked.knobs.texts)
         for choice in choices:
             told = "".join(self._told.get(choice.index, []))
             if choice.index not in self._told:
@@ -181,8 +181,9 @@ def _progress(progress: Progress) -> bytes:
     leading = ""
     if progress.leader is not None:
         key = "".join(letter if letter.isprintable() else " " for letter in progress.leader.key)[:80]
-        leading = f", leading {key}"
-    return f": voting {progress.finished} of {progress.samples}{leading}\n\n".encode("utf-8", "replace")
+        leading = f", leading with {progress.leader.count}: {key}"
+    asking = f"voting {progress.finished} of {progress.samples}, asking {progress.member}"
+    return f": {asking}{leading}\n\n".encode("utf-8", "replace")
 
 
 def _frame(values: dict[str, Any]) -> bytes:
