@@ -11,7 +11,9 @@ Each question is asked in every way, one after the other, one question at a time
     fast     routed with --prefer, one greedy sample
 
 Resumable: run it again and it goes on where it stopped. What it prints: accuracy as the mean over data sets with what
-each way has over `single` (95 % paired bootstrap over questions), and the seconds an answer took.
+each way has over `single` (95 % paired bootstrap over questions), and the seconds an answer took. Two more ways need no
+asking, since exact stopping never changes a vote: `alone`, the vote that the first member's samples of `voted` make
+without a second member, and `first`, its first sample.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -38,6 +41,7 @@ from avengers_edge.library.catalog import Catalog
 from avengers_edge.records import Answer, Ask
 from avengers_edge.routing.table import CentroidTable
 from avengers_edge.runtime import Avengers, open_shipped_embedder
+from avengers_edge.voting.tally import tally, winner
 
 DRAWS, SEED = 2000, 42
 
@@ -102,6 +106,15 @@ def as_row(way: str, question: Question, answer: Answer, grader: Grader) -> dict
     """Grade what a user would be shown; loading a model is not part of an answer's seconds."""
     shown = next(sample for sample in answer.samples if sample.text == answer.text)
     timings = answer.timings_ms
+    ballots = [
+        {
+            "member": sample.model,
+            "key": sample.key,
+            "right": grader.grade(question, sample.text, truncated=sample.finish_reason == "length"),
+        }
+        for sample in answer.samples
+        if sample.finish_reason != "cancelled"
+    ]
     return {
         "way": way,
         "id": question.id,
@@ -111,11 +124,24 @@ def as_row(way: str, question: Question, answer: Answer, grader: Grader) -> dict
         "samples": answer.samples_used,
         "tokens": answer.usage.completion_tokens,
         "seconds": round((timings.total - timings.load) / 1000, 3),
+        "ballots": ballots,
     }
+
+
+def derived(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Say how a voted question would have gone without the second member, and by its first sample."""
+    ballots = [each for each in row["ballots"] if each["member"] == row["ballots"][0]["member"]]
+    leader = winner(tally([each["key"] for each in ballots]))
+    elected = next((each for each in ballots if leader and each["key"] == leader.key), ballots[0])
+    return [
+        {**row, "way": "alone", "right": elected["right"], "seconds": math.nan},
+        {**row, "way": "first", "right": ballots[0]["right"], "seconds": math.nan},
+    ]
 
 
 def report(rows: Sequence[Mapping[str, Any]], questions: Sequence[Question]) -> None:
     """Print the ways side by side, on the questions that all of them answered."""
+    rows = [*rows, *(each for row in rows if row["way"] == "voted" for each in derived(row))]
     ways = list(dict.fromkeys(row["way"] for row in rows))
     by_question: dict[str, dict[str, Mapping[str, Any]]] = {}
     for row in rows:
@@ -134,8 +160,10 @@ def report(rows: Sequence[Mapping[str, Any]], questions: Sequence[Question]) -> 
         if "single" in ways and way != "single":
             gain = drawn.interval(at, less=ways.index("single"))
             line += f", over single {gain.mean:+.1f} ({gain.low:+.1f} to {gain.high:+.1f})"
-        print(f"{line}; {mean(seconds):.1f} s an answer (median {median(seconds):.1f},", end=" ")
-        print(f"{min(seconds):.1f} to {max(seconds):.1f})")
+        if not math.isnan(seconds[0]):
+            line += f"; {mean(seconds):.1f} s an answer (median {median(seconds):.1f}, "
+            line += f"{min(seconds):.1f} to {max(seconds):.1f})"
+        print(line)
 
 
 if __name__ == "__main__":
