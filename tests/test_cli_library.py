@@ -81,7 +81,10 @@ def test_a_damaged_file_is_a_problem_of_its_own_row(run, tiny, home):
     Store(home).path_of(tiny).write_bytes(b"GGUF")
     assert "too few for any model" in row_of(run, "tiny")["problem"]
     assert re.search(r"^tiny +problem  .*too few", run("models", "list").stdout, re.MULTILINE)
-    assert run("models", "show", "tiny").exit_code == 0
+    said = run("models", "show", "tiny").stdout
+    assert re.search(r"^installed +yes$", said, re.MULTILINE)
+    assert re.search(r"^problem +/.*too few", said, re.MULTILINE)
+    assert "None" not in said
 
 
 def test_a_file_used_in_place_says_so(run, home, tmp_path):
@@ -109,7 +112,9 @@ def test_show_tells_the_templates_hash_and_that_it_is_pinned(run, tiny):
     row = json.loads(run("models", "show", "tiny", "--json").stdout)
     assert row["chat_template_sha256"] == tiny.chat_template_sha256
     assert row["chat_template_pinned"] is True
-    assert f"chat_template_sha256 {tiny.chat_template_sha256}" in run("models", "show", "tiny").stdout
+    said = run("models", "show", "tiny").stdout
+    assert f"chat template sha256  {tiny.chat_template_sha256}" in said
+    assert "problem" not in said
 
 
 def test_show_prints_the_template_so_that_it_cannot_steer_the_terminal(run, home, tmp_path):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from avengers_edge.cli.asking import asks, confirm
+from avengers_edge.cli.fact_lines import fact_lines
 from avengers_edge.cli.fitting import Fitting
 from avengers_edge.cli.model_facts import list_lines, listed, shown, template_of
 from avengers_edge.cli.names import complete_installed, complete_models, complete_teams
@@ -103,9 +104,8 @@ def show(session: Session, model: str, template: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(row))
         return
-    for key, value in row.items():
-        text = ", ".join(value) if isinstance(value, list) else value
-        click.echo(f"{key:<20} {'?' if text is None else text}")
+    for line in fact_lines(row):
+        click.echo(line)
 
 
 @models.command()

@@ -6,6 +6,7 @@ import json
 
 import click
 
+from avengers_edge.cli.fact_lines import fact_lines
 from avengers_edge.cli.models import open_library
 from avengers_edge.cli.names import complete_teams
 from avengers_edge.cli.session import Session, pass_session
@@ -52,13 +53,8 @@ def show(session: Session, name: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(row))
         return
-    for key, value in row.items():
-        if isinstance(value, list):
-            click.echo(f"{key}:")
-            for each in value:
-                click.echo(f"  {each}")
-        else:
-            click.echo(f"{key}: {'none' if value is None else value}")
+    for line in fact_lines(row | {"table": row["table"] or "none: members are asked in their order"}):
+        click.echo(line)
 
 
 for command in (create, add, remove, use):
