@@ -1,10 +1,113 @@
 """Avengers Edge: a team of small local models that routes, samples and votes.
 
-Importing this package loads nothing heavy; see `avengers_edge.runtime` for the main path.
+    with Avengers.open() as team:
+        print(team.answer("How many legs do 3 cats have?").answer)
+
+Importing this package loads nothing heavy: each of these names is loaded when it is first used. `docs/python.md`
+shows them at work; see `avengers_edge.runtime` for the main path.
 """
 
 import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from avengers_edge.api.aio import AsyncAvengers
+    from avengers_edge.api.calls import Pending
+    from avengers_edge.api.events import Event, Finished, Loading, OnEvent, Routed, Token
+    from avengers_edge.api.sync import Avengers
+    from avengers_edge.config import Settings, load_settings
+    from avengers_edge.election import Progress
+    from avengers_edge.engine.frozen import freeze_support
+    from avengers_edge.errors import (
+        AvengersError,
+        BadRequest,
+        Cancelled,
+        DoesNotFit,
+        EngineDied,
+        MissingExtra,
+        NoSandbox,
+        NotFound,
+        OfflineRefused,
+        VerificationFailed,
+    )
+    from avengers_edge.records import Answer, Ask, EarlyStop, Kind, Message, Ranked, Route, Sample, Timings, Usage, Vote
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # a library is silent until it is listened to
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Answer",
+    "Ask",
+    "AsyncAvengers",
+    "Avengers",
+    "AvengersError",
+    "BadRequest",
+    "Cancelled",
+    "DoesNotFit",
+    "EarlyStop",
+    "EngineDied",
+    "Event",
+    "Finished",
+    "Kind",
+    "Loading",
+    "Message",
+    "MissingExtra",
+    "NoSandbox",
+    "NotFound",
+    "OfflineRefused",
+    "OnEvent",
+    "Pending",
+    "Progress",
+    "Ranked",
+    "Route",
+    "Routed",
+    "Sample",
+    "Settings",
+    "Timings",
+    "Token",
+    "Usage",
+    "VerificationFailed",
+    "Vote",
+    "freeze_support",
+    "load_settings",
+]
+
+_MODULES = {
+    "api.aio": ("AsyncAvengers",),
+    "api.calls": ("Pending",),
+    "api.events": ("Event", "Finished", "Loading", "OnEvent", "Routed", "Token"),
+    "api.sync": ("Avengers",),
+    "config": ("Settings", "load_settings"),
+    "election": ("Progress",),
+    "engine.frozen": ("freeze_support",),
+    "records": (
+        "Answer",
+        "Ask",
+        "EarlyStop",
+        "Kind",
+        "Message",
+        "Ranked",
+        "Route",
+        "Sample",
+        "Timings",
+        "Usage",
+        "Vote",
+    ),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name when it is first used (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    place = next((module for module, names in _MODULES.items() if name in names), "errors")
+    value: object = getattr(importlib.import_module(f"{__name__}.{place}"), name)
+    globals()[name] = value  # the next time this function is not asked
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
@@ -10,9 +11,10 @@ from pathlib import Path
 
 from avengers_edge.config import Settings, shipped_dir
 from avengers_edge.election import Clock, Election, OnProgress
+from avengers_edge.engine.calls import form_of
 from avengers_edge.engine.managed import load_options
 from avengers_edge.engine.residency import Residency
-from avengers_edge.errors import BadRequest, DoesNotFit, EngineDied, NotFound, VerificationFailed
+from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, EngineDied, NotFound, VerificationFailed
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.estimate import MemoryNeed, estimate
 from avengers_edge.library.gguf import read_header
@@ -37,6 +39,12 @@ from avengers_edge.routing.table import CentroidTable
 from avengers_edge.sandbox.judge import SandboxJudge
 from avengers_edge.voting.behaviour import Judge
 
+OnRoute = Callable[[Route], None]
+"""Hears who is asked, and why."""
+
+OnLoad = Callable[[str], None]
+"""Hears of a model that has to be loaded before it can be asked."""
+
 _TOPIC_CHARACTERS = 800  # about 200 tokens of the embedder's 256
 
 
@@ -52,6 +60,7 @@ class Avengers(Closing):
         close: frees what `lease` loaded.
         resident: names the models that are loaded, which routing prefers between equals.
         judge: runs code that the members wrote; without one it is compared by its text.
+        takes_tools: tells of a model whether its chat template has a place for tools.
 
     """
 
@@ -64,8 +73,9 @@ class Avengers(Closing):
         close: Callable[[], None] = lambda: None,
         resident: Callable[[], Collection[str]] = tuple,
         judge: Judge | None = None,
+        takes_tools: Callable[[str], bool] = lambda _model: True,
     ) -> None:
-        self.team, self._judge = team, judge
+        self.team, self._judge, self._takes_tools = team, judge, takes_tools
         self._embedder = Once(open_embedder)
         self._router = Once(lambda: open_router(self._embedder.get()))
         self._lease, self._close, self._resident = lease, close, resident
@@ -96,6 +106,11 @@ class Avengers(Closing):
             path = catalog.find_table(chosen)
             return Router(CentroidTable.load(path, fingerprint=embedder.fingerprint, dimension=embedder.dimension))
 
+        @functools.cache
+        def takes_tools(model: str) -> bool:
+            path = Store(settings.home).find(catalog.load_model(model))
+            return form_of(read_header(path).chat_template) is not None
+
         loaded = residency or open_residency(settings)
         return cls(
             chosen,
@@ -105,6 +120,7 @@ class Avengers(Closing):
             (lambda: None) if residency else loaded.close,
             lambda: loaded.resident,
             SandboxJudge(),
+            takes_tools,
         )
 
     def warm(self) -> None:
@@ -128,6 +144,8 @@ class Avengers(Closing):
         question: str,
         ask: Ask | None = None,
         *,
+        on_route: OnRoute | None = None,
+        on_load: OnLoad | None = None,
         on_progress: OnProgress | None = None,
         on_token: OnToken | None = None,
         cancel: threading.Event | None = None,
@@ -149,6 +167,8 @@ class Avengers(Closing):
         """
         ask, clock = ask or Ask(), Clock()
         route = self._route(question, ask, clock, self._resident())
+        if on_route:
+            on_route(route)
         election = Election(
             question,
             ask,
@@ -166,7 +186,7 @@ class Avengers(Closing):
             try:
                 with contextlib.ExitStack() as lent:
                     with clock("load"):
-                        engine = lent.enter_context(self._lease(member.model))
+                        engine = lent.enter_context(self._lend(member.model, on_load))
                     election.sample(engine, member, request)
             except (NotFound, VerificationFailed, DoesNotFit, EngineDied) as error:
                 route = election.go_without(member, error, route)
@@ -183,8 +203,10 @@ class Avengers(Closing):
     def _route(self, question: str, ask: Ask, clock: Clock, resident: Collection[str] = ()) -> Route:
         _check_text(question)
         if ask.member is not None:
+            if ask.tools is not None:
+                self.require_tools(self._member(ask.member))
             return pick_only(ask.member)
-        names = [member.name for member in self.team.members]
+        names = [member.name for member in self.team.members] if ask.tools is None else self._who_takes_tools()
         with clock("load"):
             router = self._router.get()
         if router is None:
@@ -193,6 +215,37 @@ class Avengers(Closing):
             (vector,) = self._embedder.get().embed([topic(question, ask.history or ())])
         with clock("route"):
             return router.route(vector, members=names, prefer=ask.prefer, resident=resident)
+
+    def _lend(self, model: str, on_load: OnLoad | None) -> AbstractContextManager[Engine]:
+        """Lend a model's engine, and say so first where it has to be loaded."""
+        if on_load and model not in self._resident():
+            on_load(model)
+        return self._lease(model)
+
+    def require_tools(self, member: Member) -> None:
+        """Refuse tools for a member whose model has no place for them.
+
+        Raises:
+            BadRequest: with the names of those that do.
+            NotFound: its model is not installed.
+
+        """
+        if not self._takes_tools(member.model):
+            others = ", ".join(self._who_takes_tools())
+            raise BadRequest(f"tools have no place in the chat template of {member.name}: ask {others}")
+
+    def _who_takes_tools(self) -> list[str]:
+        names = []
+        for member in self.team.members:
+            with contextlib.suppress(AvengersError):  # it is not installed
+                if self._takes_tools(member.model):
+                    names.append(member.name)
+        if not names:
+            raise BadRequest(
+                f"tools have no place in the chat template of any installed member of team {self.team.name}: leave "
+                "them out, or ask another team"
+            )
+        return names
 
     def _member(self, name: str) -> Member:
         """Find a member by its name; a bare model of the team is asked as its first member of that model is."""
@@ -235,7 +288,12 @@ def open_residency(settings: Settings) -> Residency:
 
 def open_shipped_embedder(settings: Settings) -> FormEmbedder:
     """Open what turns questions into vectors: the shipped sentence embedder, and the question's form."""
-    return FormEmbedder(OnnxEmbedder(shipped_dir() / "embedder", settings.providers, settings.threads))
+    return FormEmbedder(open_sentence_embedder(settings))
+
+
+def open_sentence_embedder(settings: Settings) -> OnnxEmbedder:
+    """Open the shipped sentence embedder by itself."""
+    return OnnxEmbedder(shipped_dir() / "embedder", settings.providers, settings.threads)
 
 
 def _check_text(question: str) -> None:

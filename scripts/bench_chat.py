@@ -23,12 +23,13 @@ from statistics import median
 
 from contenders import Server, Setup, as_openai
 
-from avengers_edge.chat.turns import TextPiece, Turns
+from avengers_edge.api.events import Token
+from avengers_edge.api.sync import Avengers
+from avengers_edge.chat.turns import Turns
 from avengers_edge.config import load_settings
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
 from avengers_edge.records import Ask, Message
-from avengers_edge.runtime import Avengers
 
 SAID = (
     "Tell me in two sentences what a lighthouse keeper does all day.",
@@ -57,8 +58,8 @@ def main() -> None:
         repack=True,
     )
     with (
-        Turns(Avengers.open(settings, args.team)) as turns,
-        Avengers.open(settings, args.team) as routing,
+        Turns(Avengers.open(args.team, settings=settings)) as turns,
+        Avengers.open(args.team, settings=settings) as routing,
         contextlib.closing(Server(args.server, setup, cells_per_sample=4096)) as server,
     ):
         ways: dict[str, FirstToken] = {
@@ -97,7 +98,7 @@ def ours(turns: Turns, routing: Avengers, model: str, before: Sequence[Message],
     start, first, pieces = time.perf_counter(), 0.0, []
     routing.route(now)
     for event in turns.send(now, ask, threading.Event()):
-        if isinstance(event, TextPiece):
+        if isinstance(event, Token):
             first = first or time.perf_counter() - start
             pieces.append(event.text)
     return first, "".join(pieces)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from avengers_edge.chat.turns import Answered, Note, TextPiece
+from avengers_edge.api.events import Finished, Token
+from avengers_edge.chat.turns import Note
 from avengers_edge.election import Progress
 from avengers_edge.errors import AvengersError, Cancelled
 from avengers_edge.records import Answer, Ranked, Route, Sample, Timings, Usage, Vote
@@ -103,14 +104,14 @@ class ScriptedTurns:
 
 def streamed(*pieces, **options):
     """A turn that streams and is answered with the same text."""
-    return [*map(TextPiece, pieces), Answered(answer("".join(pieces), **options))]
+    return [*map(Token, pieces), Finished(answer("".join(pieces), **options))]
 
 
 def voted(key, count, others=(), text=None):
     """A turn that is voted on."""
     total = count + sum(number for _, number in others)
     steps = [Progress(done, total, Vote(key, done) if done else None, "small:think") for done in range(total)]
-    return [*steps, Answered(answer(text or f"Answer: {key}", votes=((key, count), *others), samples=total))]
+    return [*steps, Finished(answer(text or f"Answer: {key}", votes=((key, count), *others), samples=total))]
 
 
 def noted(note, *pieces):

@@ -9,7 +9,7 @@ import threading
 
 import httpx
 import numpy as np
-from fakes import WordLengthEmbedder
+from fakes import Lengths, WordLengthEmbedder
 
 from avengers_edge.records import Completion, Generation, Member, Ranked, Route, SamplingParams, Team, TokenLogprob
 from avengers_edge.runtime import Avengers
@@ -55,15 +55,6 @@ class WordEngine:
             done.append(Completion(index, index, text, len(tokens), "stop", logprobs))
             needed = on_finish(done[-1]) if on_finish else request.n - len(done)
         return Generation(tuple(done), 5, 1.0, 2.0, reused_tokens=2)
-
-
-class Lengths(WordLengthEmbedder):
-    """Reads 4 words, which are its tokens."""
-
-    name, most_tokens = "lengths", 4
-
-    def count_tokens(self, texts):
-        return [len(text.split()) for text in texts]
 
 
 class Ranks:

@@ -13,7 +13,7 @@ import threading
 import pytest
 from chat_fakes import RecordingDisplay, ScriptedReader, ScriptedTurns, noted, streamed, voted
 
-from avengers_edge.chat.turns import TextPiece
+from avengers_edge.api.events import Token
 from avengers_edge.cli.chat.actions import Actions
 from avengers_edge.cli.chat.loop import Choices, Loop
 from avengers_edge.cli.chat.opening import Opening
@@ -120,7 +120,7 @@ def test_ctrl_c_stops_the_answer_and_only_that(chat):
         assert cancel.wait(30)
 
     before = signal.getsignal(signal.SIGINT)
-    stopped = [TextPiece("Half a"), interrupt, *streamed("Half a", reason="cancelled")[1:]]
+    stopped = [Token("Half a"), interrupt, *streamed("Half a", reason="cancelled")[1:]]
     done = chat("Tell me", "More", scripts=[stopped, streamed("fine")])
     assert ("end", "Half a", True) in done.display.told
     assert done.talk.turns[1] == Turn("assistant", "Half a", dataclasses.replace(FACTS, samples=0), complete=False)
@@ -135,7 +135,7 @@ def test_a_second_ctrl_c_does_not_wait_for_the_engine_and_nothing_is_lost(chat):
         os.kill(os.getpid(), signal.SIGINT)
         threading.Event().wait(30)
 
-    done = chat("Tell me", "More", scripts=[[TextPiece("Half a"), interrupt_twice], streamed("fine")])
+    done = chat("Tell me", "More", scripts=[[Token("Half a"), interrupt_twice], streamed("fine")])
     assert done.talk.turns[1] == Turn("assistant", "Half a", complete=False)
     assert ("end", None, True) in done.display.told
     assert done.talk.turns[3].content == "fine"
@@ -148,7 +148,7 @@ def test_what_was_stopped_before_it_began_is_no_answer(chat):
 
 
 def test_an_error_is_one_complaint_its_code_is_kept_and_the_chat_goes_on(chat):
-    died = [TextPiece("Half a"), EngineDied("it died: try again")]
+    died = [Token("Half a"), EngineDied("it died: try again")]
     done = chat("Tell me", "More", "/wat", "/regen", scripts=[died, streamed("fine"), streamed("better")])
     assert done.said("complain")[0] == "it died: try again"
     assert "did you mean /why?" in done.said("complain")[1]

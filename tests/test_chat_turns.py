@@ -7,24 +7,32 @@ import threading
 from typing import Any
 
 import pytest
-from fakes import QueuedEngine, WordLengthEmbedder
+from fakes import Lengths, QueuedEngine, WordLengthEmbedder
 
-from avengers_edge.chat.turns import Answered, Note, TextPiece, Turns
+from avengers_edge.api.events import Finished, Loading, Routed, Token
+from avengers_edge.api.sync import Avengers
+from avengers_edge.chat.turns import Note, Turns
 from avengers_edge.election import Progress
 from avengers_edge.errors import BadRequest, DoesNotFit
 from avengers_edge.records import Ask, Member, Message, Team
-from avengers_edge.runtime import Avengers, topic
+from avengers_edge.runtime import Avengers as Runtime
+from avengers_edge.runtime import topic
 
 SUM = "How many apples are 2 and 3 apples?"
 TEAM = Team("one", "a model", (Member("small"),), None, samples=3, switch_below=0.0)
 
 
 def turns_on(engine: Any) -> Turns:
-    return Turns(Avengers(TEAM, WordLengthEmbedder, lambda _: None, lambda _: contextlib.nullcontext(engine)))
+    return turns_of(lambda _: contextlib.nullcontext(engine))
+
+
+def turns_of(lease: Any) -> Turns:
+    return Turns(Avengers(Runtime(TEAM, WordLengthEmbedder, lambda _: None, lease), Lengths))
 
 
 def heard(turns: Turns, text: str, *history: Message, **options: Any) -> list[Any]:
-    return list(turns.send(text, Ask(history=history, **options), threading.Event()))
+    events = turns.send(text, Ask(history=history, **options), threading.Event())
+    return [at for at in events if not isinstance(at, Routed | Loading)]
 
 
 def user(text: str) -> Message:
@@ -51,8 +59,8 @@ class Cramped(QueuedEngine):
 def test_free_text_is_streamed_and_never_voted_on() -> None:
     with turns_on(QueuedEngine(["Once upon a time"])) as turns:
         events = heard(turns, "Tell me a tale about a dragon")
-    assert events[0] == TextPiece("Once upon a time")
-    assert isinstance(events[-1], Answered)
+    assert events[0] == Token("Once upon a time")
+    assert isinstance(events[-1], Finished)
     assert events[-1].answer.text == "Once upon a time"
     assert len(events) == 2
 
@@ -67,7 +75,7 @@ def test_what_has_an_answer_is_voted_on_and_the_leader_is_told() -> None:
 
 def test_a_voting_turn_with_one_sample_is_streamed() -> None:
     with turns_on(QueuedEngine(["Answer: 5"])) as turns:
-        assert heard(turns, SUM, samples=1)[0] == TextPiece("Answer: 5")
+        assert heard(turns, SUM, samples=1)[0] == Token("Answer: 5")
 
 
 def test_the_model_sees_what_was_said_before_and_keeps_it_for_the_next_turn() -> None:
@@ -102,21 +110,42 @@ def test_a_turn_that_does_not_fit_alone_is_refused_and_the_next_one_goes_on() ->
         assert heard(turns, "Tell me a tale")[-1].answer.text == "fine"
 
 
+class Endless(QueuedEngine):
+    """Begins a sample, and goes on until it is called off."""
+
+    called_off = False
+
+    def generate(self, request: Any, *, on_token: Any = None, cancel: Any = None, **options: Any) -> Any:
+        while not cancel.is_set():
+            on_token(0, "more ")
+            threading.Event().wait(0.001)
+        self.called_off = True
+        return super().generate(request, on_token=on_token, cancel=threading.Event(), **options)
+
+
 def test_whoever_stops_listening_cancels_the_turn() -> None:
-    cancel = threading.Event()
-    with turns_on(QueuedEngine(["Once", "more"])) as turns:
-        events = turns.send("Tell me a tale", Ask(history=()), cancel)
-        next(events)
+    engine = Endless(["Once"])
+    with turns_on(engine) as turns:
+        events = turns.send("Tell me a tale", Ask(history=()), threading.Event())
+        assert Token("more ") in events
         events.close()
-        assert cancel.is_set()
-        assert heard(turns, "Tell me a tale")[-1].answer.text == "more"
+    assert engine.called_off
+
+
+def test_the_cancel_event_ends_the_turn_with_what_there_is() -> None:
+    cancel = threading.Event()
+    with turns_on(Endless(["Once"])) as turns:
+        events = turns.send("Tell me a tale", Ask(history=()), cancel)
+        assert Token("more ") in events
+        cancel.set()
+        assert list(events)[-1].answer.text == "Once"
 
 
 def test_a_team_that_cannot_be_warmed_says_so_in_the_turn() -> None:
     def broken(_: str) -> Any:
         raise BadRequest("no such thing: get one")
 
-    with Turns(Avengers(TEAM, WordLengthEmbedder, lambda _: None, broken)) as turns:
+    with turns_of(broken) as turns:
         turns.warm()
         with pytest.raises(BadRequest, match="get one"):
             heard(turns, "Tell me a tale")

@@ -159,7 +159,7 @@ ON_A_TERMINAL = """
 import sys, time
 sys.path.insert(0, {tests!r})
 from chat_fakes import answer
-from avengers_edge.chat.turns import Answered, TextPiece
+from avengers_edge.api.events import Finished, Token
 from avengers_edge.cli.chat import command
 
 class Endless:
@@ -169,8 +169,8 @@ class Endless:
         said = ""
         while not cancel.wait(0.01):
             said += "One more sentence. "
-            yield TextPiece("One more sentence. ")
-        yield Answered(answer(said, reason="cancelled"))
+            yield Token("One more sentence. ")
+        yield Finished(answer(said, reason="cancelled"))
 
 command.open_turns = lambda *_: Endless()
 from avengers_edge.__main__ import main

@@ -14,7 +14,7 @@ import avengers_edge
 PACKAGE = Path(avengers_edge.__file__).parent
 MAY_IMPORT = {
     "errors": set(),
-    "files": set(),
+    "files": {"errors"},
     "pace": set(),
     "text_files": {"errors", "files"},
     "records": {"errors"},
@@ -32,7 +32,8 @@ UP_TO_RUNTIME = {*MAY_IMPORT["runtime"], "files", "runtime"}
 MAY_IMPORT["calibration"] = {*UP_TO_RUNTIME, "pace", "text_files"}
 MAY_IMPORT["teams"] = {"errors", "files", "records", "config", "routing", "library", "runtime"}
 MAY_IMPORT["batch"] = {"errors", "files", "records", "pace", "text_files"}
-MAY_IMPORT["chat"] = {"errors", "records", "config", "election", "runtime"}
+MAY_IMPORT["api"] = {"errors", "records", "config", "routing", "election", "runtime"}
+MAY_IMPORT["chat"] = {"errors", "records", "api"}
 MAY_IMPORT["server"] = UP_TO_RUNTIME
 MAY_IMPORT["cli"] = {*MAY_IMPORT}
 ONLY_IN = {

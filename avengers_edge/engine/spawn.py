@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from avengers_edge.engine.frozen import frozen_command, is_frozen
 from avengers_edge.errors import BadRequest, EngineDied
 
 WORKER = "avengers_edge.engine.worker"
@@ -25,11 +26,15 @@ def python_command(module: str) -> list[str]:
         BadRequest: this program cannot start a Python interpreter.
 
     """
-    if getattr(sys, "frozen", False) or not sys.executable:  # `sys.executable` is then this program itself
+    if sys.executable and not is_frozen():
+        return [sys.executable, "-P", "-m", module]  # -P: or a json.py in the user's folder is imported
+    command = frozen_command(module) if sys.executable else None
+    if command is None:
         raise BadRequest(
-            "this program has no Python interpreter to start a worker with: set `worker = false` in settings.toml"
+            "this program has no Python interpreter to start a worker with: call avengers_edge.freeze_support() first "
+            "in its main module, or set `worker = false` in settings.toml"
         )
-    return [sys.executable, "-P", "-m", module]  # -P: or a json.py in the user's folder is imported
+    return command
 
 
 def environment() -> dict[str, str]:

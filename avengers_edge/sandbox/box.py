@@ -46,6 +46,8 @@ class Sandbox:
             raise NoSandbox(
                 f"model-written code is not run on {sys.platform}: use Linux, in a virtual machine if need be"
             )
+        if getattr(sys, "frozen", False):  # `sys.executable` is then this program itself
+            raise NoSandbox("model-written code is not run by a frozen program, which has no Python interpreter for it")
         reasons = []
         for mechanism in candidates():
             sandbox = cls(mechanism)

@@ -9,14 +9,13 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
-from avengers_edge.config import Settings, shipped_dir
+from avengers_edge.config import Settings
 from avengers_edge.errors import AvengersError, NotFound
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
 from avengers_edge.records import Closing, Engine, Member, Once
-from avengers_edge.routing.embedder import OnnxEmbedder
 from avengers_edge.routing.form import FormEmbedder
-from avengers_edge.runtime import Avengers, open_residency
+from avengers_edge.runtime import Avengers, open_residency, open_sentence_embedder
 from avengers_edge.server.problems import Problem
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ class House(Closing):
         def open_team(name: str) -> Avengers:
             return Avengers.open(settings, name, residency=residency, open_embedder=lambda: FormEmbedder(shared.get()))
 
-        shared = Once(lambda: OnnxEmbedder(shipped_dir() / "embedder", settings.providers, settings.threads))
+        shared = Once(lambda: open_sentence_embedder(settings))
 
         def installed() -> list[str]:
             return sorted({each.model for each in store.installed()})

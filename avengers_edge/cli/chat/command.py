@@ -181,12 +181,12 @@ def reader_on(
 
 def open_turns(settings: Settings, team: str, on_terminal: bool) -> Turns:
     """Open what answers, and load what draws the answers."""
+    from avengers_edge.api.sync import Avengers
     from avengers_edge.chat.turns import Turns
-    from avengers_edge.runtime import Avengers
 
     if on_terminal:
         import avengers_edge.cli.chat.markdown  # noqa: F401 - the first answer would wait for it
-    return Turns(Avengers.open(settings, team))
+    return Turns(Avengers.open(team, settings=settings))
 
 
 @contextlib.contextmanager

@@ -111,19 +111,20 @@ class Loop:
 
     def _listen(self, text: str, ask: Ask, cancel: threading.Event, growing: Growing) -> Answer | None:
         turns = self.opening.get(self.talk.team, cancel)
-        from avengers_edge.chat.turns import Answered, Note, TextPiece  # opening loaded both
+        from avengers_edge.api.events import Finished, Token  # opening loaded all three
+        from avengers_edge.chat.turns import Note
         from avengers_edge.election import Progress
 
         for event in turns.send(text, ask, cancel):
             match event:
-                case TextPiece(piece):
+                case Token(piece):
                     growing.add(piece)
                     self.display.piece(piece)
                 case Progress(finished, samples, leader, member):
                     self.display.vote(finished, samples, leader, member)
                 case Note(note):
                     self.display.note(note)
-                case Answered(answer):
+                case Finished(answer):
                     growing.end(answer.text, Facts.of(answer), complete=not _is_cut(answer))
                     return answer
         return None

@@ -1,0 +1,120 @@
+"""An embedded team, as its two faces share it: what it is made of, what is under way, and how it is asked."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self
+
+from avengers_edge.api.calls import Calls, Pending
+from avengers_edge.api.events import Finished, OnEvent, Telling
+from avengers_edge.config import Settings, load_settings
+from avengers_edge.errors import BadRequest, Cancelled, DoesNotFit
+from avengers_edge.records import Answer, Ask, Once
+from avengers_edge.routing.form import FormEmbedder
+from avengers_edge.runtime import Avengers as Runtime
+from avengers_edge.runtime import open_sentence_embedder
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Vectors(Protocol):
+    """A sentence embedder that knows how much of a text it can see."""
+
+    @property
+    def most_tokens(self) -> int:
+        """How much of a text it can see."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count each text's tokens, those beyond what it can see too."""
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed into shape (len(texts), D), rows of length 1."""
+
+
+class Embedded:
+    """A runtime and the calls under way on it.
+
+    Args:
+        runtime: who answers; closing frees it.
+        vectors: gives the sentence embedder, opened at its first use.
+
+    """
+
+    def __init__(self, runtime: Runtime, vectors: Callable[[], Vectors]) -> None:
+        self._runtime, self._vectors = runtime, vectors
+        self._calls = Calls(runtime.close)
+
+    @classmethod
+    def open(
+        cls, team: str | None = None, *, home: str | os.PathLike[str] | None = None, settings: Settings | None = None
+    ) -> Self:
+        """Make a team ready to be asked. Nothing is loaded yet: see `warm`.
+
+        Args:
+            team: its name; None is the one that the settings name, `starter` unless they were changed.
+            home: the folder of models and settings; None is AVENGERS_HOME, else the user's data folder.
+            settings: all settings, in place of those that lie in `home`.
+
+        Raises:
+            NotFound: no such team.
+            BadRequest: a setting that cannot be used, or both `home` and `settings`.
+
+        """
+        if settings is not None and home is not None:
+            raise BadRequest("home and settings both name a home folder: give one of the two")
+        chosen = settings or load_settings(None if home is None else Path(home))
+        sentences = Once(lambda: open_sentence_embedder(chosen))
+        return cls(
+            Runtime.open(chosen, team, open_embedder=lambda: FormEmbedder(sentences.get())),
+            sentences.get,
+        )
+
+    @property
+    def team(self) -> str:
+        """The team's name."""
+        return self._runtime.team.name
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The names of the members that `Ask.member` can name, beside those of all installed models."""
+        return tuple(member.name for member in self._runtime.team.members)
+
+    def _submit(
+        self, question: str, ask: Ask | None, on_event: OnEvent | None, cancel: threading.Event | None
+    ) -> Pending[Answer]:
+        return self._calls.start(lambda off: self._answer(question, ask, on_event, off), cancel)
+
+    def _answer(self, question: str, ask: Ask | None, on_event: OnEvent | None, off: threading.Event) -> Answer:
+        if off.is_set():
+            raise Cancelled("cancelled before the first sample began: ask again")
+        if on_event is None:
+            return self._runtime.answer(question, ask, cancel=off)
+        tell = self._calls.telling(on_event)
+        telling = Telling(tell)
+        answer = self._runtime.answer(
+            question,
+            ask,
+            on_route=telling.route,
+            on_load=telling.load,
+            on_progress=telling.progress,
+            on_token=telling.token,
+            cancel=off,
+        )
+        tell(Finished(answer))
+        return answer
+
+    def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise BadRequest(f"texts is {texts!r:.40}: use a list of texts")
+        vectors = self._vectors()
+        for place, count in enumerate(vectors.count_tokens(texts)):
+            if count > vectors.most_tokens:
+                raise DoesNotFit(
+                    f"text {place} has {count} tokens and the embedder reads {vectors.most_tokens}: split it"
+                )
+        return vectors.embed(texts)
