@@ -1,11 +1,21 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and locks between processes."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+from avengers_edge.errors import AvengersError
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
+"""What the system says of a disk that is full, or of a quota."""
+
+_HELD = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK})
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -31,3 +41,52 @@ def write_whole(path: Path, content: bytes) -> None:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, busy: str, *, tidy: bool = False) -> Iterator[None]:
+    """Hold a lock that other processes see and that a crash releases; the empty lock file stays, unless `tidy`.
+
+    Raises:
+        AvengersError: somebody else holds it; `busy` is the message.
+        OSError: the lock file cannot be made, or this disk knows no locks.
+
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with path.open("ab") as file:
+            try:
+                _lock(file.fileno())
+            except OSError as error:
+                if error.errno in _HELD:
+                    raise AvengersError(busy) from error
+                raise
+            if tidy and not _is_at(path, file.fileno()):
+                continue  # its last holder deleted it meanwhile: this lock is of a file that nobody else can see
+            try:
+                yield
+            finally:
+                if tidy:
+                    with contextlib.suppress(OSError):  # Windows cannot delete an open file
+                        path.unlink()
+            return  # closing the file releases the lock
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import io
 import json
@@ -140,6 +141,20 @@ def tree(folder: Path) -> dict[str, bytes]:
     """Read all files below a folder but locks."""
     paths = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def another_disk(monkeypatch, folder: Path) -> Path:
+    """Make a folder that files cannot be renamed into or out of, as if it were on a disk of its own."""
+    folder.mkdir()
+    rename = Path.replace
+
+    def replace(path, target):
+        if (folder in path.resolve().parents) != (folder in Path(target).resolve().parents):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(path), None, str(target))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    return folder
 
 
 def killed_at(call: int, work) -> int:

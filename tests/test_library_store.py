@@ -13,12 +13,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from bundle_files import another_disk
 from gguf_files import tiny_model
 
+from avengers_edge import files as locks
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, NotFound, VerificationFailed
+from avengers_edge.files import exclusive
 from avengers_edge.library import files, importing
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.files import disk_errors, exclusive, human_bytes, write_text
+from avengers_edge.library.files import disk_errors, human_bytes, move, write_text
 from avengers_edge.library.importing import import_file
 from avengers_edge.library.manifests import HubSource, ModelManifest, PathSource, UrlSource
 from avengers_edge.library.receipts import Expected, receipt_path
@@ -361,6 +364,29 @@ def test_an_import_that_fills_the_disk_leaves_no_copy(tmp_path: Path, monkeypatc
 # --- the disk ---
 
 
+def test_a_model_moves_to_another_disk_by_a_copy_that_is_hashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = another_disk(monkeypatch, tmp_path / "disk")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "models").symlink_to(disk)
+    store = Store(tmp_path / "home")
+    manifest = import_file(store, vendor_file(tmp_path), catalog_of(tmp_path))
+    path = store.find(manifest)
+    assert path.read_bytes() == DATA
+    assert path.resolve().parents[1] == disk
+    assert [each.suffix for each in (tmp_path / "home" / "partial").iterdir()] == [".lock"]
+
+
+def test_a_copy_with_other_bytes_is_never_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = another_disk(monkeypatch, tmp_path / "disk") / "file"
+    (tmp_path / "file").write_bytes(b"other")
+    with pytest.raises(VerificationFailed, match="was changed on its way"):
+        move(tmp_path / "file", target, hashlib.sha256(b"right").hexdigest())
+    assert list(target.parent.iterdir()) == []
+    assert (tmp_path / "file").read_bytes() == b"other"
+
+
 def test_a_home_that_is_a_file_is_named_with_the_cure(tmp_path: Path) -> None:
     (tmp_path / "home").touch()
     with pytest.raises(AvengersError, match=r"home cannot be written .* AVENGERS_HOME") as caught:
@@ -404,7 +430,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeyp
 _HOLD = """
 import sys
 from pathlib import Path
-from avengers_edge.library.files import exclusive
+from avengers_edge.files import exclusive
 with exclusive(Path(sys.argv[1]), "busy"):
     print("held", flush=True)
     sys.stdin.read()
@@ -426,6 +452,34 @@ def test_a_lock_is_seen_by_other_processes_and_ends_with_its_holder(tmp_path: Pa
             pass
         holder.kill()
     with exclusive(path, "busy"):
+        pass
+
+
+def test_a_lock_on_a_file_that_its_holder_deleted_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, real = tmp_path / "x.lock", locks._lock
+    late = [path]
+
+    def lock(descriptor: int) -> None:
+        while late:  # the last holder ends between our opening of the file and our locking it
+            late.pop().unlink()
+        real(descriptor)
+
+    monkeypatch.setattr(locks, "_lock", lock)
+    with exclusive(path, "busy", tidy=True):
+        with pytest.raises(AvengersError, match="busy"), exclusive(path, "busy", tidy=True):
+            pass
+        assert path.exists()
+    assert not path.exists()
+
+
+def test_a_disk_that_knows_no_locks_is_not_taken_for_a_busy_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks, "_lock", refuse)
+    with pytest.raises(OSError, match="No locks available"), exclusive(tmp_path / "x.lock", "busy"):
         pass
 
 

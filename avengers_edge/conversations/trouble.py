@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, VerificationFailed
+from avengers_edge.files import NO_ROOM
 
 _LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 _CLOSED_TO_US = frozenset(
     {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOLFS}
 )
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
 _SCANT_BYTES = 2**20
 
 
@@ -74,7 +73,7 @@ def _translated(path: Path, patience: float, error: sqlite3.Error) -> AvengersEr
 
 
 def _of_system(path: Path, error: OSError) -> AvengersError:
-    return _full(path) if error.errno in _NO_ROOM else _closed(path, error.strerror or str(error))
+    return _full(path) if error.errno in NO_ROOM else _closed(path, error.strerror or str(error))
 
 
 def _closed(path: Path, reason: str) -> AvengersError:

@@ -1,25 +1,25 @@
-"""Careful dealings with the disk: whole writes, hashes, room, locks, and the system's complaints in our words."""
+"""Careful dealings with the disk: whole writes, hashes, room, and the system's complaints in our words."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import hashlib
+import os
 import shutil
 import stat
-import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from avengers_edge.errors import AvengersError, DoesNotFit
-from avengers_edge.files import write_whole
+from avengers_edge.errors import AvengersError, DoesNotFit, VerificationFailed
+from avengers_edge.files import NO_ROOM, write_whole
 
 CHUNK_BYTES = 2**20
 DISK_MARGIN_BYTES = 64 * 2**20
 """What a download leaves free, so that the rest of the machine can still write."""
 
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
 _NO_RIGHT = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
@@ -85,8 +85,10 @@ def sha256_of(path: Path, heard: Callable[[int], None] = lambda _: None) -> str:
     return digest.hexdigest()
 
 
-def require_room(folder: Path, need: int, purpose: str) -> None:
+def require_room(folder: Path, need: int, purpose: str, *, elsewhere: str = "--home") -> None:
     """Check that the disk of an existing folder has `need` bytes and a margin free.
+
+    `elsewhere` is the option that names another folder.
 
     Raises:
         DoesNotFit: it has not; the message has both numbers.
@@ -96,7 +98,7 @@ def require_room(folder: Path, need: int, purpose: str) -> None:
     if free < need + DISK_MARGIN_BYTES:
         raise DoesNotFit(
             f"{purpose} needs {human_bytes(need + DISK_MARGIN_BYTES)} of disk and {human_bytes(free)} are free in "
-            f"{folder}: free some or choose another folder with --home"
+            f"{folder}: free some or choose another folder with {elsewhere}"
         )
 
 
@@ -118,64 +120,85 @@ def reading(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def disk_errors(home: Path, purpose: str, need: int | None = None) -> Iterator[None]:
-    """Turn what the system says while the store is written into one line of ours.
+def disk_errors(
+    folder: Path,
+    purpose: str,
+    need: int | None = None,
+    *,
+    elsewhere: str = "--home or AVENGERS_HOME",
+    resumes: bool = True,
+) -> Iterator[None]:
+    """Turn what the system says while a folder, the home by default, is written into one line of ours.
+
+    `elsewhere` is the option that names another folder; `resumes` says that the next run goes on where this one was.
 
     Raises:
         DoesNotFit: the disk is full.
-        AvengersError: the home folder is not writable, or the disk failed otherwise.
+        AvengersError: the folder is not writable, or the disk failed otherwise.
 
     """
+    then = "and run it again, it goes on where it was" if resumes else f"or choose another folder with {elsewhere}"
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             with contextlib.suppress(OSError):
-                free = shutil.disk_usage(home).free
+                free = shutil.disk_usage(folder).free
                 reason = f"{human_bytes(free)} are free"
                 if error.errno == errno.ENOSPC and free >= (need or 0) + DISK_MARGIN_BYTES:
                     raise DoesNotFit(  # the disk is out of inodes
-                        f"{purpose}: {home} has {human_bytes(free)} free but no room for new files: delete some files "
-                        "there and run it again, it goes on where it was"
+                        f"{purpose}: {folder} has {human_bytes(free)} free but no room for new files: delete some "
+                        f"files there {then}"
                     ) from error
             needed = "more disk than there is" if need is None else f"{human_bytes(need)} of disk"
-            raise DoesNotFit(
-                f"{purpose} needs {needed} and {reason} in {home}: free some and run it again, it goes on where it was"
-            ) from error
+            raise DoesNotFit(f"{purpose} needs {needed} and {reason} in {folder}: free some {then}") from error
         if error.errno in _NO_RIGHT or isinstance(error, FileExistsError | NotADirectoryError):
             raise AvengersError(
-                f"the home folder {home} cannot be written ({reason}): mend its rights or choose another with --home "
-                "or AVENGERS_HOME"
+                f"the folder {folder} cannot be written ({reason}): mend its rights or choose another with {elsewhere}"
             ) from error
-        raise AvengersError(f"{purpose} failed: {error.filename or home}: {reason}; run it again") from error
+        raise AvengersError(f"{purpose} failed: {error.filename or folder}: {reason}; run it again") from error
 
 
-@contextlib.contextmanager
-def exclusive(path: Path, busy: str) -> Iterator[None]:
-    """Hold a lock that other processes see and that a crash releases; the empty lock file stays.
+def move(source: Path, target: Path, sha256: str) -> None:
+    """Give a verified file its place at once; on another disk it is copied there, and named once the copy is right.
 
     Raises:
-        AvengersError: somebody else holds it; `busy` is the message.
+        VerificationFailed: the copy has other bytes.
+        DoesNotFit: the other disk has no room for it.
+        OSError: one of the two cannot be read or written; the file stays where it was.
 
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
+    try:
+        source.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _copy_over(source, target, sha256)
+        source.unlink()
+
+
+def _copy_over(source: Path, target: Path, sha256: str) -> None:
+    status, digest = source.stat(), hashlib.sha256()
+    require_room(target.parent, status.st_size, f"putting {target.name} in place")
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}-", delete=False) as file:
+        copy = Path(file.name)
         try:
-            _lock(file.fileno())
-        except OSError as error:
-            raise AvengersError(busy) from error
-        yield  # closing the file releases the lock
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with source.open("rb") as opened:
+                while chunk := opened.read(CHUNK_BYTES):
+                    digest.update(chunk)
+                    file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()  # Windows cannot rename an open file
+            if digest.hexdigest() != sha256:
+                raise VerificationFailed(f"{source} was changed on its way to {target.parent}: run it again")
+            copy.chmod(0o644)
+            os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
+            copy.replace(target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                file.close()  # which tries to write once more
+            with contextlib.suppress(OSError):
+                copy.unlink(missing_ok=True)
+            raise

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avengers_edge.errors import AvengersError, NotFound
+from avengers_edge.files import exclusive
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.files import bytes_below, disk_errors, exclusive, read_small, reading
+from avengers_edge.library.files import bytes_below, disk_errors, read_small, reading
 from avengers_edge.library.receipts import receipt_path
 from avengers_edge.library.store import Store
 
@@ -74,8 +75,12 @@ def delete(leftover: Leftover, home: Path) -> None:
 def _unfinished(partial: Path) -> Iterator[Leftover]:
     for folder in sorted(partial.iterdir()) if partial.is_dir() else ():
         if folder.is_dir() and not _busy(folder.with_name(f"{folder.name}.lock")):
-            what = "unpacking of a bundle" if folder.name.startswith("_") else "download or import"
-            yield Leftover(folder, bytes_below(folder), f"an unfinished {what}; it would be gone on with")
+            why = "an unfinished download or import; it would be gone on with"
+            if folder.name.startswith("_packing"):
+                why = "the packing of a bundle was killed"
+            elif folder.name.startswith("_"):
+                why = "an unfinished unpacking of a bundle; it would be gone on with"
+            yield Leftover(folder, bytes_below(folder), why)
 
 
 def _busy(lock: Path) -> bool:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avengers_edge.errors import NotFound, VerificationFailed
-from avengers_edge.library.files import disk_errors, exclusive, reading
+from avengers_edge.files import exclusive
+from avengers_edge.library.files import disk_errors, move, reading
 from avengers_edge.library.manifests import ModelManifest
 from avengers_edge.library.receipts import (
     RECEIPT_SUFFIX,
@@ -141,8 +142,9 @@ class Store:
         place = self.place_of(manifest)
         place.parent.mkdir(parents=True, exist_ok=True)
         places = (place, *part_paths(place)[1:]) if manifest.parts else (place,)
-        for each, target in zip(files, places, strict=True):
-            each.replace(target)
+        hashes = (verified.receipt.sha256, *(part.sha256 for part in verified.receipt.parts))
+        for each, target, sha256 in zip(files, places, hashes, strict=True):
+            move(each, target, sha256)
         write_receipt(dataclasses.replace(verified, path=place))
         return place
 
