@@ -17,13 +17,16 @@ from gguf_files import tiny_model
 
 from avengers_edge.config import shipped_dir
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, NotFound, VerificationFailed
+from avengers_edge.files import exclusive
 from avengers_edge.library.bundle import pack as packing
 from avengers_edge.library.bundle.archive import check_archive, open_archive
 from avengers_edge.library.bundle.contents import find_models, find_wheels, licence_items
 from avengers_edge.library.bundle.installer import installer_script
 from avengers_edge.library.bundle.sbom import build_sbom
+from avengers_edge.library.bundle.wheels import WheelOptions
 from avengers_edge.library.bundle.zstd import RawReader
-from avengers_edge.library.files import exclusive, write_text
+from avengers_edge.library.files import write_text
+from avengers_edge.library.leftovers import find_leftovers
 
 posix = pytest.mark.skipif(os.name == "nt", reason="no fork")
 
@@ -164,7 +167,10 @@ def test_a_read_only_target_is_one_line(home, tmp_path, monkeypatch, number):
         raise OSError(number, os.strerror(number), str(tmp_path / "out"))
 
     monkeypatch.setattr(packing.Path, "mkdir", refuse)
-    with pytest.raises(AvengersError, match=f"{os.strerror(number)}: mend it, or choose another folder with --out"):
+    with pytest.raises(
+        AvengersError,
+        match=rf"out cannot be written \({os.strerror(number)}\): mend its rights or choose another with --out",
+    ):
         pack_small(home, tmp_path / "out")
 
 
@@ -175,6 +181,38 @@ def test_two_processes_do_not_pack_the_same_bundle(home, tmp_path):
         pytest.raises(AvengersError, match="another process is packing"),
     ):
         pack_small(home, tmp_path / "out")
+
+
+def test_wheels_are_gathered_in_the_home_or_the_temporary_folder_and_never_beside_the_archive(
+    home, tmp_path, monkeypatch
+):
+    """A stick may be mounted so that no program on it runs, and its file system may know no links."""
+    catalog, store = make_home(home)
+    seen, options = [], packing.PackOptions("small", "small", tmp_path / "out", WheelOptions())
+
+    def gather(wanted, folder, heard):
+        assert names(tmp_path / "out")[:2] == [".small.lock", ".small.packing"]
+        assert list((tmp_path / "out" / ".small.packing").iterdir()) == []
+        seen.append((folder, names(folder)))
+        return (fake_wheel(folder, "thing", "1", {}),)
+
+    monkeypatch.setattr(packing, "gather_wheels", gather)
+    packed = packing.pack(options, catalog, store)
+    assert "wheels/thing-1-py3-none-any.whl" in [file.path for file in packed.front.manifest.files]
+    ((place, before),) = seen
+    assert place.parent == home / "partial"
+    assert before == []
+    assert names(home / "partial") == [f"{place.name}.lock"]
+    (place / "half").mkdir(parents=True)  # a run was killed
+    assert [each.why for each in find_leftovers(store, catalog)] == ["the packing of a bundle was killed"]
+    packing.pack(options, catalog, store)
+    assert seen[1] == (place, [])
+    shutil.rmtree(home / "partial")
+    (home / "partial").touch()  # so that no folder can be made there
+    packing.pack(options, catalog, store)
+    assert not seen[2][0].is_relative_to(home)
+    assert not seen[2][0].exists()
+    assert names(tmp_path / "out") == ["small.install.py", "small.tar.zst"]
 
 
 def test_ctrl_c_leaves_nothing(home, tmp_path):

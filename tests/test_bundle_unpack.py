@@ -7,12 +7,14 @@ import json
 import os
 import random
 import shutil
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from bundle_files import (
     TEAM,
+    another_disk,
     archive_of,
     entry,
     fake_wheel,
@@ -30,6 +32,7 @@ from gguf_files import BASICS, Tiny, tensor, tiny_model, u32
 
 from avengers_edge.config import shipped_dir
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, NotFound, VerificationFailed
+from avengers_edge.files import exclusive
 from avengers_edge.library import files
 from avengers_edge.library.bundle import unpack as unpacking
 from avengers_edge.library.bundle.archive import open_archive
@@ -445,7 +448,7 @@ def test_a_home_that_is_a_file_is_named(archive, store, home):
 
 def test_two_processes_do_not_unpack_at_once(archive, store, home):
     with (
-        files.exclusive(home / "partial" / "_bundle.lock", ""),
+        exclusive(home / "partial" / "_bundle.lock", ""),
         pytest.raises(AvengersError, match="another process is unpacking"),
     ):
         unpack(archive, store)
@@ -454,6 +457,48 @@ def test_two_processes_do_not_unpack_at_once(archive, store, home):
 def test_what_is_not_there_is_told_so(store, tmp_path):
     with pytest.raises(NotFound):
         unpack(tmp_path / "none.tar.zst", store)
+
+
+def test_models_on_another_disk_are_copied_there_and_named_once_they_are_right(
+    archive, store, home, tmp_path, monkeypatch
+):
+    disk = another_disk(monkeypatch, tmp_path / "disk")
+    home.mkdir()
+    (home / "models").symlink_to(disk)
+    unpack(archive, store)
+    assert problems(home) == []
+    assert tree(disk)["tiny/Tiny.gguf"] == tiny_model()
+    assert store.receipt_of(Catalog(home, shipped_dir()).load_model("tiny")).untouched(disk / "tiny" / "Tiny.gguf")
+    assert not (home / "partial" / "_bundle").exists()
+
+
+@pytest.fixture
+def memory():
+    """A folder on a disk that is another one than that of the tests' folders."""
+    place = Path("/dev/shm")
+    if not os.access(place, os.W_OK):
+        pytest.skip("there is no second disk to write on")
+    with tempfile.TemporaryDirectory(dir=place) as folder:
+        yield Path(folder)
+
+
+def test_models_on_a_real_second_disk_get_there_and_its_room_is_checked_before_anything_is_in_place(
+    archive, store, home, memory, monkeypatch
+):
+    home.mkdir()
+    if home.stat().st_dev == memory.stat().st_dev:
+        pytest.skip("the tests' folders are on this disk too")
+    (home / "models").symlink_to(memory)
+    real = shutil.disk_usage
+    little = lambda path: SimpleNamespace(free=10**6) if Path(path) == memory else real(path)  # noqa: E731
+    with monkeypatch.context() as scant:
+        scant.setattr(files.shutil, "disk_usage", little)
+        with pytest.raises(DoesNotFit, match=f"into {home / 'models'} needs .* 1.0 MB are free in {memory}"):
+            unpack(archive, store)
+    assert not [name for name in tree(home) if not name.startswith("partial/")]
+    unpack(archive, store)
+    assert problems(home) == []
+    assert tree(memory)["tiny/Tiny.gguf"] == tiny_model()
 
 
 @posix

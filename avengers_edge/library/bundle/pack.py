@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 import avengers_edge
-from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, VerificationFailed
-from avengers_edge.files import write_whole
+from avengers_edge.errors import BadRequest, VerificationFailed
+from avengers_edge.files import exclusive, write_whole
 from avengers_edge.library.bundle.archive import Front
 from avengers_edge.library.bundle.contents import (
     find_models,
@@ -34,11 +34,12 @@ from avengers_edge.library.bundle.tar import END, header, padding
 from avengers_edge.library.bundle.wheels import WheelOptions, gather_wheels, platforms_of, python_of
 from avengers_edge.library.bundle.zstd import RawWriter
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.files import CHUNK_BYTES, DISK_MARGIN_BYTES, exclusive, human_bytes, open_regular
+from avengers_edge.library.files import CHUNK_BYTES, disk_errors, open_regular, reading, require_room
 from avengers_edge.library.store import Store
 from avengers_edge.library.transfer import OnProgress, PullProgress
 
 SUFFIX, INSTALLER_SUFFIX = ".tar.zst", ".install.py"
+_ELSEWHERE = "--out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +104,16 @@ def pack(
     def say(step: str, done: int, total: int | None) -> None:
         progress(PullProgress(options.name, done, total, step))
 
-    with _writing(options.folder), _workplace(options) as work:
+    with (
+        disk_errors(options.folder, "packing", elsewhere=_ELSEWHERE, resumes=False),
+        _workplace(options) as work,
+        contextlib.ExitStack() as held,
+    ):
         found: tuple[Path, ...] = ()
         if options.wheels is not None:
-            found = gather_wheels(options.wheels, work, lambda done: say("gathering wheels,", done, None))
+            bench = held.enter_context(_workbench(store.home, options))
+            with disk_errors(bench, "gathering wheels", resumes=False):
+                found = gather_wheels(options.wheels, bench, lambda done: say("gathering wheels,", done, None))
         wheels, script = find_wheels(found), installer_script()
         items = [
             written_item("install.py", "installer", script),
@@ -128,7 +135,7 @@ def pack(
         )
         spelled = write_manifest_json(manifest)
         front = Front(manifest, spelled, signer.sign(spelled) if signer else None)
-        _require_room(options.folder, front.packed_bytes())
+        require_room(options.folder, front.packed_bytes(), "packing", elsewhere=_ELSEWHERE)
         contents = {item.file.path: item.content for item in items}
         part = work / "archive.part"
         with part.open("wb") as file:
@@ -175,21 +182,21 @@ def _chunks(content: Path | bytes) -> Iterator[bytes]:
     if isinstance(content, bytes):
         yield content
         return
-    with open_regular(content) as file:
+    with reading(content), open_regular(content) as file:
         while data := file.read(CHUNK_BYTES):
             yield data
 
 
 @contextlib.contextmanager
 def _workplace(options: PackOptions) -> Iterator[Path]:
-    """Make a folder beside the archive for what is not ready, locked while it is used and removed afterwards.
+    """Make a folder beside the archive for what is not whole, locked while it is used and removed afterwards.
 
     Raises:
         AvengersError: another process packs the same bundle.
 
     """
     work, lock = options.folder / f".{options.name}.packing", options.folder / f".{options.name}.lock"
-    with exclusive(lock, f"another process is packing {options.archive}: wait for it to end"):
+    with exclusive(lock, _busy(options), tidy=True):
         if work.exists():
             shutil.rmtree(work)
         work.mkdir()
@@ -197,31 +204,31 @@ def _workplace(options: PackOptions) -> Iterator[Path]:
             yield work
         finally:
             shutil.rmtree(work, ignore_errors=True)
-            with contextlib.suppress(OSError):  # Windows cannot remove an open file; it is empty
-                lock.unlink()
 
 
 @contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason, place = error.strerror or str(error), error.filename or folder
-        if error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)):
-            free = human_bytes(shutil.disk_usage(folder).free)
-            raise DoesNotFit(
-                f"packing needs more disk than the {free} free in {folder}: free some, or choose another --out"
-            ) from error
-        raise AvengersError(f"{place}: {reason}: mend it, or choose another folder with --out") from error
+def _workbench(home: Path, options: PackOptions) -> Iterator[Path]:
+    """Make a folder for building wheels, removed afterwards.
+
+    It lies in the home or, where that cannot be written, where the system keeps what is temporary; never beside the
+    archive, for a stick may be unable to run programs or to keep links.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            mark = hashlib.sha256(str(options.archive.absolute()).encode()).hexdigest()[:12]
+            bench = home / "partial" / f"_packing-{mark}"
+            held.enter_context(exclusive(bench.with_name(f"{bench.name}.lock"), _busy(options)))
+            if bench.exists():  # of a run that was killed
+                shutil.rmtree(bench)
+            bench.mkdir()
+            held.callback(shutil.rmtree, bench, ignore_errors=True)
+        except OSError:
+            bench = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="avengers-packing-")))
+        yield bench
 
 
-def _require_room(folder: Path, need: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < need + DISK_MARGIN_BYTES:
-        raise DoesNotFit(
-            f"the bundle needs {human_bytes(need + DISK_MARGIN_BYTES)} of disk and {human_bytes(free)} are free in "
-            f"{folder}: free some, or choose another folder with --out"
-        )
+def _busy(options: PackOptions) -> str:
+    return f"another process is packing {options.archive}: wait for it to end"
 
 
 def _moment(environ: Mapping[str, str]) -> str:

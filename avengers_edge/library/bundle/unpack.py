@@ -11,13 +11,13 @@ from pathlib import Path
 
 from avengers_edge.config import shipped_dir
 from avengers_edge.errors import BadRequest, VerificationFailed
-from avengers_edge.files import write_whole
+from avengers_edge.files import exclusive, write_whole
 from avengers_edge.library.bundle.archive import Archive, Entry, Front, Problem, open_archive
 from avengers_edge.library.bundle.layout import front_places, manifest_place, place_of
 from avengers_edge.library.bundle.manifest import BundleFile
 from avengers_edge.library.bundle.usable import check_usable, record_models, recorded
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.files import disk_errors, exclusive, require_room, sha256_of
+from avengers_edge.library.files import disk_errors, move, require_room, sha256_of
 from avengers_edge.library.receipts import read_receipt, receipt_path
 from avengers_edge.library.split import first_name
 from avengers_edge.library.store import Store
@@ -103,6 +103,7 @@ def unpack(
             need = sum(place.file.bytes for place in todo.values())
             stage.mkdir(parents=True, exist_ok=True)
             require_room(stage, need, purpose)
+            _require_room_elsewhere(missing, home, stage, purpose)
             _stage(archive, todo, need, progress)
             waiting = {place.path for place in missing}
             models = {
@@ -118,6 +119,14 @@ def unpack(
                 stage.parent.rmdir()
     already = len(places) - len(missing)
     return Unpacked(manifest.name, manifest.team, len(places), sum(place.file.bytes for place in places), already)
+
+
+def _require_room_elsewhere(missing: list[_Place], home: Path, stage: Path, purpose: str) -> None:
+    """Check the disk of the models too, where that is another one than the stage's."""
+    models = home / "models"
+    if models.is_dir() and models.stat().st_dev != stage.stat().st_dev:
+        need = sum(place.file.bytes for place in missing if place.file.role == "model")
+        require_room(models.resolve(), need, f"{purpose} into {models}")
 
 
 def _refuse_different(missing: list[_Place], manifest_path: Path, spelled: bytes) -> None:
@@ -184,7 +193,7 @@ def _put_in_place(missing: list[_Place], front: Front, store: Store) -> None:
             locks.enter_context(store.lock(model))
         for place in missing:
             place.path.parent.mkdir(parents=True, exist_ok=True)
-            place.stage.replace(place.path)
+            move(place.stage, place.path, place.file.sha256)
         record_models(front.manifest, Catalog(store.home, shipped_dir()), store)
     for name, data in front_places(front):
         write_whole(store.home / name, data)
