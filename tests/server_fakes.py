@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import threading
 
 import httpx
 import numpy as np
-from fakes import Lengths, WordLengthEmbedder
+from fakes import Lengths, WordEngine, WordLengthEmbedder
 
-from avengers_edge.records import Completion, Generation, Member, Ranked, Route, SamplingParams, Team, TokenLogprob
+from avengers_edge.records import Member, Ranked, Route, SamplingParams, Team
 from avengers_edge.runtime import Avengers
 from avengers_edge.server.app import App
 from avengers_edge.server.house import House
@@ -20,41 +19,6 @@ from avengers_edge.server.options import Limits, ServeOptions
 PAIR = Team("pair", "two", (Member("big"), Member("small")), "t", samples=3, switch_below=0.0)
 OTHER = Team("other", "one", (Member("small"),), None, sampling=SamplingParams(max_tokens=7))
 SUM = "How many apples are 2 and 3 apples?"
-
-
-class WordEngine:
-    """Says the texts it was given in turn, word by word; each sample has as many tokens as words.
-
-    While `hold` is not set, it stops after each sample's first word, as long as it is not called off.
-    """
-
-    def __init__(self, texts):
-        self.texts, self.requests = texts, []
-        self.hold, self.began, self.called_off = threading.Event(), threading.Event(), threading.Event()
-        self.hold.set()
-        self.error = None
-
-    def generate(self, request, *, on_finish=None, on_token=None, cancel=None):
-        self.requests.append(request)
-        if self.error:
-            raise self.error
-        done, needed = [], request.least or request.n
-        while needed:
-            index = len(done)
-            text = self.texts[index % len(self.texts)]
-            for place, word in enumerate(text.split(" ")):
-                if on_token:
-                    on_token(index, word if place == 0 else f" {word}")
-                self.began.set()
-                while not self.hold.wait(0.005):
-                    if cancel.is_set():
-                        self.called_off.set()
-                        return Generation((*done, Completion(index, 0, word, 1, "cancelled")), 5, 1.0, 2.0)
-            tokens = tuple(TokenLogprob(word, -0.5, ((word, -0.5),)) for word in text.split(" "))
-            logprobs = None if request.sampling.logprobs is None else tokens
-            done.append(Completion(index, index, text, len(tokens), "stop", logprobs))
-            needed = on_finish(done[-1]) if on_finish else request.n - len(done)
-        return Generation(tuple(done), 5, 1.0, 2.0, reused_tokens=2)
 
 
 class Ranks:

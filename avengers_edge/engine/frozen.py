@@ -21,8 +21,10 @@ def freeze_support() -> None:
     A worker is the same program with two arguments of ours. There this does the worker's work and does not return;
     everywhere else it does nothing.
     """
+    if not is_frozen():
+        return
     _supported.set()
-    if not is_frozen() or len(sys.argv) != 3 or sys.argv[1] != _MARK:
+    if len(sys.argv) != 3 or sys.argv[1] != _MARK:
         return
     from avengers_edge.engine import hardware, worker  # named, so that whatever freezes the program takes them along
 

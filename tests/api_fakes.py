@@ -1,0 +1,43 @@
+"""A team as applications embed it, on an engine that a reader can compute by hand."""
+
+from __future__ import annotations
+
+import contextlib
+
+from fakes import Lengths, WordEngine, WordLengthEmbedder
+
+from avengers_edge.api.sync import Avengers
+from avengers_edge.records import Member, Ranked, Route, Team
+from avengers_edge.runtime import Avengers as Runtime
+
+SUM = "How many apples are 2 and 3 apples?"
+TALE = "Tell me a tale"
+PAIR = Team("pair", "two models", (Member("big"), Member("small")), "t", samples=3, switch_below=0.0)
+ROUTE = Route(1, 0.5, (Ranked("big", 0.8), Ranked("small", 0.4)), 0.4)
+
+
+class Ranks:
+    """Ranks the big model first."""
+
+    def route(self, vector, *, members, prefer, resident):
+        return ROUTE
+
+
+class Embedding:
+    """A team and what it stands on: `Embedding("Answer: 5").team`."""
+
+    def __init__(self, *texts, face=Avengers, engine=None, resident=(), lease=None):
+        self.engine = engine or WordEngine(list(texts) or ["Answer: 5"])
+        self.leased, self.freed = [], 0
+        runtime = Runtime(
+            PAIR, WordLengthEmbedder, lambda _: Ranks(), lease or self.lease, self.free, lambda: tuple(resident)
+        )
+        self.team = face(runtime, Lengths)
+
+    @contextlib.contextmanager
+    def lease(self, model):
+        self.leased.append(model)
+        yield self.engine
+
+    def free(self):
+        self.freed += 1
