@@ -34,7 +34,7 @@ from avengers_edge.records import (
 from avengers_edge.voting.ballot import Ballot
 from avengers_edge.voting.behaviour import Judge
 from avengers_edge.voting.keys import extract_answer
-from avengers_edge.voting.kinds import find_choices, kind_of
+from avengers_edge.voting.kinds import comparison_of, find_choices, kind_of
 from avengers_edge.voting.tally import confidence, medoid, representative
 from avengers_edge.voting.trial import Trial
 
@@ -141,7 +141,7 @@ class Election:
             "off" if self._trial and self._trial.held else ask.early_stop,
             find_choices(question),
             switch_below=switch_below if can_switch else 0.0,
-            structured=ask.schema is not None,
+            key_of=comparison_of(ask),
         )
         self._first = self._ballot
         self._stages: list[Stage] = []
@@ -155,13 +155,14 @@ class Election:
         """
         said = {name: value for name in _SAMPLING if (value := getattr(self._ask, name)) is not None}
         return Request(
-            messages_for(self._question, self.kind, member, self._ask.system, self._ask.history or ()),
+            messages_for(self._question, self.kind, member, self._ask),
             dataclasses.replace(member.sampling(self.kind, self._team.sampling), **said),
             self._samples,
             # The second has its own: two members can be one model that is asked for this kind in the same words.
             (self._seed + 1) % SEED_LIMIT if self._stages else self._seed,
             self._ballot.needed,
             keep=self._ask.history is not None,
+            tools=self._ask.tools,
         )
 
     def sample(self, engine: Engine, member: Member, request: Request) -> None:
@@ -266,16 +267,15 @@ class Election:
         return ended[0] if ended else 0
 
 
-def messages_for(
-    question: str, kind: Kind, member: Member, system: str | None = None, history: tuple[Message, ...] = ()
-) -> tuple[Message, ...]:
+def messages_for(question: str, kind: Kind, member: Member, ask: Ask | None = None) -> tuple[Message, ...]:
     """Put a question the way a member is asked: its instruction for the kind, its system prompt unless one is given."""
-    mode = member.mode
+    ask = ask or Ask()
+    mode, system = member.mode, ask.system
     instruction = mode.instructions.get(kind) if mode else None
     if system is None and mode:
         system = mode.system
     user = Message("user", f"{question}\n\n{instruction}" if instruction else question)
-    return (*((Message("system", system),) if system else ()), *history, user)
+    return (*((Message("system", system),) if system else ()), *(ask.history or ()), user, *ask.results)
 
 
 class Clock:

@@ -11,7 +11,7 @@ import functools
 import json
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any, Literal, Union
 
 from avengers_edge.errors import AvengersError, BadRequest
@@ -123,7 +123,9 @@ def _reader(kind: Any) -> _Read:  # noqa: ANN401  # an annotation has no type
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         readers = {name: _reader(hint) for name, hint in typing.get_type_hints(kind).items()}
-        return functools.partial(_read_fields, kind, readers)
+        # A worker that was started after an upgrade may know a field more than the program that started it.
+        optional = {field.name for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}
+        return functools.partial(_read_fields, kind, readers, readers.keys() - optional)
     if origin is Literal:
         return functools.partial(_read_one_of, inner)
     if origin in (Union, types.UnionType) and inner[1:] == (type(None),):
@@ -137,13 +139,13 @@ def _reader(kind: Any) -> _Read:  # noqa: ANN401  # an annotation has no type
     raise AssertionError(f"a frame cannot hold {kind}")
 
 
-def _read_fields(kind: type, readers: dict[str, _Read], plain: object) -> object:
-    if not isinstance(plain, dict) or plain.keys() != readers.keys():
+def _read_fields(kind: type, readers: dict[str, _Read], needed: Set[str], plain: object) -> object:
+    if not isinstance(plain, dict) or not needed <= plain.keys() <= readers.keys():
         raise TypeError(f"not the fields of {kind.__name__}")
     values = {}
-    for name, read in readers.items():
+    for name, value in plain.items():
         try:
-            values[name] = read(plain[name])
+            values[name] = readers[name](value)
         except (TypeError, ValueError) as error:
             raise TypeError(f"{name}: {error}") from None
     return kind(**values)

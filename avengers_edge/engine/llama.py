@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avengers_edge.engine import ticket
+from avengers_edge.engine.calls import OnceCalled, call_grammar
 from avengers_edge.engine.curve import UNMEASURED, StepCurve
 from avengers_edge.engine.deadline import Deadline
 from avengers_edge.engine.facts import EngineFacts
@@ -23,12 +24,12 @@ from avengers_edge.engine.job import Job
 from avengers_edge.engine.measure import measure_steps
 from avengers_edge.engine.native import LlamaContext, LlamaModel
 from avengers_edge.engine.options import LoadOptions
-from avengers_edge.engine.sampler import TokenSampler, check
+from avengers_edge.engine.sampler import Constraint, TokenSampler, check
 from avengers_edge.engine.scheduler import Scheduler
 from avengers_edge.engine.template import ChatTemplate
 from avengers_edge.engine.ticket import Ticket, refuse_waiting_on, wait_for
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, EngineDied
-from avengers_edge.records import Closing, Generation, OnFinish, OnToken, Request
+from avengers_edge.records import Closing, Generation, OnFinish, OnToken, Request, Tools
 
 _T = TypeVar("_T")
 _LONGEST_TOKEN = 64  # characters, about; what is longer by far is not worth being rendered and counted
@@ -68,6 +69,7 @@ class LlamaEngine(Closing):
         self._beat = on_beat or (lambda: None)
         self._deadline = deadline
         self._grammar_text = functools.lru_cache(maxsize=8)(grammar_text)  # one reading for all samples of a request
+        self._calls_text = functools.lru_cache(maxsize=8)(self._call_grammar)
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._died: AvengersError | None = None
         loaded: concurrent.futures.Future[EngineFacts] = concurrent.futures.Future()
@@ -232,18 +234,29 @@ class LlamaEngine(Closing):
 
     def _prompt(self, request: Request) -> list[int]:
         length = sum(len(message.content) for message in request.messages)
+        length += sum(len(tool.parameters) for tool in request.tools.functions) if request.tools else 0
         if length > _LONGEST_TOKEN * self._context.cells:
             raise DoesNotFit(
                 f"a prompt of {length} characters does not fit into {self._context.cells} tokens of context: shorten it"
             )
         with self._deadline():
-            text = self._template.render(request.messages)
+            text = self._template.render(request.messages, request.tools)
         return self._model.tokenize(text)
 
     def _sampler_for(self, request: Request, seed: int) -> TokenSampler:
-        text = self._grammar_text(request.sampling)
-        grammar = None if text is None else Grammar(self._model.vocab, text, self._unwritable)
-        return TokenSampler(request.sampling, seed, grammar)
+        return TokenSampler(request.sampling, seed, self._constraint_for(request))
+
+    def _constraint_for(self, request: Request) -> Constraint | None:
+        tools = request.tools
+        text = self._grammar_text(request.sampling) if tools is None else self._calls_text(tools)
+        if text is None:
+            return None
+        grammar = Grammar(self._model.vocab, text, self._unwritable)
+        free = tools is not None and not tools.must
+        return OnceCalled(grammar, self._template.call_form, self._model.piece) if free else grammar
+
+    def _call_grammar(self, tools: Tools) -> str:
+        return call_grammar(tools, self._template.call_form)
 
     @functools.cached_property
     def _unwritable(self) -> NDArray[np.bool_]:

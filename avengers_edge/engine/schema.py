@@ -7,6 +7,7 @@ up references of one name, and may fetch.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -70,7 +71,12 @@ def schema_grammar(schema: str) -> str:
         BadRequest: it is not JSON, not a schema, contradicts itself, or has a keyword that cannot be enforced.
 
     """
-    return _Schema(_json(schema)).gbnf()
+    return "".join(f"{name} ::= {rule}\n" for name, rule in schema_rules({"root": schema}).items())
+
+
+def schema_rules(schemas: Mapping[str, str]) -> dict[str, str]:
+    """Give the GBNF rules of several schemas, each under its name, and those that they need; raises as the above."""
+    return _Rules({name: _json(schema) for name, schema in schemas.items()}).write()
 
 
 def _json(text: str) -> object:
@@ -96,27 +102,22 @@ def _is_a(value: object, kind: str) -> bool:
     return isinstance(value, _CLASSES[kind]) and (isinstance(value, bool) == (kind == "boolean"))
 
 
-class _Schema:
-    """Turns a JSON schema into GBNF. It fetches nothing: a `$ref` is resolved within the schema or refused."""
+class _Rules:
+    """Turns JSON schemas into GBNF. It fetches nothing: a `$ref` is resolved within its schema or refused."""
 
-    def __init__(self, schema: object) -> None:
-        self._whole = schema
+    def __init__(self, schemas: Mapping[str, object]) -> None:
+        self._wholes = schemas
+        self._within = ""  # the schema that is being written
         self._rules: dict[str, str] = dict(_JSON_RULES)
-        self._references: dict[str, str] = {}
-        self._pending: list[tuple[str, object]] = []
+        self._references: dict[tuple[str, str], str] = {}
+        self._pending: list[tuple[str, str, object]] = [(name, name, schema) for name, schema in schemas.items()]
 
-    def gbnf(self) -> str:
-        """Write the rules.
-
-        Raises:
-            BadRequest: something in the schema cannot be enforced, or contradicts itself.
-
-        """
-        self._pending.append(("root", self._whole))
+    def write(self) -> dict[str, str]:
+        """Write the rules."""
         while self._pending:
-            name, schema = self._pending.pop()
+            name, self._within, schema = self._pending.pop()
             self._rules[name] = self._alternatives(schema, 0)
-        return "".join(f"{name} ::= {rule}\n" for name, rule in self._rules.items())
+        return self._rules
 
     def _rule(self, schema: object, depth: int) -> str:
         """Give the name of a rule for a part of the schema."""
@@ -160,9 +161,10 @@ class _Schema:
             raise BadRequest(
                 f"the schema refers to {str(reference)[:60]!r}: only parts of itself, '#/...', can be used"
             )
-        if reference in self._references:
-            return self._references[reference]
-        target = self._whole
+        known = self._references.get((self._within, reference))
+        if known is not None:
+            return known
+        target = self._wholes[self._within]
         for step in reference.split("/")[1:]:
             key = unquote(step).replace("~1", "/").replace("~0", "~")
             if isinstance(target, dict) and key in target:
@@ -171,10 +173,10 @@ class _Schema:
                 target = target[int(key)]
             else:
                 raise BadRequest(f"the schema refers to {reference[:60]!r}, which it does not have")
-        name = "root" if reference == "#" else f"ref{len(self._references)}"
-        self._references[reference] = name
+        name = self._within if reference == "#" else f"ref{len(self._references)}"
+        self._references[self._within, reference] = name
         if reference != "#":
-            self._pending.append((name, target))
+            self._pending.append((name, self._within, target))
         return name
 
     def _union(self, schemas: object, depth: int) -> str:

@@ -16,10 +16,11 @@ from avengers_edge.records.answers import (
     Vote,
 )
 from avengers_edge.records.asking import Ask, Message, Request, SamplingParams
-from avengers_edge.records.basics import KINDS, MOST_SAMPLES, SEED_LIMIT, EarlyStop, FinishReason, Kind, Role
+from avengers_edge.records.basics import KINDS, MOST_SAMPLES, SEED_LIMIT, EarlyStop, FinishReason, Kind, Role, Speaker
 from avengers_edge.records.recall import Recall
 from avengers_edge.records.shapes import Closing, Embedder, Engine, Once, OnFinish, OnToken
 from avengers_edge.records.teams import Member, Mode, Team
+from avengers_edge.records.tools import Tool, ToolCall, Tools
 
 __all__ = [
     "KINDS",
@@ -48,9 +49,13 @@ __all__ = [
     "Route",
     "Sample",
     "SamplingParams",
+    "Speaker",
     "Team",
     "Timings",
     "TokenLogprob",
+    "Tool",
+    "ToolCall",
+    "Tools",
     "Usage",
     "Vote",
 ]

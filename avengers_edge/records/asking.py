@@ -11,23 +11,29 @@ from avengers_edge.records.basics import (
     SEED_LIMIT,
     EarlyStop,
     Kind,
-    Role,
+    Speaker,
     require,
     require_number,
     require_whole,
 )
+from avengers_edge.records.tools import ToolCall, Tools
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation. An assistant's may have `calls`; a tool's is the result of the call of that id."""
 
-    role: Role
+    role: Speaker
     content: str
+    calls: tuple[ToolCall, ...] = ()
+    call_id: str | None = None
 
     def __post_init__(self) -> None:
-        require(self.role in get_args(Role), f"unknown role {self.role!r}: use one of {', '.join(get_args(Role))}")
+        roles = get_args(Speaker)
+        require(self.role in roles, f"unknown role {self.role!r}: use one of {', '.join(roles)}")
         require(isinstance(self.content, str), f"a message says {self.content!r:.40}: use a text")
+        require(not self.calls or self.role == "assistant", f"a message of the {self.role} calls functions")
+        require((self.call_id is not None) == (self.role == "tool"), "a tool's message, and no other, names a call")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,7 @@ class Request:
 
     `least` says how many samples can decide, so that the engine may begin with as few (None: all are needed);
     `OnFinish` then says how many more are. `keep` leaves the samples in the KV cache, for the next turn of a chat.
+    `tools` may be called; a call is part of a completion's text, in the model's own form.
     """
 
     messages: tuple[Message, ...]
@@ -96,6 +103,7 @@ class Request:
     seed: int = 0
     least: int | None = None
     keep: bool = False
+    tools: Tools | None = None
 
     def __post_init__(self) -> None:
         require(bool(self.messages), "there is no message to answer")
@@ -105,6 +113,8 @@ class Request:
         require(1 <= self.n <= MOST_SAMPLES, f"{self.n} samples were asked for: use 1 to {MOST_SAMPLES}")
         require(0 <= self.seed < SEED_LIMIT, f"seed is {self.seed}: use 0 to {SEED_LIMIT - 1}")
         require(self.least is None or 1 <= self.least <= self.n, f"least is {self.least}: use 1 to n, here {self.n}")
+        bounded = self.sampling.grammar is not None or self.sampling.schema is not None
+        require(self.tools is None or not bounded, "tools and a grammar or schema bound the same text: give one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +127,8 @@ class Ask:
     and several samples of it vote by their JSON value.
     `tests` are Python asserts that code has to pass: samples that do not lose to those that do. `history` is what was
     said before in a chat, oldest first, without the system prompt; () begins one, None is no chat.
+    The model may ask for calls of `tools`: samples with the same calls agree, and so do those without any.
+    `results` are what followed the question already: calls, and the results of each.
     """
 
     samples: int | None = None
@@ -140,6 +152,8 @@ class Ask:
     schema: str | None = None
     tests: str | None = None
     history: tuple[Message, ...] | None = None
+    tools: Tools | None = None
+    results: tuple[Message, ...] = ()
 
     def __post_init__(self) -> None:
         require(
@@ -154,6 +168,14 @@ class Ask:
         require(
             self.history is None or all(isinstance(said, Message) and said.role != "system" for said in self.history),
             "history is not a tuple of messages of user and assistant",
+        )
+        require(
+            all(isinstance(said, Message) and said.role in ("assistant", "tool") for said in self.results),
+            "results is not a tuple of messages of assistant and tool",
+        )
+        require(
+            self.tools is None or (self.kind in (None, "text") and self.tests is None),
+            "tools are for answers in free text: leave kind and tests out",
         )
         require(self.kind is None or self.kind in KINDS, f"kind is {self.kind!r}: use one of {', '.join(KINDS)}")
         require(

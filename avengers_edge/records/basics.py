@@ -10,6 +10,9 @@ Kind = Literal["number", "choice", "label", "expression", "code", "text"]
 """What an answer is, and so how two of them are compared."""
 
 Role = Literal["system", "user", "assistant"]
+Speaker = Literal["system", "user", "assistant", "tool"]
+"""Who a model can be told has spoken."""
+
 FinishReason = Literal["stop", "length", "cancelled"]
 EarlyStop = Literal["exact", "adaptive", "off"]
 

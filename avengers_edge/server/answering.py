@@ -55,13 +55,17 @@ def _complete(house: House, target: Target, asked: Asked, call: Call, tell: Tell
     """Ask one member for `n` texts in one request."""
     member, team = target.member, target.avengers.team
     assert member is not None
-    kind = kind_of(asked.question, Ask())
+    if asked.tools is not None:
+        target.avengers.require_tools(member)
+    ask = Ask(system=asked.system, history=asked.history, tools=asked.tools, results=asked.results)
+    kind = kind_of(asked.question, ask)
     request = Request(
-        messages_for(asked.question, kind, member, asked.system, asked.history),
+        messages_for(asked.question, kind, member, ask),
         dataclasses.replace(member.sampling(kind, team.sampling), **asked.said),
         asked.n,
         secrets.randbelow(SEED_LIMIT) if asked.seed is None else asked.seed,
         keep=asked.n == 1,
+        tools=asked.tools,
     )
     on_token = None if tell is None else (lambda index, text: tell(Piece(index, text)))
     with house.lease(member.model) as engine:

@@ -121,7 +121,7 @@ class App:
         result: Result = await _done(self.answers, work, request)
         note(result)
         extension = extension_of(result, member, texts=asked.knobs.texts)
-        return JSONResponse(reply.whole(choices_of(result), usage_of(result), extension))
+        return JSONResponse(reply.whole(choices_of(result, asked.tools), usage_of(result), extension))
 
     async def _route(self, request: Request) -> Response:
         fields = Fields(await read_object(request, self._limits))

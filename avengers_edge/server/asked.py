@@ -7,11 +7,12 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from avengers_edge.records import KINDS, SEED_LIMIT, Ask, EarlyStop, Kind, Message
-from avengers_edge.server.conversation import read_messages
+from avengers_edge.records import KINDS, SEED_LIMIT, Ask, EarlyStop, Kind, Message, Tools
+from avengers_edge.server.conversation import Conversation, read_messages
 from avengers_edge.server.fields import Fields, shown, well_formed
 from avengers_edge.server.options import Limits
-from avengers_edge.server.problems import Problem, refuse
+from avengers_edge.server.problems import refuse
+from avengers_edge.server.tools import read_tools
 
 Shown = Literal["elected", "first"]
 
@@ -22,16 +23,13 @@ IGNORED = {
     "safety_identifier": "names the caller to a provider; nothing is kept here",
     "prompt_cache_key": "steers a provider's cache; here every prompt is looked up in the cache",
     "service_tier": "only auto and default: there is one tier",
-    "parallel_tool_calls": "only without tools, where it means nothing",
-    "tool_choice": "only none, which is what happens",
 }
 """Parameters that are accepted where they change nothing about the answer, and why."""
 
 REASONS = {
-    "tools": "tool calls are not made by this server; describe the tool's JSON with response_format",
-    "tool_choice": "tool calls are not made by this server",
-    "functions": "tool calls are not made by this server; describe the function's JSON with response_format",
-    "function_call": "tool calls are not made by this server",
+    "functions": "use tools",
+    "function_call": "use tool_choice",
+    "tools": "ask /v1/chat/completions",
     "audio": "answers are text",
     "modalities": "answers are text",
     "prediction": "leave it out",
@@ -71,6 +69,8 @@ class Asked:
     question: str
     system: str | None = None
     history: tuple[Message, ...] = ()
+    results: tuple[Message, ...] = ()
+    tools: Tools | None = None
     n: int = 1
     seed: int | None = None
     stream: bool = False
@@ -116,6 +116,8 @@ class Asked:
             prefer=knobs.prefer,
             switch_below=knobs.switch_below,
             history=self.history,
+            tools=self.tools,
+            results=self.results,
             **self.said,
         )
 
@@ -141,8 +143,11 @@ def read_chat(values: Mapping[str, Any], limits: Limits) -> Asked:
         said["logprobs"] = top or 0
     if (schema := _schema(fields)) is not None:
         said["schema"] = schema
-    system, history, question = read_messages(fields)
-    return _finish(fields, limits, question, said, system, history)
+    tools = read_tools(fields)
+    if tools is not None and (bounded := {"schema", "grammar"} & said.keys()):
+        name = "response_format" if "schema" in bounded else "grammar"
+        raise refuse(name, f"{name} and tools bound the same text: give one, or tool_choice none")
+    return _finish(fields, limits, read_messages(fields), said, tools)
 
 
 def read_completion(values: Mapping[str, Any], limits: Limits) -> Asked:
@@ -161,7 +166,7 @@ def read_completion(values: Mapping[str, Any], limits: Limits) -> Asked:
         prompt = prompt[0]
     if not isinstance(prompt, str) or not prompt.strip():
         raise refuse("prompt", "prompt is not one text: send a string that is not empty, no list and no tokens")
-    return _finish(fields, limits, well_formed(prompt, "prompt"), said)
+    return _finish(fields, limits, Conversation(None, (), well_formed(prompt, "prompt")), said)
 
 
 def read_model(fields: Fields) -> str:
@@ -175,10 +180,9 @@ def read_model(fields: Fields) -> str:
 def _finish(
     fields: Fields,
     limits: Limits,
-    question: str,
+    conversation: Conversation,
     said: dict[str, Any],
-    system: str | None = None,
-    history: tuple[Message, ...] = (),
+    tools: Tools | None = None,
 ) -> Asked:
     stream = fields.flag("stream") or False
     if fields.has("stream_options") and not stream:
@@ -186,9 +190,11 @@ def _finish(
     options = fields.object("stream_options")
     asked = Asked(
         model=read_model(fields),
-        question=question,
-        system=system,
-        history=history,
+        question=conversation.question,
+        system=conversation.system,
+        history=conversation.history,
+        results=conversation.results,
+        tools=tools,
         n=fields.whole("n", 1, limits.samples) or 1,
         seed=fields.whole("seed", 0, SEED_LIMIT - 1),
         stream=stream,
@@ -210,11 +216,6 @@ def drop_ignored(fields: Fields) -> None:
     if fields.flag("store"):
         raise refuse("store", "store is true, and nothing is kept here: leave it out")
     fields.word("service_tier", ("auto", "default"))
-    fields.flag("parallel_tool_calls")
-    if (choice := fields.any("tool_choice")) not in (None, "none"):
-        raise Problem(
-            400, f"tool_choice is {shown(choice)}: {REASONS['tool_choice']}", "tool_choice", "unsupported_parameter"
-        )
 
 
 def _sampling(fields: Fields, limits: Limits) -> dict[str, Any]:

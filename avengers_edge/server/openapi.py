@@ -6,6 +6,7 @@ from typing import Any
 
 from avengers_edge import __version__
 from avengers_edge.records import KINDS, SEED_LIMIT
+from avengers_edge.records.tools import MOST_TOOLS
 from avengers_edge.server.options import Limits
 
 Values = dict[str, Any]
@@ -14,6 +15,7 @@ _TEXT: Values = {"type": "string"}
 _TRUTH: Values = {"type": "boolean"}
 _COUNT: Values = {"type": "integer", "minimum": 0}
 _OBJECT: Values = {"type": "object"}
+_NAME: Values = {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$"}
 
 
 def description(limits: Limits) -> Values:
@@ -121,8 +123,13 @@ def _sampling(limits: Limits) -> Values:
 def _chat(limits: Limits) -> Values:
     part = _of(["type", "text"], {"type": {"const": "text"}, "text": _TEXT})
     content = {"anyOf": [_TEXT, {"type": "array", "items": part}]}
-    role = {"enum": ["system", "developer", "user", "assistant"]}
-    message = _of(["role", "content"], {"role": role, "content": content})
+    role = {"enum": ["system", "developer", "user", "assistant", "tool"]}
+    called = _of(["name"], {"name": _NAME, "arguments": _TEXT})
+    call = _of(["id", "function"], {"id": _TEXT, "type": {"const": "function"}, "function": called})
+    message = _of(
+        ["role"],
+        {"role": role, "content": content, "tool_calls": {"type": "array", "items": call}, "tool_call_id": _TEXT},
+    )
     described = _of([], {"name": _TEXT, "description": _TEXT, "strict": _TRUTH, "schema": _OBJECT})
     kind = {"enum": ["text", "json_object", "json_schema"]}
     return _of(
@@ -134,8 +141,21 @@ def _chat(limits: Limits) -> Values:
             "logprobs": _TRUTH,
             "top_logprobs": {"type": "integer", "minimum": 0, "maximum": 20},
             "response_format": _of(["type"], {"type": kind, "json_schema": described}),
+            **_tools(),
         },
     )
+
+
+def _tools() -> Values:
+    parameters = {"type": "object", "description": "a JSON schema of an object"}
+    function = _of(["name"], {"name": _NAME, "description": _TEXT, "parameters": parameters, "strict": _TRUTH})
+    tool = _of(["type", "function"], {"type": {"const": "function"}, "function": function})
+    named = _of(["type", "function"], {"type": {"const": "function"}, "function": _of(["name"], {"name": _NAME})})
+    return {
+        "tools": {"type": "array", "maxItems": MOST_TOOLS, "items": tool},
+        "tool_choice": {"anyOf": [{"enum": ["none", "auto", "required"]}, named]},
+        "parallel_tool_calls": _TRUTH,
+    }
 
 
 def _completion(limits: Limits) -> Values:

@@ -8,19 +8,22 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from avengers_edge.records import Answer, Generation, TokenLogprob
+from avengers_edge.records import Answer, Generation, TokenLogprob, ToolCall, Tools
+from avengers_edge.server.tools import new_id, shape_of
+from avengers_edge.voting.calls import Said, read_calls
 
 Values = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Choice:
-    """One of the texts that were asked for, and why it ended."""
+    """One of the texts that were asked for, the calls that were in it, and why it ended."""
 
     index: int
     text: str
     finish_reason: str
     logprobs: tuple[TokenLogprob, ...] | None = None
+    calls: tuple[ToolCall, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,8 +40,10 @@ class Reply:
         named = self._named("chat.completion" if self.chat else "text_completion")
         shown = []
         for choice in choices:
-            said: Values = {"message": {"role": "assistant", "content": choice.text, "refusal": None}}
-            shown.append(self._choice(choice, said if self.chat else {"text": choice.text}))
+            message: Values = {"role": "assistant", "content": choice.text, "refusal": None}
+            if choice.calls:
+                message |= {"content": choice.text or None, "tool_calls": [shape_of(call) for call in choice.calls]}
+            shown.append(self._choice(choice, {"message": message} if self.chat else {"text": choice.text}))
         return named | {"choices": shown, "usage": usage, "avengers": extension}
 
     def begin(self, index: int) -> Values:
@@ -48,6 +53,12 @@ class Reply:
     def piece(self, index: int, text: str) -> Values:
         """Make the chunk of a piece of text."""
         return self._chunk(index, {"content": text}, text)
+
+    def call(self, index: int, place: int, call: ToolCall) -> tuple[Values, Values]:
+        """Make the chunks of a call: what is called, and with what."""
+        head = {"index": place, "id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}}
+        rest = {"index": place, "function": {"arguments": call.arguments}}
+        return self._chunk(index, {"tool_calls": [head]}, ""), self._chunk(index, {"tool_calls": [rest]}, "")
 
     def finish(self, choice: Choice) -> Values:
         """Make the last chunk of a choice: its text was told, its log-probabilities were not."""
@@ -77,12 +88,12 @@ class Reply:
         return {"index": choice.index, **said, "logprobs": logprobs, "finish_reason": choice.finish_reason}
 
 
-def choices_of(result: Answer | Generation) -> list[Choice]:
-    """Give the texts: the elected one, or all that a member wrote."""
+def choices_of(result: Answer | Generation, tools: Tools | None = None) -> list[Choice]:
+    """Give the texts, and the calls of these tools in them: the elected one, or all that a member wrote."""
     if isinstance(result, Answer):
         reason = next((each.finish_reason for each in result.samples if each.text == result.text), "stop")
-        return [Choice(0, result.text, _reason(reason))]
-    return [Choice(done.index, done.text, _reason(done.finish_reason), done.logprobs) for done in result.completions]
+        return [_choice(0, result.text, reason, None, tools)]
+    return [_choice(done.index, done.text, done.finish_reason, done.logprobs, tools) for done in result.completions]
 
 
 def usage_of(result: Answer | Generation) -> Values:
@@ -127,8 +138,15 @@ _TOLD = (
 )
 
 
-def _reason(reason: str) -> str:
-    return "stop" if reason == "stop" else "length"
+def _choice(
+    index: int, text: str, reason: str, logprobs: tuple[TokenLogprob, ...] | None, tools: Tools | None
+) -> Choice:
+    reason = "stop" if reason == "stop" else "length"
+    said = Said(text) if tools is None else read_calls(text, tools.names)
+    if not said.calls:
+        return Choice(index, text, reason, logprobs)
+    calls = tuple(dataclasses.replace(call, id=new_id()) for call in said.calls)
+    return Choice(index, said.content, "tool_calls", logprobs, calls)
 
 
 def _chat_logprobs(tokens: Sequence[TokenLogprob]) -> Values:

@@ -1,12 +1,14 @@
 """An answer as server-sent events. While a vote is held its progress is told in comments, and then the winner's text.
 
 A client that asked for it hears the first sample as it is written instead; the last chunk then says, as
-`avengers.corrected`, what the vote elected where that is another text.
+`avengers.corrected`, what the vote elected where that is another text. Calls of tools come whole, at the end; a text
+that may become one is held back.
 """
 
 from __future__ import annotations
 
 import asyncio
+import collections
 import functools
 import json
 import logging
@@ -23,6 +25,7 @@ from avengers_edge.server.asked import Asked
 from avengers_edge.server.desk import Call, Channel, Desk, Job
 from avengers_edge.server.problems import Problem, problem_of
 from avengers_edge.server.shapes import Choice, Reply, choices_of, extension_of, usage_of
+from avengers_edge.voting.calls import Showing
 
 logger = logging.getLogger("avengers_edge.server")
 
@@ -124,6 +127,7 @@ class _Telling:
         self._reply, self._asked, self._voted = reply, asked, voted
         self._live = not voted or asked.knobs.stream == "first"
         self._told: dict[int, list[str]] = {}
+        self._showing: dict[int, Showing] = collections.defaultdict(Showing)
 
     def tell(self, events: list[Event]) -> Iterator[bytes]:
         """Show what happened."""
@@ -136,25 +140,35 @@ class _Telling:
                 if event.samples > 1 and self._asked.knobs.stream != "first":
                     self._live = False  # a second member has come in
             elif self._live and (event.index == 0 or not self._voted):
-                yield from self._piece(event)
+                if self._asked.tools is None:
+                    yield from self._piece(event)
+                elif shown := self._showing[event.index].push(event.text):
+                    yield from self._piece(Piece(event.index, shown))
 
     def end(self, result: Result, member: str | None) -> Iterator[bytes]:
         """Show the answer: what was not told of it, why it ended and how it came about."""
-        choices = choices_of(result)
+        choices = choices_of(result, self._asked.tools)
         extension = extension_of(result, member, texts=self._asked.knobs.texts)
         for choice in choices:
-            told = "".join(self._told.get(choice.index, []))
-            if choice.index not in self._told:
-                for text in _PIECES.findall(choice.text) or [""]:
-                    yield from self._piece(Piece(choice.index, text))
-            elif self._voted:
-                extension["corrected"] = None if told == choice.text else choice.text
+            yield from self._rest(choice, extension)
+            for place, call in enumerate(choice.calls):
+                yield from map(_frame, map(self._with_usage, self._reply.call(choice.index, place, call)))
         for choice in choices[:-1]:
             yield _frame(self._reply.finish(choice))
         yield _frame(self._last(choices[-1]) | {"avengers": extension})
         if self._asked.include_usage:
             yield _frame(self._reply.usage(usage_of(result)))
         yield b"data: [DONE]\n\n"
+
+    def _rest(self, choice: Choice, extension: dict[str, Any]) -> Iterator[bytes]:
+        """Show of a text what was not told of it, or say that another one was told."""
+        live, told = choice.index in self._told, "".join(self._told.get(choice.index, []))
+        if choice.text.startswith(told):
+            for text in _PIECES.findall(choice.text[len(told) :]) or ([] if live else [""]):
+                yield from self._piece(Piece(choice.index, text))
+        if live and self._voted:
+            same = "".join(self._told[choice.index]).rstrip() == choice.text.rstrip()
+            extension["corrected"] = None if same else choice.text
 
     def _piece(self, piece: Piece) -> Iterator[bytes]:
         if piece.index not in self._told:

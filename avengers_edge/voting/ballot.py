@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from avengers_edge.errors import BadRequest
 from avengers_edge.records import Completion, EarlyStop, Kind, Vote
 from avengers_edge.voting.behaviour import failures
 from avengers_edge.voting.keys import answer_key
 from avengers_edge.voting.stopping import quorum_of, still_needed
-from avengers_edge.voting.structured import json_key
 from avengers_edge.voting.tally import tally, winner
 
 
 class Ballot:
     """Collects the samples of one request as they finish, in any order; used from one thread at a time.
 
-    Free text has no majority, so it is decided only when every sample is in; text that a JSON schema bounds has one.
+    Free text has no majority, so it is decided only when every sample is in; unless there is a way to compare it, by
+    its value where a JSON schema bounds it, by its calls where it may call functions.
 
     Model-Switch (arXiv 2505.19797): where less than a share of `switch_below` of the samples agree, a second member is
     asked, and `union` votes on the samples of both. `exact` holds for the switch as well: sampling goes on until it is
@@ -30,7 +30,7 @@ class Ballot:
         choices: the answers that the question offers.
         switch_below: 0 never switches; nor does free text or a single sample.
         earlier: keys of samples that count as well, before these in the tie-break.
-        structured: samples are JSON, and those of the same value agree; it makes a difference to free text only.
+        key_of: makes the keys of free text, so that it is voted on.
 
     Raises:
         BadRequest: n is below 1.
@@ -46,14 +46,14 @@ class Ballot:
         *,
         switch_below: float = 0.0,
         earlier: Sequence[str | None] = (),
-        structured: bool = False,
+        key_of: Callable[[str], str | None] | None = None,
     ) -> None:
         if n < 1:
             raise BadRequest(f"a vote over {n} samples was asked for: use 1 or more")
         self._kind: Kind = kind
         self._n = n
-        self._structured = structured and kind == "text"
-        free = kind == "text" and not structured
+        self._key_of_text = key_of if kind == "text" else None
+        free = kind == "text" and key_of is None
         self._rule: EarlyStop = "off" if free else rule
         self.choices = None if choices is None else tuple(choices)
         self._switch_below = switch_below if not free and n > 1 else 0.0
@@ -77,8 +77,8 @@ class Ballot:
         return self.needed
 
     def _key_of(self, completion: Completion) -> str | None:
-        if self._structured:
-            return json_key(completion.text)
+        if self._key_of_text is not None:
+            return self._key_of_text(completion.text)
         truncated = completion.finish_reason == "length"
         return answer_key(completion.text, self._kind, truncated=truncated, choices=self.choices)
 
@@ -113,7 +113,7 @@ class Ballot:
     def union(self) -> Ballot:
         """Open the ballot of as many samples of a second member, on which the finished samples here vote too."""
         earlier = [self._keys[place] for place in sorted(self._keys)]
-        return Ballot(self._kind, self._n, self._rule, self.choices, earlier=earlier, structured=self._structured)
+        return Ballot(self._kind, self._n, self._rule, self.choices, earlier=earlier, key_of=self._key_of_text)
 
     @property
     def asked(self) -> int:

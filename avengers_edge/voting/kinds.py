@@ -7,9 +7,13 @@ chat taken for arithmetic gets a wrong instruction and a number for an answer.
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Callable
 
 from avengers_edge.records import Ask, Kind
+from avengers_edge.voting.calls import calls_key
+from avengers_edge.voting.structured import json_key
 
 _TAIL = 20_000
 """Only this much of the end of a long question is looked at, in characters: the request stands at the end."""
@@ -124,12 +128,19 @@ _OPEN_ENDED = re.compile(
 
 
 def kind_of(question: str, ask: Ask) -> Kind:
-    """Say what an answer is: as the user says, else as the tests or the schema imply, else as the question sounds."""
+    """Say what an answer is: as the user says, else as tests, schema or tools imply, else as the question sounds."""
     if ask.kind is not None:
         return ask.kind
     if ask.tests is not None:
         return "code"
-    return "text" if ask.schema is not None else infer_kind(question)
+    return "text" if ask.schema is not None or ask.tools is not None else infer_kind(question)
+
+
+def comparison_of(ask: Ask) -> Callable[[str], str | None] | None:
+    """Give what makes keys of free text, where such texts can be compared."""
+    if ask.tools is not None:
+        return functools.partial(calls_key, names=ask.tools.names)
+    return None if ask.schema is None else json_key
 
 
 def infer_kind(question: str) -> Kind:

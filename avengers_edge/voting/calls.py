@@ -1,0 +1,160 @@
+"""The calls of functions in a text, and the key by which two texts' calls are compared.
+
+Models have no common form, and small ones do not keep to their own. What is read as calls:
+
+1. `<tool_call>` sections (Hermes, Qwen2.5), of which the last need not be closed. Braces may be doubled, as the
+   template of Qwen2.5-Coder-1.5B shows them.
+2. A text that is nothing but JSON, or ends with a block of JSON (what Qwen2.5-Coder tends to write instead):
+   objects, or lists of them, with white space, commas or semicolons between. Llama's and Mistral's marks before it
+   are passed over.
+
+Each has to be `{"name": …, "arguments" or "parameters": {…}}` and to name a function that there is. Where one does not,
+the text calls nothing, and is shown as it is. What is in a `<think>` section is a thought.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Collection, Iterator
+
+from avengers_edge.records import ToolCall
+from avengers_edge.voting.structured import json_key
+
+NO_CALL = "no call"
+"""The key of a text that calls nothing."""
+
+_OPENING, _CLOSING = "<tool_call>", "</tool_call>"
+_MARKS = ("[TOOL_CALLS]", "<|python_tag|>")
+_FENCE = "```"
+_FENCED = re.compile(r"```(?:json)?[ \t]*\n(\s*[\[{](?:(?!```).)*)```\s*\Z", re.DOTALL)
+_MAY_BE_FENCED = re.compile(r"```(?:json)?[ \t]*\n\s*(?:[\[{]|\Z)|```(?:json|jso|js|j)?[ \t]*\Z")
+_BEGINNING = re.compile("|".join(map(re.escape, (_OPENING, *_MARKS, _FENCE))))
+_BETWEEN = re.compile(r"[\s,;]*")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Said:
+    """A text taken apart: what is for people, and the calls."""
+
+    content: str
+    calls: tuple[ToolCall, ...] = ()
+
+
+def read_calls(text: str, names: Collection[str]) -> Said:
+    """Find the calls of these functions; a text without any is all content."""
+    start = _after_thought(text)
+    if start is None:
+        return Said(text)
+    try:
+        content, bodies = _sections(text, start) if _OPENING in text[start:] else _bare(text, start)
+        calls = tuple(_call(value, names) for body in bodies for value in _values(body))
+    except (ValueError, RecursionError):
+        return Said(text)
+    return Said(content, calls) if calls else Said(text)
+
+
+def calls_key(text: str, names: Collection[str]) -> str | None:
+    """Make the key of a text: its calls, in whatever order, with their arguments by value; or `NO_CALL`.
+
+    None where a call was begun and is none, or where the model still thinks.
+    """
+    calls = read_calls(text, names).calls
+    if not calls:
+        start = _after_thought(text)
+        return None if start is None or _OPENING in text[start:] else NO_CALL
+    pairs = (f"[{json.dumps(call.name)},{call.arguments}]" for call in calls)
+    return f"[{','.join(sorted(json_key(pair) or pair for pair in pairs))}]"
+
+
+class Showing:
+    """Decides, while a text is written, how much of it is certainly not part of a call."""
+
+    def __init__(self) -> None:
+        self._text, self._shown = "", 0
+
+    def push(self, piece: str) -> str:
+        """Take the next piece; give what may be shown now."""
+        self._text += piece
+        sure = self._sure()
+        if sure <= self._shown:
+            return ""
+        shown, self._shown = self._text[self._shown : sure], sure
+        return shown
+
+    def _sure(self) -> int:
+        text, start = self._text, _after_thought(self._text)
+        if start is None:
+            return len(text)
+        if text[start:].lstrip()[:1] in ("", "{", "["):
+            return start
+        for mark in _BEGINNING.finditer(text, max(start, self._shown)):
+            if mark[0] != _FENCE or _MAY_BE_FENCED.match(text, mark.start()):
+                return mark.start()
+        return len(text) - _half_mark(text[start:])
+
+
+def _after_thought(text: str) -> int | None:
+    """Find where the last thought ends; None where it goes on."""
+    closed = text.rfind("</think>")
+    if text.rfind("<think>") > closed:
+        return None
+    return closed + len("</think>") if closed >= 0 else 0
+
+
+def _half_mark(text: str) -> int:
+    """Measure the longest tail of a text that a mark may begin with."""
+    tails = (length for length in range(max(map(len, (_OPENING, *_MARKS))) - 1, 0, -1))
+    return next((n for n in tails if any(mark.startswith(text[-n:]) for mark in (_OPENING, *_MARKS, _FENCE))), 0)
+
+
+def _sections(text: str, start: int) -> tuple[str, list[str]]:
+    head, *sections = text[start:].split(_OPENING)
+    parts = [section.partition(_CLOSING) for section in sections]
+    after = "".join(after for _, _, after in parts).strip()
+    content = f"{text[:start]}{head}".rstrip()
+    return "\n".join(filter(None, (content, after))), [_single(inside.strip()) for inside, _, _ in parts]
+
+
+def _single(body: str) -> str:
+    return body[1:-1] if body.startswith("{{") and body.endswith("}}") else body
+
+
+def _bare(text: str, start: int) -> tuple[str, list[str]]:
+    if fenced := _FENCED.search(text, start):
+        return text[: fenced.start()].rstrip(), [fenced[1].strip()]
+    body = text[start:].strip()
+    for mark in _MARKS:
+        body = body.removeprefix(mark).lstrip()
+    return text[:start].rstrip(), [body]
+
+
+def _values(body: str) -> Iterator[object]:
+    decoder, place = json.JSONDecoder(parse_constant=_refuse), 0
+    if not body:
+        raise ValueError("a call of nothing")
+    while place < len(body):
+        value, place = decoder.raw_decode(body, place)
+        yield from value if isinstance(value, list) else [value]
+        between = _BETWEEN.match(body, place)
+        place = between.end() if between else place
+
+
+def _call(value: object, names: Collection[str]) -> ToolCall:
+    if isinstance(value, dict) and isinstance(value.get("function"), dict):
+        value = value["function"]
+    if not isinstance(value, dict) or value.get("name") not in names:
+        raise ValueError("not a call of a function that there is")
+    arguments = value.get("arguments", value.get("parameters"))
+    if isinstance(arguments, str):
+        arguments = json.loads(arguments, parse_constant=_refuse)
+    if not isinstance(arguments, dict):
+        raise ValueError("arguments that are no object")
+    said = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+    said.encode()  # half a character is no text
+    return ToolCall(value["name"], said)
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
