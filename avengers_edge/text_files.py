@@ -7,11 +7,12 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any
 
 from avengers_edge.errors import AvengersError, NotFound, VerificationFailed
-from avengers_edge.files import write_whole
+from avengers_edge.files import exclusive, write_whole
 
 _BLOCK_BYTES = 2**16
 
@@ -51,6 +52,19 @@ def numbered(lines: Iterable[str], name: str, what: str) -> Iterator[tuple[str, 
                 yield f"{name}, line {number}", line
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise _unreadable(what, name, error) from error
+
+
+def sole_writer(path: Path) -> AbstractContextManager[None]:
+    """Keep other runs from writing a file that this one goes on with; a kill lets go of it.
+
+    Raises:
+        AvengersError: another run is writing it.
+        OSError: its folder cannot be written, or knows no locks.
+
+    """
+    place = path.resolve()  # one file by several names is one file
+    busy = f"another run is writing {path}: wait for it to end, or choose another file"
+    return exclusive(place.with_name(f".{place.name}.lock"), busy, tidy=True)
 
 
 def mend(path: Path) -> None:

@@ -26,9 +26,9 @@ from avengers_edge.text_files import mend
 USUAL = Ask()
 
 
-def items_of(*rows, usual=USUAL):
+def items_of(*rows, usual=USUAL, team="small"):
     lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
-    return read_items([(f"q.jsonl, line {number}", line) for number, line in enumerate(lines, 1)], usual)
+    return read_items([(f"q.jsonl, line {number}", line) for number, line in enumerate(lines, 1)], usual, team)
 
 
 def rows_of(out):
@@ -237,6 +237,67 @@ def test_answers_to_other_questions_are_not_taken_for_these(tmp_path):
     with pytest.raises(BadRequest, match="line 1: 'line 1' is another question there"):
         run(items_of({"prompt": "b"}), out, Answering())
     assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"usual": Ask(member="b")},
+        {"usual": Ask(samples=8)},
+        {"usual": Ask(system="Be short.")},
+        {"usual": Ask(temperature=0.0)},
+        {"team": "other"},
+    ],
+)
+def test_answers_of_another_team_or_with_other_options_are_not_taken_for_these(tmp_path, options):
+    out, rows = tmp_path / "out.jsonl", ({"prompt": "a"}, {"prompt": "b", "samples": 3})
+    run(items_of(*rows), out, Answering(b=EngineDied("it died")))
+    before = out.read_bytes()
+    with pytest.raises(BadRequest, match="line 1: 'line 1' was answered by another team or with other options .*--out"):
+        run(items_of(*rows, **options), out, Answering())
+    assert out.read_bytes() == before
+    again = Answering()
+    run(items_of(*rows), out, again)
+    assert again.asked == ["b"]
+
+
+def test_what_failed_may_be_asked_again_with_other_options(tmp_path):
+    out = tmp_path / "out.jsonl"
+    run(items_of({"prompt": "a"}), out, Answering(a=DoesNotFit("too long")))
+    assert run(items_of({"prompt": "a"}, usual=Ask(max_tokens=9)), out, Answering()).answered == 1
+
+
+def test_a_file_of_before_options_were_noted_is_gone_on_with(tmp_path):
+    out = tmp_path / "out.jsonl"
+    run(items_of({"prompt": "a"}), out, Answering())
+    (row,) = rows_of(out)
+    del row["ask_sha256"]
+    out.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    again = Answering()
+    assert run(items_of({"prompt": "a"}, {"prompt": "b"}, usual=Ask(samples=2)), out, again).before == 1
+    assert again.asked == ["b"]
+
+
+def test_a_second_run_on_the_same_file_is_refused_and_what_the_first_one_has_written_stays(tmp_path):
+    out, link = tmp_path / "out.jsonl", tmp_path / "link.jsonl"
+    link.symlink_to(out)
+    items = items_of({"prompt": "a"}, {"prompt": "b"})
+    refused = []
+
+    def meanwhile(tally):
+        with out.open("ab") as file:
+            file.write(b'{"half')  # as a flush in the middle of a line leaves it for a moment
+        for path in (out, link):
+            with pytest.raises(AvengersError, match=f"another run is writing {path}: wait for it to end") as caught:
+                run(items, path, Answering())
+            refused.append(caught.value.exit_code)
+        assert out.read_bytes().endswith(b'{"half')
+        out.write_bytes(out.read_bytes().removesuffix(b'{"half'))
+
+    assert run(items, out, Answering(), on_done=meanwhile).answered == 2
+    assert refused == [1] * 4
+    assert [row["answer"] for row in rows_of(out)] == ["a", "b"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.jsonl", "out.jsonl"]
 
 
 @pytest.mark.parametrize("content", ["{}\n", "text\n", "[1]\n", '{"id": 1, "prompt_sha256": "a"}\n', "\xff\n"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +18,10 @@ from avengers_edge.calibration.measure import Measured, Plan, measure
 from avengers_edge.calibration.outcome_files import read_outcomes, restricted, write_outcomes
 from avengers_edge.calibration.questions import Question
 from avengers_edge.engine.ticket import Ticket
-from avengers_edge.errors import BadRequest, EngineDied
+from avengers_edge.errors import AvengersError, BadRequest, EngineDied
 from avengers_edge.records import Completion, Generation, Member, Mode, Request, Team
 
+ROOT = Path(__file__).parent.parent
 THINK = Mode("think", MappingProxyType({"number": "Think."}))
 DIRECT = Mode("direct", MappingProxyType({"number": "At once."}), max_tokens=9)
 MEMBERS = (Member("m", THINK), Member("m", DIRECT), Member("n", THINK))
@@ -112,6 +115,43 @@ def test_a_line_cut_by_a_kill_is_dropped_and_measured_again(tmp_path: Path) -> N
     run(out, engine)
     assert len(engine.asked) == 3
     assert sorted(out.read_bytes().splitlines()) == sorted(whole.splitlines())
+
+
+def test_a_second_run_on_the_same_file_is_refused_while_the_first_one_is_at_it(tmp_path: Path) -> None:
+    out = tmp_path / "o.jsonl"
+    seen: list[int] = []
+
+    def meanwhile(_: Measured) -> None:
+        with pytest.raises(AvengersError, match=f"another run is writing {out}: wait for it to end") as caught:
+            run(out, Echo())
+        seen.append(caught.value.exit_code)
+
+    rows = run(out, Echo(), heard=meanwhile)
+    assert seen == [1] * 12
+    assert read_outcomes([out]) == rows
+    assert list(tmp_path.iterdir()) == [out]
+
+
+_MEASURING = """
+import sys
+from pathlib import Path
+from avengers_edge.text_files import sole_writer
+with sole_writer(Path(sys.argv[1])):
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_run_that_was_killed_lets_go_of_its_file(tmp_path: Path) -> None:
+    out = tmp_path / "o.jsonl"
+    command = [sys.executable, "-c", _MEASURING, str(out)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline().strip() == b"writing"
+        with pytest.raises(AvengersError, match="another run is writing"):
+            run(out, Echo())
+        first.kill()
+    assert len(run(out, Echo())) == 4
 
 
 def test_more_questions_are_added_to_what_is_there(tmp_path: Path) -> None:

@@ -46,22 +46,27 @@ _OF_QUESTION_FILES = frozenset({"dataset", "category", "choices", "answer", "ans
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One question. `digest` tells it from another one under the same id; `own_member` says that its line named one."""
+    """One question. `own_member` says that its line named one.
+
+    `digest` tells its text from another one under the same id, `ask_digest` how it is asked from other ways.
+    """
 
     id: str
     where: str
     prompt: str
     ask: Ask
     digest: str
+    ask_digest: str
     own_member: bool = False
 
 
-def read_items(lines: Iterable[tuple[str, str]], usual: Ask) -> tuple[Item, ...]:
+def read_items(lines: Iterable[tuple[str, str]], usual: Ask, team: str) -> tuple[Item, ...]:
     """Read all questions, so that a bad line is known before the first one is asked.
 
     Args:
         lines: where each line is ("FILE, line N"), and the line.
         usual: how to answer where a line does not say it.
+        team: the name of the team that answers.
 
     Raises:
         VerificationFailed: a line is no question, or has an id that was there before; the message names the line.
@@ -71,7 +76,7 @@ def read_items(lines: Iterable[tuple[str, str]], usual: Ask) -> tuple[Item, ...]
     items: dict[str, Item] = {}
     for where, line in lines:
         try:
-            item = _item(where, json.loads(line), usual)
+            item = _item(where, json.loads(line), usual, team)
         except (ValueError, TypeError, RecursionError, BadRequest) as error:
             reason = str(error) if isinstance(error, BadRequest | _Wrong) else f"it is not JSON ({error})"
             raise VerificationFailed(f"{where}: {reason}") from error
@@ -87,7 +92,7 @@ class _Wrong(ValueError):
     """A line that is JSON and no question."""
 
 
-def _item(where: str, row: object, usual: Ask) -> Item:
+def _item(where: str, row: object, usual: Ask, team: str) -> Item:
     if not isinstance(row, dict):
         raise _Wrong('it is not an object: write {"prompt": "..."}')
     texts = [row[name] for name in ("prompt", "question") if name in row]
@@ -99,17 +104,30 @@ def _item(where: str, row: object, usual: Ask) -> Item:
     said = _said(row)
     number = where.rpartition(" ")[2]
     try:
-        digest = hashlib.sha256(texts[0].encode()).hexdigest()[:16]
+        digest = _digest(texts[0])
     except UnicodeEncodeError as error:
         raise _Wrong("its text has half a character: write the whole one") from error
+    ask = dataclasses.replace(usual, **said)
     return Item(
         id=f"line {number}" if given is None else str(given),
         where=where,
         prompt=texts[0],
-        ask=dataclasses.replace(usual, **said),
+        ask=ask,
         digest=digest,
+        ask_digest=_digest(_told(ask, team)),
         own_member="member" in said,
     )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _told(ask: Ask, team: str) -> str:
+    """Spell who is asked and how; what has its usual value is left out, so that options to come change nothing."""
+    told = {each.name: getattr(ask, each.name) for each in dataclasses.fields(ask)}
+    usual = {each.name: each.default for each in dataclasses.fields(ask)}
+    return json.dumps({"team": team} | {name: said for name, said in told.items() if said != usual[name]})
 
 
 def _said(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Runs a batch: each answer is a line of its own, on disk as soon as it is there; run again, it goes on.
 
-A line is {"id", "prompt_sha256", and what `ask --json` prints} or, for a question that failed, {"id", "prompt_sha256",
-"error", "exit_code"}; those are asked again by the next run. Lines come in the order in which answers do.
+A line is {"id", "prompt_sha256", "ask_sha256", and what `ask --json` prints} or, for a question that failed, the same
+with {"error", "exit_code"}; those are asked again by the next run. Lines come in the order in which answers do.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from avengers_edge.errors import AvengersError, BadRequest, MissingExtra, NotFou
 from avengers_edge.files import write_whole
 from avengers_edge.pace import Pace
 from avengers_edge.records import Answer, Ask
-from avengers_edge.text_files import as_line, mend, numbered_lines
+from avengers_edge.text_files import as_line, mend, numbered_lines, sole_writer
 
 AnswerOne = Callable[[str, Ask, threading.Event], Answer]
 """Answers a question as told; once the event is set it ends with what there is."""
@@ -68,29 +68,37 @@ def run(
         on_done: hears of each question that is done.
 
     Raises:
-        BadRequest: `out` has answers to other questions under these ids, or is no plain file.
+        BadRequest: `out` has answers to other questions under these ids, or to these with other options, or is no
+            plain file.
         VerificationFailed: `out` holds something else.
-        AvengersError: `out` cannot be written, or a model or file is missing that every question needs.
+        AvengersError: `out` cannot be written, another run is writing it, or a model or file is missing that every
+            question needs.
 
     """
-    stop = threading.Event()
+    if (out.exists() and not out.is_file()) or out.suffix == ".gz":
+        raise BadRequest(f"{out} cannot be gone on with: name a plain file that does not end in .gz")
     try:
-        have = _known(items, out)
-        waiting = [item for item in items if item.id not in have]
-        tally, pace = Tally(len(items), len(have)), Pace(0, len(waiting))
-        with (
-            out.open("a", encoding="utf-8") as file,
-            ThreadPoolExecutor(jobs, "batch") as pool,
-            contextlib.closing(_outcomes(waiting, pool, answer, stop, jobs)) as outcomes,
-        ):
-            for item, outcome in outcomes:
-                row = {"id": item.id, "prompt_sha256": item.digest, **_as_values(outcome)}
-                file.write(as_line(row))
-                file.flush()
-                tally = _counted(tally, item, outcome, pace.tick())
-                on_done(tally)
+        with sole_writer(out):
+            return _go_on(items, out, answer, jobs, on_done)
     except OSError as error:
         raise AvengersError(f"{out} cannot be written ({error.strerror}): make room, then run this again") from error
+
+
+def _go_on(items: Sequence[Item], out: Path, answer: AnswerOne, jobs: int, on_done: Callable[[Tally], None]) -> Tally:
+    have = _known(items, out)
+    waiting = [item for item in items if item.id not in have]
+    tally, pace, stop = Tally(len(items), len(have)), Pace(0, len(waiting)), threading.Event()
+    with (
+        out.open("a", encoding="utf-8") as file,
+        ThreadPoolExecutor(jobs, "batch") as pool,
+        contextlib.closing(_outcomes(waiting, pool, answer, stop, jobs)) as outcomes,
+    ):
+        for item, outcome in outcomes:
+            row = {"id": item.id, "prompt_sha256": item.digest, "ask_sha256": item.ask_digest, **_as_values(outcome)}
+            file.write(as_line(row))
+            file.flush()
+            tally = _counted(tally, item, outcome, pace.tick())
+            on_done(tally)
     return tally
 
 
@@ -151,27 +159,31 @@ def _counted(tally: Tally, item: Item, outcome: Answer | AvengersError, seconds_
 def _known(items: Sequence[Item], out: Path) -> set[str]:
     """Read which questions have an answer; drop the lines of those that failed."""
     if not out.exists():
-        out.parent.mkdir(parents=True, exist_ok=True)
         return set()
-    if not out.is_file() or out.suffix == ".gz":
-        raise BadRequest(f"{out} cannot be gone on with: name a plain file that does not end in .gz")
     mend(out)
-    digests = {item.id: item.digest for item in items}
+    asked = {item.id: item for item in items}
     known: set[str] = set()
     kept: list[str] = []
     for where, line in numbered_lines(out, "file of answers", "name another one with --out"):
         row = _row(where, line)
-        if digests.get(row["id"], row["prompt_sha256"]) != row["prompt_sha256"]:
-            raise BadRequest(f"{where}: {row['id']!r} is another question there: name another file with --out")
-        if "error" not in row:
-            known.add(row["id"])
-            kept.append(line)
-        elif row["id"] not in digests:
-            kept.append(line)
+        item = asked.get(row["id"])
+        if item is not None and item.digest != row["prompt_sha256"]:
+            raise BadRequest(f"{where}: {item.id!r} is another question there: name another file with --out")
+        if item is not None and "error" in row:
+            continue  # it is asked again
+        # Files of before had no digest of the options.
+        if item is not None and row.get("ask_sha256", item.ask_digest) != item.ask_digest:
+            raise BadRequest(
+                f"{where}: {item.id!r} was answered by another team or with other options there: name another file "
+                "with --out, or the options of then"
+            )
+        if item is not None:
+            known.add(item.id)
+        kept.append(line)
     content = "".join(kept).encode()
     if len(content) < out.stat().st_size:
         write_whole(out, content)
-    return known & set(digests)
+    return known
 
 
 def _row(where: str, line: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from avengers_edge.engine.ticket import Accepting, generate_many
 from avengers_edge.errors import AvengersError, BadRequest
 from avengers_edge.pace import Pace
 from avengers_edge.records import MOST_SAMPLES, Generation, Member, Request, Team
-from avengers_edge.text_files import as_line, mend
+from avengers_edge.text_files import as_line, mend, sole_writer
 from avengers_edge.voting.keys import answer_key
 
 CELLS = 16_384
@@ -111,22 +111,25 @@ def measure(
 
     Raises:
         BadRequest: `out` was measured with another number of samples or holds other questions under these ids.
-        AvengersError: `out` cannot be written, or whatever ends an engine or a grader.
+        AvengersError: `out` cannot be written, another run is writing it, or whatever ends an engine or a grader.
 
     """
-    known = _known(plan, out)
-    pace = Pace(sum(len(row.scores) for row in known.values()), len(plan.questions) * len(plan.members))
+    if out.suffix == ".gz":
+        raise BadRequest(f"{out} would be packed, which cannot be gone on with: name a file without .gz")
     try:
-        with out.open("a", encoding="utf-8") as file:
-            for row in _measured(plan, team, known, lend, grade):
-                file.write(as_line(as_values(row)))
-                file.flush()
-                add(known, row)
-                for member, score in row.scores.items():
-                    left = pace.tick()
-                    if on_measured:
-                        on_measured(Measured(pace.done, pace.total, member, score, left))
-        _tidy(out)
+        with sole_writer(out):
+            known = _known(plan, out)
+            pace = Pace(sum(len(row.scores) for row in known.values()), len(plan.questions) * len(plan.members))
+            with out.open("a", encoding="utf-8") as file:
+                for row in _measured(plan, team, known, lend, grade):
+                    file.write(as_line(as_values(row)))
+                    file.flush()
+                    add(known, row)
+                    for member, score in row.scores.items():
+                        left = pace.tick()
+                        if on_measured:
+                            on_measured(Measured(pace.done, pace.total, member, score, left))
+            _tidy(out)
     except OSError as error:
         raise AvengersError(f"{out} cannot be written ({error.strerror}): make room, then run this again") from error
     return tuple(known[question.id] for question in plan.questions)
@@ -249,10 +252,7 @@ def _outcome(task: _Task, generation: Generation | None, plan: Plan, grade: Grad
 def _known(plan: Plan, out: Path) -> dict[str, OutcomeRow]:
     """Read what an earlier run measured of the plan."""
     if not out.exists():
-        out.parent.mkdir(parents=True, exist_ok=True)
         return {}
-    if out.suffix == ".gz":
-        raise BadRequest(f"{out} would be packed, which cannot be gone on with: name a file without .gz")
     mend(out)
     wanted = {question.id: question for question in plan.questions}
     names = [member.name for member in plan.members]

@@ -56,8 +56,9 @@ def batch(session: Session, file: Path, out: Path, jobs: int, team: str | None, 
 
     if out.exists() and file.exists() and out.samefile(file):
         raise BadRequest(f"{out} holds the questions: name another file with --out")
-    items = read_items(_lines(file), options)
-    with StatusLine() as status, Avengers.open(session.settings(), team) as avengers:
+    settings = session.settings()
+    items = read_items(_lines(file), options, team or settings.team)
+    with StatusLine() as status, Avengers.open(settings, team) as avengers:
 
         def answer(question: str, ask: Ask, stop: threading.Event) -> Answer:
             return avengers.answer(question, ask, cancel=stop)
