@@ -23,20 +23,22 @@ SUM = "How many apples are 2 and 3 apples?"
 
 class Ranks:
     def route(self, vector, *, members, prefer, resident):
-        return Route(1, 0.5, (Ranked("big", 0.8), Ranked("small", 0.4)), 0.4)
+        ranked = (Ranked("big", 0.8), Ranked("small", 0.4))
+        return Route(1, 0.5, tuple(each for each in ranked if each.model in members), 0.4)
 
 
 class Served:
     """One application on a fake engine."""
 
-    def __init__(self, *texts, limits=None, routes=(), warm_error=None, **options):
+    def __init__(self, *texts, limits=None, routes=(), warm_error=None, takers=("big", "small", "third"), **options):
         self.engine, self.closed, self.leased = WordEngine(list(texts) or ["Answer: 5"]), False, []
         self.warm_error = warm_error
 
         def team(name):
             chosen = {"pair": PAIR, "other": OTHER}[name]
             router = (lambda embedder: Ranks()) if chosen.table else (lambda embedder: None)
-            avengers = Avengers(chosen, WordLengthEmbedder, router, self.lease)
+            takes_tools = set(takers).__contains__
+            avengers = Avengers(chosen, WordLengthEmbedder, router, self.lease, takes_tools=takes_tools)
             avengers.warm = self.warm
             return avengers
 

@@ -57,6 +57,12 @@ def test_json_is_written_as_models_were_trained_on_it():
     assert ChatTemplate("{{ {'a': '<é>'} | tojson }}").render(HI) == '{"a": "<é>"}'
 
 
+def test_marks_of_training_and_options_of_json_are_understood():
+    source = "{% generation %}{{ messages[0].content }}{% endgeneration %}{{ {'b': 'é', 'a': 1} | tojson(%s) }}"
+    options = "ensure_ascii=True, sort_keys=true"
+    assert ChatTemplate(source.replace("%s", options)).render(HI) == 'Hi{"a": 1, "b": "\\u00e9"}'
+
+
 def test_content_is_data_not_template():
     assert "{{ 7 * 7 }}" in ChatTemplate(CHATML).render([Message("user", "{{ 7 * 7 }}")])
 

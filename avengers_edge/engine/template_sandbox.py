@@ -11,6 +11,8 @@ from typing import Any, cast
 
 import jinja2
 from jinja2 import nodes
+from jinja2.ext import Extension
+from jinja2.parser import Parser
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -50,6 +52,17 @@ def render(template: jinja2.Template, given: Mapping[str, object]) -> str:
     return "".join(text)
 
 
+class _Generation(Extension):
+    """`{% generation %}`, with which templates mark what a model is trained to say; here it changes nothing."""
+
+    tags = {"generation"}  # noqa: RUF012 - as Jinja has it
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        """Take the tags away."""
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
 class Sandbox(ImmutableSandboxedEnvironment):
     """Compiles templates whose loops, calls, comparisons and texts are charged to the budget of the rendering."""
 
@@ -58,7 +71,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def __init__(self) -> None:
         super().__init__(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"], finalize=_printed
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation], finalize=_printed
         )
         self.globals.update(raise_exception=_raise_exception, strftime_now=_strftime_now, range=_range)
         del self.globals["lipsum"]
@@ -231,6 +244,6 @@ def _strftime_now(pattern: str) -> str:
     return datetime.datetime.now().astimezone().strftime(pattern)
 
 
-def _to_json(value: object, indent: int | None = None) -> str:
+def _to_json(value: object, indent: int | None = None, ensure_ascii: bool = False, sort_keys: bool = False) -> str:
     # Jinja's own tojson escapes HTML characters, which no model has been trained on.
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, sort_keys=sort_keys)
