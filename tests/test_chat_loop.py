@@ -20,6 +20,7 @@ from avengers_edge.cli.chat.opening import Opening
 from avengers_edge.cli.chat.talk import Talk
 from avengers_edge.conversations.store import FILE_NAME, ConversationStore
 from avengers_edge.conversations.values import Facts, Turn
+from avengers_edge.conversations.writing import Writing
 from avengers_edge.errors import BadRequest, Cancelled, EngineDied, NotFound
 from avengers_edge.records import Message, Vote
 
@@ -59,9 +60,9 @@ def store(home):
 def chat(store):
     """Has a chat with these lines and scripted answers; memory and store agree whenever something is kept."""
 
-    def run(*lines, scripts=(), **options):
-        done = Chat(store, lines, scripts, **options)
-        if done.talk.id is not None and done.talk.is_kept:
+    def run(*lines, scripts=(), keep=True):
+        done = Chat(store, lines, scripts, keep)
+        if keep and done.talk.id is not None and not any("is not kept" in said for said in done.said()):
             assert store.read(done.talk.id).turns == tuple(done.talk.turns)
         return done
 
@@ -265,6 +266,30 @@ def test_what_is_saved_is_loaded_again(chat, store, tmp_path):
     assert store.count() == 2
 
 
+def test_what_cannot_be_saved_whole_is_not_there(chat, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    done = chat("Hello?", f"/save {tmp_path / 'talk.md'}", scripts=[streamed("Good day.")], keep=False)
+    assert done.said("complain") == [
+        f"{tmp_path / 'talk.md'} cannot be written (No space left on device): choose another place"
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_question_with_a_file_is_asked_in_the_same_way_again(chat, tmp_path):
+    (tmp_path / "sum.py").write_text("def add(a, b):\n    return a + b\n", encoding="utf-8")
+    read = f"/read {tmp_path / 'sum.py'}"
+    first = chat(read, "How many lines has it?", "/regen", scripts=[streamed("2"), streamed("2")])
+    (asked, ask), again = first.turns.asked
+    assert ask.kind == "number"
+    assert again == (asked, ask)
+    resumed = chat("/load 1", "/undo", asked, "/regen", scripts=[streamed("2"), streamed("2")])
+    assert resumed.reader.defaults[2] == asked
+    assert [ask.kind for _, ask in resumed.turns.asked] == ["number", "number"]
+
+
 def test_clear_begins_anew_and_keeps_the_old(chat, store):
     done = chat("one", "/clear", "two", scripts=[streamed("1"), streamed("2")])
     assert done.turns.asked[1][1].history == ()
@@ -290,6 +315,34 @@ def test_a_store_that_fails_is_told_once_and_the_chat_goes_on(chat, store, home)
     assert "locked by another program" in told
     assert told.endswith("From here on this conversation is not kept: /save writes it to a file")
     assert [turn.content for turn in done.talk.turns] == ["one", "1", "two", "2"]
+
+
+def test_a_store_that_fails_in_the_middle_of_an_answer_is_told_once_and_not_asked_again(chat, store, home, monkeypatch):
+    store.begin("t")
+    writes, update = [], Writing.update
+    monkeypatch.setattr(Writing, "update", lambda self, text: writes.append(text) or update(self, text))
+    with contextlib.closing(sqlite3.connect(home / FILE_NAME, isolation_level=None)) as other:
+        answer = streamed("One. ", "Two. ", "Three. ", "Four.")
+        script = [*answer[:1], lambda _: other.execute("BEGIN EXCLUSIVE") and None, *answer[1:]]
+        done = chat("Count", "And on", scripts=[script, streamed("Five.")])
+    (told,) = done.said()
+    assert "locked by another program" in told
+    assert writes == ["One. ", "One. Two. "]
+    assert [turn.content for turn in done.talk.turns] == ["Count", "One. Two. Three. Four.", "And on", "Five."]
+    assert store.read(2).turns[1:] == (Turn("assistant", "One. ", complete=False),)
+
+
+@pytest.mark.parametrize("command", ["/undo", "/regen"])
+def test_what_another_chat_said_in_the_same_conversation_is_not_taken_back(chat, store, command):
+    def elsewhere():
+        store.append(1, Turn("user", "And elsewhere?"))
+        store.append(1, Turn("assistant", "Here."))
+        return command
+
+    done = chat("Hello?", elsewhere, "/load 1", scripts=[streamed("Good day.")])
+    (said,) = done.said("complain")
+    assert said.startswith("another chat has gone on with conversation 1, so nothing is taken back: /load 1")
+    assert [turn.content for turn in store.read(1).turns] == ["Hello?", "Good day.", "And elsewhere?", "Here."]
 
 
 def test_a_team_that_cannot_be_opened_is_tried_again_with_the_next_question(store):

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avengers_edge.conversations import schema
+from avengers_edge.conversations.exported import from_json, to_json
 from avengers_edge.conversations.store import FILE_NAME, ConversationStore
 from avengers_edge.conversations.values import Facts, Turn, columns, cut, title_of
 from avengers_edge.errors import BadRequest, NotFound, VerificationFailed
@@ -196,24 +197,36 @@ def test_the_one_written_last_comes_first_whatever_the_clock_says(store, monkeyp
 
 def test_undo_takes_the_last_question_and_its_answers(store):
     id_ = conversation(store, "one", "1", "two", "2")
-    assert [turn.content for turn in store.undo(id_, keep_question=True)] == ["2"]
-    store.append(id_, Turn("assistant", "II"))
-    assert [turn.content for turn in store.undo(id_)] == ["two", "II"]
+    assert store.undo(id_, store.read(id_).turns[2:], keep_question=True)
+    store.append(id_, Turn("assistant", "II", FACTS))
+    assert store.undo(id_, store.read(id_).turns[2:])
     assert [turn.content for turn in store.read(id_).turns] == ["one", "1"]
     assert found(store, "two") == found(store, "II") == []
-    assert [turn.content for turn in store.undo(id_)] == ["one", "1"]
-    assert store.undo(id_) == ()
+    assert store.undo(id_, store.read(id_).turns)
+    assert store.read(id_).turns == ()
 
 
-def test_clear_forgets_the_turns_and_delete_everything(store):
-    kept, cleared, deleted = (conversation(store, f"word{place}") for place in range(3))
-    store.rename(cleared, "another title")
-    store.clear(cleared)
+@given(st.lists(ANY_TEXT, min_size=1, max_size=4), st.integers(1, 4), st.booleans())
+def test_undo_takes_back_what_it_was_told_of_and_only_while_nothing_came_after_it(shared, said, last, keep_question):
+    id_, same_words = conversation(shared, *said), conversation(shared, *said)
+    known = [Turn("assistant" if place % 2 else "user", text) for place, text in enumerate(said)][-last:]
+    before = shared.read(id_).turns
+    another = Turn("user", said[-1] + "!")  # by another chat
+    shared.append(id_, another)
+    assert not shared.undo(id_, known, keep_question=keep_question)
+    assert len(shared.read(id_).turns) == len(before) + 1
+    assert shared.undo(id_, [another])
+    assert shared.undo(id_, known, keep_question=keep_question)
+    assert shared.read(id_).turns == before[: len(before) - len(known) + keep_question]
+    assert shared.read(same_words).turns == before
+
+
+def test_delete_forgets_everything_and_no_id_comes_back(store):
+    kept, deleted = (conversation(store, f"word{place}") for place in range(2))
     store.delete(deleted)
-    assert store.read(cleared).turns == ()
-    assert [found(store, f"word{place}") for place in range(3)] == [[kept], [], []]
-    assert [each.id for each in store.recent()] == [cleared, kept]
-    assert conversation(store, "new") > deleted  # no id comes back
+    assert [found(store, f"word{place}") for place in range(2)] == [[kept], []]
+    assert [each.id for each in store.recent()] == [kept]
+    assert conversation(store, "new") > deleted
 
 
 def test_what_is_deleted_is_not_in_the_file(store):
@@ -245,8 +258,7 @@ def test_everything_that_names_what_is_not_there_says_so(store):
     for attempt in (
         lambda: store.read(7),
         lambda: store.append(7, Turn("user", "x")),
-        lambda: store.undo(7),
-        lambda: store.clear(7),
+        lambda: store.undo(7, [Turn("user", "x")]),
         lambda: store.change(7, "t", None),
         lambda: store.rename(7, "x"),
         lambda: store.delete(7),
@@ -324,6 +336,19 @@ EXPORTED = {
     ],
 }
 TURN = EXPORTED["turns"][0]
+
+
+def test_what_was_exported_by_anybody_steers_no_terminal_and_is_valid_text(store):
+    escape, half = "\x1b]0;x\x07\u202e", "\ud800"
+    turn = {**TURN, "content": f"c{half}", "model": f"m{escape}{half}", "votes": [[f"v{escape}\n{half}", 1]]}
+    heading = {"title": f"t{escape}\n{half}", "team": f"x{escape}", "created": "2026-08-30\x1b07:15", "system": half}
+    loaded = from_json(json.dumps({**EXPORTED, **heading, "turns": [turn]}))
+    facts = loaded.turns[0].facts
+    for line in (loaded.title, loaded.team, loaded.created, facts.model, facts.votes[0].key):
+        assert line.isprintable()
+    to_json(loaded).encode()
+    assert (loaded.title, loaded.system, loaded.turns[0].content) == ("t ]0;x \ufffd", "\ufffd", "c\ufffd")
+    assert store.read(store.keep(loaded)).turns == loaded.turns
 
 
 @pytest.mark.parametrize(

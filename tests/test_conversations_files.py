@@ -16,6 +16,7 @@ import time
 import pytest
 
 from avengers_edge.conversations import schema
+from avengers_edge.conversations.rescue import rescue
 from avengers_edge.conversations.store import FILE_NAME, ConversationStore
 from avengers_edge.conversations.values import Facts, Turn
 from avengers_edge.errors import AvengersError, DoesNotFit, NotFound, VerificationFailed
@@ -89,13 +90,13 @@ def test_threads_share_a_store(path):
 STREAMING = """
 id_ = store.begin("t")
 store.append(id_, Turn("user", "q"))
-with store.write_turn(id_) as writing:
-    text = ""
-    for place in range(100_000):
-        for word in ("Sentence ", "number ", f"{place}", ". "):
-            text += word
-            writing.update(text)
-        print(place, flush=True)
+writing = store.write_turn(id_)
+text = ""
+for place in range(100_000):
+    for word in ("Sentence ", "number ", f"{place}", ". "):
+        text += word
+        writing.update(text)
+    print(place, flush=True)
 """
 
 
@@ -130,13 +131,13 @@ def test_an_answer_whose_writer_died_is_found_a_minute_later(store, monkeypatch)
 def test_an_answer_grows_ends_and_has_its_facts(store):
     id_ = store.begin("t")
     facts = Facts("m")
-    with store.write_turn(id_) as writing:
-        for text, kept in (("On", 0), ("One. T", 1), ("One. Two", 1), ("One. Two. ", 1)):
-            writing.update(text)
-            assert len(store.read(id_).turns) == kept
-        assert store.read(id_).turns == (Turn("assistant", "One. Two. ", complete=False),)
-        writing.update("One. Two. Three")
-        writing.end(facts)
+    writing = store.write_turn(id_)
+    for text, kept in (("On", 0), ("One. T", 1), ("One. Two", 1), ("One. Two. ", 1)):
+        writing.update(text)
+        assert len(store.read(id_).turns) == kept
+    assert store.read(id_).turns == (Turn("assistant", "One. Two. ", complete=False),)
+    writing.update("One. Two. Three")
+    writing.end(facts)
     assert store.read(id_).turns == (Turn("assistant", "One. Two. Three", facts),)
     assert len(store.search("three")) == 1
 
@@ -151,20 +152,20 @@ def test_a_long_text_without_an_end_of_a_sentence_is_kept_too(store):
 
 def test_an_answer_that_is_stopped_is_kept_as_far_as_it_came(store):
     id_ = store.begin("t")
-    with pytest.raises(KeyboardInterrupt), store.write_turn(id_) as writing:
-        writing.update("Half a sent")
-        raise KeyboardInterrupt
-    with store.write_turn(id_):
-        pass  # nothing was said: nothing is kept
+    writing = store.write_turn(id_)
+    writing.update("Half a sent")
+    writing.end(complete=False)
+    store.write_turn(id_)  # nothing was said: nothing is kept
     assert store.read(id_).turns == (Turn("assistant", "Half a sent", complete=False),)
     assert len(store.search("half")) == 1
 
 
 def test_what_is_deleted_while_it_is_written_says_so(store):
     id_ = store.begin("t")
-    with pytest.raises(NotFound, match=f"no conversation {id_}"), store.write_turn(id_) as writing:
-        writing.update("One. ")
-        store.delete(id_)
+    writing = store.write_turn(id_)
+    writing.update("One. ")
+    store.delete(id_)
+    with pytest.raises(NotFound, match=f"no conversation {id_}"):
         writing.update("One. Two. ")
 
 
@@ -222,9 +223,8 @@ def everything(store):
         lambda: store.search("==", 100),
         *(lambda place=place: store.read(place) for place in range(1, 31)),
         lambda: store.append(store.begin("t"), Turn("user", "new")),
-        lambda: store.undo(3),
+        lambda: store.undo(3, store.read(3).turns[-2:]),
         lambda: store.rename(4, "x"),
-        lambda: store.clear(5),
         lambda: store.delete(6),
         store.close,
     )
@@ -422,3 +422,69 @@ def test_no_room_is_no_room_whoever_says_it(store, monkeypatch):
     monkeypatch.setattr("avengers_edge.conversations.database.os.open", full)
     with pytest.raises(DoesNotFit, match="no room left"):
         store.begin("t")
+
+
+def test_nothing_is_written_into_a_file_that_was_moved_away(store, path):
+    id_ = store.begin("t")
+    path.rename(path.with_name("aside"))
+    for attempt in (lambda: store.append(id_, Turn("user", "x")), lambda: store.begin("t")):
+        store.close()
+        path.with_name("aside").rename(path)
+        assert store.read(id_).turns == ()
+        path.rename(path.with_name("aside"))
+        with pytest.raises(AvengersError, match="moved or replaced by another program") as error:
+            attempt()
+        one_line(error.value, path)
+    assert store.begin("t") == 1  # in the file that has the name now
+
+
+# --- rescue ---
+
+
+@pytest.fixture
+def broken(healthy, path):
+    """A file of 30 conversations, one page of which cannot be read."""
+    content = bytearray(healthy.read_bytes())
+    page = content.index(b"Question 20 " * 5) // 4096 * 4096
+    content[page : page + 4096] = b"\xff" * 4096
+    path.parent.mkdir()
+    path.write_bytes(content)
+    return bytes(content)
+
+
+def test_a_file_that_a_chat_has_open_is_not_taken_away_from_it(broken, path):
+    with ConversationStore(path) as chat:
+        assert len(chat.read(1).turns) == 2
+        with pytest.raises(AvengersError, match="in use: end the other chats first") as error:
+            rescue(path)
+        one_line(error.value, path)
+        chat.append(1, Turn("user", "still here"))
+    done = rescue(path)
+    assert done.saved >= 29
+    with ConversationStore(path) as store:
+        assert store.read(1).turns[-1] == Turn("user", "still here")
+    assert [file for file in path.parent.iterdir() if "rescued" in file.name] == []
+
+
+def test_nobody_writes_into_a_file_while_it_is_rescued(broken, path, monkeypatch):
+    refused = []
+
+    def keep(self, conversation, **options):
+        with ConversationStore(path, patience=0) as other:
+            for attempt in (lambda: other.begin("t"), other.count):
+                with pytest.raises(AvengersError, match="locked by another program") as error:
+                    attempt()
+                refused.append(error)
+        return kept(self, conversation, **options)
+
+    kept = ConversationStore.keep
+    monkeypatch.setattr(ConversationStore, "keep", keep)
+    done = rescue(path)
+    assert len(refused) == 2 * done.saved > 0
+
+
+def test_what_the_damaged_file_holds_stays_as_it_is(broken, path):
+    aside = rescue(path).aside
+    assert [file for file in path.parent.iterdir() if file.name.startswith(aside.name)] == [aside]
+    content = aside.read_bytes()
+    assert content[100:] == broken[100:]  # before that SQLite counts the changes, and names the kind of its journal

@@ -12,6 +12,9 @@ LONG = 4_000
 """Characters of material after which the question is put once more: small models forget what stood before it."""
 
 
+_ATTACHED = re.compile(r"\n\n[^\n]+:\n(?=```)")
+
+
 @dataclass(frozen=True, slots=True)
 class Attachment:
     """A text file that goes with a question."""
@@ -48,6 +51,15 @@ def kind_beside(prompt: str, whole: str) -> Kind:
         return kind
     guessed = infer_kind(whole)
     return infer_kind(f"{prompt}\n```\n```") if guessed == "code" else guessed
+
+
+def kind_joined(text: str) -> Kind | None:
+    """Say what an answer is to a text that `joined` made of a question and files; None where it has no such form.
+
+    It goes by the text alone, so that a question that is taken back, kept or read again is asked as it was before.
+    """
+    found = _ATTACHED.search(text)
+    return kind_beside(text[: found.start()], text) if found else None
 
 
 def _fenced(attachment: Attachment) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from avengers_edge.conversations.schema import bring_up, has_fts5, is_current, keep_words, lacks_index
 from avengers_edge.conversations.trouble import damaged, in_our_words, is_locked
+from avengers_edge.errors import AvengersError
 from avengers_edge.records import Closing
 
 _PAUSE_SECONDS = 0.02
@@ -31,6 +32,7 @@ class Database(Closing):
         self.path, self._patience = path, patience
         self._guard = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None  # which file is open: its device and its number there
         self.indexed = True
         """Whether there is a full-text index; known once the file is open."""
 
@@ -80,6 +82,7 @@ class Database(Closing):
     def _transaction(self, connection: sqlite3.Connection, begin: str) -> Iterator[None]:
         self._patiently(lambda: connection.execute(begin))
         try:
+            self._refuse_moved()
             yield
             connection.execute("COMMIT")
         except BaseException:
@@ -90,6 +93,7 @@ class Database(Closing):
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             self._make_private_file()
+            self._file = _identity(self.path)
             connection = sqlite3.connect(
                 self.path, timeout=self._patience, isolation_level=None, check_same_thread=False
             )
@@ -100,6 +104,22 @@ class Database(Closing):
                 raise
             self._connection = connection
         return self._connection
+
+    def _refuse_moved(self) -> None:
+        """Write nothing into a file that was moved aside, as a rescue does, or deleted: it would be lost.
+
+        Raises:
+            AvengersError: the open file is no longer the one of that name; the next use opens the one that is.
+
+        """
+        if _identity(self.path) == self._file:
+            return
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+        raise AvengersError(
+            f"the conversations in {self.path} were moved or replaced by another program: open them again"
+        )
 
     def _make_private_file(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,6 +134,7 @@ class Database(Closing):
             connection.execute(f"PRAGMA {setting}")
         connection.execute("PRAGMA temp_store = MEMORY")
         current = is_current(connection, self.path)
+        self._refuse_moved()
         self._patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchone())
         self.indexed = has_fts5(connection)
         if not current or (self.indexed and lacks_index(connection)):
@@ -133,3 +154,11 @@ class Database(Closing):
                 if not is_locked(error) or time.monotonic() >= until:
                     raise
             time.sleep(_PAUSE_SECONDS)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino

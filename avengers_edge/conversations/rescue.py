@@ -34,7 +34,8 @@ class Rescued:
 def rescue(path: Path, patience: float = 5.0) -> Rescued | None:
     """Save what can be read of a damaged file and move it aside; None where it is sound.
 
-    The conversations keep their ids. Nothing of the old file is changed.
+    The conversations keep their ids. What the old file holds stays as it is; SQLite only moves into it what lies in its
+    `-wal` companion. Nobody else has it open meanwhile, as far as it can still be locked.
 
     Raises:
         NotFound: there is no file.
@@ -49,28 +50,37 @@ def rescue(path: Path, patience: float = 5.0) -> Rescued | None:
     if _is_sound(path, patience):
         return None
     fresh = path.with_name(f".{path.name}-rescued-{os.getpid()}")
-    partly: list[int] = []
-    lost: list[int] = []
-    saved = 0
+    aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}")
     try:
-        with ConversationStore(fresh) as store, _opened(path, patience) as damaged:
-            for id_ in _ids(damaged):
-                found, whole = _salvage(damaged, id_)
-                if found is not None:
-                    store.keep(found, own_id=True)
-                    saved += 1
-                if not whole:
-                    (lost if found is None else partly).append(id_)
-        aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}")
-        with in_our_words(path, patience):
-            for suffix in _COMPANIONS:
-                with contextlib.suppress(FileNotFoundError):
-                    path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
-            if saved:
-                fresh.rename(path)
+        with _opened(path, patience) as damaged:
+            locked = _lock(damaged)
+            with ConversationStore(fresh) as store:
+                rescued = _copy(damaged, store, aside)
+            if not locked or os.name == "nt":  # Windows moves no open file; and an open -wal would be deleted by name
+                damaged.close()
+            with in_our_words(path, patience):
+                for suffix in _COMPANIONS:
+                    with contextlib.suppress(FileNotFoundError):
+                        path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+                if rescued.saved:
+                    fresh.rename(path)
     finally:
         for suffix in _COMPANIONS:
             fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
+    return rescued
+
+
+def _copy(damaged: sqlite3.Connection, store: ConversationStore, aside: Path) -> Rescued:
+    saved = 0
+    partly: list[int] = []
+    lost: list[int] = []
+    for id_ in _ids(damaged):
+        found, whole = _salvage(damaged, id_)
+        if found is not None:
+            store.keep(found, own_id=True)
+            saved += 1
+        if not whole:
+            (lost if found is None else partly).append(id_)
     return Rescued(saved, tuple(partly), tuple(lost), aside)
 
 
@@ -102,6 +112,23 @@ def _opened(path: Path, patience: float) -> Iterator[sqlite3.Connection]:
             raise AvengersError(f"the conversations in {path} are in use: end the other chats first") from error
     finally:
         connection.close()
+
+
+def _lock(connection: sqlite3.Connection) -> bool:
+    """Keep everybody else out of a file until the connection is closed; False where it is too damaged for that.
+
+    Raises:
+        sqlite3.Error: another program has it open.
+
+    """
+    try:
+        connection.execute("PRAGMA journal_mode = DELETE").fetchone()  # SQLite does that for who is alone with a file
+        connection.execute("BEGIN EXCLUSIVE")  # and without a -wal this keeps out who only reads, too
+    except sqlite3.Error as error:
+        if is_locked(error):
+            raise
+        return False
+    return True
 
 
 def _salvage(connection: sqlite3.Connection, id_: int) -> tuple[Conversation | None, bool]:

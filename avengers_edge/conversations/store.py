@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import sqlite3
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -15,6 +17,7 @@ from avengers_edge.conversations.rows import (
     insert_turn,
     missing,
     read_conversation,
+    read_heading,
     read_listed,
     read_turns,
     touch,
@@ -80,24 +83,29 @@ class ConversationStore(Closing):
         """Write an assistant's turn as it grows: `update(text so far)` again and again, then `end(facts)`."""
         return Writing(self._database, conversation)
 
-    def undo(self, conversation: int, *, keep_question: bool = False) -> tuple[Turn, ...]:
-        """Take back the last question and what came after it, or the latter only; return what was taken back."""
-        with self._database.writing() as connection:
-            touch(connection, conversation)
-            last = "SELECT max(id) FROM turns WHERE conversation = ? AND role = 'user'"
-            ((question,),) = connection.execute(last, (conversation,))
-            if question is None:
-                return ()
-            first = question + keep_question
-            taken = read_turns(connection, conversation, first)
-            connection.execute("DELETE FROM turns WHERE conversation = ? AND id >= ?", (conversation, first))
-            return taken
+    def undo(self, conversation: int, said: Sequence[Turn], *, keep_question: bool = False) -> bool:
+        """Take back the last question and what came after it, or the latter only.
 
-    def clear(self, conversation: int) -> None:
-        """Forget all turns of a conversation."""
+        Args:
+            conversation: where it was said.
+            said: the question and what came after it, as who takes it back knows it.
+            keep_question: take back only what came after it.
+
+        Returns:
+            False, and nothing is changed, where the last turns are others: another chat has gone on from here.
+
+        """
+        known = tuple(dataclasses.replace(turn, content=valid_unicode(turn.content)) for turn in said)
         with self._database.writing() as connection:
+            last = "SELECT id FROM turns WHERE conversation = ? ORDER BY id DESC LIMIT ?"
+            ids = [id_ for (id_,) in connection.execute(last, (conversation, len(known)))][::-1]
+            if not ids or read_turns(connection, conversation, ids[0]) != known:
+                if read_heading(connection, conversation) is None:
+                    raise missing(conversation)
+                return False
             touch(connection, conversation)
-            connection.execute("DELETE FROM turns WHERE conversation = ?", (conversation,))
+            connection.executemany("DELETE FROM turns WHERE id = ?", [(id_,) for id_ in ids[keep_question:]])
+            return True
 
     def change(self, conversation: int, team: str, system: str | None) -> None:
         """Note who answers from here on, and with which system prompt."""

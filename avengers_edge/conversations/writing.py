@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from types import TracebackType
-from typing import Self
 
 from avengers_edge.conversations.database import Database
 from avengers_edge.conversations.rows import facts_as_json, insert_turn, missing, touch
 from avengers_edge.conversations.values import Facts, Turn, valid_unicode
-from avengers_edge.errors import AvengersError
 
 _SENTENCE_END = re.compile(r"[.!?:;…]\s|[\u3002\uff01\uff1f]|\n")
 _LONGEST_UNKEPT = 200
 
 
 class Writing:
-    """An assistant's turn that is being written; whatever kills this process, at most one sentence of it is lost.
-
-    As a context manager it keeps what there is when it is left before the turn was ended.
-    """
+    """An assistant's turn that is being written; whatever kills this process, at most one sentence of it is lost."""
 
     def __init__(self, database: Database, conversation: int) -> None:
         self._database, self._conversation = database, conversation
         self._turn: int | None = None
         self._text, self._kept = "", 0
-        self._ended = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if not self._ended and self._text:
-            with contextlib.suppress(*([AvengersError] if error else [])):  # of two errors the first one counts
-                self.end(complete=False)
 
     def update(self, text: str) -> None:
         """Hear of the whole text so far; it is kept as soon as a sentence or a line of it has ended.
@@ -61,7 +43,6 @@ class Writing:
 
         """
         self._keep(facts, complete=complete, indexed=True)
-        self._ended = True
 
     def _keep(self, facts: Facts | None, *, complete: bool, indexed: bool) -> None:
         with self._database.writing(durable=indexed) as connection:

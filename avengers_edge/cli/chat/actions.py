@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from avengers_edge.cli.chat.loop import Loop
 from avengers_edge.cli.explaining import Bar, chart, ranking_lines, switch_lines
 from avengers_edge.cli.reading import read_attachment, read_text_file
 from avengers_edge.cli.terminal import columns, harmless
-from avengers_edge.conversations.values import cut
+from avengers_edge.conversations.values import cut, valid_unicode
 from avengers_edge.errors import AvengersError, BadRequest, NotFound
 from avengers_edge.records import Ask
 
@@ -126,15 +127,15 @@ class Actions:
 
     def _save(self, loop: Loop, name: str) -> None:
         from avengers_edge.conversations.exported import to_json, to_markdown
+        from avengers_edge.files import write_whole
 
         path = _path_of(name, "/save FILE")
         conversation = loop.talk.as_conversation()
         text = to_json(conversation) if path.suffix.lower() == ".json" else to_markdown(conversation)
+        if os.path.lexists(path):
+            raise BadRequest(f"{path} is there already: choose another name")
         try:
-            with path.open("x", encoding="utf-8", errors="replace", newline="\n") as file:
-                file.write(text)
-        except FileExistsError as error:
-            raise BadRequest(f"{path} is there already: choose another name") from error
+            write_whole(path, valid_unicode(text).encode())
         except (OSError, ValueError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or error
             raise AvengersError(f"{path} cannot be written ({reason}): choose another place") from error

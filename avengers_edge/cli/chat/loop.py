@@ -14,10 +14,10 @@ from avengers_edge.cli.chat.display import Display
 from avengers_edge.cli.chat.opening import Opening
 from avengers_edge.cli.chat.reader import Reader
 from avengers_edge.cli.chat.talk import Growing, Talk
-from avengers_edge.cli.joining import Attachment, joined, kind_beside
+from avengers_edge.cli.joining import Attachment, joined, kind_joined
 from avengers_edge.conversations.values import Facts
 from avengers_edge.errors import AvengersError, Cancelled
-from avengers_edge.records import Answer, Ask, Kind
+from avengers_edge.records import Answer, Ask
 
 
 @dataclasses.dataclass(slots=True)
@@ -53,7 +53,7 @@ class Loop:
         self.attachments: list[Attachment] = []
         self.answer: Answer | None = None
         self.default = ""
-        self.worst = 0
+        self.code = 0
         self._commands = commands
 
     def run(self) -> int:
@@ -63,9 +63,9 @@ class Loop:
                 default, self.default = self.default, ""
                 line = self.reader.read(default)
                 if not self.hear(line):
-                    return self.worst
+                    return self.code
             except EOFError:
-                return self.worst
+                return self.code
             except KeyboardInterrupt:
                 continue
             except AvengersError as error:
@@ -78,17 +78,16 @@ class Loop:
             return self._commands(self, *called)
         if line.strip():
             text = joined(line.strip(), None, self.attachments)
-            kind = kind_beside(line.strip(), text) if self.attachments else None
             self.attachments.clear()
             self.talk.ask(text)
-            self.take_turn(text, kind)
+            self.take_turn(text)
         return True
 
-    def take_turn(self, text: str, kind: Kind | None = None) -> None:
+    def take_turn(self, text: str) -> None:
         """Answer the last question of the talk."""
         ask = Ask(
             samples=self.choices.samples,
-            kind=kind,
+            kind=kind_joined(text),
             member=self.choices.member,
             system=self.talk.system,
             history=self.talk.history(),
@@ -131,7 +130,7 @@ class Loop:
 
     def complain(self, error: AvengersError) -> None:
         """Show an error, and keep its exit code."""
-        self.worst = error.exit_code
+        self.code = error.exit_code
         self.display.complain(error)
 
 

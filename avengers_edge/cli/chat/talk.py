@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 from avengers_edge.conversations.values import UNTITLED, Conversation, Facts, Turn, timestamp, title_of
-from avengers_edge.errors import AvengersError
+from avengers_edge.errors import AvengersError, BadRequest
 from avengers_edge.records import Message
 
 if TYPE_CHECKING:
@@ -29,18 +29,24 @@ class Growing:
     def add(self, piece: str) -> None:
         """Hear of the next piece."""
         self.text += piece
-        if self._writing is not None:
-            with self._talk.keeping():
-                self._writing.update(self.text)
+        self._keep(lambda writing: writing.update(self.text))
 
     def end(self, text: str, facts: Facts | None, *, complete: bool) -> None:
         """Keep the answer as it is at last."""
         self.text = text
         self._talk.turns.append(Turn("assistant", text, facts, complete))
+
+        def end(writing: Writing) -> None:
+            writing.update(text)
+            writing.end(facts, complete=complete)
+
+        self._keep(end)
+
+    def _keep(self, write: Callable[[Writing], None]) -> None:
         if self._writing is not None:
-            with self._talk.keeping():
-                self._writing.update(text)
-                self._writing.end(facts, complete=complete)
+            with self._talk.keeping() as store:
+                if store is not None:  # else it failed before, and would again for each piece
+                    write(self._writing)
 
 
 class Talk:
@@ -62,11 +68,6 @@ class Talk:
         self.id: int | None = None
         self.turns: list[Turn] = []
         self._title, self._created = UNTITLED, timestamp()
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether it is still written down."""
-        return self._open_store is not None
 
     def resume(self, conversation: Conversation) -> None:
         """Go on with a conversation of the store."""
@@ -110,17 +111,26 @@ class Talk:
                 growing.end(growing.text, None, complete=False)
 
     def undo(self, *, keep_question: bool = False) -> str | None:
-        """Take back the last question and what came after it, or the latter only; return the question."""
+        """Take back the last question and what came after it, or the latter only; return the question.
+
+        Raises:
+            BadRequest: another chat has gone on with this conversation; nothing is taken back.
+
+        """
         places = [place for place, turn in enumerate(self.turns) if turn.role == "user"]
         if not places:
             return None
-        question = self.turns[places[-1]].content
-        del self.turns[places[-1] + keep_question :]
+        said, others = self.turns[places[-1] :], False
         if self.id is not None:
             with self.keeping() as store:
-                if store is not None:
-                    store.undo(self.id, keep_question=keep_question)
-        return question
+                others = store is not None and not store.undo(self.id, said, keep_question=keep_question)
+        if others:
+            raise BadRequest(
+                f"another chat has gone on with conversation {self.id}, so nothing is taken back: /load {self.id} goes "
+                "on from there"
+            )
+        del self.turns[places[-1] + keep_question :]
+        return said[0].content
 
     def history(self) -> tuple[Message, ...]:
         """Give what the model is to see of what was said before: questions that were answered, and their answers."""
