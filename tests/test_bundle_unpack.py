@@ -164,6 +164,31 @@ def test_a_team_that_would_hide_one_that_ships_is_refused_unless_it_is_to_be_rep
     assert Catalog(home, shipped_dir()).load_team("starter").models == ("tiny",)
 
 
+WAYS = '[mine]\n[mine.instructions]\nnumber = "Count."\n'
+THINK = '[think]\n[think.instructions]\nnumber = "Guess."\n'
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["at once", "after a run that was refused"])
+def test_ways_of_asking_that_ship_are_not_changed_unless_they_are_to_be_replaced(home, tmp_path, store, again):
+    origin = tmp_path / "origin"
+    make_home(origin)
+    write_text(origin / "teams" / "small.toml", TEAM + 'mode = "mine"\n')
+    write_text(origin / "modes.toml", WAYS)
+    ways = Catalog(home, shipped_dir()).modes()
+    unpack(pack_small(origin, tmp_path / "added"), store)
+    assert Catalog(home, shipped_dir()).modes().keys() == {*ways, "mine"}
+    shutil.rmtree(home)
+    write_text(origin / "modes.toml", WAYS + THINK)
+    changed = pack_small(origin, tmp_path / "changed")
+    for _ in range(2 if again else 1):
+        with pytest.raises(BadRequest, match="changes ways of asking that ship, for all teams: think; --replace"):
+            unpack(changed, store)
+        assert not [name for name in tree(home) if not name.startswith("partial/")]
+    assert not [name for name in tree(home) if name.endswith(".gguf")]  # it was refused before the models were read
+    unpack(changed, store, replace=True)
+    assert Catalog(home, shipped_dir()).modes()["think"].instructions == {"number": "Guess."}
+
+
 def test_another_bundle_of_the_same_name_is_refused_unless_it_is_to_be_replaced(archive, store, home, tmp_path):
     unpack(archive, store)
     write_text(tmp_path / "origin" / "teams" / "small.toml", TEAM + "\n# newer\n")
@@ -546,6 +571,33 @@ def test_every_bad_missing_and_extra_file_of_a_home_is_named(archive, store, hom
         ("tables/x", "extra"),
         ("teams/small.toml", "missing"),
     ]
+
+
+def test_what_cannot_be_read_in_a_home_is_bad_and_the_rest_is_looked_at(archive, store, home, monkeypatch):
+    unpack(archive, store)
+    write_text(home / "tables" / "x", "x")
+    real, walk = Path.open, os.scandir
+
+    def failing(path, *args, **options):
+        if path.name in ("Tiny.gguf", "small.toml"):
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return real(path, *args, **options)
+
+    def refusing(path):
+        if str(path) == str(home / "bundles" / "small"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return walk(path)
+
+    monkeypatch.setattr(Path, "open", failing)
+    monkeypatch.setattr(os, "scandir", refusing)
+    found = check_home(home)
+    assert [(each.path, each.what) for each in found.problems] == [
+        ("models/tiny/Tiny.gguf", "bad"),
+        ("teams/small.toml", "bad"),
+        ("bundles/small", "bad"),
+        ("tables/x", "extra"),
+    ]
+    assert "cannot be read: Input/output error" in found.problems[0].why
 
 
 def test_a_model_of_the_right_size_and_time_but_other_bytes_is_bad(archive, store, home):

@@ -9,7 +9,6 @@ from bundle_files import large_model, make_home
 from click.testing import CliRunner
 
 from avengers_edge.cli.main import cli
-from avengers_edge.cli.models import PullDisplay
 from avengers_edge.cli.terminal import StatusLine
 
 
@@ -88,6 +87,19 @@ def test_every_problem_is_a_line_and_the_code_is_4(run, archive, tmp_path):
     assert "nothing was put in place" in fails(run("--home", tmp_path / "new", "bundle", "unpack", archive), 4)
 
 
+@pytest.mark.parametrize(
+    "damage", [lambda data: b"x" + data[1:], lambda data: data[:100], lambda data: data[:2000] + b"~" + data[2001:]]
+)
+def test_an_archive_that_does_not_even_begin_right_is_an_object_too(run, archive, damage):
+    archive.write_bytes(damage(archive.read_bytes()))
+    done = run("bundle", "verify", archive, "--json")
+    told = json.loads(done.stdout)
+    assert (told["ok"], told["archive"], told["bundles"]) == (False, str(archive), [])
+    assert [(each["path"], each["what"]) for each in told["problems"]] == [(str(archive), "bad")]
+    assert done.exit_code == 4
+    assert done.stderr == f"avengers: {told['problems'][0]['why']}\n"
+
+
 def test_a_home_with_a_changed_file_is_code_4(run, archive, home):
     assert run("bundle", "unpack", archive).exit_code == 0
     (home / "teams" / "small.toml").write_text("x")
@@ -103,6 +115,7 @@ def test_a_home_with_a_changed_file_is_code_4(run, archive, home):
         (("pack", "starter", "--no-wheels"), 3, "avengers setup starter"),
         (("pack", "small", "--no-wheels", "--name", "a b"), 2, "not a valid name of a bundle"),
         (("pack", "small", "--no-wheels", "--name", "x", "-o", "y.tar.zst"), 2, "leave out --name"),
+        (("pack", "small", "--no-wheels", "--name", "x.json"), 2, "leave out the .json"),
         (("pack", "small", "--no-wheels", "--extras", "hub"), 2, "--no-wheels"),
         (("pack", "small", "--wheels", "nowhere"), 3, "no folder nowhere"),
         (("pack", "small", "--python-version", "3"), 2, "3.12"),
@@ -174,4 +187,3 @@ def test_people_see_an_estimate_while_they_wait(home, tmp_path, monkeypatch):
         shown.clear()
         assert CliRunner().invoke(cli, ["bundle", *map(str, words)]).exit_code == 0
         assert any(" of 4." in text and "left" in text for text in shown), shown
-    assert PullDisplay

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from avengers_edge.cli.models import PullDisplay, open_library
+from avengers_edge.cli.library import PullDisplay, open_library
 from avengers_edge.cli.names import complete_teams
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.terminal import StatusLine, on_terminal
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from avengers_edge.library.bundle.wheels import WheelOptions
 
 _PATH = click.Path(path_type=Path)
-_SUFFIX = ".tar.zst"
 
 
 @click.group()
@@ -117,7 +116,13 @@ def verify(session: Session, archive: Path | None, key: Path | None, as_json: bo
     from avengers_edge.library.bundle.signing import load_public_key
 
     public = load_public_key(key) if key else None
-    fronts, row, problems = check_home(session, public) if archive is None else check_archive(archive, public)
+    try:
+        fronts, row, problems = check_home(session, public) if archive is None else check_archive(archive, public)
+    except VerificationFailed as error:  # so early that nothing is known of what it holds
+        if as_json:
+            told = [{"path": str(archive), "what": "bad", "why": str(error)}]
+            click.echo(json.dumps({"ok": False, "archive": str(archive), "bundles": [], "problems": told}))
+        raise
     if as_json:
         told = [{"path": each.path, "what": each.what, "why": each.why} for each in problems]
         bundles = [facts(front, checked=public is not None) for front in fronts]
@@ -176,13 +181,13 @@ def pack_options(
 ) -> PackOptions:
     """Find out where a bundle goes and what it is called."""
     from avengers_edge.library.bundle.manifest import check_name
-    from avengers_edge.library.bundle.pack import PackOptions
+    from avengers_edge.library.bundle.pack import SUFFIX, PackOptions
 
     folder = out
-    if out.name.endswith(_SUFFIX):
+    if out.name.endswith(SUFFIX):
         if name is not None:
             raise BadRequest(f"--out {out} names the bundle already: leave out --name, or name a folder")
-        folder, name = out.parent, out.name.removesuffix(_SUFFIX)
+        folder, name = out.parent, out.name.removesuffix(SUFFIX)
     return PackOptions(team, check_name(name or team), folder, wheels, sign_key)
 
 

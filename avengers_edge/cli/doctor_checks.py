@@ -9,7 +9,7 @@ from pathlib import Path
 from avengers_edge.cli.doctor_finding import Check, Finding
 from avengers_edge.cli.doctor_system import check_code, check_files, check_home, check_packages, check_python
 from avengers_edge.cli.fitting import Fitting
-from avengers_edge.cli.models import open_library
+from avengers_edge.cli.library import open_library
 from avengers_edge.cli.session import Session
 from avengers_edge.errors import AvengersError
 from avengers_edge.library.files import human_bytes

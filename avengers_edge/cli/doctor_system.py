@@ -14,7 +14,7 @@ from pathlib import Path
 
 from avengers_edge.cli.doctor_finding import Finding
 from avengers_edge.cli.known_bad import KNOWN_BAD, outside
-from avengers_edge.cli.models import open_library
+from avengers_edge.cli.library import open_library
 from avengers_edge.cli.session import Session
 from avengers_edge.errors import NoSandbox
 from avengers_edge.library.files import DISK_MARGIN_BYTES, human_bytes

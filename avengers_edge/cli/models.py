@@ -12,6 +12,7 @@ import click
 from avengers_edge.cli.asking import asks, confirm
 from avengers_edge.cli.fact_lines import fact_lines
 from avengers_edge.cli.fitting import Fitting
+from avengers_edge.cli.library import PullDisplay, open_library
 from avengers_edge.cli.model_facts import list_lines, listed, shown, template_of
 from avengers_edge.cli.names import complete_installed, complete_models, complete_teams
 from avengers_edge.cli.session import Session, pass_session
@@ -20,19 +21,8 @@ from avengers_edge.errors import AvengersError, BadRequest, NotFound, Verificati
 from avengers_edge.library.files import human_bytes
 
 if TYPE_CHECKING:
-    from avengers_edge.library.catalog import Catalog
     from avengers_edge.library.manifests import ModelManifest
     from avengers_edge.library.store import Store
-    from avengers_edge.library.transfer import PullProgress
-
-
-def open_library(session: Session) -> tuple[Catalog, Store]:
-    """Open the catalog and the store of the session's home folder."""
-    from avengers_edge.library.catalog import Catalog
-    from avengers_edge.library.store import Store
-
-    settings = session.settings()
-    return Catalog.of(settings), Store(settings.home)
 
 
 @click.command()
@@ -247,30 +237,6 @@ def in_order(manifest: ModelManifest, store: Store) -> bool:
     except (NotFound, VerificationFailed):
         return False
     return True
-
-
-class PullDisplay:
-    """Turns a pull's progress into the status line, with an estimate; `headline` is said once, when it begins."""
-
-    def __init__(self, status: StatusLine, headline: str | None) -> None:
-        self._status = status
-        self._headline = headline
-        self._first: tuple[float, int] | None = None
-
-    def progress(self, progress: PullProgress) -> None:
-        """Hear how far a pull has come."""
-        at, done, total = time.monotonic(), progress.done_bytes, progress.total_bytes
-        if self._first is None:
-            self._first = (at, done)
-            if self._headline is not None:
-                click.echo(self._headline, err=True)
-        text = f"{progress.model}: {progress.step} {human_bytes(done)}"
-        if total:
-            text += f" of {human_bytes(total)}"
-            rate = (done - self._first[1]) / max(at - self._first[0], 1e-3)
-            if rate > 0 and done < total:
-                text += f", about {human_seconds((total - done) / rate)} left"
-        self._status.show(text)
 
 
 def verify_one(manifest: ModelManifest, store: Store, status: StatusLine) -> str | None:

@@ -7,7 +7,7 @@ import json
 import click
 
 from avengers_edge.cli.fact_lines import fact_lines
-from avengers_edge.cli.models import open_library
+from avengers_edge.cli.library import open_library
 from avengers_edge.cli.names import complete_teams
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.team_edit import add, create, remove, use

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import click
 
 from avengers_edge.cli.fitting import Fitting
-from avengers_edge.cli.models import open_library
+from avengers_edge.cli.library import open_library
 from avengers_edge.cli.session import Session
 from avengers_edge.errors import AvengersError
 from avengers_edge.library.files import human_bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,42 +32,56 @@ class HomeReport:
 def check_home(home: Path, key: bytes | None = None, heard: Callable[[int, int], None] = lambda *_: None) -> HomeReport:
     """Hash every file that a bundle put into a home folder; `heard` is told the bytes done and their total.
 
-    `key` is a public key that must have signed every bundle.
+    `key` is a public key that must have signed every bundle. What cannot be read is bad, and the rest is looked at.
 
     Raises:
         NotFound: no bundle was unpacked here.
-        AvengersError: a folder cannot be read.
+        AvengersError: the folder of the bundles' manifests cannot be read.
 
     """
     problems: list[Problem] = []
     fronts: list[Front] = []
-    with reading(home):
-        manifests = sorted((home / "bundles").glob("*.json"))
-        if not manifests:
-            raise NotFound(
-                f"no bundle was unpacked into {home}: run `avengers bundle unpack ARCHIVE`, or name one to verify"
-            )
-        for path in manifests:
-            try:
-                fronts.append(_read_front(path, key))
-            except (AvengersError, OSError, ValueError) as error:
-                problems.append(Problem(f"bundles/{path.name}", "bad", str(error)))
-        promised: dict[tuple[str, str], BundleFile] = {}
-        known = {f"bundles/{path.name}" for path in manifests}
-        for front in fronts:
-            known |= {place for place, _ in front_places(front)}
-            for file in front.manifest.files:
-                if place := place_of(front.manifest.name, file):
-                    promised[place, file.sha256] = file
-        total, done = sum(file.bytes for file in promised.values()), 0
-        for (place, _), file in sorted(promised.items()):
+    manifests = _manifests(home)
+    for path in manifests:
+        try:
+            fronts.append(_read_front(path, key))
+        except (AvengersError, OSError, ValueError) as error:
+            problems.append(Problem(f"bundles/{path.name}", "bad", str(error)))
+    promised: dict[tuple[str, str], BundleFile] = {}
+    known = {f"bundles/{path.name}" for path in manifests}
+    for front in fronts:
+        known |= {place for place, _ in front_places(front)}
+        for file in front.manifest.files:
+            if place := place_of(front.manifest.name, file):
+                promised[place, file.sha256] = file
+    total, done = sum(file.bytes for file in promised.values()), 0
+    for (place, _), file in sorted(promised.items()):
+        try:
             problem = _look(home / place, place, file, functools.partial(_add, heard, total, done))
-            done += file.bytes
-            if problem is not None:
-                problems.append(problem)
-        known |= {place for place, _ in promised}
-        problems += [Problem(place, "extra", "no bundle promises it") for place in _extras(home, known)]
-    return HomeReport(tuple(fronts), len(promised), total, tuple(problems))
+        except OSError as error:
+            problem = _unreadable(place, error)
+        done += file.bytes
+        if problem is not None:
+            problems.append(problem)
+    known |= {place for place, _ in promised}
+    return HomeReport(tuple(fronts), len(promised), total, (*problems, *_extras(home, known)))
+
+
+def _manifests(home: Path) -> list[Path]:
+    with reading(home / "bundles"):
+        try:
+            found = sorted(path for path in (home / "bundles").iterdir() if path.suffix == ".json")
+        except (FileNotFoundError, NotADirectoryError):
+            found = []
+    if not found:
+        raise NotFound(
+            f"no bundle was unpacked into {home}: run `avengers bundle unpack ARCHIVE`, or name one to verify"
+        )
+    return found
+
+
+def _unreadable(place: str, error: OSError) -> Problem:
+    return Problem(place, "bad", f"it cannot be read: {error.strerror or error}; mend its rights or the disk")
 
 
 def _read_front(path: Path, key: bytes | None) -> Front:
@@ -101,13 +116,26 @@ def _look(path: Path, place: str, file: BundleFile, heard: Callable[[int], None]
     return None
 
 
-def _extras(home: Path, known: set[str]) -> Iterator[str]:
-    folders = [home / name for name in _LOOKED_AT]
-    paths = [home / "modes.toml", *(path for folder in folders if folder.is_dir() for path in folder.rglob("*"))]
+def _extras(home: Path, known: set[str]) -> Iterator[Problem]:
+    """Find what no bundle promises, and the folders that do not say what they hold."""
+    refused: list[OSError] = []
+    paths = [home / "modes.toml"]
+    for folder in _LOOKED_AT:
+        for place, folders, names in os.walk(home / folder, onerror=refused.append):
+            paths += [Path(place, name) for name in (*folders, *names)]
+    for error in refused:
+        if not isinstance(error, FileNotFoundError):
+            yield _unreadable(Path(error.filename).relative_to(home).as_posix(), error)
     for path in sorted(paths):
         place = path.relative_to(home).as_posix()
-        if place in known or not (path.is_file() or path.is_symlink()):
+        if place in known:
+            continue
+        try:
+            if not (path.is_file() or path.is_symlink()):
+                continue
+        except OSError as error:
+            yield _unreadable(place, error)
             continue
         # A receipt goes with its file: it is right where that is, and says nothing more where that is extra itself.
         if not place.endswith(RECEIPT_SUFFIX) or not path.with_name(path.name.removesuffix(RECEIPT_SUFFIX)).exists():
-            yield place
+            yield Problem(place, "extra", "no bundle promises it")

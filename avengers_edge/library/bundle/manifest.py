@@ -136,10 +136,11 @@ def check_name(name: str) -> str:
     """Return a name that can be a bundle's.
 
     Raises:
-        BadRequest: it has other characters than those of ids.
+        BadRequest: it has other characters than those of ids, or would be taken for another bundle's manifest.
 
     """
     _require(is_id(name), f"{name!r} is not a valid name of a bundle: use a-z, 0-9 and . _ -")
+    _require(not name.endswith(".json"), f"{name!r} is not a valid name of a bundle: leave out the .json at its end")
     return name
 
 

@@ -6,6 +6,7 @@ import contextlib
 import glob
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,10 +105,14 @@ def unpack(
             stage.mkdir(parents=True, exist_ok=True)
             require_room(stage, need, purpose)
             _require_room_elsewhere(missing, home, stage, purpose)
-            _stage(archive, todo, need, progress)
-            waiting = {place.path for place in missing}
+            staged = (lambda _: None) if replace else _refuse_other_modes
+            for waiting in missing:
+                if waiting.is_staged():
+                    staged(waiting)
+            _stage(archive, todo, need, progress, staged)
+            apart = {place.path for place in missing}
             models = {
-                place.file.path: (place.stage if place.path in waiting else place.path)
+                place.file.path: (place.stage if place.path in apart else place.path)
                 for place in places
                 if place.file.role == "model"
             }
@@ -153,7 +158,25 @@ def _is_damaged(place: _Place) -> bool:
     return receipt is not None and place.file.sha256 in (receipt.sha256, *(part.sha256 for part in receipt.parts))
 
 
-def _stage(archive: Archive, todo: dict[str, _Place], need: int, progress: OnProgress) -> None:
+def _refuse_other_modes(place: _Place) -> None:
+    """Refuse ways of asking, once they are staged, that would change those that ship: they are every team's."""
+    if place.file.role != "modes":
+        return
+    try:
+        theirs = Catalog(place.stage.parent).modes()
+    except BadRequest as error:
+        raise VerificationFailed(f"the ways of asking in the bundle cannot be used here: {error}") from error
+    ours = Catalog(shipped_dir()).modes()
+    if changed := [name for name, mode in theirs.items() if ours.get(name, mode) != mode]:
+        raise BadRequest(
+            f"the bundle's modes.toml changes ways of asking that ship, for all teams: {', '.join(changed)}; --replace "
+            "uses the bundle's"
+        )
+
+
+def _stage(
+    archive: Archive, todo: dict[str, _Place], need: int, progress: OnProgress, staged: Callable[[_Place], None]
+) -> None:
     name, done = archive.front.manifest.name, 0
 
     def refuse(problem: Problem) -> None:
@@ -182,6 +205,7 @@ def _stage(archive: Archive, todo: dict[str, _Place], need: int, progress: OnPro
     for entry in archive.read_files(refuse) if todo else ():
         if place := todo.get(entry.file.path):
             write(entry, place.stage)
+            staged(place)
         # What is not kept in a home is no reason to trust a damaged archive.
         elif place_of(name, entry.file) is None and (problem := entry.copy(lambda _: None)):
             refuse(problem)
