@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
+import stat
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,32 +16,46 @@ from avengers_edge.errors import AvengersError
 NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
 """What the system says of a disk that is full, or of a quota."""
 
+_NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
 _HELD = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK})
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
     """Replace a file at once, so that a reader sees the old bytes or the new ones, and never half of them.
+
+    Args:
+        path: where it lies; its folder is made.
+        content: all of it.
+        mode: its rights; None leaves them as they are, and those of a new file to the umask.
 
     Raises:
         OSError: the folder or the file cannot be written; what was there stays.
 
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-        temporary = Path(file.name)
-        try:
+    mode = _mode_of(path) if mode is None else mode
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, _NEW, 0o666 if mode is None else 0o600)
+    try:
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - it is open already
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-            file.close()  # Windows cannot rename an open file
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                file.close()  # which tries to write once more
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
+        if mode is not None:
+            temporary.chmod(mode)
+        temporary.replace(path)  # Windows cannot rename an open file
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def _mode_of(path: Path) -> int | None:
+    try:
+        found = path.stat().st_mode
+    except OSError:
+        return None
+    return stat.S_IMODE(found) if stat.S_ISREG(found) else None
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import contextlib
 import os
 import stat
 import sys
+import tempfile
 import threading
 import time
 
@@ -16,10 +17,13 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.key_binding.vi_state import InputMode
 from prompt_toolkit.output import DummyOutput
 
+from avengers_edge.cli.chat import history as history_module
+from avengers_edge.cli.chat.editor import command_of, edit
 from avengers_edge.cli.chat.history import KeptHistory
 from avengers_edge.cli.chat.pasting import LONG, Pastes
 from avengers_edge.cli.chat.prompt import CommandCompleter, TerminalReader
 from avengers_edge.errors import AvengersError
+from avengers_edge.files import exclusive, write_whole
 
 KNOWN = {"members": ["auto", "small:think"], "teams": ["one"], "code": ["code"]}
 CTRL_A, CTRL_C, CTRL_D, CTRL_G, CTRL_R, ESCAPE = "\x01", "\x03", "\x04", "\x07", "\x12", "\x1b"
@@ -211,10 +215,44 @@ def test_a_long_history_forgets_the_oldest(home):
     assert list(KeptHistory(path).load_history_strings()) == entries
 
 
+def test_what_another_chat_adds_while_the_history_is_shortened_is_not_lost(home, monkeypatch):
+    home.mkdir()
+    path = home / "chat_history"
+    path.write_bytes(b"".join(b'"%d %s"\n' % (place, b"x" * 1000) for place in range(3000)))
+    path.chmod(0o600)
+    adding = threading.Thread(target=KeptHistory(path).store_string, args=("added meanwhile",))
+
+    def shorten(*values):
+        adding.start()
+        adding.join(0.3)  # it waits for us, or has written into what is replaced now
+        write_whole(*values)
+
+    monkeypatch.setattr(history_module, "write_whole", shorten)
+    entries = list(KeptHistory(path).load_history_strings())
+    adding.join()
+    assert list(KeptHistory(path).load_history_strings()) == ["added meanwhile", *entries]
+    assert [each.name for each in home.iterdir()] == ["chat_history"]
+    if os.name != "nt":
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_history_that_another_chat_holds_is_shortened_by_the_next_one(home):
+    home.mkdir()
+    path = home / "chat_history"
+    path.write_bytes(b'"a word"\n' * 300_000)
+    before = path.stat().st_size
+    with exclusive(home / "chat_history.lock", "busy", tidy=True):
+        assert "a word" in KeptHistory(path).load_history_strings()
+        assert path.stat().st_size == before
+    assert "a word" in KeptHistory(path).load_history_strings()
+    assert path.stat().st_size < 2**20
+
+
 def editor_that(tmp_path, code):
     script = tmp_path / "editor.py"
     script.write_text(code, encoding="utf-8")
-    return f"'{sys.executable}' '{script}'"
+    quote = '"' if os.name == "nt" else "'"
+    return f"{quote}{sys.executable}{quote} {quote}{script}{quote}"
 
 
 def test_ctrl_g_has_the_text_edited_and_more_can_be_typed(typist, tmp_path, monkeypatch):
@@ -231,7 +269,6 @@ def test_ctrl_g_has_the_text_edited_and_more_can_be_typed(typist, tmp_path, monk
     ("editor", "complaint"),
     [
         ("import sys; sys.exit(3)", "ended with 3: the text is as it was"),
-        ("import sys; open(sys.argv[-1], 'wb').write(b'\\xff')", "cannot be read"),
         ("import os, sys; os.remove(sys.argv[-1])", "cannot be read"),
         (None, "cannot be run"),
     ],
@@ -246,6 +283,31 @@ def test_an_editor_that_fails_is_one_line_and_the_text_is_kept(typist, tmp_path,
     (told,) = typist.told
     assert complaint in told
     assert "\n" not in told
+
+
+def test_what_an_editor_left_in_another_encoding_is_kept_and_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    editor = editor_that(tmp_path, "import sys; open(sys.argv[-1], 'wb').write(b'caf\\xe9')")
+    with pytest.raises(AvengersError, match="not UTF-8 at byte 3") as error:
+        edit("draft", {"EDITOR": editor})
+    (kept,) = (tmp_path / "temporary").iterdir()
+    assert f"it is kept in {kept}" in str(error.value)
+    assert kept.read_bytes() == b"caf\xe9"
+
+
+@pytest.mark.parametrize(
+    ("editor", "windows", "words"),
+    [
+        ("vim -u 'my rc'", False, ["vim", "-u", "my rc"]),
+        (r"C:\Windows\notepad.exe", True, [r"C:\Windows\notepad.exe"]),
+        (r'"C:\Program Files\VS Code\code.exe" --wait', True, [r"C:\Program Files\VS Code\code.exe", "--wait"]),
+        (r"C:\Users\O'Brien\vim.exe -f", True, [r"C:\Users\O'Brien\vim.exe", "-f"]),
+        (r'C:\"Program Files"\vim.exe', True, [r"C:\Program Files\vim.exe"]),
+    ],
+)
+def test_an_editors_command_is_split_as_its_system_does(editor, windows, words):
+    assert command_of(editor, windows=windows) == words
 
 
 def completed(before):

@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from prompt_toolkit.history import History
 
 from avengers_edge.cli.chat.pasting import STAND_IN
 from avengers_edge.conversations.values import valid_unicode
-from avengers_edge.files import write_whole
+from avengers_edge.errors import AvengersError
+from avengers_edge.files import exclusive, write_whole
 
 FILE_NAME = "chat_history"
 _LONGEST_ENTRY = 20_000
 _MOST_BYTES = 2**20
+_PATIENCE_SECONDS, _PAUSE_SECONDS = 5.0, 0.02
 
 
 class KeptHistory(History):
@@ -28,20 +31,16 @@ class KeptHistory(History):
     def __init__(self, path: Path, *, keep: bool = True) -> None:
         super().__init__()
         self._path, self._keep = path, keep
+        self._lock = path.with_name(f"{path.name}.lock")
 
     def load_history_strings(self) -> Iterable[str]:
         """Give the entries, the newest first."""
         try:
-            with self._path.open("rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - _MOST_BYTES))
-                lines = file.read().split(b"\n")
+            lines, size = self._newest()
+            if size > 2 * _MOST_BYTES and self._keep:
+                self._shorten()
         except OSError:
             return
-        if size > 2 * _MOST_BYTES and self._keep:
-            with contextlib.suppress(OSError):
-                write_whole(self._path, b"\n".join(lines[1:]))
-                self._path.chmod(0o600)
         for line in reversed(lines):
             with contextlib.suppress(ValueError, RecursionError):
                 entry = json.loads(line)
@@ -55,6 +54,36 @@ class KeptHistory(History):
         line = json.dumps(valid_unicode(string), ensure_ascii=False).encode() + b"\n"
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
-            with open(descriptor, "ab") as file:  # noqa: PTH123 - it is open already
-                file.write(line)
+            with self._held():
+                descriptor = os.open(self._path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+                with open(descriptor, "ab") as file:  # noqa: PTH123 - it is open already
+                    file.write(line)
+
+    def _newest(self) -> tuple[list[bytes], int]:
+        """Read the newest lines, the first of which may be half a line; and how many bytes there are in all."""
+        with self._path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _MOST_BYTES))
+            return file.read().split(b"\n"), size
+
+    def _shorten(self) -> None:
+        """Forget the oldest entries; where another chat holds the file it does so itself, or the next one does."""
+        with contextlib.suppress(OSError, AvengersError), exclusive(self._lock, "busy", tidy=True):
+            lines, size = self._newest()
+            if size > 2 * _MOST_BYTES:
+                write_whole(self._path, b"\n".join(lines[1:]), 0o600)
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        """Have nobody shorten the file meanwhile. Whoever takes too long for that is not waited for."""
+        with contextlib.ExitStack() as held:
+            until = time.monotonic() + _PATIENCE_SECONDS
+            while time.monotonic() < until:
+                try:
+                    held.enter_context(exclusive(self._lock, "busy", tidy=True))
+                    break
+                except OSError:  # a disk without locks
+                    break
+                except AvengersError:
+                    time.sleep(_PAUSE_SECONDS)
+            yield
