@@ -19,7 +19,7 @@ from avengers_edge.cli import doctor_system
 from avengers_edge.cli.doctor_finding import Finding, attempt
 from avengers_edge.cli.known_bad import KNOWN_BAD, KnownBad, at_least, outside
 from avengers_edge.cli.main import cli
-from avengers_edge.cli.network import REACHES_OUT, find_places
+from avengers_edge.cli.network import REACHES_OUT, STARTS, find_places
 from avengers_edge.errors import DoesNotFit
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.files import write_text
@@ -170,7 +170,30 @@ def test_a_check_that_fails_is_a_finding_with_its_remedy_and_keeps_what_it_found
     assert (first.found, problem.what, problem.remedy) == ("well", "problem", "9 GB and 4 GB: buy more")
 
 
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (ImportError("no module"), "install avengers-edge again"),
+        (OSError("libgomp.so.1: cannot open shared object file"), "install avengers-edge again"),
+        (PermissionError(13, "Permission denied", "/srv/models"), "mend the rights of /srv/models, or the disk"),
+        (OSError(5, "Input/output error", "/srv/models/x"), "mend the rights of /srv/models/x, or the disk"),
+    ],
+)
+def test_what_the_system_refuses_is_mended_where_it_is_and_not_by_installing_again(error, remedy):
+    def check():
+        raise error
+        yield
+
+    (problem,) = attempt(check)
+    assert problem.remedy.startswith(remedy)
+    assert str(error) in problem.found
+
+
 # --- network ---
+
+
+def runs_programs(path):
+    return re.search(r"^import subprocess$|^from subprocess ", path.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_what_can_reach_out_is_what_the_layers_say_and_each_place_is_explained(run):
@@ -182,10 +205,17 @@ def test_what_can_reach_out_is_what_the_layers_say_and_each_place_is_explained(r
     places = {place["module"]: place for place in report["places"]}
     out = {module for module, place in places.items() if REACHES_OUT & set(place["uses"]) or "pip" in place["uses"]}
     assert {module.split("/")[0] for module in out} == {"library"}
-    assert {module for module in places if module.split("/")[0] not in ("library", "server")} == {"cli/serve.py"}
+    opening = {module for module, place in places.items() if not STARTS.issuperset(place["uses"])}
+    assert {module for module in opening if module.split("/")[0] not in ("library", "server")} <= {
+        "cli/serve.py",
+        "api/aio.py",
+    }
     assert places["library/direct.py"]["uses"] == ["http.client", "urllib.request"]
     assert places["library/hub.py"]["uses"] == ["huggingface_hub"]
-    assert places["library/pip.py"]["uses"] == ["pip"]
+    assert places["library/pip.py"]["uses"] == ["pip", "subprocess"]
+    started = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if runs_programs(path)}
+    assert {module for module, place in places.items() if STARTS & set(place["uses"])} == started
+    assert {"cli/chat/clipboard.py", "cli/chat/editor.py", "engine/spawn.py", "sandbox/box.py"} <= started
     assert all(place["why"] and place["when"] for place in places.values())
 
 
@@ -194,6 +224,9 @@ def test_the_report_is_for_people_too(run):
     assert result.exit_code == 0
     assert "library/direct.py (http.client, urllib.request)" in result.stdout
     assert "Off line is set" in result.stdout
+    assert "start programs, which could:" in result.stdout
+    assert "/copy" in result.stdout
+    assert "Ctrl-G" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 120
 
 
@@ -204,7 +237,11 @@ def test_the_report_is_for_people_too(run):
         ("def f():\n    from urllib import request", ("urllib.request",)),
         ("import urllib.request.x", ("urllib.request",)),
         ("from http.client import HTTPConnection as C", ("http.client",)),
-        ("import subprocess\nrun(['python', '-m', 'pip'])", ("pip",)),
+        ("import subprocess\nrun(['python', '-m', 'pip'])", ("pip", "subprocess")),
+        ("import os\nos.execvp('curl', [])", ("os.execvp",)),
+        ("from os import system", ("os.system",)),
+        ("import click\nclick.edit('x')", ("click.edit",)),
+        ("from multiprocessing import Pool", ("multiprocessing",)),
         ("import sockets, urllib.parse, http\nx = 'pip'", ()),
     ],
 )
@@ -222,4 +259,4 @@ def test_a_place_that_nobody_explained_is_a_failed_verification(run, monkeypatch
     result = run("doctor", "--network")
     assert result.exit_code == 4
     assert "NOBODY EXPLAINED THIS" in result.stdout
-    assert "phone_home.py could open a socket" in result.stderr
+    assert "phone_home.py could reach out" in result.stderr

@@ -154,6 +154,13 @@ def test_remove_forgets_an_import_and_its_id_is_free_again(run, tmp_path):
         assert "there is no model 'mine'" in last_line(run("models", "show", "mine"), 3)
 
 
+def test_an_import_tells_programs_what_models_show_tells_them(run, tmp_path):
+    (tmp_path / "mine.gguf").write_bytes(tiny_model(1))
+    told = json.loads(run("models", "import", "--json", "--link", tmp_path / "mine.gguf").stdout)
+    assert (told["id"], told["installed"], told["link"]) == ("mine", True, str(tmp_path / "mine.gguf"))
+    assert told == json.loads(run("models", "show", "--json", "mine").stdout)
+
+
 def test_an_import_whose_file_is_gone_can_still_be_forgotten(run, tmp_path, home):
     (tmp_path / "mine.gguf").write_bytes(tiny_model(1))
     run("models", "import", tmp_path / "mine.gguf")

@@ -14,7 +14,7 @@ from avengers_edge.errors import AvengersError, VerificationFailed
 
 @click.command()
 @click.option("--team", shell_complete=complete_teams, help="The team that should be ready.")
-@click.option("--network", is_flag=True, help="Show instead what may ever open a socket, and why.")
+@click.option("--network", is_flag=True, help="Show instead what may ever open a socket or start a program, and why.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @pass_session
 def doctor(session: Session, team: str | None, network: bool, as_json: bool) -> None:
@@ -61,4 +61,4 @@ def show_network(session: Session, as_json: bool) -> None:
     else:
         click.echo("\n".join(report_lines(places, read, offline)))
     if unexplained:
-        raise VerificationFailed(f"{', '.join(unexplained)} could open a socket and should not: install it again")
+        raise VerificationFailed(f"{', '.join(unexplained)} could reach out and should not: install it again")

@@ -33,5 +33,12 @@ def attempt(check: Check) -> list[Finding]:
     except AvengersError as error:
         findings.append(Finding("problem", type(error).__name__, str(error)))
     except (ImportError, OSError) as error:
-        findings.append(Finding("problem", f"{type(error).__name__}: {error}", "install avengers-edge again"))
+        findings.append(Finding("problem", f"{type(error).__name__}: {error}", _remedy(error)))
     return findings
+
+
+def _remedy(error: ImportError | OSError) -> str:
+    if isinstance(error, ImportError) or error.errno is None:  # a library that is there and cannot be loaded
+        return "install avengers-edge again"
+    place = error.filename or "the home folder"
+    return f"mend the rights of {place}, or the disk that it is on"

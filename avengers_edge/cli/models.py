@@ -116,8 +116,9 @@ def pull(session: Session, model: tuple[str, ...]) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--id", "model_id", help="The model's name; by default it follows from the file's.")
 @click.option("--link", is_flag=True, help="Use the file where it lies, without a copy; refused once it has changed.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @pass_session
-def import_model(session: Session, file: Path, model_id: str | None, link: bool) -> None:
+def import_model(session: Session, file: Path, model_id: str | None, link: bool, as_json: bool) -> None:
     """Check a GGUF FILE and copy it into the store. Of a model in several parts, name the first.
 
     \b
@@ -130,6 +131,8 @@ def import_model(session: Session, file: Path, model_id: str | None, link: bool)
         raise BadRequest("--id is empty: write a name, or leave it out")
     catalog, store = open_library(session)
     manifest = import_file(store, file, catalog, model_id=model_id, link=link)
+    if as_json:
+        click.echo(json.dumps(shown(manifest, store, Fitting(session.settings()))))
     click.echo(f'{manifest.id} is installed: avengers ask --model {manifest.id} "…"', err=True)
 
 
