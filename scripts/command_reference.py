@@ -74,7 +74,8 @@ def _call(path: str, command: click.Command) -> str:
     words = [path]
     for parameter in command.params:
         if isinstance(parameter, click.Argument):
-            name = (parameter.metavar or parameter.name or "").upper() + ("..." if parameter.nargs == -1 else "")
+            name = (parameter.metavar or parameter.name or "").upper().removesuffix("...")
+            name += "..." if parameter.nargs == -1 else ""
             words.append(name if parameter.required else f"[{name}]")
     return " ".join(words)
 

@@ -59,6 +59,17 @@ def test_the_newest_comes_first_and_what_is_left_out_is_said(run, two):
     assert (row["id"], row["title"], row["turns"], row["team"]) == (1, "Which numbers are prime?", 2, "starter")
 
 
+@pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["search", "i"], ["search", "i", "--json"]])
+def test_a_limit_that_leaves_something_out_is_said_and_only_then(run, two, words):
+    whole, cut = run(*words, "--limit", 2), run(*words, "--limit", 1)
+    assert (whole.exit_code, whole.stderr) == (0, "")
+    assert cut.stderr.count("\n") == 1
+    assert "more" in cut.stderr
+    ids = [row.get("conversation", row)["id"] for row in json.loads(cut.stdout)] if "--json" in words else None
+    assert ids in (None, [2])
+    assert "more" in run(*words, "--limit", 0).stderr
+
+
 def test_a_search_prints_where_it_was_said(run, two):
     result = run("search", "numbers", "pri")
     assert result.exit_code == 0
@@ -106,6 +117,7 @@ def test_delete_and_rename_do_and_name_what_is_not_there(run, two):
     assert "63 bits" in one_line(run("show", 2**64), 2)
     assert run("delete", 1, 2).exit_code == 0
     assert two.count() == 0
+    assert "delete [OPTIONS] ID...\n" in run("delete", "--help").stdout
 
 
 def test_a_damaged_file_is_rescued_when_the_user_says_so(run, home):

@@ -42,6 +42,7 @@ def test_every_option_of_ask_is_in_the_readme():
 def test_the_command_reference_is_what_the_commands_say():
     script = runpy.run_path(str(ROOT / "scripts" / "command_reference.py"))
     assert script["reference"]() in README, "run scripts/command_reference.py"
+    assert "...." not in script["reference"]()
 
 
 @pytest.mark.parametrize(

@@ -65,12 +65,11 @@ def list_chats(session: Session, limit: int, offset: int, as_json: bool) -> None
         more = store.count() - offset - len(rows)
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(row) for row in rows]))
-        return
-    for row in rows:
+    for row in () if as_json else rows:
         click.echo(listed(row))
     if more > 0:
         click.echo(dim(f"{more} more: avengers chats list --offset {offset + len(rows)}"), err=True)
-    elif not rows and not offset:
+    elif not rows and not offset and not as_json:
         click.echo("no conversation is kept yet: begin one with `avengers chat`", err=True)
 
 
@@ -86,8 +85,8 @@ def search(session: Session, words: tuple[str, ...], limit: int, as_json: bool) 
       avengers chats search binary sear
     """
     with open_store(session) as store:
-        hits = store.search(as_text(" ".join(words), "what is looked for"), limit)
-        note = store.note
+        found = store.search(as_text(" ".join(words), "what is looked for"), limit + 1)
+        hits, note = found[:limit], store.note
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(hit) for hit in hits]))
     else:
@@ -95,7 +94,9 @@ def search(session: Session, words: tuple[str, ...], limit: int, as_json: bool) 
             click.echo(f"{listed(hit.conversation)}\n{snippet(hit)}")
     if note:
         click.echo(dim(note), err=True)
-    if not hits:
+    if len(found) > limit:
+        click.echo(dim(f"more than {limit} have these words: use more words, or a higher --limit"), err=True)
+    elif not hits:
         click.echo("no conversation has all of these words", err=True)
 
 
