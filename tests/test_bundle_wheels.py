@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import importlib.metadata
 import itertools
@@ -10,8 +11,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -274,6 +277,7 @@ def installer(tmp_path_factory):
             command, capture_output=True, text=True, check=False, cwd=path.parent, env={**os.environ, **environ}
         )
 
+    run.script = path
     return run
 
 
@@ -302,17 +306,11 @@ def one_line(done, code):
     return last
 
 
-def test_the_installer_makes_an_environment_of_the_wheels_and_unpacks_with_it_also_where_it_was_killed_before(
-    carried, installer, tmp_path
-):
+def test_the_installer_makes_an_environment_of_the_wheels_and_unpacks_with_it(carried, installer, tmp_path):
     paths = [file.path for file in carried.front.manifest.files if file.role == "wheel"]
     pip = f"wheels/pip-{importlib.metadata.version('pip')}-py3-none-any.whl"
     assert paths == [f"wheels/avengers_edge-{VERSION}-py3-none-any.whl", "wheels/helper-1.5-py3-none-any.whl", pip]
     venv, heard = tmp_path / "venv", tmp_path / "heard.json"
-    (venv / "bundle-wheels").mkdir(parents=True)
-    (venv / "pyvenv.cfg").touch()
-    (venv / "bundle-wheels" / "helper-1.5-py3-none-any.whl").write_bytes(b"half")
-    (venv / "bundle-wheels" / "other.whl.part").write_bytes(b"half")
     words = (carried.archive, "--venv", venv, "--home", tmp_path / "new", "--replace")
     done = installer(*words, HEARD=str(heard), PIP_INDEX_URL="nowhere")
     assert one_line(done, 0).startswith("done: ")
@@ -326,13 +324,61 @@ def test_the_installer_makes_an_environment_of_the_wheels_and_unpacks_with_it_al
     assert json.loads(heard.read_text()) == expected
 
 
-def test_the_installer_refuses_a_damaged_wheel_before_pip_sees_it(carried, installer, tmp_path):
+@pytest.mark.skipif(os.name == "nt", reason="no process groups to kill")
+def test_the_installer_goes_on_wherever_it_was_killed(carried, installer, tmp_path):
+    venv, heard = tmp_path / "venv", tmp_path / "heard.json"
+    words = [carried.archive, "--venv", venv, "--home", tmp_path / "new"]
+    moments = [("making a virtual", 0.0), ("making a virtual", 0.1), ("installing", 0.2), ("installing", 1.0)]
+    for line, delay in moments:
+        with subprocess.Popen(
+            [sys.executable, "-I", str(installer.script), *map(str, words)],
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            env={**os.environ, "HEARD": str(heard)},
+        ) as running:
+            for said in running.stderr:
+                if said.startswith(line.encode()):
+                    break
+            time.sleep(delay)
+            with contextlib.suppress(ProcessLookupError):  # it has ended
+                os.killpg(running.pid, signal.SIGKILL)
+        assert running.returncode in (0, -signal.SIGKILL)
+    assert one_line(installer(*words, HEARD=str(heard)), 0).startswith("done: ")
+    python = venv / "bin" / "python"
+    subprocess.run([python, "-I", "-c", "import helper, avengers_edge"], check=True)
+    assert sorted(path.name for path in venv.iterdir() if path.name.startswith("bundle")) == ["bundle.sha256"]
+
+
+def test_the_installer_takes_a_folder_that_it_began_and_a_package_that_pip_began(carried, installer, tmp_path):
+    venv, heard = tmp_path / "venv", tmp_path / "heard.json"
+    words = (carried.archive, "--venv", venv)
+    (venv / "include").mkdir(parents=True)  # `python -m venv` was killed before it had written pyvenv.cfg
+    assert "is no virtual environment" in one_line(installer(*words), 2)
+    (venv / "bundle.unfinished").touch()
+    assert one_line(installer(*words, HEARD=str(heard)), 0).startswith("done: ")
+    (record,) = venv.rglob("helper-1.5.dist-info/RECORD")  # pip was killed before it had written it
+    record.unlink()
+    (venv / "bundle.sha256").unlink()
+    (venv / "bundle-wheels").mkdir()
+    (venv / "bundle-wheels" / "helper-1.5-py3-none-any.whl").write_bytes(b"half")
+    (venv / "bundle-wheels" / "other.whl.part").write_bytes(b"half")
+    assert one_line(installer(*words, HEARD=str(heard)), 0).startswith("done: ")
+    assert record.is_file()
+
+
+@pytest.mark.parametrize(
+    ("inside", "complaint"),
+    [(b"helper.py", "wheels/helper-1.5-py3-none-any.whl is bad"), (b"GGUF", "models/tiny/Tiny.gguf is bad")],
+)
+def test_the_installer_runs_nothing_of_an_archive_that_is_not_all_right(
+    carried, installer, tmp_path, inside, complaint
+):
     data = bytearray(carried.archive.read_bytes())
-    data[data.index(b"helper.py") + 3] ^= 1
+    data[data.rindex(inside) + 3] ^= 1
     carried.archive.write_bytes(bytes(data))
     last = one_line(installer(carried.archive, "--venv", tmp_path / "venv"), 4)
-    assert "wheels/helper-1.5-py3-none-any.whl is bad" in last
-    assert not list((tmp_path / "venv").rglob("helper.py"))
+    assert f"nothing was installed, for {complaint}" in last
+    assert not (tmp_path / "venv").exists()
 
 
 @pytest.mark.parametrize(

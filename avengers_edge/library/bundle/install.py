@@ -1,6 +1,7 @@
 """The installer that a bundle carries: a virtual environment, the wheels, then the product's own `bundle unpack`.
 
-Each step may be done again, so a run that was interrupted is mended by running it once more.
+All of the archive is checked before anything of it runs. Each step may be done again, so a run that was interrupted is
+mended by running it once more.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NoReturn
 
 from avengers_edge.errors import INTERRUPTED_EXIT_CODE, AvengersError, BadRequest, DoesNotFit, VerificationFailed
-from avengers_edge.library.bundle.archive import Archive, Problem, open_archive
+from avengers_edge.library.bundle.archive import Archive, Problem, check_archive, open_archive
 from avengers_edge.library.bundle.ed25519 import read_public_key
 from avengers_edge.library.bundle.manifest import ROLES, BundleFile, BundleManifest
 
 _PRODUCT = "avengers-edge"
+_DONE, _UNFINISHED = "bundle.sha256", "bundle.unfinished"
+_QUIET_SECONDS = 10
 _SPREAD = 5  # what an environment takes against its wheels: they are unpacked, and compiled to bytecode
 _PIP = ("--no-index", "--no-cache-dir", "--only-binary=:all:", "--disable-pip-version-check", "--no-input", "--quiet")
 
@@ -62,6 +66,7 @@ def _options(words: list[str]) -> argparse.Namespace:
 
 
 def _install(archive: Path, venv: Path, home: Path | None, key: Path | None, *, replace: bool) -> int:
+    done = venv / _DONE
     with open_archive(archive) as opened:
         manifest, digest = opened.front.manifest, opened.front.digest
         _say(f"checking {archive}: bundle {manifest.name} of {manifest.created}, manifest {digest[:16]}")
@@ -71,18 +76,26 @@ def _install(archive: Path, venv: Path, home: Path | None, key: Path | None, *, 
             _say(f"its signature is that of {key}")
         wheels = [file for file in manifest.files if file.role == "wheel"]
         _check_python(manifest, wheels)
-        python = _make_environment(venv, sum(file.bytes for file in wheels))
-        done = venv / "bundle.sha256"
-        if _read_mark(done) == digest:
-            _say(f"the wheels are installed in {venv} already")
-        else:
-            done.unlink(missing_ok=True)
-            folder = venv / "bundle-wheels"
+        _check_place(venv)
+        there = _read_mark(done) == digest
+        if not there:  # what is there already came out of it when it was right, and `bundle unpack` checks the rest
+            _check_all(opened)
+    python = _make_environment(venv, sum(file.bytes for file in wheels))
+    if there:
+        _say(f"the wheels are installed in {venv} already")
+    else:
+        done.unlink(missing_ok=True)
+        folder = venv / "bundle-wheels"
+        with open_archive(archive) as opened:
+            if opened.front.digest != digest:
+                raise VerificationFailed(f"{archive} was changed while it was read: copy it again")
             _extract(opened, wheels, folder)
-            _say(f"installing {len(wheels)} wheels into {venv}")
-            _run_pip(python, folder, manifest)
-            done.write_text(digest + "\n", encoding="ascii")
-            shutil.rmtree(folder)
+        _say(f"installing {len(wheels)} wheels into {venv}")
+        _forget_half(venv, wheels)
+        _run_pip(python, folder, manifest)
+        done.write_text(digest + "\n", encoding="ascii")
+        (venv / _UNFINISHED).unlink(missing_ok=True)
+        shutil.rmtree(folder)
     command = [str(python), "-I", "-m", "avengers_edge", *(["--home", str(home)] if home else [])]
     command += ["bundle", "unpack", str(archive), *(["--key", str(key)] if key else [])]
     code = subprocess.call(command + (["--replace"] if replace else []))
@@ -103,14 +116,37 @@ def _check_python(manifest: BundleManifest, wheels: list[BundleFile]) -> None:
         )
 
 
+def _check_place(venv: Path) -> None:
+    """Refuse a folder that is somebody else's: neither an environment nor one that a run which was killed began."""
+    ours = (venv / "pyvenv.cfg").is_file() or (venv / _UNFINISHED).is_file()
+    if venv.exists() and not ours and (not venv.is_dir() or any(venv.iterdir())):
+        raise BadRequest(f"{venv} is there and is no virtual environment: choose another --venv")
+
+
+def _check_all(archive: Archive) -> None:
+    """Read all of the archive, so that nothing of one that is not right is ever run."""
+    total, said = archive.front.manifest.bytes, time.monotonic()
+
+    def heard(done: int) -> None:
+        nonlocal said
+        if time.monotonic() - said > _QUIET_SECONDS:
+            said = time.monotonic()
+            _say(f"checked {done // 10**6} of {total // 10**6} MB")
+
+    first, *further = check_archive(archive, heard) or (None,)
+    if first is not None:
+        more = f" (and {len(further)} more are not right)" if further else ""
+        raise VerificationFailed(f"nothing was installed, for {first}{more}")
+
+
 def _make_environment(venv: Path, wheel_bytes: int) -> Path:
     """Make the environment, or mend it; return its Python."""
-    if venv.exists() and not (venv / "pyvenv.cfg").is_file() and (not venv.is_dir() or any(venv.iterdir())):
-        raise BadRequest(f"{venv} is there and is no virtual environment: choose another --venv")
     _say(f"making a virtual environment in {venv}")
     venv.mkdir(parents=True, exist_ok=True)
+    if not (venv / "pyvenv.cfg").is_file():
+        (venv / _UNFINISHED).touch()
     free, need = shutil.disk_usage(venv).free, _SPREAD * wheel_bytes
-    if free < need and not (venv / "bundle.sha256").exists():
+    if free < need and not (venv / _DONE).exists():
         raise DoesNotFit(f"{venv} needs about {need // 10**6} MB of disk and {free // 10**6} MB are free: free some")
     _run([sys.executable, "-m", "venv", "--without-pip", str(venv)], "making the environment")
     return venv.absolute() / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -146,6 +182,15 @@ def _is_right(path: Path, file: BundleFile) -> bool:
         return False
     with path.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256
+
+
+def _forget_half(venv: Path, wheels: list[BundleFile]) -> None:
+    """Delete what pip had half installed when it was killed, and would refuse to replace for want of a list of it."""
+    names = {file.path.split("/")[-1].split("-")[0].lower() for file in wheels}
+    for packages in (*venv.glob("lib/python3*/site-packages"), *venv.glob("Lib/site-packages")):
+        for facts in packages.glob("*.dist-info"):
+            if facts.name.split("-")[0].lower() in names and not (facts / "RECORD").is_file():
+                shutil.rmtree(facts)
 
 
 def _run_pip(python: Path, folder: Path, manifest: BundleManifest) -> None:
