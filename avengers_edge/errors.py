@@ -6,6 +6,7 @@
     ├── VerificationFailed      4   422   bytes that are not what they claim to be
     ├── OfflineRefused          5   403   the network would be needed and is forbidden
     ├── DoesNotFit              6   413   memory, context or disk: the message has both numbers
+    │   └── ContextFull         6   413   the context, so that saying less mends it
     ├── EngineDied              7   503   llama.cpp failed while it answered
     ├── MissingExtra            1   501   an optional dependency is not installed
     ├── NoSandbox               1   501   model-written code cannot be shut in on this machine, so it is not run
@@ -60,6 +61,10 @@ class DoesNotFit(AvengersError):
 
     exit_code = 6
     http_status = 413
+
+
+class ContextFull(DoesNotFit):
+    """A prompt, with what may be generated, is longer than the model's context: of a shorter one it can answer."""
 
 
 class EngineDied(AvengersError):

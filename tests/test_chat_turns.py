@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 from typing import Any
 
@@ -11,9 +12,9 @@ from fakes import Lengths, QueuedEngine, WordLengthEmbedder
 
 from avengers_edge.api.events import Finished, Loading, Routed, Token
 from avengers_edge.api.sync import Avengers
-from avengers_edge.chat.turns import Note, Turns
+from avengers_edge.chat.turns import Note, Turns, _count_oldest
 from avengers_edge.election import Progress
-from avengers_edge.errors import BadRequest, DoesNotFit
+from avengers_edge.errors import BadRequest, ContextFull, DoesNotFit
 from avengers_edge.records import Ask, Member, Message, Team
 from avengers_edge.runtime import Avengers as Runtime
 from avengers_edge.runtime import topic
@@ -43,16 +44,32 @@ def model(text: str) -> Message:
     return Message("assistant", text)
 
 
+OLDEST = (
+    "the oldest {} messages do not fit the context any more: they are left out, and further ones as the chat goes on"
+)
+
+
+def notes_of(events: list[Any]) -> list[str]:
+    return [at.text for at in events if isinstance(at, Note)]
+
+
+@pytest.fixture
+def said() -> tuple[Message, ...]:
+    """Forty turns."""
+    return tuple(turn for place in range(40) for turn in (user(f"question {place}"), model(f"answer {place}")))
+
+
 class Cramped(QueuedEngine):
     """Takes at most so many messages."""
 
     def __init__(self, texts: Any, messages: int) -> None:
         super().__init__(texts)
-        self.most = messages
+        self.most, self.refused = messages, 0
 
     def generate(self, request: Any, **options: Any) -> Any:
         if len(request.messages) > self.most:
-            raise DoesNotFit(f"{len(request.messages)} messages, {self.most} fit: say less")
+            self.refused += 1
+            raise ContextFull(f"{len(request.messages)} messages, {self.most} fit: say less")
         return super().generate(request, **options)
 
 
@@ -98,9 +115,65 @@ def test_the_oldest_turns_are_left_out_where_all_do_not_fit_and_a_note_says_so()
     with turns_on(engine) as turns:
         events = heard(turns, "Tell me more", *said)
     assert [message.content for message in engine.requests[0].messages] == ["c", "d", "Tell me more"]
-    assert [at.text for at in events if isinstance(at, Note)] == [
-        "the oldest 2 messages do not fit the context any more and are left out"
-    ]
+    assert notes_of(events) == [OLDEST.format(2)]
+    assert isinstance(events[0], Note)
+
+
+def test_several_turns_that_are_left_out_are_one_note(said: tuple[Message, ...]) -> None:
+    engine = Cramped(["fine"], 3)
+    with turns_on(engine) as turns:
+        events = heard(turns, SUM, *said, samples=1)
+    assert notes_of(events) == [OLDEST.format(len(said) - 2)]
+    assert [message.content for message in engine.requests[0].messages][:2] == ["question 39", "answer 39"]
+    assert engine.refused < 30  # of 39: not one by one
+
+
+def test_what_was_left_out_stays_out_and_is_told_once(said: tuple[Message, ...]) -> None:
+    engine = Cramped(["one", "two", "three", "four"], 9)
+    with turns_on(engine) as turns:
+        first = heard(turns, "Tell me a tale", *said)
+        refused = engine.refused
+        again = heard(turns, "Tell me a tale", *said)  # /regen
+        said += (user("Tell me a tale"), model("two"))
+        further = heard(turns, "Tell me more", *said)
+        said += (user("Tell me more"), model("three"))
+        last = heard(turns, "And then?", *said)
+    assert len(notes_of(first)) == 1
+    assert notes_of(again) == notes_of(further) == notes_of(last) == []
+    assert engine.requests[1] == dataclasses.replace(engine.requests[0], seed=engine.requests[1].seed)
+    assert engine.refused <= refused + 2  # further ones had to go, but none was tried again
+    assert all(len(request.messages) <= 9 for request in engine.requests)
+
+
+def test_another_conversation_is_tried_whole(said: tuple[Message, ...]) -> None:
+    engine = Cramped(["one", "two", "three"], 9)
+    with turns_on(engine) as turns:
+        heard(turns, "Tell me a tale", *said)
+        heard(turns, "Tell me a tale", user("a"), model("b"))
+        other = heard(turns, "Tell me another tale", *said)  # as after /undo: the question may have been the long one
+    assert [message.content for message in engine.requests[1].messages] == ["a", "b", "Tell me a tale"]
+    assert len(notes_of(other)) == 1
+
+
+@pytest.mark.parametrize("sizes", [[4, 10_000, 10_000], [10_000, 4, 4], [1] * 50, [0, 0, 0]])
+def test_what_is_left_out_at_once_is_one_turn_or_an_eighth_of_the_text(sizes: list[int]) -> None:
+    said = tuple(turn for size in sizes for turn in (user("x" * size), model("")))
+    count = _count_oldest(said)
+    assert count % 2 == 0
+    assert count >= 2
+    assert count == 2 or sum(sizes[: count // 2]) <= sum(sizes) / 8
+
+
+def test_a_lack_of_memory_is_no_full_context_and_leaves_nothing_out(said: tuple[Message, ...]) -> None:
+    leased = []
+
+    def lease(name: str) -> Any:
+        leased.append(name)
+        raise DoesNotFit("small needs about 9.00 GB of memory and 4.00 GB can be had: ask a smaller model")
+
+    with turns_of(lease) as turns, pytest.raises(DoesNotFit, match="9.00 GB"):
+        heard(turns, "Tell me a tale", *said)
+    assert len(leased) == 1
 
 
 def test_a_turn_that_does_not_fit_alone_is_refused_and_the_next_one_goes_on() -> None:

@@ -8,7 +8,7 @@ import pytest
 from fake_llama import FakeLlama
 
 from avengers_edge.engine.drafts import LONGEST
-from avengers_edge.errors import DoesNotFit
+from avengers_edge.errors import ContextFull
 from avengers_edge.records import Message, Request, SamplingParams
 
 
@@ -121,5 +121,5 @@ def test_a_stop_string_ends_a_sample_and_is_not_in_its_text(engine):
 
 
 def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(engine):
-    with pytest.raises(DoesNotFit, match=r"\d+ prompt tokens and 24 to generate need \d+ tokens .* has \d+"):
+    with pytest.raises(ContextFull, match=r"\d+ prompt tokens and 24 to generate need \d+ tokens .* has \d+"):
         engine.generate(ask(1, text="abc " * 20_000))

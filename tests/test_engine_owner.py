@@ -13,7 +13,7 @@ from avengers_edge.engine.facts import EngineFacts
 from avengers_edge.engine.llama import LlamaEngine
 from avengers_edge.engine.options import LoadOptions
 from avengers_edge.engine.ticket import generate_many
-from avengers_edge.errors import BadRequest, DoesNotFit, EngineDied, VerificationFailed
+from avengers_edge.errors import BadRequest, ContextFull, EngineDied, VerificationFailed
 from avengers_edge.records import Closing, Message, Recall, Request, SamplingParams
 
 LONG = 60.0  # seconds that a test waits for what must come
@@ -268,7 +268,7 @@ REFUSED = {
     "a grammar that contradicts itself": ({"grammar": 'root ::= "a" other'}, BadRequest, "other"),
     "a schema that is none": ({"schema": "[1, 2"}, BadRequest, "schema"),
     "a token that there is not": ({"logit_bias": ((28, 1.0),)}, BadRequest, "token 28"),
-    "more than fits": ({"max_tokens": 10**8}, DoesNotFit, "100000000 to generate"),
+    "more than fits": ({"max_tokens": 10**8}, ContextFull, "100000000 to generate"),
 }
 
 
@@ -285,6 +285,14 @@ def test_a_request_that_is_refused_leaves_the_others_alone(engine, under_way, fi
 def test_a_prompt_of_no_tokens_is_refused_and_the_engine_lives(engine):
     with pytest.raises(BadRequest, match="nothing in this prompt"):
         engine.generate(ask(""))
+    assert engine.alive
+
+
+def test_a_prompt_of_far_too_many_letters_is_refused_before_it_is_rendered(engine, monkeypatch):
+    monkeypatch.setattr(engine._template, "render", raise_it)
+    monkeypatch.setattr(engine._context, "cells", 10)
+    with pytest.raises(ContextFull, match="641 characters does not fit into 10 tokens"):
+        engine.generate(ask("x" * 641))
     assert engine.alive
 
 

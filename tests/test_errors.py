@@ -13,6 +13,7 @@ CODES = {
     "VerificationFailed": (4, 422),
     "OfflineRefused": (5, 403),
     "DoesNotFit": (6, 413),
+    "ContextFull": (6, 413),
     "EngineDied": (7, 503),
     "MissingExtra": (1, 501),
     "NoSandbox": (1, 501),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import threading
 from collections.abc import Iterator
 from typing import TypeAlias
 
 from avengers_edge.api import events
 from avengers_edge.api.sync import Avengers
-from avengers_edge.errors import DoesNotFit
+from avengers_edge.errors import ContextFull
 from avengers_edge.records import Ask, Closing, Message
 
 
@@ -23,6 +25,8 @@ class Note:
 Event: TypeAlias = events.Event | Note
 """What a turn tells."""
 
+_SHARE = 8
+
 
 class Turns(Closing):
     """Takes turns with a team, in threads of its own, so that whoever shows them never waits without hearing.
@@ -34,6 +38,8 @@ class Turns(Closing):
 
     def __init__(self, avengers: Avengers) -> None:
         self._avengers = avengers
+        self._said: tuple[Message, ...] = ()  # by the end of the last turn's question
+        self._left_out = 0  # of these, the oldest
 
     def warm(self) -> None:
         """Begin to load what most turns need, and return at once: it loads while the user types."""
@@ -42,7 +48,8 @@ class Turns(Closing):
     def send(self, text: str, ask: Ask, cancel: threading.Event) -> Iterator[Event]:
         """Answer a turn; events end with `Finished`. Whoever stops listening calls it off.
 
-        Where the conversation has outgrown the model's context, its oldest turns are left out, and a note says so.
+        Where the conversation has outgrown the model's context, its oldest turns are left out, in the turns to come
+        too, and a note says so once.
 
         Args:
             text: what the user says now.
@@ -54,25 +61,49 @@ class Turns(Closing):
 
         """
         history = ask.history or ()
+        said = (*history, Message("user", text))
+        left_out = known = self._left_out if said[: len(self._said)] == self._said else 0
         while True:
+            asked = dataclasses.replace(ask, history=history[left_out:])
             try:
-                yield from self._avengers.stream(text, dataclasses.replace(ask, history=history), cancel=cancel)
+                with contextlib.closing(self._avengers.stream(text, asked, cancel=cancel)) as told:
+                    for event in told:
+                        if _is_of_answer(event):  # so all of it fits
+                            self._said, self._left_out = said, left_out
+                            if left_out and not known:
+                                known = left_out
+                                yield Note(
+                                    f"the oldest {left_out} messages do not fit the context any more: they are left "
+                                    "out, and further ones as the chat goes on"
+                                )
+                        yield event
                 return
-            except DoesNotFit:
-                if not history:
+            except ContextFull:
+                if left_out == len(history):
                     raise
-                history = _without_oldest(history)
-                left_out = len(ask.history or ()) - len(history)
-                yield Note(f"the oldest {left_out} messages do not fit the context any more and are left out")
+                left_out += _count_oldest(history[left_out:])
 
     def close(self) -> None:
         """End what is under way and free the team."""
         self._avengers.close()
 
 
-def _without_oldest(history: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Drop the first message, and what answers it."""
-    rest = history[1:]
-    while rest and rest[0].role == "assistant":
-        rest = rest[1:]
-    return rest
+def _is_of_answer(event: events.Event) -> bool:
+    match event:
+        case events.Routed() | events.Loading():
+            return False
+        case events.Token() | events.Finished():
+            return True
+        case _:
+            return event.finished > 0
+
+
+def _count_oldest(history: tuple[Message, ...]) -> int:
+    """Count the messages to leave out next: the oldest turn, and further ones while they are an eighth of all text.
+
+    With one turn at a time a long conversation would be tried again and again, and each turn to come would begin with
+    another message than the one before, so that nothing of it was still in the KV cache.
+    """
+    lengths = list(itertools.accumulate(len(message.content) for message in history))
+    ends = [place for place, message in enumerate(history) if message.role == "user" and place] + [len(history)]
+    return max(end for end in ends if end == ends[0] or lengths[end - 1] <= lengths[-1] // _SHARE)

@@ -28,7 +28,7 @@ from avengers_edge.engine.sampler import Constraint, TokenSampler, check
 from avengers_edge.engine.scheduler import Scheduler
 from avengers_edge.engine.template import ChatTemplate
 from avengers_edge.engine.ticket import Ticket, refuse_waiting_on, wait_for
-from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, EngineDied
+from avengers_edge.errors import AvengersError, BadRequest, ContextFull, EngineDied
 from avengers_edge.records import Closing, Generation, OnFinish, OnToken, Request, Tools
 
 _T = TypeVar("_T")
@@ -236,7 +236,7 @@ class LlamaEngine(Closing):
         length = sum(len(message.content) for message in request.messages)
         length += sum(len(tool.parameters) for tool in request.tools.functions) if request.tools else 0
         if length > _LONGEST_TOKEN * self._context.cells:
-            raise DoesNotFit(
+            raise ContextFull(
                 f"a prompt of {length} characters does not fit into {self._context.cells} tokens of context: shorten it"
             )
         with self._deadline():

@@ -24,7 +24,7 @@ from avengers_edge.engine.plan import best_guesses, share_prefill
 from avengers_edge.engine.prefix import Held
 from avengers_edge.engine.sampler import TokenSampler
 from avengers_edge.engine.transcript import Transcript
-from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit
+from avengers_edge.errors import AvengersError, BadRequest, ContextFull
 from avengers_edge.records import FinishReason, Request
 
 _AT_ONCE = 8
@@ -74,7 +74,7 @@ class Scheduler:
 
         Raises:
             BadRequest: the prompt has no token at all.
-            DoesNotFit: the message has the need and the limit.
+            ContextFull: the message has the need and the limit.
 
         """
         if prompt_tokens < 1:
@@ -82,7 +82,7 @@ class Scheduler:
         need = prompt_tokens + request.sampling.max_tokens
         limit = min(self._context.cells, self._model.n_ctx_train)
         if need > limit:
-            raise DoesNotFit(
+            raise ContextFull(
                 f"{prompt_tokens} prompt tokens and {request.sampling.max_tokens} to generate need {need} tokens of "
                 f"context, and {self._model.name} has {limit}: shorten the prompt, lower --max-tokens"
                 + (" or raise `context` in settings.toml" if limit < self._model.n_ctx_train else "")
