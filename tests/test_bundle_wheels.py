@@ -30,7 +30,7 @@ from avengers_edge.library.bundle.installer import installer_script
 from avengers_edge.library.bundle.pack import PackOptions, pack
 from avengers_edge.library.bundle.rebuild import rebuild_wheel
 from avengers_edge.library.bundle.requirements import needed_names
-from avengers_edge.library.bundle.wheels import WheelOptions, gather_wheels
+from avengers_edge.library.bundle.wheels import USER_EXTRAS, WheelOptions, gather_wheels
 
 VERSION = avengers_edge.__version__
 MAIN = "import json, os, sys\nopen(os.environ['HEARD'], 'w').write(json.dumps(sys.argv[1:]))\n"
@@ -154,6 +154,17 @@ def test_what_lacks_off_line_is_refused_as_off_line(tmp_path, shelf, asked):
     asked.logs = ["ERROR: ResolutionImpossible: see elsewhere\n", NONE.format(name)]
     with pytest.raises(OfflineRefused, match=f"no wheel of {name} for .* in {shelf}"):
         gather(tmp_path, folder=shelf, offline=True)
+
+
+def test_what_is_packed_by_default_are_extras_of_this_product():
+    assert set(USER_EXTRAS) <= set(importlib.metadata.metadata("avengers-edge").get_all("Provides-Extra"))
+
+
+def test_what_only_an_extra_needs_is_cured_by_packing_fewer_of_them_too(tmp_path, shelf, asked):
+    name = f"click=={importlib.metadata.version('click')}"
+    asked.logs = ["ERROR: ResolutionImpossible: see elsewhere\n", NONE.format(name)]
+    with pytest.raises(OfflineRefused, match="put it there, pack fewer --extras than more or leave out --offline"):
+        gather(tmp_path, folder=shelf, offline=True, extras=("more",))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from bundle_files import large_model, make_home
+from bundle_files import fake_wheel, large_model, make_home
 from click.testing import CliRunner
 
 from avengers_edge.cli.main import cli
@@ -69,6 +69,45 @@ def test_verifying_and_unpacking_tell_what_they_did(run, archive, tmp_path):
     told = json.loads(run(*new, "bundle", "verify", "--json").stdout)
     assert (told["ok"], told["bundles"][0]["manifest_sha256"]) == (True, bundle["manifest_sha256"])
     assert run(*new, "models", "verify").stdout == "tiny: ok\n"
+
+
+def test_the_installer_beside_an_archive_is_checked_with_it(run, archive):
+    script = archive.with_name("small.install.py")
+    assert json.loads(run("bundle", "verify", archive, "--json").stdout)["installer"] == str(script)
+    assert run("bundle", "verify", archive).stdout.splitlines()[1:] == ["small.install.py: ok, its own installer"]
+    script.write_bytes(script.read_bytes() + b"# and more\n")
+    done = run("bundle", "verify", archive)
+    assert "1 file is bad, missing or extra: small.install.py" in fails(done, 4)
+    assert done.stdout.startswith("small.install.py is bad: its sha256 begins with ")
+    script.unlink()
+    assert run("bundle", "verify", archive).stdout.splitlines()[1:] == ["there is no installer beside it"]
+    assert json.loads(run("bundle", "verify", archive, "--json").stdout)["installer"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "extras"),
+    [
+        ((), ["chat", "serve", "calibrate"]),
+        (("--extras", "none"), []),
+        (("--extras", ""), []),
+        (("--extras", "hub, chat"), ["hub", "chat"]),
+    ],
+)
+def test_the_wheels_serve_all_that_users_need_unless_they_are_told_otherwise(run, tmp_path, monkeypatch, words, extras):
+    gathered = []
+
+    def gather(options, folder, heard):
+        gathered.append(list(options.extras))
+        return (fake_wheel(folder, "thing", "1", {}),)
+
+    monkeypatch.setattr("avengers_edge.library.bundle.pack.gather_wheels", gather)
+    done = run("bundle", "pack", "small", "-o", tmp_path / "stick", "--python-version", "3.12", "--json", *words)
+    assert json.loads(done.stdout)["extras"] == extras
+    told = run("bundle", "pack", "small", "-o", tmp_path / "stick", "--python-version", "3.12", *words).stderr
+    assert f"and serve {', '.join(['ask', *extras])}\n" in told
+    assert gathered == [extras, extras]
+    archive = tmp_path / "stick" / "small.tar.zst"
+    assert json.loads(run("bundle", "verify", archive, "--json").stdout)["bundles"][0]["extras"] == extras
 
 
 def test_every_problem_is_a_line_and_the_code_is_4(run, archive, tmp_path):

@@ -11,6 +11,7 @@ import click
 from avengers_edge.cli.library import PullDisplay, open_library
 from avengers_edge.cli.names import complete_teams
 from avengers_edge.cli.session import Session, pass_session
+from avengers_edge.cli.several import names
 from avengers_edge.cli.terminal import StatusLine, on_terminal
 from avengers_edge.errors import BadRequest, VerificationFailed
 from avengers_edge.library.files import human_bytes
@@ -34,7 +35,12 @@ def bundle() -> None:
 @click.option("--name", help="The bundle's name; by default the team's.")
 @click.option("--wheels", "folder", type=_PATH, metavar="DIR", help="Folder of wheels that pip looks into first.")
 @click.option("--no-wheels", is_flag=True, help="Pack the team's files only, for machines that have the product.")
-@click.option("--extras", default="", metavar="A,B", help="Extras of the product that the wheels shall serve.")
+@click.option(
+    "--extras",
+    callback=names,
+    metavar="A,B|none",
+    help="What the wheels shall serve beside `ask`; by default chat,serve,calibrate, which is all that users need.",
+)
 @click.option("--platform", "platforms", multiple=True, metavar="TAG", help="Pack for it, e.g. manylinux_2_28_x86_64.")
 @click.option(
     "--python-version", "python", default="", metavar="X.Y", help="Pack for this Python; by default this one."
@@ -49,7 +55,7 @@ def pack(
     name: str | None,
     folder: Path | None,
     no_wheels: bool,
-    extras: str,
+    extras: tuple[str, ...] | None,
     platforms: tuple[str, ...],
     python: str,
     sign_key: Path | None,
@@ -59,7 +65,8 @@ def pack(
 
     \b
     The archive holds the model files byte for byte, the team's table and manifests, the wheels of the product and of
-    all it needs, an installer, an SBOM, licences, and a manifest with the sha256 of every file.
+    all that asking, chatting, serving and calibrating need, an installer, an SBOM, licences, and a manifest with the
+    sha256 of every file.
 
     \b
     Examples:
@@ -75,13 +82,13 @@ def pack(
       python3 starter.install.py starter.tar.zst --venv avengers
     """
     from avengers_edge.library.bundle.pack import pack as pack_bundle
-    from avengers_edge.library.bundle.wheels import WheelOptions
+    from avengers_edge.library.bundle.wheels import USER_EXTRAS, WheelOptions
 
-    if no_wheels and (folder or extras or platforms or python):
+    if no_wheels and (folder or extras is not None or platforms or python):
         raise BadRequest("--no-wheels goes with no option about wheels: leave it out, or the others")
     catalog, store = open_library(session)
     settings = session.settings()
-    wanted = tuple(part.strip() for part in extras.split(",") if part.strip())
+    wanted = USER_EXTRAS if extras is None else () if extras == ("none",) else extras
     wheels = None if no_wheels else WheelOptions(wanted, platforms, python, folder, settings.offline)
     options = pack_options(team or settings.team, out, name, wheels, sign_key)
     if not on_terminal():
@@ -98,6 +105,7 @@ def pack(
         f"its manifest, which stands for all of them, is {packed.front.digest}",
         err=True,
     )
+    click.echo(wheel_words(packed.front), err=True)
 
 
 @bundle.command()
@@ -107,6 +115,8 @@ def pack(
 @pass_session
 def verify(session: Session, archive: Path | None, key: Path | None, as_json: bool) -> None:
     """Check ARCHIVE or, without one, all that bundles put into the home folder; exit code 4 if a file is not right.
+
+    The installer beside ARCHIVE is checked with it.
 
     \b
     Examples:
@@ -121,7 +131,8 @@ def verify(session: Session, archive: Path | None, key: Path | None, as_json: bo
     except VerificationFailed as error:  # so early that nothing is known of what it holds
         if as_json:
             told = [{"path": str(archive), "what": "bad", "why": str(error)}]
-            click.echo(json.dumps({"ok": False, "archive": str(archive), "bundles": [], "problems": told}))
+            row = {"archive": str(archive), "installer": None}
+            click.echo(json.dumps({"ok": False, **row, "bundles": [], "problems": told}))
         raise
     if as_json:
         told = [{"path": each.path, "what": each.what, "why": each.why} for each in problems]
@@ -135,6 +146,11 @@ def verify(session: Session, archive: Path | None, key: Path | None, as_json: bo
             click.echo(
                 f"{manifest.name}: ok, {len(manifest.files)} files, {human_bytes(manifest.bytes)}, manifest "
                 f"{front.digest}, {signed_words(front, public is not None)}"
+            )
+        if archive is not None and not problems:
+            beside = row["installer"]
+            click.echo(
+                f"{Path(str(beside)).name}: ok, its own installer" if beside else "there is no installer beside it"
             )
     if problems:
         names = ", ".join(problem.path for problem in problems[:5]) + (", …" if problems[5:] else "")
@@ -180,8 +196,9 @@ def pack_options(
     team: str, out: Path, name: str | None, wheels: WheelOptions | None, sign_key: Path | None
 ) -> PackOptions:
     """Find out where a bundle goes and what it is called."""
+    from avengers_edge.library.bundle.layout import SUFFIX
     from avengers_edge.library.bundle.manifest import check_name
-    from avengers_edge.library.bundle.pack import SUFFIX, PackOptions
+    from avengers_edge.library.bundle.pack import PackOptions
 
     folder = out
     if out.name.endswith(SUFFIX):
@@ -192,8 +209,9 @@ def pack_options(
 
 
 def check_archive(path: Path, key: bytes | None) -> tuple[tuple[Front, ...], dict[str, object], tuple[Problem, ...]]:
-    """Check an archive in full; a signature that is wrong ends it at once."""
+    """Check an archive in full, and the installer beside it; a signature that is wrong ends it at once."""
     from avengers_edge.library.bundle import archive
+    from avengers_edge.library.bundle.installer import check_installer
 
     with archive.open_archive(path) as opened, StatusLine() as status:
         if key is not None:
@@ -201,7 +219,9 @@ def check_archive(path: Path, key: bytes | None) -> tuple[tuple[Front, ...], dic
         display = VerifyDisplay(status, path.name)
         total = opened.front.manifest.bytes
         problems = archive.check_archive(opened, lambda done: display.heard(done, total))
-    return (opened.front,), {"archive": str(path)}, problems
+    installer, problem = check_installer(path, opened.front)
+    row: dict[str, object] = {"archive": str(path), "installer": None if installer is None else str(installer)}
+    return (opened.front,), row, (*problems, *filter(None, (problem,)))
 
 
 def check_home(session: Session, key: bytes | None) -> tuple[tuple[Front, ...], dict[str, object], tuple[Problem, ...]]:
@@ -239,11 +259,21 @@ def facts(front: Front, *, checked: bool = False) -> dict[str, object]:
         "product": manifest.product,
         "platforms": list(manifest.platforms),
         "python": manifest.python,
+        "extras": list(manifest.extras),
         "files": len(manifest.files),
         "file_bytes": manifest.bytes,
         "manifest_sha256": front.digest,
         "signature": signed,
     }
+
+
+def wheel_words(front: Front) -> str:
+    """Say what the wheels of a bundle are for."""
+    manifest = front.manifest
+    if not manifest.python:
+        return "it has no wheels: the other machine must have the product already"
+    serves = ", ".join(("ask", *manifest.extras))
+    return f"its wheels are for Python {manifest.python} on {', '.join(manifest.platforms)}, and serve {serves}"
 
 
 def signed_words(front: Front, checked: bool) -> str:

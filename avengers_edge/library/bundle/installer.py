@@ -9,6 +9,9 @@ import ast
 from pathlib import Path
 
 import avengers_edge
+from avengers_edge.library.bundle.archive import Front, Problem
+from avengers_edge.library.bundle.layout import installer_beside
+from avengers_edge.library.files import sha256_of
 
 _PIECES = (
     "errors",
@@ -59,6 +62,27 @@ def installer_script() -> bytes:
         pieces=", ".join(piece.rsplit("/")[-1] for piece in _PIECES),
     )
     return (head + _spell(imports) + "\n\n" + "\n\n".join(bodies) + _TAIL).encode("utf-8")
+
+
+def check_installer(archive: Path, front: Front) -> tuple[Path | None, Problem | None]:
+    """Compare the installer beside an archive, which is run before anything can check it, with what is promised of it.
+
+    Returns:
+        Its path, None where there is none, and what is wrong with it.
+
+    """
+    path = installer_beside(archive)
+    told = [file.sha256 for file in front.manifest.files if file.role == "installer"]
+    try:
+        if not path.is_file():
+            return None, None
+        found = sha256_of(path)
+    except OSError as error:
+        return path, Problem(path.name, "bad", f"it cannot be read: {error.strerror or error}; do not run it")
+    if found not in told:
+        why = f"its sha256 begins with {found[:12]}, and the bundle's installer is another one; do not run it"
+        return path, Problem(path.name, "bad", why)
+    return path, None
 
 
 def _spell(imports: dict[str, set[str]]) -> str:

@@ -1,4 +1,6 @@
-"""Where the files of a bundle lie in a home folder once it was unpacked.
+"""Where the files of a bundle lie: beside its archive, and in a home folder once it was unpacked.
+
+<name>.tar.zst, <name>.install.py                   on the stick
 
 models/, manifests/, teams/, tables/, modes.toml    as in the archive
 bundles/<name>.json                                 the manifest
@@ -7,11 +9,19 @@ bundles/<name>/                                     its checksum and signature, 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from avengers_edge.library.bundle.archive import Front
 from avengers_edge.library.bundle.manifest import SIGNATURE, SUMS, BundleFile
 
+SUFFIX, INSTALLER_SUFFIX = ".tar.zst", ".install.py"
 _NOT_KEPT = frozenset({"installer", "wheel"})
 _OF_THE_BUNDLE = frozenset({"sbom", "licence"})
+
+
+def installer_beside(archive: Path) -> Path:
+    """Return where the installer of an archive lies, unless somebody moved one of the two."""
+    return archive.with_name(archive.name.removesuffix(SUFFIX) + INSTALLER_SUFFIX)
 
 
 def place_of(name: str, file: BundleFile) -> str | None:

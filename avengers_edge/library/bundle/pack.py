@@ -27,6 +27,7 @@ from avengers_edge.library.bundle.contents import (
     written_item,
 )
 from avengers_edge.library.bundle.installer import installer_script
+from avengers_edge.library.bundle.layout import SUFFIX, installer_beside
 from avengers_edge.library.bundle.manifest import BundleManifest, in_order, write_manifest_json
 from avengers_edge.library.bundle.sbom import build_sbom
 from avengers_edge.library.bundle.signing import Signer
@@ -38,7 +39,6 @@ from avengers_edge.library.files import CHUNK_BYTES, disk_errors, open_regular, 
 from avengers_edge.library.store import Store
 from avengers_edge.library.transfer import OnProgress, PullProgress
 
-SUFFIX, INSTALLER_SUFFIX = ".tar.zst", ".install.py"
 _ELSEWHERE = "--out"
 
 
@@ -63,7 +63,7 @@ class PackOptions:
     @property
     def installer(self) -> Path:
         """The installer's path."""
-        return self.folder / f"{self.name}{INSTALLER_SUFFIX}"
+        return installer_beside(self.archive)
 
 
 @dataclass(frozen=True, slots=True)

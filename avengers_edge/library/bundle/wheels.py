@@ -26,6 +26,9 @@ from avengers_edge.library.bundle.wheel_facts import read_wheel
 from avengers_edge.library.pip import read_complaint, run_pip
 
 PRODUCT = "avengers-edge"
+USER_EXTRAS = ("chat", "serve", "calibrate")
+"""What a site expects to work, and could not install later."""
+
 _QUIET = ("--quiet", "--disable-pip-version-check")
 _PYTHON = re.compile(r"3\.\d{1,3}")
 _TAG = re.compile(r"[A-Za-z0-9_]+")
@@ -211,16 +214,17 @@ def _failure(log: Path, options: WheelOptions, folder: Path) -> AvengersError:
             "--offline --wheels DIR"
         )
     missing = ", ".join(_without_wheel(options, folder))
+    fewer = f", pack fewer --extras than {','.join(options.extras)}" if options.extras else ""
     place = f"{', '.join(platforms_of(options))} and Python {python_of(options)}"
     if missing and options.offline:
         where = f"in {options.folder}" if options.folder else "here, for there is no --wheels DIR"
         return OfflineRefused(
-            f"there is no wheel of {missing} for {place} {where}: put it there or leave out --offline"
+            f"there is no wheel of {missing} for {place} {where}: put it there{fewer} or leave out --offline"
         )
     if missing:
         return NotFound(
             f"there is no wheel of {missing} for {place}: build it on such a machine with `pip wheel` and pass its "
-            "folder with --wheels"
+            f"folder with --wheels{fewer}"
         )
     return AvengersError(f"pip could not bring the wheels: {told.reason}; pass those of another run with --wheels DIR")
 
