@@ -27,6 +27,12 @@ def test_the_wheel_has_every_module_and_is_typed(names):
     assert modules | {"avengers_edge/py.typed"} <= names
 
 
+def test_the_wheel_has_the_page(names):
+    static = ROOT / "avengers_edge" / "server" / "page" / "static"
+    files = {path.relative_to(ROOT).as_posix() for path in static.iterdir()}
+    assert {"avengers_edge/server/page/static/index.html"} < files <= names
+
+
 def test_the_wheel_has_all_that_ships_in_models(names):
     shipped = {f"avengers_edge/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "models").rglob("*.*")}
     assert {name for name in shipped if "__pycache__" not in name} <= names

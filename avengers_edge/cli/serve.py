@@ -60,6 +60,8 @@ def serve(
 ) -> None:
     """Serve teams and members to whatever talks to OpenAI's API; nothing but this machine can reach it.
 
+    A browser finds a chat page at the address that is printed.
+
     \b
     Model names are avengers (routed and voted), avengers/TEAM, and each member's own:
       avengers serve
@@ -74,6 +76,7 @@ def serve(
     from avengers_edge.server.app import App
     from avengers_edge.server.house import House
     from avengers_edge.server.options import Limits, ServeOptions
+    from avengers_edge.server.page.route import page_route
     from avengers_edge.server.run import serve as run
 
     options = ServeOptions(
@@ -93,7 +96,7 @@ def serve(
             "warning: without TLS the key and all texts can be read on their way (--tls-cert, --tls-key)", err=True
         )
     run(
-        App(House.open(session.settings(), team), options),
+        App(House.open(session.settings(), team), options, (page_route(),)),
         options,
         lambda address: click.echo(f"serving {address}  (Ctrl-C ends)", err=True),
     )

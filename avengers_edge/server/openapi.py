@@ -36,6 +36,7 @@ def description(limits: Limits) -> Values:
             "/v1/embeddings": _post("Embed texts", _embeddings(limits), _listing()),
             "/v1/models": _get("List the model names", _listing()),
             "/api/route": _post("Tell who would answer, and why", _route(), _OBJECT),
+            "/": {"get": _operation("Show the chat page", {"text/html": {"schema": _TEXT}})},
             "/health": _get("Tell whether what most requests need is loaded", _OBJECT, statuses=("503",)),
             "/metrics": {"get": _operation("Count for Prometheus", {"text/plain": {"schema": _TEXT}})},
             "/openapi.json": _get("Give this description", _OBJECT),

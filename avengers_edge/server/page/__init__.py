@@ -1,0 +1,1 @@
+"""The chat page: static files, joined into one document that needs nothing else."""

@@ -1,0 +1,168 @@
+/** One question and its answer on the page, while it is made and afterwards. */
+
+import { build, copies, find, show, stamp } from "./dom.js";
+import { markdown } from "./markdown.js";
+import { following } from "./scroll.js";
+import { textOf } from "./tree.js";
+import { lineOf, sampleLine, whyOf } from "./votes.js";
+
+/** @typedef {import("./asking.js").Turn} Turn */
+/** @typedef {import("./problems.js").Cure} Cure */
+
+export class TurnView {
+  /**
+   * @param {Turn} turn
+   * @param {number} number
+   * @param {{again: () => void, edit: () => void, cure: (cure: Cure) => void}} on what its buttons do
+   */
+  constructor(turn, number, on) {
+    this.turn = turn;
+    this.element = stamp("turn");
+    this.parts = {
+      text: find("[data-text]", this.element),
+      wait: find("[data-wait]", this.element),
+      doing: find("[data-doing]", this.element),
+      clock: find("[data-clock]", this.element),
+      leader: find("[data-leader]", this.element),
+      problem: find("[data-problem]", this.element),
+      note: find("[data-note]", this.element),
+      under: find("[data-under]", this.element),
+      why: /** @type {HTMLDetailsElement} */ (find("[data-why]", this.element)),
+      copy: find("[data-copy]", this.element),
+      again: find("[data-again]", this.element),
+    };
+    /** @type {string[]} */
+    this.shown = [];
+    this.frame = 0;
+    this.ticking = 0;
+    find("[data-question]", this.element).textContent = turn.question;
+    for (const title of this.element.querySelectorAll("[data-number]")) title.textContent += ` ${number}`;
+    find("[data-edit]", this.element).addEventListener("click", on.edit);
+    this.parts.again.addEventListener("click", on.again);
+    copies(this.parts.copy, () => turn.text);
+    this.parts.why.addEventListener("toggle", () => this.explain(), { once: true });
+    find("button", this.parts.problem).addEventListener("click", () => turn.problem && on.cure(turn.problem.cure));
+    this.settle();
+  }
+
+  /** Show that it is being made, with a clock. */
+  begin() {
+    const began = Date.now();
+    const tick = () => (this.parts.clock.textContent = `${Math.round((Date.now() - began) / 1000)} s`);
+    tick();
+    this.ticking = setInterval(tick, 1000);
+  }
+
+  /** @param {import("./server.js").Progress} progress */
+  progress({ finished, samples, asking, count, leader }) {
+    if (samples === 1) return;
+    this.parts.doing.textContent = `${asking} is voting: ${finished} of ${samples} samples`;
+    const meter = /** @type {HTMLProgressElement} */ (find("progress", this.parts.wait));
+    meter.hidden = false;
+    meter.max = samples;
+    meter.value = finished;
+    this.parts.leader.hidden = !leader;
+    find("[data-key]", this.parts.leader).textContent = leader;
+    find("[data-count]", this.parts.leader).textContent = count === 1 ? "1 vote" : `${count} votes`;
+  }
+
+  /** Show the text as far as it is, at most once a frame. */
+  grow() {
+    this.frame ||= requestAnimationFrame(() => {
+      this.frame = 0;
+      following(() => this.draw());
+    });
+  }
+
+  draw() {
+    this.shown = show(this.parts.text, markdown(this.turn.text), this.shown);
+  }
+
+  /** Show it as it is now: done, stopped, failed, or still under way. */
+  settle() {
+    const { turn, parts } = this;
+    const asking = turn.state === "asking";
+    if (!asking) clearInterval(this.ticking);
+    this.draw();
+    this.element.dataset.state = turn.state;
+    parts.wait.hidden = !asking;
+    parts.copy.hidden = !turn.text;
+    parts.under.hidden = asking;
+    parts.why.hidden = !turn.info;
+    if (turn.info) find("[data-line]", parts.why).textContent = lineOf(turn.info);
+    parts.note.textContent = noteOf(turn);
+    parts.note.hidden = !parts.note.textContent;
+    parts.problem.hidden = !turn.problem;
+    if (turn.problem) {
+      find("[data-message]", parts.problem).textContent = turn.problem.message;
+      find("[data-advice]", parts.problem).textContent = turn.problem.advice;
+      const button = find("button", parts.problem);
+      button.hidden = !turn.problem.cure;
+      button.textContent = CURES[turn.problem.cure];
+    }
+  }
+
+  /** Tell whether this is the last turn, which can be asked again or edited. */
+  set last(/** @type {boolean} */ last) {
+    find("[data-edit]", this.element).hidden = !last;
+    this.parts.again.hidden = !last || this.turn.problem?.cure === "again"; // a button above does the same
+  }
+
+  /** What a screen reader is told when it is done. */
+  get announcement() {
+    const { turn } = this;
+    if (turn.state !== "done") return noteOf(turn);
+    const said = textOf(markdown(turn.text)).slice(0, 2000);
+    return `${turn.info ? `${turn.info.model} answers` : "Answer"}: ${said}`;
+  }
+
+  /** Open or close what says how the answer came about. */
+  toggle() {
+    this.parts.why.open = !this.parts.why.open;
+    if (this.parts.why.open) find("summary", this.parts.why).focus();
+  }
+
+  /** Fill what opens, when it is opened for the first time. */
+  explain() {
+    const { info } = this.turn;
+    if (!info) return;
+    const panel = find("[data-panel]", this.parts.why);
+    panel.append(...whyOf(this.turn, info).map(build));
+    if (info.samples && info.samples.length > 1) panel.append(samplesOf(info.samples));
+  }
+}
+
+/** @type {Record<Cure, string>} */
+const CURES = {
+  again: "Try again",
+  key: "Enter the key",
+  new: "New chat",
+  models: "Read the list again",
+  "": "",
+};
+
+/** @param {Turn} turn */
+function noteOf(turn) {
+  if (turn.kept) return `${turn.state === "stopped" ? "Stopped" : "That failed"}: the answer from before is kept.`;
+  if (turn.state === "stopped") return turn.text ? "Stopped: this is as far as it came." : "Stopped.";
+  const cut = turn.state === "done" && turn.finish === "length";
+  return cut ? "Cut at the token limit: allow longer answers in the settings." : "";
+}
+
+/** @param {NonNullable<import("./server.js").Info["samples"]>} samples */
+function samplesOf(samples) {
+  const all = stamp("samples");
+  const several = new Set(samples.map((sample) => sample.model)).size > 1;
+  find("summary", all).textContent = `All ${samples.length} samples`;
+  const filled = () => {
+    for (const [place, sample] of samples.entries()) {
+      const one = stamp("sample");
+      find("summary", one).textContent = sampleLine(sample, place, several);
+      const body = find("[data-text]", one);
+      one.addEventListener("toggle", () => show(body, markdown(sample.text), []), { once: true });
+      all.append(one);
+    }
+  };
+  all.addEventListener("toggle", filled, { once: true });
+  return all;
+}
