@@ -94,6 +94,10 @@ class Teams:
             return self._catalog.find_table(self._catalog.load_team(said))
         raise NotFound(f"there is no table {said}: name a file that `avengers calibrate fit` wrote, or a team")
 
+    def outcomes_of(self, name: str) -> Path:
+        """Tell where the answers lie, or would lie, that a team of the user's was calibrated by."""
+        return self._settings.home / "outcomes" / f"{name}.jsonl"
+
     def create(
         self,
         name: str,
@@ -160,7 +164,7 @@ class Teams:
         return self._save(name, without_members(text, members), left, None)
 
     def delete(self, name: str) -> None:
-        """Delete a team of the user's, and the table that was copied for it.
+        """Delete a team of the user's, the table that was copied for it, and the answers that it was calibrated by.
 
         Raises:
             NotFound: there is no such team.
@@ -174,6 +178,7 @@ class Teams:
         with disk_errors(self._settings.home, f"deleting team {name}"):
             path.unlink(missing_ok=True)
             self._table_of(name).unlink(missing_ok=True)
+            self.outcomes_of(name).unlink(missing_ok=True)
 
     def use(self, name: str) -> Team:
         """Make a team the usual one, in the settings file; all else in it stays as it is.

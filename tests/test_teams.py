@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tomllib
 from types import SimpleNamespace
@@ -15,13 +16,17 @@ from hypothesis import strategies as st
 from avengers_edge.cli.main import cli
 from avengers_edge.config import load_settings, shipped_dir
 from avengers_edge.engine import memory
+from avengers_edge.engine.residency import Residency
+from avengers_edge.engine.ticket import Ticket
 from avengers_edge.errors import AvengersError, BadRequest, NotFound, VerificationFailed
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.files import write_text
 from avengers_edge.library.importing import import_file
 from avengers_edge.library.store import Store
 from avengers_edge.library.team_files import new_text, with_members, with_table, without_members
-from avengers_edge.records import Member, Mode
+from avengers_edge.records import Completion, Generation, Member, Mode
+from avengers_edge.routing.table import CentroidTable
+from avengers_edge.runtime import open_shipped_embedder
 from avengers_edge.teams import Teams, with_usual_team
 
 SMALL = "smollm2-135m-instruct"
@@ -291,7 +296,7 @@ def test_create_says_what_the_team_lacks_and_how_to_calibrate(run):
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["members"] == [f"{SMALL}:direct", CODER]
     assert f"{SMALL}, {CODER} not installed: run `avengers setup mine`" in result.stderr
-    assert "calibrate measure --team mine --questions builtin" in result.stderr
+    assert "avengers team add mine --calibrate 300" in result.stderr
     assert "`avengers team use mine` makes it the usual team" in result.stderr
 
 
@@ -333,6 +338,104 @@ def test_what_cannot_be_done_is_one_line_and_nothing_is_written(run, home, words
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (code, "", 1), result.output
     assert said in result.stderr
     assert files_of(home) == {}
+
+
+class Echo:
+    """Answers every question with 4 at once; after so many answers somebody presses Ctrl-C."""
+
+    def __init__(self, interrupted_after=-1):
+        self.left, self.asked = interrupted_after, []
+
+    def submit(self, request, *, on_finish=None, on_token=None):
+        ticket = Ticket(lambda: None)
+        if self.left == 0:
+            ticket.future.set_exception(KeyboardInterrupt())
+            return ticket
+        self.left -= 1
+        self.asked.append(request)
+        samples = tuple(Completion(i, i, "Answer: 4", 3, "stop") for i in range(request.n))
+        ticket.future.set_result(Generation(samples, prompt_tokens=5, prefill_ms=1.0, decode_ms=1.0))
+        return ticket
+
+    def count_tokens(self, request):
+        return 9
+
+
+@pytest.fixture
+def echo(monkeypatch):
+    """Lets every model of a calibration be answered for by one engine."""
+    pytest.importorskip("sklearn")
+
+    def lend(**options):
+        engine = Echo(**options)
+        monkeypatch.setattr(Residency, "lease", lambda self, model: contextlib.nullcontext(engine))
+        return engine
+
+    return lend
+
+
+def table_of(name):
+    path = Catalog.of(load_settings()).find_table(load(name))
+    with contextlib.closing(open_shipped_embedder(load_settings())) as embedder:
+        return CentroidTable.load(path, fingerprint=embedder.fingerprint).header
+
+
+@pytest.mark.parametrize("said", ["an option", "the guide"])
+def test_a_team_is_calibrated_with_the_built_in_questions_as_the_commands_do_it(run, tiny, echo, person, home, said):
+    engine = echo()
+    members = ["-m", "tiny:think", "-m", "wide:direct"]
+    if said == "an option":
+        result = run("team", "create", "mine", *members, "--calibrate", 4, "--json")
+    else:
+        result = run("team", "create", "mine", "--description", "d", "--json", input="1,2\nboth\ncalibrate\n4\n")
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert told["table"] == str(home / "tables" / "mine.safetensors")
+    assert table_of("mine").members == tuple(told["members"])
+    assert sum(table_of("mine").datasets.values()) == 4
+    assert len(engine.asked) == 4 * len(told["members"])
+    assert f"measuring {len(told['members'])} members on 4 questions" in result.stderr
+    assert "team mine is calibrated: 4 questions" in result.stderr
+    measured = ("--team", "mine", "--questions", "builtin", "--limit", 4, "--out", home / "outcomes" / "mine.jsonl")
+    assert run("calibrate", "measure", *measured).exit_code == 0
+    assert len(engine.asked) == 4 * len(told["members"])  # the command finds nothing left to ask
+    assert run("team", "remove", "mine", "--yes").exit_code == 0
+    assert not (home / "outcomes" / "mine.jsonl").exists()
+
+
+def test_a_calibration_that_was_stopped_goes_on_and_the_team_is_there_meanwhile(run, tiny, echo):
+    first = echo(interrupted_after=3)
+    stopped = run("team", "create", "mine", "-m", "tiny:think", "-m", "wide:direct", "--calibrate", 4)
+    assert stopped.exit_code == 130
+    assert "to go on where this stopped: avengers team add mine --calibrate 4\navengers: interrupted" in stopped.stderr
+    assert load("mine").table is None
+    second = echo()
+    done = run("team", "add", "mine", "--calibrate", 4)
+    assert done.exit_code == 0, done.stderr
+    assert len(first.asked) + len(second.asked) == 8
+    assert load("mine").table == "mine.safetensors"
+    third = echo()
+    grown = run("team", "add", "mine", "tiny:direct", "--calibrate", 5)
+    assert grown.exit_code == 0, grown.stderr
+    assert len(third.asked) == 3 + 4  # one question more of three members, and the new one's first four
+    assert table_of("mine").members == ("tiny:think", "wide:direct", "tiny:direct")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["-m", "tiny:think"], 2, "there is only one"),
+        (["-m", "tiny:think", "-m", SMALL], 3, f"{SMALL} not installed, and only what is installed can be measured"),
+        (["-m", "tiny:think", "-m", "wide:think", "--table", "starter"], 2, "choose one"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_one_line_and_no_team_is_made(run, tiny, echo, home, words, code, said):
+    echo()
+    before = files_of(home)
+    result = run("team", "create", "mine", *words, "--calibrate")
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (code, "", 1), result.output
+    assert said in result.stderr
+    assert files_of(home) == before
 
 
 def test_the_guide_asks_for_what_was_not_said(run, tiny, person):

@@ -10,8 +10,10 @@ import click
 
 from avengers_edge.cli.asking import asks, confirm
 from avengers_edge.cli.fitting import Fitting
+from avengers_edge.cli.library import open_library
 from avengers_edge.cli.names import complete_any_member, complete_teams
 from avengers_edge.cli.session import Session, pass_session
+from avengers_edge.cli.team_calibrate import USUAL_QUESTIONS, calibrate_option, calibrate_team, check_measurable
 from avengers_edge.cli.team_guide import candidates, guide
 from avengers_edge.errors import AvengersError, BadRequest
 from avengers_edge.library.files import human_bytes
@@ -35,6 +37,7 @@ _TABLE_HELP = "The routing table: a file that `calibrate fit` wrote, or a team t
 )
 @click.option("--fitting", is_flag=True, help="All installed models that fit this machine, asked in both ways.")
 @click.option("--table", metavar="FILE|TEAM", help=_TABLE_HELP)
+@calibrate_option
 @click.option("--description", help="One line about the team.")
 @click.option("--samples", type=click.IntRange(1, 1000), help="Samples of a vote.")
 @click.option("--json", "as_json", is_flag=True, help="Print the team as one JSON object.")
@@ -45,20 +48,25 @@ def create(
     members: tuple[str, ...],
     fitting: bool,
     table: str | None,
+    questions: int | None,
     description: str | None,
     samples: int | None,
     as_json: bool,
 ) -> None:
     """Make team NAME; without members on a terminal, it asks for them.
 
+    With --calibrate it is measured at once; `team add NAME --calibrate` goes on with that, whatever ended it.
+
     \b
       avengers team create mine --member qwen2.5-coder-1.5b-instruct:think --member smollm2-135m-instruct:direct
       avengers team create mine --fitting --table my-table.safetensors
+      avengers team create mine --fitting --calibrate 300
     """
     from avengers_edge.teams import Teams
 
     teams, settings = Teams(session.settings()), session.settings()
     teams.check_name(name)
+    _refuse_both(table, questions)
     if members and fitting:
         raise BadRequest("--fitting chooses the members: leave out --member")
     if fitting:
@@ -69,9 +77,13 @@ def create(
     if not members:
         if not asks():
             raise BadRequest("a team needs members: name them with --member, or say --fitting")
-        members, table, description = guide(session, Fitting(settings), table, description)
-    found_table = None if table is None else teams.find_table(table)
-    made = teams.create(name, teams.members(members), description=description, table=found_table, samples=samples)
+        members, table, questions, description = guide(session, Fitting(settings), table, questions, description)
+    found_table, chosen = None if table is None else teams.find_table(table), teams.members(members)
+    if questions is not None:
+        check_measurable(session, chosen)
+    made = teams.create(name, chosen, description=description, table=found_table, samples=samples)
+    if questions is not None:
+        made = calibrate_team(session, name, questions)
     _tell(session, made, as_json)
     click.echo(f"`avengers team use {name}` makes it the usual team", err=True)
 
@@ -80,27 +92,43 @@ def create(
 @click.argument("name", shell_complete=complete_teams)
 @click.argument("members", nargs=-1, metavar="MODEL[:MODE]", shell_complete=complete_any_member)
 @click.option("--table", metavar="FILE|TEAM", help=_TABLE_HELP)
+@calibrate_option
 @click.option("--no-table", is_flag=True, help="Do without a routing table: members are asked in their order.")
 @click.option("--json", "as_json", is_flag=True, help="Print the team as one JSON object.")
 @pass_session
 def add(
-    session: Session, name: str, members: tuple[str, ...], table: str | None, no_table: bool, as_json: bool
+    session: Session,
+    name: str,
+    members: tuple[str, ...],
+    table: str | None,
+    questions: int | None,
+    no_table: bool,
+    as_json: bool,
 ) -> None:
-    """Add members to team NAME, or give it a routing table.
+    """Add members to team NAME, or give it a routing table; --calibrate goes on where it was stopped.
 
     \b
       avengers team add mine qwen2.5-coder-0.5b-instruct:direct
       avengers team add mine --table my-table.safetensors
+      avengers team add mine --calibrate 300
     """
     from avengers_edge.teams import Teams
 
-    if table is not None and no_table:
-        raise BadRequest("--table and --no-table exclude each other: choose one")
-    if not members and table is None and not no_table:
+    _refuse_both(table, questions)
+    if no_table and (table is not None or questions is not None):
+        raise BadRequest("--no-table and --table or --calibrate exclude each other: choose one")
+    if not members and table is None and questions is None and not no_table:
         raise BadRequest("there is nothing to add: name members, or a table with --table")
     teams = Teams(session.settings())
-    found_table = None if table is None else teams.find_table(table)
-    changed = teams.add(name, teams.members(members), table=found_table, without_table=no_table)
+    found_table, chosen = None if table is None else teams.find_table(table), teams.members(members)
+    if questions is None:
+        changed = teams.add(name, chosen, table=found_table, without_table=no_table)
+    else:
+        teams.check_own(name)
+        check_measurable(session, (*open_library(session)[0].load_team(name).members, *chosen))
+        if chosen:  # the table that there is knows nothing of them
+            teams.add(name, chosen, without_table=True)
+        changed = calibrate_team(session, name, questions)
     _tell(session, changed, as_json)
 
 
@@ -157,11 +185,14 @@ def _tell(session: Session, team: Team, as_json: bool) -> None:
     if team.table is None and len(team.members) > 1:
         lines = (
             "it has no routing table, so its members are asked in this order; to fit one on built-in questions:",
-            f"  avengers calibrate measure --team {team.name} --questions builtin --limit 300 --out {team.name}.jsonl",
-            f"  avengers calibrate fit --outcomes {team.name}.jsonl --out {team.name}.safetensors",
-            f"  avengers team add {team.name} --table {team.name}.safetensors",
+            f"  avengers team add {team.name} --calibrate {USUAL_QUESTIONS}",
         )
         click.echo("\n".join(lines), err=True)
+
+
+def _refuse_both(table: str | None, questions: int | None) -> None:
+    if table is not None and questions is not None:
+        raise BadRequest("--table takes a table that is there and --calibrate fits one: choose one")
 
 
 def _note_models(session: Session, team: Team) -> None:

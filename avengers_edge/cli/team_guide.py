@@ -10,9 +10,11 @@ import click
 from avengers_edge.cli.fitting import Fitting
 from avengers_edge.cli.library import open_library
 from avengers_edge.cli.session import Session
+from avengers_edge.cli.team_calibrate import USUAL_QUESTIONS
 from avengers_edge.errors import AvengersError
 from avengers_edge.library.files import human_bytes
 
+_CALIBRATE = "calibrate"
 _WAYS = {"think": ("think",), "direct": ("direct",), "both": ("think", "direct"), "plain": ("",)}
 
 
@@ -60,12 +62,12 @@ def candidates(session: Session, fitting: Fitting, models: Sequence[str] | None 
 
 
 def guide(
-    session: Session, fitting: Fitting, table: str | None, description: str | None
-) -> tuple[tuple[str, ...], str | None, str | None]:
-    """Ask for members, and for a table and a description where they were not given.
+    session: Session, fitting: Fitting, table: str | None, questions: int | None, description: str | None
+) -> tuple[tuple[str, ...], str | None, int | None, str | None]:
+    """Ask for members, and for a table or how many questions to calibrate on, and a description, where not given.
 
     Returns:
-        Members as users write them, the table as they named it, the description.
+        Members as users write them, the table as they named it, the number of questions, the description.
 
     """
     found = candidates(session, fitting)
@@ -81,13 +83,16 @@ def guide(
         for number in chosen
         for mode in _WAYS[way]
     )
-    if table is None:
-        table = click.prompt(
-            "Routing table (a file or a team, empty for none)", default="", show_default=False, err=True
-        )
+    if table is None and questions is None:
+        asked = f"Routing table (a file, a team, {_CALIBRATE!r} to fit one on built-in questions, empty for none)"
+        table = click.prompt(asked, default="", show_default=False, err=True)
+        if table == _CALIBRATE:
+            table = None
+            many = f"On how many questions ({len(members)} answers to each; hours for hundreds)"
+            questions = click.prompt(many, default=USUAL_QUESTIONS, type=click.IntRange(1), err=True)
     if description is None:
         description = click.prompt("One line about it", default="", show_default=False, err=True)
-    return members, table or None, description or None
+    return members, table or None, questions, description or None
 
 
 def _line(each: Candidate) -> str:
