@@ -5,6 +5,11 @@
     <home>/partial/<model>/           downloads that are not finished
     <home>/manifests/<model>.toml     models the user added
     <home>/teams/<team>.toml          teams the user made, with their tables in <home>/tables/
+    <home>/modes.toml                 ways of asking that the user added or a bundle brought
+    <home>/bundles/<name>/            what was unpacked from a bundle beside models, tables and teams
+    <home>/tuning/                    what a step costs with each model on this machine
+    <home>/kv/                        conversations of models that were unloaded, until these return or the process ends
+    <home>/conversations.sqlite3      the conversations of `avengers chat`, and <home>/chat_history what was typed there
 
 An explicit argument wins over the environment, the environment over the settings file.
 """
@@ -38,8 +43,9 @@ class Settings:
     ggml type of keys and values: `q8_0` takes half of `f16`'s memory. `worker` runs each model in a process of its own,
     which is given up when it shows no sign of life for `patience` seconds; without it, what a model file's chat template
     writes is bounded and the time that it takes is not. An idle model is unloaded after `keep_alive`
-    seconds, at -1 only when another one needs its memory; the models in `pin` stay. `providers` are ONNX Runtime
-    execution providers for the embedder, in order of preference. `vi` gives the prompt of `avengers chat` vi's keys.
+    seconds, at -1 only when another one needs its memory; the models in `pin` stay. With `park` its conversation lies
+    on the disk meanwhile, so that it need not be evaluated again. `providers` are ONNX Runtime execution providers for
+    the embedder, in order of preference. `vi` gives the prompt of `avengers chat` vi's keys.
     """
 
     home: Path
@@ -54,6 +60,7 @@ class Settings:
     patience: int = 120
     keep_alive: int = 300
     pin: tuple[str, ...] = ()
+    park: bool = True
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
     vi: bool = False
 
@@ -89,6 +96,7 @@ _SETTABLE: dict[str, type | tuple[type, ...]] = {
     "patience": int,
     "keep_alive": int,
     "pin": list,
+    "park": bool,
     "providers": list,
     "vi": bool,
 }

@@ -61,6 +61,7 @@ class Avengers(Closing):
         resident: names the models that are loaded, which routing prefers between equals.
         judge: runs code that the members wrote; without one it is compared by its text.
         takes_tools: tells of a model whether its chat template has a place for tools.
+        stop_loading: gives up what `lease` is loading, so that closing need not wait for it.
 
     """
 
@@ -74,7 +75,9 @@ class Avengers(Closing):
         resident: Callable[[], Collection[str]] = tuple,
         judge: Judge | None = None,
         takes_tools: Callable[[str], bool] = lambda _model: True,
+        stop_loading: Callable[[], None] = lambda: None,
     ) -> None:
+        self.stop_loading = stop_loading
         self.team, self._judge, self._takes_tools = team, judge, takes_tools
         self._embedder = Once(open_embedder)
         self._router = Once(lambda: open_router(self._embedder.get()))
@@ -121,6 +124,7 @@ class Avengers(Closing):
             lambda: loaded.resident,
             SandboxJudge(),
             takes_tools,
+            (lambda: None) if residency else loaded.stop_loading,
         )
 
     def warm(self) -> None:

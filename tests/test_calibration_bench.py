@@ -58,7 +58,7 @@ def workers(monkeypatch):
     def give(*, off, on):
         opened = []
 
-        def load(path, options, *, curve=None, patience=0):
+        def load(path, options, *, curve=None, patience=0, stop=None):
             opened.append((options, curve))
             return FakeWorker({False: off, True: on}[options.repack])
 

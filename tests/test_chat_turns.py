@@ -14,7 +14,7 @@ from avengers_edge.api.events import Finished, Loading, Routed, Token
 from avengers_edge.api.sync import Avengers
 from avengers_edge.chat.turns import Note, Turns, _count_oldest
 from avengers_edge.election import Progress
-from avengers_edge.errors import BadRequest, ContextFull, DoesNotFit
+from avengers_edge.errors import BadRequest, Cancelled, ContextFull, DoesNotFit
 from avengers_edge.records import Ask, Member, Message, Team
 from avengers_edge.runtime import Avengers as Runtime
 from avengers_edge.runtime import topic
@@ -222,6 +222,23 @@ def test_a_team_that_cannot_be_warmed_says_so_in_the_turn() -> None:
         turns.warm()
         with pytest.raises(BadRequest, match="get one"):
             heard(turns, "Tell me a tale")
+
+
+def test_whoever_leaves_does_not_wait_for_a_model_that_is_being_loaded() -> None:
+    begun, given_up, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def lease(_: str) -> Any:
+        begun.set()
+        assert given_up.wait(30)
+        ended.set()
+        raise Cancelled("small is not loaded, because all models are being closed")
+
+    runtime = Runtime(TEAM, WordLengthEmbedder, lambda _: None, lease, stop_loading=given_up.set)
+    turns = Turns(Avengers(runtime, Lengths))
+    turns.warm()
+    assert begun.wait(30)
+    turns.close()
+    assert ended.is_set()
 
 
 def test_a_turn_is_about_what_the_user_said_before() -> None:

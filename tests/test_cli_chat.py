@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 from click.testing import CliRunner
@@ -107,6 +108,51 @@ def test_going_on_where_nothing_is_kept_begins_anew(chat, store):
 def test_nothing_is_kept_with_no_log(chat, home):
     assert chat(f"{TALE}\n", "--no-log", texts=["Once."]).stdout == "Once.\n"
     assert {path.name for path in home.iterdir()} == {"teams"}
+
+
+class Parked(QueuedEngine):
+    """A loaded model that remembers a conversation, and that it was asked to write it down."""
+
+    alive = True
+
+    def __init__(self, saved, model):
+        super().__init__(["Once."])
+        self._saved, self._model = saved, model
+
+    def save_state(self, path):
+        self._saved.append(self._model)
+        path.write_text("what was said", encoding="utf-8")
+        return 5
+
+    def load_state(self, path):
+        return 5
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize(("words", "kept"), [([], ["smollm2-135m-instruct"]), (["--no-log"], [])])
+def test_no_conversation_is_parked_on_the_disk_with_no_log(run, home, tmp_path, monkeypatch, words, kept):  # noqa: F811
+    saved, gguf = [], tmp_path / "model.gguf"
+    gguf.touch()
+
+    def residency(path_of, need_of, settings):
+        need = types.SimpleNamespace(weights=1, kv_per_cell=0, compute=0, layers=1, total=lambda cells: 1)
+        return Residency(
+            lambda model: gguf,
+            lambda path: need,
+            settings,
+            lambda model, path, layers: Parked(saved, model),
+            available=lambda: None,  # so one model is kept at a time
+            device_memory=lambda: None,
+        )
+
+    monkeypatch.setattr("avengers_edge.runtime.Residency", residency)
+    lines = f"{TALE}\n/model qwen2.5-coder-0.5b-instruct\n{TALE}\n"
+    result = run("chat", "--team", "solo", *words, input=lines)
+    assert (result.exit_code, result.stdout) == (0, "Once.\nOnce.\n")
+    assert saved == kept
+    assert (home / "kv").exists() == bool(kept)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,8 @@ def test_an_argument_wins_over_the_environment_and_that_over_the_file(settings_f
 def test_every_setting_can_be_set_in_the_file(settings_file, home):
     settings_file.write_text(
         'team = "mine"\noffline = true\nthreads = 3\ngpu_layers = 5\ncontext = 4096\nrepack = true\n'
-        'kv_type = "q8_0"\nworker = false\npatience = 9\nkeep_alive = -1\npin = ["x"]\nproviders = ["A", "B"]\n',
+        'kv_type = "q8_0"\nworker = false\npatience = 9\nkeep_alive = -1\npin = ["x"]\n'
+        'park = false\nproviders = ["A", "B"]\n',
         encoding="utf-8",
     )
     assert load_settings() == Settings(
@@ -54,6 +55,7 @@ def test_every_setting_can_be_set_in_the_file(settings_file, home):
         patience=9,
         keep_alive=-1,
         pin=("x",),
+        park=False,
         providers=("A", "B"),
     )
 
@@ -65,6 +67,7 @@ def test_every_setting_can_be_set_in_the_file(settings_file, home):
      "gpu_layers = -2", "gpu_layers = 100001", f"threads = {'9' * 4000}", f"threads = {'9' * 5000}",
      "kv_type = 'F16'", "kv_type = 8", "kv_type = ''", "worker = 1", "patience = 0", "patience = 86401", "pin = 'x'",
      "pin = ['']", "pin = [2]", "keep_alive = -2", "keep_alive = true", "keep_alive = 0.5", "keep_alive = 31536001",
+     "park = 'no'",
      "threads" + ".a" * 2000 + " = 1", f"{'a' * 5000} = 1", "#" * 20_000],
 )  # fmt: skip
 def test_a_wrong_settings_file_is_refused_in_one_line(settings_file, text):

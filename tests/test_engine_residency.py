@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from avengers_edge.config import Settings
 from avengers_edge.engine import managed, memory, parking
+from avengers_edge.engine import residency as residency_module
 from avengers_edge.engine.memory import (
     DeviceMemory,
     available_bytes,
@@ -25,7 +26,8 @@ from avengers_edge.engine.memory import (
 )
 from avengers_edge.engine.options import LoadOptions
 from avengers_edge.engine.residency import Residency
-from avengers_edge.errors import DoesNotFit, EngineDied, NotFound
+from avengers_edge.errors import Cancelled, DoesNotFit, EngineDied, NotFound
+from avengers_edge.records import Recall
 
 GB = 10**9
 WAIT = 30  # seconds until a test that hangs fails
@@ -360,6 +362,67 @@ def test_a_model_whose_loading_ends_after_the_close_is_freed(machine):
     assert not here.loaded
 
 
+def test_a_load_is_given_up_for_a_close_and_none_begins_after_it(machine, monkeypatch):
+    begun = threading.Event()
+
+    def opener(settings, stop):
+        def open_engine(*values):
+            killed = threading.Event()
+            with stop.calling(killed.set):
+                begun.set()
+                assert killed.wait(WAIT)
+            raise EngineDied("its worker process was ended while it loaded")
+
+        return open_engine
+
+    monkeypatch.setattr(residency_module, "llama_opener", opener)
+    here = machine(10, {"a": 3, "b": 3})
+    here.residency = Residency(here.path_of, lambda path: here.needs[path.name], here.settings, available=lambda: 10)
+    failed = []
+
+    def load():
+        with pytest.raises(Cancelled, match="a is not loaded, because all models are being closed") as error:
+            here.use("a")
+        failed.append(error)
+
+    loading = threading.Thread(target=load)
+    loading.start()
+    assert begun.wait(WAIT)
+    here.residency.stop_loading()
+    loading.join(WAIT)
+    assert failed
+    with pytest.raises(Cancelled, match="b is not loaded"):
+        here.use("b")
+    here.residency.close()
+    with pytest.raises(EngineDied, match="closed"):
+        here.use("b")
+
+
+def test_what_is_loaded_answers_on_while_no_other_model_is_loaded_any_more(machine):
+    here = machine(10, {"a": 3, "b": 3})
+    here.use("a")
+    here.residency.stop_loading()
+    here.use("a")
+    with pytest.raises(Cancelled):
+        here.use("b")
+    assert here.loads == ["a"]
+
+
+def test_the_first_measurement_of_a_model_is_given_up_too(home, monkeypatch, tmp_path):
+    stop, engine = Recall(), FakeEngine(None, "a", None, 0)
+    engine.close = engine.closed.set
+
+    def measure(_budget):
+        stop.set()  # by another thread
+        assert engine.closed.wait(WAIT)
+        raise EngineDied("its worker process was unloaded")
+
+    engine.measure = measure
+    monkeypatch.setattr(managed, "_open", lambda *_: engine)
+    with pytest.raises(EngineDied):
+        managed.llama_opener(Settings(home=home, gpu_layers=0), stop)("a", tmp_path / "a.gguf", 0)
+
+
 def test_an_engine_that_cannot_be_closed_does_not_keep_others_out(machine, caplog):
     here = machine(10, {"a": 6, "b": 3})
     with here.residency.lease("a") as engine:
@@ -392,6 +455,18 @@ def test_a_conversation_outlives_its_models_unloading(machine, home):
     with here.residency.lease("a") as second:
         assert second.resumed == b"state of a"
     assert not any((home / "kv").iterdir())
+
+
+def test_where_conversations_are_not_parked_none_is_written(machine, home):
+    here = machine(10, {"a": 6, "b": 6}, park=False)
+    with here.residency.lease("a") as first:
+        first.tokens = 5
+        first.save_state = fail_with(AssertionError("it was to be kept"))
+    here.use("b")
+    with here.residency.lease("a") as second:
+        assert second.resumed is None
+    assert here.loads == ["a", "b", "a"]
+    assert not (home / "kv").exists()
 
 
 def test_a_conversation_with_another_file_is_not_resumed(machine, home):

@@ -23,7 +23,7 @@ from worker_child import FACTS, ScriptedEngine
 
 from avengers_edge import errors
 from avengers_edge.config import KV_TYPES
-from avengers_edge.engine import codec, silence, spawn, wire, worker
+from avengers_edge.engine import codec, process, silence, spawn, wire, worker
 from avengers_edge.engine.curve import StepCurve
 from avengers_edge.engine.facts import EngineFacts
 from avengers_edge.engine.options import LoadOptions
@@ -31,7 +31,16 @@ from avengers_edge.engine.process import WorkerEngine
 from avengers_edge.engine.silence import Silence
 from avengers_edge.engine.ticket import generate_many
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, EngineDied, MissingExtra, VerificationFailed
-from avengers_edge.records import MOST_SAMPLES, Completion, Generation, Message, Request, SamplingParams, TokenLogprob
+from avengers_edge.records import (
+    MOST_SAMPLES,
+    Completion,
+    Generation,
+    Message,
+    Recall,
+    Request,
+    SamplingParams,
+    TokenLogprob,
+)
 
 CHILD = str(Path(__file__).with_name("worker_child.py"))
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
@@ -698,6 +707,26 @@ def test_a_busy_worker_shows_life(engine):
 def comes(what):
     """Wait for what must come."""
     return any(what() or threading.Event().wait(0.05) for _ in range(LONG * 20))
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_load_can_be_given_up_from_another_thread(early, monkeypatch):
+    stop, children = Recall(), []
+    real = process.Child
+
+    def child(*values):
+        children.append(real(*values))
+        if early:
+            stop.set()
+        else:
+            threading.Thread(target=stop.set).start()
+        return children[0]
+
+    monkeypatch.setattr(process, "Child", child)
+    with pytest.raises(EngineDied, match="was ended while it loaded"):
+        start("mute", stop=stop)
+    assert not children[0].running
+    stop.set()  # nobody is called any more
 
 
 @POSIX

@@ -16,7 +16,7 @@ _E = TypeVar("_E")
 _WIDTH = 32
 """Calls beside each other in threads of our own; further ones wait."""
 _PATIENCE = 10.0
-"""Seconds that closing waits for what was called off: a step takes far less, to load a model may take more."""
+"""Seconds that closing waits for what was called off: a step takes far less, to load a model in this process more."""
 
 
 class Pending(Future[_T]):
@@ -41,11 +41,12 @@ class Calls(Closing):
 
     Args:
         free: frees what they use; called when they have ended.
+        hasten: ends what they wait for and their events do not call off; called when all are called off.
 
     """
 
-    def __init__(self, free: Callable[[], None]) -> None:
-        self._free = free
+    def __init__(self, free: Callable[[], None], hasten: Callable[[], None] = lambda: None) -> None:
+        self._free, self._hasten = free, hasten
         self._here = threading.local()
         self._threads = ThreadPoolExecutor(_WIDTH, "avengers", self._enter_callback)
         self._changed = threading.Condition()
@@ -118,6 +119,7 @@ class Calls(Closing):
             under_way = tuple(self._open)
         for off in under_way:
             off.set()
+        self._hasten()
         with self._changed:
             quiet = self._changed.wait_for(lambda: not self._open, _PATIENCE)
         self._free()

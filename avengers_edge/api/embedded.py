@@ -47,7 +47,7 @@ class Embedded:
 
     def __init__(self, runtime: Runtime, vectors: Callable[[], Vectors]) -> None:
         self._runtime, self._vectors = runtime, vectors
-        self._calls = Calls(runtime.close)
+        self._calls = Calls(runtime.close, runtime.stop_loading)
 
     @classmethod
     def open(

@@ -84,7 +84,10 @@ class Turns(Closing):
                 left_out += _count_oldest(history[left_out:])
 
     def close(self) -> None:
-        """End what is under way and free the team."""
+        """End what is under way, a load too, and free the team.
+
+        A model that loads in this process (`worker = false`), and the embedder, are waited for: nothing can end them.
+        """
         self._avengers.close()
 
 

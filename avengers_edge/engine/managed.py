@@ -13,7 +13,7 @@ from avengers_edge.engine.curve import StepCurve
 from avengers_edge.engine.facts import EngineFacts
 from avengers_edge.engine.options import LoadOptions
 from avengers_edge.engine.ticket import Ticket
-from avengers_edge.records import Engine, OnFinish, OnToken, Request
+from avengers_edge.records import Engine, OnFinish, OnToken, Recall, Request
 
 
 class ManagedEngine(Engine, Protocol):
@@ -66,18 +66,23 @@ def load_options(settings: Settings, gpu_layers: int) -> LoadOptions:
     return dataclasses.replace(options, sequences=_WIDE) if on_device else options
 
 
-def llama_opener(settings: Settings) -> OpenEngine:
-    """Make what loads a model with llama.cpp, in a process of its own unless the settings say otherwise."""
+def llama_opener(settings: Settings, stop: Recall | None = None) -> OpenEngine:
+    """Make what loads a model with llama.cpp, in a process of its own unless the settings say otherwise.
+
+    `stop` gives up a load under way: such a process is ended, whatever it does, and then `EngineDied` is raised.
+    """
+    stopped = stop or Recall()
 
     def open_engine(_model: str, path: Path, gpu_layers: int) -> ManagedEngine:
         from avengers_edge.engine.tuning import measure_first, tuned
 
         wanted = load_options(settings, gpu_layers)
         options, curve = tuned(path, wanted, settings)
-        engine = _open(path, options, curve, settings)
+        engine = _open(path, options, curve, settings, stopped)
         if curve is None:
             try:
-                measure_first(engine, path, wanted, settings)
+                with stopped.calling(engine.close):
+                    measure_first(engine, path, wanted, settings)
             except BaseException:
                 engine.close()
                 raise
@@ -86,11 +91,11 @@ def llama_opener(settings: Settings) -> OpenEngine:
     return open_engine
 
 
-def _open(path: Path, options: LoadOptions, curve: StepCurve | None, settings: Settings) -> ManagedEngine:
+def _open(path: Path, options: LoadOptions, curve: StepCurve | None, settings: Settings, stop: Recall) -> ManagedEngine:
     if settings.worker:
         from avengers_edge.engine.process import WorkerEngine
 
-        return WorkerEngine(path, options, curve=curve, patience=settings.patience)
+        return WorkerEngine(path, options, curve=curve, patience=settings.patience, stop=stop)
     from avengers_edge.engine.llama import LlamaEngine
 
     return LlamaEngine(path, options, curve=curve)

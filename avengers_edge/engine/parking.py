@@ -47,10 +47,10 @@ class _Parked:
 
 
 class Parking(Closing):
-    """The saved conversations of one process's models."""
+    """The saved conversations of one process's models; with `keep` False it saves none."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, *, keep: bool = True) -> None:
+        self._folder, self._keeps = folder, keep
         self._parked: dict[str, _Parked] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -58,6 +58,8 @@ class Parking(Closing):
 
     def park(self, model: str, path: Path, engine: Keeping, most_bytes: int) -> None:
         """Save a model's conversation if there is one and the disk has room for `most_bytes`."""
+        if not self._keeps:
+            return
         self._drop(model)
         state = self._folder / f"{os.getpid()}-{secrets.token_hex(4)}-{_safe(model)}.state"
         try:

@@ -26,7 +26,7 @@ from avengers_edge.engine.options import LoadOptions
 from avengers_edge.engine.silence import Silence
 from avengers_edge.engine.ticket import Ticket, refuse_waiting_on, wait_for
 from avengers_edge.errors import EngineDied
-from avengers_edge.records import MOST_SAMPLES, Closing, Completion, Generation, OnFinish, OnToken, Request
+from avengers_edge.records import MOST_SAMPLES, Closing, Completion, Generation, OnFinish, OnToken, Recall, Request
 
 logger = logging.getLogger("avengers_edge.llama")
 
@@ -61,6 +61,7 @@ class WorkerEngine(Closing):
         options: how it is loaded.
         curve: its step-time curve, where it was measured before.
         patience: seconds without a sign of life after which a worker that has something to do is killed.
+        stop: ends the process while it loads the model.
 
     Raises:
         BadRequest: this program cannot start a Python interpreter.
@@ -78,6 +79,7 @@ class WorkerEngine(Closing):
         *,
         curve: StepCurve | None = None,
         patience: float = 120.0,
+        stop: Recall | None = None,
         _command: Sequence[str] | None = None,
     ) -> None:
         self._lock = threading.Lock()  # over the calls and the death; nothing is waited for under it
@@ -97,7 +99,8 @@ class WorkerEngine(Closing):
         try:
             for thread in self._threads:
                 thread.start()
-            self.facts = self._ask(lambda ident: wire.Open(ident, os.fspath(path.absolute()), options, curve))
+            with (stop or Recall()).calling(lambda: self._child.kill("was ended while it loaded")):
+                self.facts = self._ask(lambda ident: wire.Open(ident, os.fspath(path.absolute()), options, curve))
         except BaseException:
             self._child.kill("was not waited for")
             self.close()

@@ -8,7 +8,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from avengers_edge.config import Settings
@@ -16,24 +15,13 @@ from avengers_edge.engine import hardware
 from avengers_edge.engine.managed import ManagedEngine, OpenEngine, llama_opener
 from avengers_edge.engine.memory import DeviceMemory, Need, Placement, available_bytes, place, refusal
 from avengers_edge.engine.parking import Parking
-from avengers_edge.errors import DoesNotFit, EngineDied
-from avengers_edge.records import Closing
+from avengers_edge.engine.resident import Resident, close_engine
+from avengers_edge.errors import Cancelled, DoesNotFit, EngineDied
+from avengers_edge.records import Closing, Recall
 
 logger = logging.getLogger("avengers_edge.residency")
 
 _LONGEST_WAIT = 3600.0  # Windows cannot wait for more than 49 days at once
-
-
-@dataclass(slots=True, eq=False)
-class _Resident:
-    model: str
-    path: Path
-    engine: ManagedEngine
-    placement: Placement
-    kv_bytes: int
-    unseen: int  # of its bytes in main memory, those that the system still calls available
-    used_at: float
-    leases: int = 1
 
 
 class Residency(Closing):
@@ -67,10 +55,11 @@ class Residency(Closing):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path_of, self._need_of, self._settings = path_of, need_of, settings
-        self._open_engine = open_engine or llama_opener(settings)
+        self._stopped = Recall()
+        self._open_engine = open_engine or llama_opener(settings, self._stopped)
         self._available, self._device_memory, self._clock = available, device_memory, clock
-        self._parking = Parking(settings.home / "kv")
-        self._residents: dict[str, _Resident] = {}
+        self._parking = Parking(settings.home / "kv", keep=settings.park)
+        self._residents: dict[str, Resident] = {}
         self._changed = threading.Condition()  # guards the residents; never held while a model is loaded or closed
         self._moving = threading.Lock()  # one model is loaded or closed at a time; taken before the other
         self._watch: threading.Thread | None = None
@@ -91,6 +80,7 @@ class Residency(Closing):
             VerificationFailed: its file is not what was verified.
             DoesNotFit: it needs more memory than can be had.
             EngineDied: llama.cpp cannot load it, or this was closed.
+            Cancelled: loading was stopped before it was loaded.
 
         """
         held = self._take(model)
@@ -104,19 +94,27 @@ class Residency(Closing):
         finally:
             self._give_back(held)
 
+    def stop_loading(self) -> None:
+        """Give up the load under way, and begin no other; what is loaded stays until `close`.
+
+        What loads in a process of its own ends with that process. In this one it cannot be ended, and is freed later.
+        """
+        self._stopped.set()
+
     def close(self) -> None:
         """Free all models, those that are answering too."""
+        self.stop_loading()
         with self._changed:
             self._closed = True
             leaving, self._residents = list(self._residents.values()), {}
             self._changed.notify_all()
         for held in leaving:
-            _close(held.model, held.engine)
+            close_engine(held.model, held.engine)
         self._parking.close()
 
     # --- leases ---
 
-    def _take(self, model: str) -> _Resident:
+    def _take(self, model: str) -> Resident:
         held = self._find(model)
         if held is None:
             with self._moving:
@@ -126,7 +124,7 @@ class Residency(Closing):
                     held = self._load(model)
         return held
 
-    def _find(self, model: str) -> _Resident | None:
+    def _find(self, model: str) -> Resident | None:
         with self._changed:
             if self._closed:
                 raise EngineDied(f"{model} was asked for after its models were closed: open them again")
@@ -136,7 +134,7 @@ class Residency(Closing):
             held.leases, held.used_at = held.leases + 1, self._clock()
             return held
 
-    def _give_back(self, held: _Resident) -> None:
+    def _give_back(self, held: Resident) -> None:
         with self._changed:
             held.leases -= 1
             held.used_at = self._clock()
@@ -149,17 +147,17 @@ class Residency(Closing):
 
     # --- loading ---
 
-    def _load(self, model: str) -> _Resident:
+    def _load(self, model: str) -> Resident:
         path = self._path_of(model)
         self._forget_dead()
         need = self._need_of(path)
         placement = self._make_room(model, need)
         before = self._available()
-        engine = self._open_engine(model, path, placement.gpu_layers)
+        engine = self._open(model, path, placement.gpu_layers)
         try:
             after = self._available()
             taken = 0 if before is None or after is None else max(0, before - after)
-            held = _Resident(
+            held = Resident(
                 model,
                 path,
                 engine,
@@ -176,9 +174,20 @@ class Residency(Closing):
                     raise EngineDied(f"{model} was loaded after its models were closed: open them again")
                 self._residents[model] = held
         except BaseException:
-            _close(model, engine)
+            close_engine(model, engine)
             raise
         return held
+
+    def _open(self, model: str, path: Path, gpu_layers: int) -> ManagedEngine:
+        why = f"{model} is not loaded, because all models are being closed"
+        if self._stopped.is_set():
+            raise Cancelled(why)
+        try:
+            return self._open_engine(model, path, gpu_layers)
+        except EngineDied as error:
+            if self._stopped.is_set():
+                raise Cancelled(why) from error
+            raise
 
     def _make_room(self, model: str, need: Need) -> Placement:
         """Evict what has to leave, and no more; say where the model goes.
@@ -204,7 +213,7 @@ class Residency(Closing):
             raise self._refusal(model, need, placement.host, free)
         return placement
 
-    def _place(self, need: Need, device: DeviceMemory | None, leaving: Sequence[_Resident] = ()) -> Placement:
+    def _place(self, need: Need, device: DeviceMemory | None, leaving: Sequence[Resident] = ()) -> Placement:
         """Say where a model would go if those had left."""
         if device is not None:
             device = dataclasses.replace(device, free=device.free + sum(held.placement.device for held in leaving))
@@ -232,10 +241,10 @@ class Residency(Closing):
 
     # --- leaving ---
 
-    def _by_age(self) -> list[_Resident]:
+    def _by_age(self) -> list[Resident]:
         return sorted(self._residents.values(), key=lambda held: held.used_at)
 
-    def _idle(self) -> list[_Resident]:
+    def _idle(self) -> list[Resident]:
         return [held for held in self._by_age() if not held.leases and held.model not in self._settings.pin]
 
     def _evict_oldest(self, *, on_device: bool) -> bool:
@@ -254,7 +263,7 @@ class Residency(Closing):
             for held in dead:
                 del self._residents[held.model]
         for held in dead:
-            _close(held.model, held.engine)
+            close_engine(held.model, held.engine)
 
     def _close_expired(self) -> None:
         with self._changed:
@@ -264,15 +273,15 @@ class Residency(Closing):
         for held in leaving:
             self._put_aside(held)
 
-    def _put_aside(self, held: _Resident) -> None:
+    def _put_aside(self, held: Resident) -> None:
         try:
             if held.engine.alive:
                 self._parking.park(held.model, held.path, held.engine, held.kv_bytes)
         finally:
-            _close(held.model, held.engine)
+            close_engine(held.model, held.engine)
         logger.info("unloaded %s", held.model)
 
-    def _due(self, held: _Resident) -> float | None:
+    def _due(self, held: Resident) -> float | None:
         return held.used_at + self._settings.keep_alive if self._settings.keep_alive >= 0 else None
 
     def _watch_idle(self) -> None:
@@ -288,10 +297,3 @@ class Residency(Closing):
                     return
             with self._moving:
                 self._close_expired()
-
-
-def _close(model: str, engine: ManagedEngine) -> None:
-    try:
-        engine.close()
-    except Exception:  # a model that cannot be closed must not keep the next one from loading
-        logger.exception("%s could not be closed", model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import importlib.util
 import signal
@@ -93,7 +94,8 @@ def chat(
         Ask(samples=samples)
         if member is not None:
             checked(known, "members", member)
-        opening = Opening(lambda name: open_turns(settings, name, on_terminal))
+        kept_by = dataclasses.replace(settings, park=settings.park and not no_log)
+        opening = Opening(lambda name: open_turns(kept_by, name, on_terminal))
         open_things.callback(opening.close)
         if on_terminal:
             display.say(dim(f"team {talk.team} · /help lists the commands, Ctrl-D leaves"))
