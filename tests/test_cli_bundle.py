@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -43,6 +44,8 @@ def test_the_path_of_the_archive_is_the_answer(run, tmp_path):
     done = run("bundle", "pack", "small", "--no-wheels", "-o", tmp_path / "other.tar.zst")
     assert done.stdout == f"{tmp_path / 'other.tar.zst'}\n"
     assert "the sha256 of its manifest" in done.stderr
+    script = hashlib.sha256((tmp_path / "other.install.py").read_bytes()).hexdigest()
+    assert f"other.install.py: sha256 {script}, to be compared" in done.stderr
     assert (tmp_path / "other.install.py").is_file()
     assert run("bundle", "verify", tmp_path / "other.tar.zst").stdout.startswith("other: ok, 6 files")
 
@@ -53,6 +56,8 @@ def test_packing_into_the_current_folder_and_the_team_in_use_are_the_defaults(ru
     done = run("bundle", "pack", "--no-wheels", "--name", "mine", "--json")
     told = json.loads(done.stdout)
     assert (told["archive"], told["team"], told["files"], told["signature"]) == ("mine.tar.zst", "small", 6, "none")
+    script = hashlib.sha256((tmp_path / "mine.install.py").read_bytes()).hexdigest()
+    assert told["installer_sha256"] == script
     assert told["bytes"] == (tmp_path / "mine.tar.zst").stat().st_size
 
 

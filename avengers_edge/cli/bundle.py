@@ -106,6 +106,8 @@ def pack(
         err=True,
     )
     click.echo(wheel_words(packed.front), err=True)
+    told = f"{packed.installer.name}: sha256 {installer_sha256(packed.front)}, to be compared where it is run"
+    click.echo(told, err=True)
 
 
 @bundle.command()
@@ -263,8 +265,14 @@ def facts(front: Front, *, checked: bool = False) -> dict[str, object]:
         "files": len(manifest.files),
         "file_bytes": manifest.bytes,
         "manifest_sha256": front.digest,
+        "installer_sha256": installer_sha256(front),
         "signature": signed,
     }
+
+
+def installer_sha256(front: Front) -> str | None:
+    """Return what the installer of a bundle hashes to; None where it has none."""
+    return next((file.sha256 for file in front.manifest.files if file.role == "installer"), None)
 
 
 def wheel_words(front: Front) -> str:
