@@ -317,6 +317,16 @@ def test_the_texts_of_all_licences_are_packed_under_plain_names(home, tmp_path):
     }
 
 
+def test_a_wheel_may_tell_its_licence_in_any_letters(tmp_path):
+    wheels = find_wheels(
+        [
+            fake_wheel(tmp_path, "worded", "1", {}, "License: © Zoë, MIT\n"),
+            fake_wheel(tmp_path, "long", "1", {}, "License: Copyright © 2004 Zoë\n        All rights\n"),
+        ]
+    )
+    assert [each.facts.licence for each in wheels] == ["© Zoë, MIT", "Copyright © 2004 Zoë"]
+
+
 def test_what_is_no_wheel_is_refused(tmp_path):
     (tmp_path / "x-1-py3-none-any.whl").write_bytes(b"no zip")
     with pytest.raises(VerificationFailed, match="is no wheel"):

@@ -37,7 +37,9 @@ def read_wheel(path: Path) -> WheelFacts:
 
     """
     with _opened(path) as wheel:
-        told = email.parser.BytesParser().parsebytes(wheel.read(f"{_info(wheel, path)}METADATA"), headersonly=True)
+        # From bytes, a header that is not ASCII would come as an object of another kind.
+        text = wheel.read(f"{_info(wheel, path)}METADATA").decode("utf-8", "replace")
+    told = email.parser.Parser().parsestr(text, headersonly=True)
     expression = told.get("License-Expression")
     licence = _one_line(expression or _worded_licence(told))
     name, version = _one_line(told.get("Name", "")), _one_line(told.get("Version", ""))
