@@ -7,6 +7,7 @@
     <home>/teams/<team>.toml          teams the user made, with their tables in <home>/tables/
     <home>/modes.toml                 ways of asking that the user added or a bundle brought
     <home>/bundles/<name>/            what was unpacked from a bundle beside models, tables and teams
+    <home>/outcomes/<team>.jsonl      the answers that a team was calibrated by
     <home>/tuning/                    what a step costs with each model on this machine
     <home>/kv/                        conversations of models that were unloaded, until these return or the process ends
     <home>/conversations.sqlite3      the conversations of `avengers chat`, and <home>/chat_history what was typed there
