@@ -12,6 +12,7 @@ import time
 
 import pytest
 from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.data_structures import Size
 from prompt_toolkit.document import Document
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.key_binding.vi_state import InputMode
@@ -21,7 +22,7 @@ from avengers_edge.cli.chat import history as history_module
 from avengers_edge.cli.chat.editor import command_of, edit
 from avengers_edge.cli.chat.history import KeptHistory
 from avengers_edge.cli.chat.pasting import LONG, Pastes
-from avengers_edge.cli.chat.prompt import CommandCompleter, TerminalReader
+from avengers_edge.cli.chat.prompt import PROMPT, CommandCompleter, TerminalReader
 from avengers_edge.errors import AvengersError
 from avengers_edge.files import exclusive, write_whole
 
@@ -38,12 +39,12 @@ def pasted(text):
 class Typist:
     """Types into prompts of one session and reads what they give."""
 
-    def __init__(self, history, **options):
+    def __init__(self, history, sink=None, **options):
         self.told = []
         self._stack = contextlib.ExitStack()
         self._pipe = self._stack.enter_context(create_pipe_input())
         self.reader = TerminalReader(
-            history, KNOWN.__getitem__, self.told.append, source=self._pipe, sink=DummyOutput(), **options
+            history, KNOWN.__getitem__, self.told.append, source=self._pipe, sink=sink or DummyOutput(), **options
         )
 
     def __enter__(self):
@@ -330,6 +331,61 @@ def test_the_first_prompt_says_that_it_stands_and_the_others_do_not(history):
         typist.read("a" + ENTER)
         typist.read("b" + ENTER)
     assert stood == [1]
+
+
+WIDTH = 20
+
+
+class Narrow(DummyOutput):
+    """A terminal of 20 columns and 10 lines."""
+
+    def get_size(self):
+        return Size(rows=10, columns=WIDTH)
+
+
+@pytest.fixture
+def narrow(history):
+    """Types on a narrow terminal; `seen` are the screens it showed, each a list of lines."""
+
+    def remember(app):
+        screen = app.renderer.last_rendered_screen
+        if screen is not None:
+            rows = [screen.data_buffer[row] for row in range(screen.height)]
+            assert all(column < WIDTH or row[column].char == " " for row in rows for column in row)
+            typist.seen.append(["".join(row[column].char for column in range(WIDTH)).rstrip() for row in rows])
+
+    with Typist(history, Narrow()) as typist:
+        typist.seen = []
+        typist.reader._session.app.after_render += remember
+        yield typist
+
+
+@pytest.mark.parametrize("text", ["short", "x" * 18, "one word after another, and no end of it " * 3, "素" * 30])
+def test_on_a_terminal_of_20_columns_all_that_was_typed_is_seen_and_sent(narrow, text):
+    def lines_behind_the_prompt():
+        return ["".join(line[len(PROMPT) :] for line in screen).replace(" ", "") for screen in narrow.seen]
+
+    wanted = text.replace(" ", "")
+    with narrow.later(lambda: wanted in lines_behind_the_prompt(), ENTER):
+        typing = narrow.send(text)
+        assert narrow.reader.read() == text
+        typing.join()
+    assert wanted in lines_behind_the_prompt()
+    assert all(screen[0].startswith(PROMPT.rstrip()) for screen in narrow.seen)
+
+
+def test_on_a_terminal_of_20_columns_a_long_paste_stands_there_and_commands_are_completed(narrow):
+    paste, stands_there = "word " * LONG, lambda: narrow.seen and narrow.seen[-1][0].startswith("> [paste 1: ")
+    with narrow.later(stands_there, ENTER):
+        typing = narrow.send(pasted(paste))
+        assert narrow.reader.read() == paste
+        typing.join()
+    assert "> [paste 1: 20000 ch" in [screen[0] for screen in narrow.seen]
+    assert "  aracters, 1 lines]" in [screen[1] for screen in narrow.seen if len(screen) > 1]
+    with narrow.later(lambda: any("/regen" in line for line in narrow.seen[-1][1:]), "gen" + ENTER):
+        typing = narrow.send("/re")
+        assert narrow.reader.read() == "/regen"
+        typing.join()
 
 
 def test_names_that_cannot_be_read_complete_nothing(history):
