@@ -42,11 +42,11 @@ class Settings:
     `threads` None means one per core, `gpu_layers` -1 means all of them where the build has a GPU, `context` is the
     number of KV cells a model's samples share. `repack` None leaves weight repacking to the engine. `kv_type` is the
     ggml type of keys and values: `q8_0` takes half of `f16`'s memory. `worker` runs each model in a process of its own,
-    which is given up when it shows no sign of life for `patience` seconds; without it, what a model file's chat template
-    writes is bounded and the time that it takes is not. An idle model is unloaded after `keep_alive`
-    seconds, at -1 only when another one needs its memory; the models in `pin` stay. With `park` its conversation lies
-    on the disk meanwhile, so that it need not be evaluated again. `providers` are ONNX Runtime execution providers for
-    the embedder, in order of preference. `vi` gives the prompt of `avengers chat` vi's keys.
+    which is given up when it shows no sign of life for `patience` seconds; without it, what a model file's chat
+    template writes is bounded and the time that it takes is not. An idle model is unloaded after `keep_alive` seconds,
+    at -1 only when another one needs its memory; the models in `pin` stay. With `park` its conversation lies on the
+    disk meanwhile, so that it need not be evaluated again. `providers` are ONNX Runtime execution providers for the
+    embedder, in order of preference. `vi` gives the prompt of `avengers chat` vi's keys.
     """
 
     home: Path
