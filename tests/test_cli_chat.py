@@ -225,12 +225,43 @@ main()
 """
 
 
+LOADING_FOREVER = """
+import pathlib, sys
+sys.path.insert(0, {tests!r})
+from avengers_edge import runtime
+from avengers_edge.api import embedded
+from avengers_edge.engine import child, memory, residency, spawn
+
+class Need:
+    weights, kv_per_cell, compute, layers = 1, 0, 0, 1
+    total = lambda self, cells: 1
+
+def start_worker(name, command=None):  # one that says nothing
+    print("loading", name, file=sys.stderr, flush=True)
+    return spawn.start_worker(name, (sys.executable, {tests!r} + "/worker_child.py", "mute"))
+
+child.start_worker = start_worker
+embedded.FormEmbedder = lambda embedder: embedder
+embedded.open_sentence_embedder = lambda settings: None
+runtime.open_residency = lambda settings: residency.Residency(pathlib.Path, lambda path: Need(), settings)
+from avengers_edge.__main__ import main
+sys.argv = ["avengers", "chat", "--team", "solo", "--no-log"]
+main()
+"""
+
+
 @pytest.fixture
 def terminal(home):
     """A chat with an endless answer on a terminal of 80 columns; closes when the test ends."""
+    with on_terminal(ON_A_TERMINAL) as (process, ours):
+        yield process, ours
+
+
+@contextlib.contextmanager
+def on_terminal(code):
     pty = pytest.importorskip("pty", reason="no pseudo-terminals here")
     ours, theirs = pty.openpty()
-    code = ON_A_TERMINAL.format(tests=os.path.dirname(__file__))  # noqa: PTH120
+    code = code.format(tests=os.path.dirname(__file__))  # noqa: PTH120
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         stdin=theirs,
@@ -240,11 +271,13 @@ def terminal(home):
         env={**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"},
     )
     os.close(theirs)
-    yield process, ours
-    with contextlib.suppress(OSError):
-        os.close(ours)
-    process.kill()
-    process.wait()
+    try:
+        yield process, ours
+    finally:
+        with contextlib.suppress(OSError):
+            os.close(ours)
+        process.kill()
+        process.wait()
 
 
 def wait_for(ours, wanted, heard=b""):
@@ -291,6 +324,13 @@ def test_ctrl_c_on_a_terminal_stops_the_answer_and_the_chat_goes_on(terminal, st
     os.write(ours, b"/exit\r")
     assert process.wait(60) == 0
     assert not store.last().turns[1].complete
+
+
+def test_ctrl_d_leaves_though_the_model_is_still_being_loaded(run):  # noqa: F811
+    with on_terminal(LOADING_FOREVER) as (process, ours):
+        wait_for(ours, b"loading smollm2-135m-instruct")
+        os.write(ours, b"\x04")
+        assert process.wait(60) == 0  # the load itself would be given up after two minutes
 
 
 def test_keys_typed_while_an_answer_is_drawn_are_not_shown_before_the_next_prompt_reads_them(terminal, store):
