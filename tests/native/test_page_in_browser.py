@@ -457,14 +457,35 @@ def test_code_is_copied_as_it_was_written(page):
     assert page.browser.execute_async_script(read).startswith("```python")
 
 
+def test_a_long_answer_is_read_from_its_question_on_and_a_reader_who_went_back_is_left_there(page):
+    page.server.engine.texts[:] = ["\n\n".join(["a paragraph"] * 60)]
+    page.ask("First?")
+    page.settled()
+    page.ask("Second?")
+    page.settled(2)
+    top = "document.querySelector('.turn:last-child').getBoundingClientRect().top"
+    assert 0 < page.js(top) < 120
+    page.press(Keys.PAGE_DOWN)
+    page.until(f"{top} < 0")
+    page.browser.execute_script("scrollTo(0, 0)")
+    page.server.engine.slow = True
+    page.find("#question").send_keys("Third?" + Keys.ENTER)
+    page.until("document.querySelectorAll('.turn').length === 3")
+    page.browser.execute_script("scrollTo(0, 0)")
+    page.server.engine.run()
+    page.settled(3)
+    assert page.js("scrollY") == 0
+
+
 def test_a_server_with_a_key_is_asked_with_it_and_the_key_stays_in_the_tab(browser):
     server = Listening("hello there", api_key=KEY)
     try:
         page = Page(browser, server)
         page.load()
         page.until("document.querySelector('#key-dialog').open")
+        assert page.find("#key-dialog").accessible_name == "This server asks for a key"
         page.find("#key").send_keys("wrong-key-wrong-key" + Keys.ENTER)
-        page.until("document.querySelector('#key-dialog').open")
+        page.until("document.querySelector('#key-title').innerText === 'That key is not the right one'")
         page.find("#key").send_keys(KEY + Keys.ENTER)
         page.until("document.querySelectorAll('#model option').length > 1")
         page.ask("Tell me a story.")

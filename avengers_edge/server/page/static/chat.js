@@ -50,7 +50,7 @@ export class Chat {
     for (const turn of load("turns", /** @type {Turn[]} */ ([]))) {
       this.append(turn.state === "asking" ? { ...turn, state: "stopped" } : turn);
     }
-    toEnd();
+    if (this.turns.length) toEnd();
   }
 
   /**
@@ -61,7 +61,7 @@ export class Chat {
   async ask(question) {
     if (this.busy) return;
     const view = this.append(turnOf(question));
-    toEnd();
+    view.element.scrollIntoView({ block: "start" });
     await this.answer(view);
   }
 
@@ -171,7 +171,7 @@ export class Chat {
       Object.assign(turn, { text, info, finish, tokens, prefer, kept: true });
     }
     if (!this.turns.includes(turn)) return; // the chat was begun anew meanwhile
-    following(() => view.settle());
+    following(view.element, () => view.settle());
     this.mark();
     saveTurns(this.turns);
     this.around.announce(view.announcement);

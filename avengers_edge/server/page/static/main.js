@@ -2,10 +2,12 @@
 
 import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
-import { find } from "./dom.js";
+import { find, show } from "./dom.js";
+import { inline } from "./inline.js";
 import { wordsOf } from "./problems.js";
 import { Server } from "./server.js";
 import { SettingsPanel } from "./settings.js";
+import { page } from "./scroll.js";
 import { load, save } from "./store.js";
 import { startTheme } from "./theme.js";
 import { Watch } from "./watch.js";
@@ -25,7 +27,7 @@ const chat = new Chat({
   cure,
   edit: (question) => composer.offer(question, true),
   failed: (code) => {
-    if (code === "invalid_api_key") keyDialog.showModal();
+    if (code === "invalid_api_key") askKey();
     if (code === "unreachable" || code === "broken") watch.look();
   },
 });
@@ -50,9 +52,14 @@ function renew() {
 
 /** @param {import("./problems.js").Cure} kind */
 function cure(kind) {
-  if (kind === "key") keyDialog.showModal();
+  if (kind === "key") askKey();
   if (kind === "new") renew();
   if (kind === "models") listModels();
+}
+
+function askKey() {
+  find("#key-title").textContent = key ? "That key is not the right one" : "This server asks for a key";
+  if (!keyDialog.open) keyDialog.showModal();
 }
 
 /** Read which models there are. */
@@ -61,14 +68,14 @@ async function listModels() {
     settings.offer(await server.models());
   } catch (error) {
     const { message, advice, cure } = wordsOf(error);
-    if (cure === "key") keyDialog.showModal();
+    if (cure === "key") askKey();
     else if (watch.status === "ok") say(`The models cannot be listed. ${message} ${advice}`);
   }
 }
 
 /** @param {string} text shown above the conversation; "" for nothing */
 function say(text) {
-  notice.textContent = text;
+  show(notice, inline(text), []);
   notice.hidden = !text;
 }
 
@@ -98,6 +105,9 @@ const KEYS = {
   KeyK: () => keyboard.showModal(),
 };
 
+/** @type {Record<string, () => void>} what keys do in the empty field */
+const EMPTY = { ArrowUp: () => editLast(), PageUp: () => page(-1), PageDown: () => page(1) };
+
 function editLast() {
   const last = chat.turns.at(-1);
   if (last && !chat.busy) composer.offer(last.question, true);
@@ -111,9 +121,9 @@ document.addEventListener("keydown", (event) => {
     act();
   } else if (event.key === "Escape" && chat.busy) chat.stop();
   else if (event.key === "Escape" && composer.editing) composer.cancel();
-  else if (event.key === "ArrowUp" && event.target === composer.field && !composer.field.value) {
+  else if (event.target === composer.field && !composer.field.value && EMPTY[event.key]) {
     event.preventDefault();
-    editLast();
+    EMPTY[event.key]();
   }
 });
 

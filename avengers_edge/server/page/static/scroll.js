@@ -1,20 +1,37 @@
-/** Keeps a reader who is at the end of the conversation there, and leaves one who has scrolled back in peace. */
+/**
+ * Scrolls as an answer grows: a reader who is at the end stays there, until the question is at the window's top, where
+ * reading begins; one who has scrolled back is left in peace.
+ */
 
 const NEAR = 64; // pixels
 
 /**
- * Change the page and stay at its end, if the reader is there.
+ * Change a turn, and scroll with it.
  *
+ * @param {HTMLElement} turn
  * @param {() => void} change
  */
-export function following(change) {
+export function following(turn, change) {
   const root = document.documentElement;
   const near = root.scrollHeight - root.scrollTop - root.clientHeight < NEAR;
   change();
-  if (near) toEnd();
+  if (!near) return;
+  const padding = parseFloat(getComputedStyle(root).scrollPaddingTop);
+  const top = root.scrollTop + turn.getBoundingClientRect().top - padding;
+  root.scrollTop = root.scrollTop > top + 1 ? root.scrollHeight : Math.min(root.scrollHeight, top);
 }
 
 export function toEnd() {
   const root = document.documentElement;
   root.scrollTop = root.scrollHeight;
+}
+
+/**
+ * Scroll by most of a window.
+ *
+ * @param {1 | -1} direction
+ */
+export function page(direction) {
+  const root = document.documentElement;
+  root.scrollTop += direction * 0.75 * root.clientHeight;
 }

@@ -1,6 +1,7 @@
 /** One question and its answer on the page, while it is made and afterwards. */
 
 import { build, copies, find, show, stamp } from "./dom.js";
+import { inline } from "./inline.js";
 import { markdown } from "./markdown.js";
 import { following } from "./scroll.js";
 import { textOf } from "./tree.js";
@@ -70,7 +71,7 @@ export class TurnView {
   grow() {
     this.frame ||= requestAnimationFrame(() => {
       this.frame = 0;
-      following(() => this.draw());
+      following(this.element, () => this.draw());
     });
   }
 
@@ -94,8 +95,8 @@ export class TurnView {
     parts.note.hidden = !parts.note.textContent;
     parts.problem.hidden = !turn.problem;
     if (turn.problem) {
-      find("[data-message]", parts.problem).textContent = turn.problem.message;
-      find("[data-advice]", parts.problem).textContent = turn.problem.advice;
+      show(find("[data-message]", parts.problem), inline(turn.problem.message), []);
+      show(find("[data-advice]", parts.problem), inline(turn.problem.advice), []);
       const button = find("button", parts.problem);
       button.hidden = !turn.problem.cure;
       button.textContent = CURES[turn.problem.cure];
@@ -129,6 +130,7 @@ export class TurnView {
     const panel = find("[data-panel]", this.parts.why);
     panel.append(...whyOf(this.turn, info).map(build));
     if (info.samples && info.samples.length > 1) panel.append(samplesOf(info.samples));
+    panel.scrollIntoView({ block: "nearest" });
   }
 }
 

@@ -3,7 +3,7 @@
 /** @typedef {Awaited<ReturnType<import("./server.js").Server["health"]>>} Health */
 
 /** @type {Record<Health["status"], number>} milliseconds until the next look; 0 is never */
-const PAUSE = { ok: 0, loading: 1000, gone: 2000, degraded: 10_000 };
+const PAUSE = { ok: 0, loading: 1000, gone: 2000, degraded: 30_000 };
 
 export class Watch {
   /**
