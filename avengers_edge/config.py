@@ -6,7 +6,7 @@
     <home>/manifests/<model>.toml     models the user added
     <home>/teams/<team>.toml          teams the user made, with their tables in <home>/tables/
     <home>/modes.toml                 ways of asking that the user added or a bundle brought
-    <home>/bundles/<name>/            what was unpacked from a bundle beside models, tables and teams
+    <home>/bundles/<name>.json        manifests of bundles that were unpacked; checksums, SBOM and licences in <name>/
     <home>/outcomes/<team>.jsonl      the answers that a team was calibrated by
     <home>/tuning/                    what a step costs with each model on this machine
     <home>/kv/                        conversations of models that were unloaded, until these return or the process ends
