@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from avengers_edge.engine.calls import HERMES, LLAMA, MISTRAL, OnceCalled, call_grammar, form_of
+from avengers_edge.engine.calls import HERMES, LLAMA, MISTRAL, OnceCalled, begins_call, call_grammar, form_of
 from avengers_edge.engine.gbnf import vet
 from avengers_edge.engine.template import ChatTemplate
 from avengers_edge.errors import BadRequest
@@ -174,41 +174,44 @@ class Exactly:
         self.closed = True
 
 
-def written(form, call, text):
-    """Write a text letter by letter; give the grammar and what may follow: None is anything."""
-    grammar = Exactly(call)
-    constraint = OnceCalled(grammar, form, lambda token: chr(token).encode() if token > 1 else b"")
+def written(call, text):
+    """Write a text letter by letter; give what may follow, None where anything may."""
+    constraint = OnceCalled(Exactly(call), begins_call(TOOLS), lambda token: chr(token).encode() if token > 1 else b"")
     for letter in text:
         constraint.accept(ord(letter))
     letters = np.arange(32, 127, dtype=np.int32)
     allowed = [chr(letter) for letter in letters[constraint.allowed(letters)]]
     assert [chr(letter) for letter in letters if constraint.allows(int(letter))] == allowed
-    return grammar, None if len(allowed) == letters.size else "".join(allowed)
+    return None if len(allowed) == letters.size else "".join(allowed)
+
+
+NAMED = '{"name": "add"'
 
 
 @pytest.mark.parametrize(
-    ("form", "call", "text", "follows"),
+    ("call", "text", "follows"),
     [
-        (HERMES, "<tool_call>{}", "Hello <tool_cal", None),
-        (HERMES, "<tool_call>{}", "Hello <tool_call>", "{"),
-        (HERMES, "<tool_call>{}", "\x01<tool_call>{", "}"),
-        (HERMES, "<tool_call>{}", "<think><tool_call>", None),
-        (HERMES, "<tool_call>{}", "<think>so</think><tool_call>", "{"),
-        (LLAMA, '{"name"', "\n{", '"'),
-        (LLAMA, '{"name"', "Look: {", None),
-        (LLAMA, '{"name"', "{", '"'),
-        (LLAMA, "[", "{", None),  # the grammar begins otherwise, so the text is free
-        (MISTRAL, "[{1", "[{", "1"),
-        (MISTRAL, "[{1", "[", None),
-        (MISTRAL, "[{1", "[1, 2, {", None),
-        (MISTRAL, "[ {1", "[ {", "1"),
+        ("<tool_call>{}", "Hello <tool_cal", None),
+        ("<tool_call>{}", "Hello <tool_call>", "{"),
+        ("<tool_call>{}", "\x01<tool_call>{", "}"),
+        ("<tool_call>{}", "<think><tool_call>", None),
+        ("<tool_call>{}", "<think>so</think><tool_call>", "{"),
+        (f"{NAMED},", f"\n{NAMED}", ","),
+        (f"{NAMED},", f"<think>{NAMED}</think>\n{NAMED}", ","),
+        (f"{NAMED},", NAMED[:-1], None),
+        (f"{NAMED},", NAMED.replace("add", "rm"), None),
+        (f"{NAMED},", f"Look: {NAMED}", None),
+        (f"[{NAMED},", f" [{NAMED}", ","),
+        (f"```json\n{NAMED},", f"Look:\n```json\n{NAMED}", ","),
+        (f"```json\n{NAMED},", '```json\n{"weather": "add"', None),
+        ("<other>", NAMED, None),  # the grammar begins otherwise, so the text is free
     ],
 )
-def test_a_text_is_free_until_a_call_begins_and_bound_from_then_on(form, call, text, follows):
-    assert written(form, call, text)[1] == follows
+def test_a_text_is_free_until_a_call_begins_and_bound_from_then_on(call, text, follows):
+    assert written(call, text) == follows
 
 
 def test_closing_closes_the_grammar():
     grammar = Exactly("")
-    OnceCalled(grammar, HERMES, lambda token: b"").close()
+    OnceCalled(grammar, begins_call(TOOLS), lambda token: b"").close()
     assert grammar.closed

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import typing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,9 @@ from avengers_edge.records import (
     Request,
     SamplingParams,
     TokenLogprob,
+    Tool,
+    ToolCall,
+    Tools,
 )
 
 CHILD = str(Path(__file__).with_name("worker_child.py"))
@@ -89,14 +93,25 @@ samplings = st.builds(
     grammar=st.none() | anything,
     logprobs=st.none() | st.integers(0, 20),
 )
+names = st.text("abc_-1", min_size=1, max_size=9)
+calls = st.builds(ToolCall, names, st.just('{"a": 1}'), anything)
+messages = (
+    st.builds(Message, st.sampled_from(["system", "user", "assistant"]), anything)
+    | st.builds(Message, st.just("assistant"), anything, st.lists(calls, max_size=2).map(tuple))
+    | st.builds(Message, st.just("tool"), anything, call_id=anything)
+)
+tools = st.builds(
+    Tools, st.builds(Tool, names, anything, strict=st.booleans()).map(lambda tool: (tool,)), st.booleans()
+)
 requests = st.builds(
     Request,
-    st.lists(st.builds(Message, st.sampled_from(["system", "user", "assistant"]), anything), min_size=1).map(tuple),
-    samplings,
+    st.lists(messages, min_size=1).map(tuple),
+    samplings.map(lambda sampling: replace(sampling, grammar=None)),
     n=st.integers(3, 1000),
     seed=st.integers(0, 2**32 - 2),
     least=st.none() | st.integers(1, 3),
-)
+    tools=st.none() | tools,
+) | st.builds(Request, st.lists(messages, min_size=1).map(tuple), samplings)
 facts = st.builds(
     EngineFacts,
     anything,
@@ -176,6 +191,16 @@ def test_a_frame_with_a_field_missing_added_or_of_another_type_is_broken(frame, 
     for damaged in ({**plain, "other": 1}, {k: v for k, v in plain.items() if k != name}, {**plain, name: {"no": 1}}):
         with pytest.raises(codec.BrokenFrame):
             wire.decode(json.dumps(damaged).encode())
+
+
+def test_a_program_from_before_an_upgrade_is_understood_where_it_says_nothing_of_what_it_does_not_know():
+    sent = wire.Submit(1, Request((Message("user", "Hi"),)), False, False)
+    plain = json.loads(wire.encode(sent))
+    del plain["request"]["tools"], plain["request"]["messages"][0]["calls"]
+    assert wire.decode(json.dumps(plain).encode()) == sent
+    del plain["request"]["messages"][0]["content"]
+    with pytest.raises(codec.BrokenFrame):
+        wire.decode(json.dumps(plain).encode())
 
 
 @given(st.binary())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 
 from avengers_edge.errors import BadRequest
-from avengers_edge.records import Ask, Message, Recall, Request, SamplingParams, Team
+from avengers_edge.records import Ask, Message, Recall, Request, SamplingParams, Team, Tool, ToolCall, Tools
 
 QUESTION = (Message("user", "How many?"),)
 
@@ -67,6 +68,77 @@ def test_a_request_without_messages_is_refused(messages):
 def test_a_message_is_a_role_and_a_text(role, content):
     with pytest.raises(BadRequest):
         Message(role, content)
+
+
+CALL = ToolCall("f", "{}", "1")
+
+
+@pytest.mark.parametrize(
+    ("role", "values"),
+    [
+        ("user", {"calls": (CALL,)}),
+        ("tool", {}),
+        ("user", {"call_id": "1"}),
+        ("tool", {"calls": (CALL,), "call_id": "1"}),
+    ],
+)
+def test_an_assistant_calls_and_a_tool_answers_a_call(role, values):
+    with pytest.raises(BadRequest):
+        Message(role, "hi", **values)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("", "{}"),
+        ("a b", "{}"),
+        ("x" * 65, "{}"),
+        (5, "{}"),
+        ("f", "[]"),
+        ("f", "{"),
+        ("f", '{"type": "string"}'),
+        ("f", 5),
+    ],
+)
+def test_a_tool_is_a_name_and_a_schema_of_an_object(name, parameters):
+    with pytest.raises(BadRequest, match=r"^tools "):
+        Tool(name, "", parameters)
+
+
+@pytest.mark.parametrize("arguments", ["", "[]", "{", "5", None, "[" * 100_000])
+def test_a_call_has_an_object_of_arguments(arguments):
+    with pytest.raises(BadRequest):
+        ToolCall("f", arguments)
+
+
+F, G = Tool("f"), Tool("g")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"functions": ()},
+        {"functions": (F, F)},
+        {"functions": (F, G), "only": "h"},
+        {"functions": tuple(Tool(f"f{place}") for place in range(129))},
+        {"functions": (Tool("f", "", json.dumps({"title": "x" * 70_000})),)},
+    ],
+)
+def test_tools_that_cannot_be_told_apart_or_are_too_many_are_refused(values):
+    with pytest.raises(BadRequest, match=r"^tools "):
+        Tools(**values)
+
+
+@pytest.mark.parametrize("bound", [{"grammar": "root ::= [a]"}, {"schema": "{}"}])
+def test_tools_and_another_bound_on_the_same_text_are_refused(bound):
+    with pytest.raises(BadRequest, match="tools"):
+        Request(QUESTION, SamplingParams(**bound), tools=Tools((F,)))
+
+
+@pytest.mark.parametrize("results", [("hi",), (Message("user", "hi"),)])
+def test_what_followed_a_question_is_calls_and_results(results):
+    with pytest.raises(BadRequest):
+        Ask(results=results)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, math.nan])

@@ -7,12 +7,15 @@ Three forms, each by the family that made it common:
     </tool_call>                                    Hermes 2 Pro (Nous Research), Qwen2.5, Qwen3
     [{"name": "f", "arguments": {…}}, …]            Mistral, after its token [TOOL_CALLS], which prints nothing
     {"name": "f", "parameters": {…}}                Llama 3.1 (Meta's "JSON based tool calling"), one at a time
+
+Where a call has to be made, the model's own form is the grammar. Where one may be, the grammar sets in when a call has
+begun, in whichever form: models do not always keep to theirs, and Qwen2.5-Coder writes blocks of JSON.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,33 +32,36 @@ _ANY = '{"type": "object"}'
 
 @dataclass(frozen=True, slots=True)
 class CallForm:
-    """One way of writing calls.
+    """One way of writing calls: what the arguments are called, and the grammar's first rule over `one` call.
 
-    `opening` is what a call begins with, white space left out: `anywhere` in a text, or else at its head. `root` is the
-    grammar's first rule over `one` call, whose arguments are called `key`; `several` is that rule where more than one
-    call is allowed.
+    `several` is that rule where more than one call is allowed.
     """
 
     name: str
-    opening: bytes
-    anywhere: bool
     key: str
     root: str
     several: str
 
 
 HERMES = CallForm(
-    "hermes", b"<tool_call>", True, "arguments",
+    "hermes", "arguments",
     root=r'"<tool_call>\n" one "\n</tool_call>"',
     several=r'"<tool_call>\n" one "\n</tool_call>" ("\n<tool_call>\n" one "\n</tool_call>")*',
 )  # fmt: skip
-MISTRAL = CallForm(
-    "mistral", b"[{", False, "arguments", root='" "? "[" one "]"', several='" "? "[" one (", " one)* "]"'
-)
-LLAMA = CallForm("llama", b"{", False, "parameters", root='" "? one', several='" "? one')
+MISTRAL = CallForm("mistral", "arguments", root='" "? "[" one "]"', several='" "? "[" one (", " one)* "]"')
+LLAMA = CallForm("llama", "parameters", root="one", several="one")
 
 _FOREIGN = ("<function=", "<arg_key>", "[ARGS]")
 """Marks of newer forms that look alike: Qwen3-Coder's, GLM's, the later Mistral models'."""
+
+_BEGUN_ROOT = 'tagged | " "? list | " "? one | fence "[" ws one ws "]" close | fence one close'
+_BEGUN_SEVERAL = 'tagged (ws tagged)* | " "? list | " "? row | fence list close | fence row close'
+_BEGUN_RULES = {
+    "tagged": '"<tool_call>" ws one ws "</tool_call>"',
+    "row": "one (ws ([,;] ws)? one)*",
+    "fence": r'"```" "json"? "\n" ws',
+    "close": 'ws "```"',
+}
 
 
 def form_of(template: str | None) -> CallForm | None:
@@ -70,7 +76,7 @@ def form_of(template: str | None) -> CallForm | None:
 
 
 def call_grammar(tools: Tools, form: CallForm) -> str:
-    """Give the GBNF of calls of these tools.
+    """Give the GBNF of calls of these tools, for `OnceCalled` unless a call has to be made.
 
     Arguments that have to be valid are bound by their schema; others are where it can be enforced, and are any JSON
     object where it cannot.
@@ -80,23 +86,35 @@ def call_grammar(tools: Tools, form: CallForm) -> str:
 
     """
     allowed = [tool for tool in tools.functions if tools.only in (None, tool.name)]
-    schemas = {f"arguments-{place}": _enforceable(tool, tools) for place, tool in enumerate(allowed)}
+    schemas = [_enforceable(tool, tools) for tool in allowed]
     text = _text(allowed, schemas, tools, form)
     try:
         vet(text)
     except BadRequest as error:
         if any(_bound(tool, tools) for tool in allowed):
             raise BadRequest(f"tools together: made of their parameters, {error}") from error
-        text = _text(allowed, dict.fromkeys(schemas, _ANY), tools, form)
+        text = _text(allowed, [_ANY] * len(allowed), tools, form)
     return text
 
 
-def _text(allowed: list[Tool], schemas: dict[str, str], tools: Tools, form: CallForm) -> str:
-    rules = {"root": form.several if tools.parallel else form.root}
+def begins_call(tools: Tools) -> re.Pattern[bytes]:
+    """Make the pattern of how a call is known to have begun: by its tag, or by JSON that names one of the functions."""
+    names = "|".join(map(re.escape, tools.names))
+    json = rf'\[?\s*\{{\s*"name"\s*:\s*"(?:{names})"'
+    return re.compile(rf"<tool_call>|\A\s*{json}|```(?:json)?[ \t]*\n\s*{json}".encode())
+
+
+def _text(allowed: Sequence[Tool], schemas: Sequence[str], tools: Tools, form: CallForm) -> str:
+    if tools.must:
+        rules = {"root": form.several if tools.parallel else form.root}
+        call = rf'"{{\"name\": \"%s\", \"{form.key}\": " arguments-%d "}}"'
+    else:
+        item = '"[" ws one (ws "," ws one)* ws "]"' if tools.parallel else '"[" ws one ws "]"'
+        rules = {"root": _BEGUN_SEVERAL if tools.parallel else _BEGUN_ROOT, "list": item, **_BEGUN_RULES}
+        call = r'"{" ws "\"name\":" ws "\"%s\"," ws ("\"arguments\":" | "\"parameters\":") ws arguments-%d ws "}"'
     rules["one"] = " | ".join(f"call-{place}" for place in range(len(allowed)))
-    for place, tool in enumerate(allowed):
-        rules[f"call-{place}"] = rf'"{{\"name\": \"{tool.name}\", \"{form.key}\": " arguments-{place} "}}"'
-    rules |= schema_rules(schemas)
+    rules |= {f"call-{place}": call % (tool.name, place) for place, tool in enumerate(allowed)}
+    rules |= schema_rules({f"arguments-{place}": schema for place, schema in enumerate(schemas)})
     return "".join(f"{name} ::= {rule}\n" for name, rule in rules.items())
 
 
@@ -118,17 +136,17 @@ class OnceCalled:
     """A `sampler.Constraint` that lets a text go as it likes until a call begins, and then holds it to the grammar.
 
     So a model may answer in prose, but a call that it begins ends as a valid one. The tokens that began it are gone
-    through again; where they are not what the grammar begins with, the text stays free, and is no call.
+    through again; where they are not what the grammar begins with, the text stays free.
 
     Args:
         grammar: of the calls, from their very beginning; closed with this.
-        form: how one is known to begin.
+        begins: finds the beginning of a call.
         piece: gives a token's bytes.
 
     """
 
-    def __init__(self, grammar: Constraint, form: CallForm, piece: Callable[[int], bytes]) -> None:
-        self._grammar, self._form, self._piece = grammar, form, piece
+    def __init__(self, grammar: Constraint, begins: re.Pattern[bytes], piece: Callable[[int], bytes]) -> None:
+        self._grammar, self._begins, self._piece = grammar, begins, piece
         self._text = bytearray()
         self._tokens: list[tuple[int, int]] = []  # where each printing token begins, and which it is
         self._bound, self._free = False, False
@@ -148,25 +166,23 @@ class OnceCalled:
         elif not self._free and (piece := self._piece(token)):
             self._tokens.append((len(self._text), token))
             self._text += piece
-            begin = self._begin_within(len(piece)) if self._form.anywhere else self._begin_at_head()
-            if begin is not None:
+            if (b'"' in piece or b">" in piece) and (begin := self._beginning()) is not None:
                 self._bind(begin)
 
     def close(self) -> None:
         """Close the grammar; a second call does nothing."""
         self._grammar.close()
 
-    def _begin_within(self, length: int) -> int | None:
-        opening = self._form.opening
-        found = self._text.find(opening, max(0, len(self._text) - length - len(opening)))
-        thinking = self._text.rfind(b"<think>") > self._text.rfind(b"</think>")
-        return None if found < 0 or thinking else found
-
-    def _begin_at_head(self) -> int | None:
-        head = self._text.lstrip()
-        seen = b"".join(head[:64].split())[: len(self._form.opening)]
-        self._free = not self._form.opening.startswith(seen)
-        return len(self._text) - len(head) if seen == self._form.opening else None
+    def _beginning(self) -> int | None:
+        thought = self._text.rfind(b"</think>")
+        if self._text.rfind(b"<think>") > thought:
+            return None
+        start = thought + len(b"</think>") if thought >= 0 else 0
+        found = self._begins.search(self._text[start:])
+        if found is None:
+            return None
+        white = len(found[0]) - len(found[0].lstrip())
+        return start + found.start() + white
 
     def _bind(self, begin: int) -> None:
         self._bound = True

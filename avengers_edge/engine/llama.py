@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avengers_edge.engine import ticket
-from avengers_edge.engine.calls import OnceCalled, call_grammar
+from avengers_edge.engine.calls import OnceCalled, begins_call, call_grammar
 from avengers_edge.engine.curve import UNMEASURED, StepCurve
 from avengers_edge.engine.deadline import Deadline
 from avengers_edge.engine.facts import EngineFacts
@@ -252,8 +252,9 @@ class LlamaEngine(Closing):
         if text is None:
             return None
         grammar = Grammar(self._model.vocab, text, self._unwritable)
-        free = tools is not None and not tools.must
-        return OnceCalled(grammar, self._template.call_form, self._model.piece) if free else grammar
+        if tools is None or tools.must:
+            return grammar
+        return OnceCalled(grammar, begins_call(tools), self._model.piece)
 
     def _call_grammar(self, tools: Tools) -> str:
         return call_grammar(tools, self._template.call_form)
