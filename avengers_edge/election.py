@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import secrets
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from avengers_edge.clock import Clock
 from avengers_edge.errors import AvengersError, Cancelled
 from avengers_edge.records import (
     SEED_LIMIT,
@@ -27,7 +26,6 @@ from avengers_edge.records import (
     Sample,
     SamplingParams,
     Team,
-    Timings,
     Usage,
     Vote,
 )
@@ -276,32 +274,3 @@ def messages_for(question: str, kind: Kind, member: Member, ask: Ask | None = No
         system = mode.system
     user = Message("user", f"{question}\n\n{instruction}" if instruction else question)
     return (*((Message("system", system),) if system else ()), *(ask.history or ()), user, *ask.results)
-
-
-class Clock:
-    """Milliseconds by step, since the question came in."""
-
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
-        self._spent: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def __call__(self, step: str) -> Iterator[None]:
-        """Time a step; what it took before is added to."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._spent[step] = self._spent.get(step, 0.0) + (time.perf_counter() - start) * 1000
-
-    def timings(self, generations: Sequence[Generation]) -> Timings:
-        """Add what the engine took, and the total up to now."""
-        spent = {step: round(self._spent.get(step, 0.0), 3) for step in ("embed", "route", "load")}
-        return Timings(
-            embed=spent["embed"],
-            route=spent["route"],
-            load=spent["load"],
-            prefill=round(sum(generation.prefill_ms for generation in generations), 3),
-            decode=round(sum(generation.decode_ms for generation in generations), 3),
-            total=round((time.perf_counter() - self._start) * 1000, 3),
-        )

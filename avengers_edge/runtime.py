@@ -5,20 +5,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
-from pathlib import Path
 
-from avengers_edge.config import Settings, shipped_dir
-from avengers_edge.election import Clock, Election, OnProgress
-from avengers_edge.engine.calls import form_of
-from avengers_edge.engine.managed import load_options
+from avengers_edge.clock import Clock
+from avengers_edge.config import Settings
+from avengers_edge.election import Election, OnProgress
 from avengers_edge.engine.residency import Residency
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, EngineDied, NotFound, VerificationFailed
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.estimate import MemoryNeed, estimate
-from avengers_edge.library.gguf import read_header
-from avengers_edge.library.store import Store
+from avengers_edge.opening import open_residency, open_router, open_shipped_embedder, takes_tools
 from avengers_edge.records import (
     Answer,
     Ask,
@@ -26,16 +22,13 @@ from avengers_edge.records import (
     Embedder,
     Engine,
     Member,
-    Message,
     Once,
     OnToken,
     Route,
     Team,
 )
-from avengers_edge.routing.embedder import OnnxEmbedder
-from avengers_edge.routing.form import FormEmbedder
 from avengers_edge.routing.router import Router, pick_only, unfitted_route
-from avengers_edge.routing.table import CentroidTable
+from avengers_edge.routing.topic import topic
 from avengers_edge.sandbox.judge import SandboxJudge
 from avengers_edge.voting.behaviour import Judge
 
@@ -44,8 +37,6 @@ OnRoute = Callable[[Route], None]
 
 OnLoad = Callable[[str], None]
 """Hears of a model that has to be loaded before it can be asked."""
-
-_TOPIC_CHARACTERS = 800  # about 200 tokens of the embedder's 256
 
 
 class Avengers(Closing):
@@ -102,28 +93,16 @@ class Avengers(Closing):
         """
         catalog = Catalog.of(settings)
         chosen = catalog.load_team(team or settings.team)
-
-        def open_router(embedder: Embedder) -> Router | None:
-            if chosen.table is None:
-                return None
-            path = catalog.find_table(chosen)
-            return Router(CentroidTable.load(path, fingerprint=embedder.fingerprint, dimension=embedder.dimension))
-
-        @functools.cache
-        def takes_tools(model: str) -> bool:
-            path = Store(settings.home).find(catalog.load_model(model))
-            return form_of(read_header(path).chat_template) is not None
-
         loaded = residency or open_residency(settings)
         return cls(
             chosen,
             open_embedder or (lambda: open_shipped_embedder(settings)),
-            open_router,
+            functools.partial(open_router, catalog, chosen),
             loaded.lease,
             (lambda: None) if residency else loaded.close,
             lambda: loaded.resident,
             SandboxJudge(),
-            takes_tools,
+            functools.cache(functools.partial(takes_tools, settings)),
             (lambda: None) if residency else loaded.stop_loading,
         )
 
@@ -135,7 +114,8 @@ class Avengers(Closing):
 
         """
         router = self._router.get()
-        best = self.team.members[0].name if router is None else router.table.header.best_single
+        names = [member.name for member in self.team.members]
+        best = names[0] if router is None else router.best_of(names)
         with self._lease(self._member(best).model):
             pass
 
@@ -260,44 +240,6 @@ class Avengers(Closing):
             known = ", ".join(member.name for member in self.team.members)
             raise NotFound(f"team {self.team.name} has no member {name!r}: use one of {known}")
         return Member(name)  # any installed model can be named; the store says if it is not there
-
-
-def topic(question: str, history: Sequence[Message]) -> str:
-    """Say what a turn of a chat is about: "and in miles?" is about what was asked before.
-
-    It is the user's turns in their order, as many of the latest as fit into what the embedder reads.
-    """
-    said = [question]
-    for message in reversed(history):
-        if message.role == "user":
-            if sum(map(len, said)) + len(message.content) > _TOPIC_CHARACTERS:
-                break
-            said.append(message.content)
-    return "\n".join(reversed(said))
-
-
-def open_residency(settings: Settings) -> Residency:
-    """Make the installed models of the settings' home folder ready to be lent."""
-    catalog, store = Catalog.of(settings), Store(settings.home)
-
-    def path_of(model: str) -> Path:
-        return store.find(catalog.load_model(model))
-
-    def need_of(path: Path) -> MemoryNeed:
-        sequences = load_options(settings, settings.gpu_layers).sequences
-        return estimate(read_header(path), settings.kv_type, sequences)
-
-    return Residency(path_of, need_of, settings)
-
-
-def open_shipped_embedder(settings: Settings) -> FormEmbedder:
-    """Open what turns questions into vectors: the shipped sentence embedder, and the question's form."""
-    return FormEmbedder(open_sentence_embedder(settings))
-
-
-def open_sentence_embedder(settings: Settings) -> OnnxEmbedder:
-    """Open the shipped sentence embedder by itself."""
-    return OnnxEmbedder(shipped_dir() / "embedder", settings.providers, settings.threads)
 
 
 def _check_text(question: str) -> None:

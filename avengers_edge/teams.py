@@ -16,9 +16,9 @@ from avengers_edge.library.files import disk_errors, reading
 from avengers_edge.library.manifests import check_id
 from avengers_edge.library.strict_toml import read_toml_text
 from avengers_edge.library.team_files import new_text, with_members, with_table, without_members
+from avengers_edge.opening import open_shipped_embedder
 from avengers_edge.records import Member, Team
 from avengers_edge.routing.table import CentroidTable
-from avengers_edge.runtime import open_shipped_embedder
 
 _TEAM_KEY = re.compile(r"^\s*team\s*=")
 _TABLE_HEAD = re.compile(r"^\s*\[")

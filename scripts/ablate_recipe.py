@@ -23,8 +23,8 @@ from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.calibration.splits import split_rows
 from avengers_edge.calibration.steps import embed_rows
 from avengers_edge.config import Settings
+from avengers_edge.opening import open_shipped_embedder
 from avengers_edge.routing.form import with_form
-from avengers_edge.runtime import open_shipped_embedder
 
 SEEDS = range(5)
 ODD = ("mmlu", "gpqa", "agentverse-logicgrid")

@@ -18,10 +18,10 @@ import numpy as np
 from avengers_edge.calibration.fit import FitOptions, fit_table
 from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.config import Settings
+from avengers_edge.opening import open_shipped_embedder
 from avengers_edge.records import KINDS
 from avengers_edge.routing.router import Router
 from avengers_edge.routing.table import FORMAT, CentroidTable, TableHeader
-from avengers_edge.runtime import open_shipped_embedder
 
 QUESTIONS, DATASETS, MEMBERS, CLUSTERS = 20_000, 14, 10, 64
 DIMENSION = 398

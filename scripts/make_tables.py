@@ -25,9 +25,9 @@ from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.calibration.questions import read_questions
 from avengers_edge.calibration.steps import embed_rows
 from avengers_edge.config import Settings, shipped_dir
+from avengers_edge.opening import open_shipped_embedder
 from avengers_edge.routing.form import FormEmbedder
 from avengers_edge.routing.table import CentroidTable
-from avengers_edge.runtime import open_shipped_embedder
 
 OPEN_7B = ("llama-3.1-8b-instruct", "gemma-2-9b-it", "qwen2.5-7b-instruct", "mistral-7b-instruct-v0.3")
 MODE = "think"

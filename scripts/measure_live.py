@@ -38,9 +38,10 @@ from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.calibration.questions import Question, read_questions
 from avengers_edge.config import load_settings
 from avengers_edge.library.catalog import Catalog
+from avengers_edge.opening import open_shipped_embedder
 from avengers_edge.records import Answer, Ask
 from avengers_edge.routing.table import CentroidTable
-from avengers_edge.runtime import Avengers, open_shipped_embedder
+from avengers_edge.runtime import Avengers
 from avengers_edge.voting.tally import tally, winner
 
 DRAWS, SEED = 2000, 42

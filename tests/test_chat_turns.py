@@ -16,8 +16,8 @@ from avengers_edge.chat.turns import Note, Turns, _count_oldest
 from avengers_edge.election import Progress
 from avengers_edge.errors import BadRequest, Cancelled, ContextFull, DoesNotFit
 from avengers_edge.records import Ask, Member, Message, Team
+from avengers_edge.routing.topic import topic
 from avengers_edge.runtime import Avengers as Runtime
-from avengers_edge.runtime import topic
 
 SUM = "How many apples are 2 and 3 apples?"
 TEAM = Team("one", "a model", (Member("small"),), None, samples=3, switch_below=0.0)

@@ -30,7 +30,7 @@ def outcomes(tmp_path, monkeypatch):
     def opened(_settings):
         yield WordLengthEmbedder()
 
-    monkeypatch.setattr("avengers_edge.runtime.open_shipped_embedder", opened)
+    monkeypatch.setattr("avengers_edge.opening.open_shipped_embedder", opened)
     files = []
     for dataset, words, a in (("short", SHORT, 1.0), ("long", LONG, 0.0)):
         scores = {"a": a, "b": 1 - a, "c": 0.0}

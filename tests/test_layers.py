@@ -25,14 +25,16 @@ MAY_IMPORT = {
     "library": {"errors", "files", "records", "config"},
     "sandbox": {"errors", "files", "records", "config"},
     "conversations": {"errors", "files", "records", "config"},
-    "election": {"errors", "records", "config", "voting"},
-    "runtime": {"errors", "records", "config", "routing", "voting", "engine", "library", "sandbox", "election"},
+    "clock": {"records"},
+    "election": {"errors", "records", "config", "voting", "clock"},
+    "opening": {"records", "config", "routing", "engine", "library"},
 }
+MAY_IMPORT["runtime"] = {*MAY_IMPORT["election"], *MAY_IMPORT["opening"], "sandbox", "election", "opening"}
 UP_TO_RUNTIME = {*MAY_IMPORT["runtime"], "files", "runtime"}
 MAY_IMPORT["calibration"] = {*UP_TO_RUNTIME, "pace", "text_files"}
-MAY_IMPORT["teams"] = {"errors", "files", "records", "config", "routing", "library", "runtime"}
+MAY_IMPORT["teams"] = {"errors", "files", "records", "config", "routing", "library", "opening"}
 MAY_IMPORT["batch"] = {"errors", "files", "records", "pace", "text_files"}
-MAY_IMPORT["api"] = {"errors", "records", "config", "routing", "election", "runtime"}
+MAY_IMPORT["api"] = {"errors", "records", "config", "routing", "election", "opening", "runtime"}
 MAY_IMPORT["chat"] = {"errors", "records", "api"}
 MAY_IMPORT["server"] = UP_TO_RUNTIME
 MAY_IMPORT["cli"] = {*MAY_IMPORT}

@@ -24,9 +24,9 @@ from avengers_edge.library.files import write_text
 from avengers_edge.library.importing import import_file
 from avengers_edge.library.store import Store
 from avengers_edge.library.team_files import new_text, with_members, with_table, without_members
+from avengers_edge.opening import open_shipped_embedder
 from avengers_edge.records import Completion, Generation, Member, Mode
 from avengers_edge.routing.table import CentroidTable
-from avengers_edge.runtime import open_shipped_embedder
 from avengers_edge.teams import Teams, with_usual_team
 
 SMALL = "smollm2-135m-instruct"

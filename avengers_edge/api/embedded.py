@@ -12,10 +12,10 @@ from avengers_edge.api.calls import Calls, Pending
 from avengers_edge.api.events import Finished, OnEvent, Telling
 from avengers_edge.config import Settings, load_settings
 from avengers_edge.errors import BadRequest, Cancelled, DoesNotFit
+from avengers_edge.opening import open_sentence_embedder
 from avengers_edge.records import Answer, Ask, Once
 from avengers_edge.routing.form import FormEmbedder
 from avengers_edge.runtime import Avengers as Runtime
-from avengers_edge.runtime import open_sentence_embedder
 
 if TYPE_CHECKING:
     import numpy as np

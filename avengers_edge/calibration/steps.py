@@ -26,9 +26,9 @@ from avengers_edge.config import Settings
 from avengers_edge.errors import BadRequest, NotFound
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
+from avengers_edge.opening import open_residency, open_shipped_embedder
 from avengers_edge.records import Embedder, Member, Team
 from avengers_edge.routing.table import CentroidTable
-from avengers_edge.runtime import open_residency, open_shipped_embedder
 
 OnEmbedded = Callable[[int, int], None]
 """Hears how many of how many questions are embedded."""

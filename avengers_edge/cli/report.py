@@ -55,7 +55,7 @@ def report(
     from avengers_edge.calibration.report import require_matplotlib, verdict, write_report
     from avengers_edge.calibration.steps import embed_rows, load_outcomes
     from avengers_edge.calibration.study import run_study
-    from avengers_edge.runtime import open_shipped_embedder
+    from avengers_edge.opening import open_shipped_embedder
 
     require_matplotlib()
     rows = load_outcomes(outcomes, members, questions)

@@ -13,9 +13,10 @@ from avengers_edge.config import Settings
 from avengers_edge.errors import AvengersError, NotFound
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
+from avengers_edge.opening import open_residency, open_sentence_embedder
 from avengers_edge.records import Closing, Engine, Member, Once
 from avengers_edge.routing.form import FormEmbedder
-from avengers_edge.runtime import Avengers, open_residency, open_sentence_embedder
+from avengers_edge.runtime import Avengers
 from avengers_edge.server.problems import Problem
 
 if TYPE_CHECKING:

@@ -1,0 +1,68 @@
+"""From the settings to what the main path is made of: embedder, router, models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from avengers_edge.config import Settings, shipped_dir
+from avengers_edge.engine.calls import form_of
+from avengers_edge.engine.managed import load_options
+from avengers_edge.engine.residency import Residency
+from avengers_edge.library.catalog import Catalog
+from avengers_edge.library.estimate import MemoryNeed, estimate
+from avengers_edge.library.gguf import read_header
+from avengers_edge.library.store import Store
+from avengers_edge.records import Embedder, Team
+from avengers_edge.routing.embedder import OnnxEmbedder
+from avengers_edge.routing.form import FormEmbedder
+from avengers_edge.routing.router import Router
+from avengers_edge.routing.table import CentroidTable
+
+
+def open_residency(settings: Settings) -> Residency:
+    """Make the installed models of the settings' home folder ready to be lent."""
+    catalog, store = Catalog.of(settings), Store(settings.home)
+
+    def path_of(model: str) -> Path:
+        return store.find(catalog.load_model(model))
+
+    def need_of(path: Path) -> MemoryNeed:
+        sequences = load_options(settings, settings.gpu_layers).sequences
+        return estimate(read_header(path), settings.kv_type, sequences)
+
+    return Residency(path_of, need_of, settings)
+
+
+def open_shipped_embedder(settings: Settings) -> FormEmbedder:
+    """Open what turns questions into vectors: the shipped sentence embedder, and the question's form."""
+    return FormEmbedder(open_sentence_embedder(settings))
+
+
+def open_sentence_embedder(settings: Settings) -> OnnxEmbedder:
+    """Open the shipped sentence embedder by itself."""
+    return OnnxEmbedder(shipped_dir() / "embedder", settings.providers, settings.threads)
+
+
+def open_router(catalog: Catalog, team: Team, embedder: Embedder) -> Router | None:
+    """Open a team's table; None where it has none.
+
+    Raises:
+        NotFound: the table is not there.
+        VerificationFailed: it is damaged, or was fitted with another embedder.
+
+    """
+    if team.table is None:
+        return None
+    path = catalog.find_table(team)
+    return Router(CentroidTable.load(path, fingerprint=embedder.fingerprint, dimension=embedder.dimension))
+
+
+def takes_tools(settings: Settings, model: str) -> bool:
+    """Tell whether an installed model's chat template has a place for tools.
+
+    Raises:
+        NotFound: the model is not installed.
+
+    """
+    path = Store(settings.home).find(Catalog.of(settings).load_model(model))
+    return form_of(read_header(path).chat_template) is not None
