@@ -30,7 +30,23 @@ if TYPE_CHECKING:
         OfflineRefused,
         VerificationFailed,
     )
-    from avengers_edge.records import Answer, Ask, EarlyStop, Kind, Message, Ranked, Route, Sample, Timings, Usage, Vote
+    from avengers_edge.records import (
+        Answer,
+        Ask,
+        EarlyStop,
+        Kind,
+        Message,
+        Ranked,
+        Route,
+        Sample,
+        Timings,
+        Tool,
+        ToolCall,
+        Tools,
+        Usage,
+        Vote,
+    )
+    from avengers_edge.voting.calls import read_calls
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # a library is silent until it is listened to
 
@@ -66,11 +82,15 @@ __all__ = [
     "Settings",
     "Timings",
     "Token",
+    "Tool",
+    "ToolCall",
+    "Tools",
     "Usage",
     "VerificationFailed",
     "Vote",
     "freeze_support",
     "load_settings",
+    "read_calls",
 ]
 
 _MODULES = {
@@ -82,18 +102,10 @@ _MODULES = {
     "election": ("Progress",),
     "engine.frozen": ("freeze_support",),
     "records": (
-        "Answer",
-        "Ask",
-        "EarlyStop",
-        "Kind",
-        "Message",
-        "Ranked",
-        "Route",
-        "Sample",
-        "Timings",
-        "Usage",
-        "Vote",
+        *("Answer", "Ask", "EarlyStop", "Kind", "Message", "Ranked", "Route", "Sample", "Timings"),
+        *("Tool", "ToolCall", "Tools", "Usage", "Vote"),
     ),
+    "voting.calls": ("read_calls",),
 }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 
 from fakes import Lengths, WordEngine, WordLengthEmbedder
 
@@ -41,3 +43,34 @@ class Embedding:
 
     def free(self):
         self.freed += 1
+
+
+SOLO = """
+name = "solo"
+description = "the small model"
+table = "starter.safetensors"
+[defaults]
+samples = 3
+max_tokens = 24
+[[members]]
+model = "smollm2-135m-instruct"
+mode = "direct"
+"""
+
+
+def solo_home(model_home, folder):
+    """Make a home whose usual team is the real 135M model alone; its files are shared with `model_home`."""
+
+    def link(source, target):
+        try:
+            os.link(source, target)
+        except OSError:  # on another disk
+            shutil.copy2(source, target)
+
+    for name in ("models", "tuning"):
+        if (model_home / name).is_dir():
+            shutil.copytree(model_home / name, folder / name, copy_function=link)
+    (folder / "teams").mkdir()
+    (folder / "teams" / "solo.toml").write_text(SOLO, encoding="utf-8")
+    (folder / "settings.toml").write_text('team = "solo"\n', encoding="utf-8")
+    return folder

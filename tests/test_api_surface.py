@@ -33,6 +33,7 @@ NAMES = {
         "OfflineRefused",
         "VerificationFailed",
     },
+    "functions": {"Tool", "ToolCall", "Tools", "read_calls"},
     "packaging": {"freeze_support"},
 }
 HOME, SETTINGS = "home: 'str | os.PathLike[str] | None' = None", "settings: 'Settings | None' = None"

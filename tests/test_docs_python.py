@@ -1,0 +1,70 @@
+"""The pages on embedding are true: each block of code runs, on a fake engine, and each name is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from api_fakes import Embedding
+
+import avengers_edge
+from avengers_edge.api.embedded import Embedded
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE, PACKAGING = ((DOCS / name).read_text(encoding="utf-8") for name in ("python.md", "packaging.md"))
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE + PACKAGING, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Teams are opened on an engine that says 12, thrice a word."""
+    opened = []
+
+    def open(cls, team=None, *, home=None, settings=None):  # noqa: A001 - its real name
+        asked = Embedding("The answer is 12", face=cls)
+        asked.team._runtime.warm = lambda: None
+        opened.append(asked)
+        return asked.team
+
+    monkeypatch.setattr(Embedded, "open", classmethod(open))
+    return opened
+
+
+@pytest.mark.parametrize("place", range(len(BLOCKS)))
+def test_each_block_runs_by_itself_and_closes_what_it_opens(place, opened, capsys):
+    exec(compile(BLOCKS[place], f"block {place}", "exec"), {"__name__": "__main__"})
+    assert [asked.freed for asked in opened] == [1] * BLOCKS[place].count(".open(")
+
+
+def test_the_first_block_is_short_and_prints_the_answer(opened, capsys):
+    assert len(BLOCKS[0].splitlines()) <= 6
+    exec(BLOCKS[0], {})
+    assert capsys.readouterr().out == "12\n"
+
+
+def test_the_recipe_is_python_and_takes_along_what_the_page_says():
+    recipe = (DOCS / "examples" / "qt_chat.spec").read_text(encoding="utf-8")
+    compile(recipe, "qt_chat.spec", "exec")
+    for told in ("shipped_dir()", 'collect_dynamic_libs("llama_cpp")', "avengers_edge/models", "llama-cpp-python"):
+        assert told in recipe
+        assert told in PACKAGING
+
+
+def test_every_public_class_of_errors_and_events_is_on_the_page():
+    for name in avengers_edge.__all__:
+        value = getattr(avengers_edge, name)
+        module = getattr(value, "__module__", "")
+        if module in ("avengers_edge.errors", "avengers_edge.api.events"):
+            assert re.search(rf"\b{name}\b", PAGE), name
+
+
+def test_every_option_is_on_the_page():
+    for name in avengers_edge.Ask.__dataclass_fields__:
+        assert f"`{name}`" in PAGE or name.endswith("penalty"), name
+
+
+def test_what_the_pages_point_to_is_there():
+    for page in DOCS.glob("*.md"):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert target.startswith("http") or (page.parent / target).exists(), f"{page.name}: {target}"
