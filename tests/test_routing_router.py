@@ -68,6 +68,13 @@ def scores(route: Route) -> dict[str, float]:
     return {ranked.model: ranked.score for ranked in route.ranking}
 
 
+def test_the_best_over_all_is_one_of_the_members_that_are_asked_for() -> None:
+    router = Router(make([[0.9, 0.6, 0.6]] * 2))
+    assert [router.best_of(members) for members in ("abc", "bc", "cb", "c")] == ["a", "b", "b", "c"]
+    with pytest.raises(NotFound):
+        router.best_of("x")
+
+
 @pytest.mark.parametrize(("vector", "order", "cluster"), [(EAST, "acb", 0), (NORTH, "bca", 1)])
 def test_the_nearest_cluster_alone_ranks_by_its_own_accuracy(vector: Any, order: Any, cluster: int) -> None:
     route = Router(TABLE, top_k=1).route(vector)

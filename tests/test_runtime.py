@@ -112,6 +112,15 @@ def test_a_bare_model_is_asked_as_its_first_member_and_an_unknown_one_as_it_is()
     assert loaded == ["big", None, "elsewhere", None]
 
 
+def test_warming_loads_the_model_of_the_best_of_the_teams_own_members():
+    router = FixedRouter()
+    router.best_of = lambda names: names[-1]
+    avengers, engine, loaded = team_of([], router=router)
+    avengers.warm()
+    assert loaded == ["small", None]
+    assert engine.requests == []
+
+
 def test_an_unknown_mode_of_a_model_is_refused_with_the_members():
     avengers, _, _ = team_of([])
     with pytest.raises(NotFound, match="big:think, big:direct, small"):

@@ -125,6 +125,11 @@ class Router:
             samples=samples,
         )
 
+    def best_of(self, members: Collection[str]) -> str:
+        """Name the one of these members that is best over all; a team may have fewer of them than its table."""
+        best = max(self._columns(list(members)), key=self._overall.__getitem__)
+        return self.table.header.members[best]
+
     def expected(self, vectors: NDArray[np.float32]) -> Vector:
         """Give the members' expected accuracies, (N, D) to (N, M): what `route` ranks by at `prefer` 1."""
         similarity = vectors.astype(np.float64) @ self._centroids.T
