@@ -25,6 +25,7 @@ NAMES = {
         "AvengersError",
         "BadRequest",
         "Cancelled",
+        "ContextFull",
         "DoesNotFit",
         "EngineDied",
         "MissingExtra",
