@@ -15,6 +15,7 @@ _TEXT: Values = {"type": "string"}
 _TRUTH: Values = {"type": "boolean"}
 _COUNT: Values = {"type": "integer", "minimum": 0}
 _OBJECT: Values = {"type": "object"}
+_SOMETHING: Values = {"type": "string", "minLength": 1}
 _NAME: Values = {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$"}
 
 
@@ -63,7 +64,7 @@ def _get(summary: str, given: Values, statuses: tuple[str, ...] = ()) -> Values:
 def _post(summary: str, taken: Values, given: Values, *, streams: bool = False) -> Values:
     content: Values = {"application/json": {"schema": given}}
     if streams:
-        content["text/event-stream"] = {"schema": _TEXT}
+        content["text/event-stream"] = {}  # this version of OpenAPI has no word for events
     body = {"required": True, "content": {"application/json": {"schema": taken}}}
     return {"post": _operation(summary, content) | {"requestBody": body}}
 
@@ -91,14 +92,18 @@ def _sampling(limits: Limits) -> Values:
         "seed": {"type": "integer", "minimum": 0, "maximum": SEED_LIMIT - 1},
         "temperature": _number(0, 2),
         "top_p": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
-        "top_k": _COUNT,
+        "top_k": {**_COUNT, "maximum": 2**20},
         "min_p": _number(0, 1),
         "repeat_penalty": _number(0.1, 10),
         "frequency_penalty": _number(-2, 2),
         "presence_penalty": _number(-2, 2),
         "max_tokens": {"type": "integer", "minimum": 1, "maximum": limits.tokens},
         "stop": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "maxItems": 16}]},
-        "logit_bias": {"type": "object", "additionalProperties": _number(-100, 100)},
+        "logit_bias": {
+            "type": "object",
+            "propertyNames": {"pattern": "^[0-9]{1,7}$"},
+            "additionalProperties": _number(-100, 100),
+        },
         "grammar": {**_TEXT, "description": "GBNF"},
         "stream": _TRUTH,
         "stream_options": _of([], {"include_usage": _TRUTH}),
@@ -124,13 +129,20 @@ def _sampling(limits: Limits) -> Values:
 def _chat(limits: Limits) -> Values:
     part = _of(["type", "text"], {"type": {"const": "text"}, "text": _TEXT})
     content = {"anyOf": [_TEXT, {"type": "array", "items": part}]}
-    role = {"enum": ["system", "developer", "user", "assistant", "tool"]}
     called = _of(["name"], {"name": _NAME, "arguments": _TEXT})
-    call = _of(["id", "function"], {"id": _TEXT, "type": {"const": "function"}, "function": called})
-    message = _of(
-        ["role"],
-        {"role": role, "content": content, "tool_calls": {"type": "array", "items": call}, "tool_call_id": _TEXT},
-    )
+    call = _of(["id", "function"], {"id": _SOMETHING, "type": {"const": "function"}, "function": called})
+    calls = {"type": "array", "minItems": 1, "items": call}
+    message = {
+        "anyOf": [
+            _of(["role", "content"], {"role": {"enum": ["system", "developer", "user"]}, "content": content}),
+            _of(["role", "content"], {"role": {"const": "assistant"}, "content": content, "tool_calls": calls}),
+            _of(["role", "tool_calls"], {"role": {"const": "assistant"}, "content": content, "tool_calls": calls}),
+            _of(
+                ["role", "content", "tool_call_id"],
+                {"role": {"const": "tool"}, "content": content, "tool_call_id": _SOMETHING, "name": _TEXT},
+            ),
+        ]
+    }
     described = _of([], {"name": _TEXT, "description": _TEXT, "strict": _TRUTH, "schema": _OBJECT})
     kind = {"enum": ["text", "json_object", "json_schema"]}
     return _of(
@@ -161,11 +173,12 @@ def _tools() -> Values:
 
 def _completion(limits: Limits) -> Values:
     logprobs = {"type": "integer", "minimum": 0, "maximum": 20}
-    return _of(["model", "prompt"], {**_sampling(limits), "prompt": _TEXT, "logprobs": logprobs})
+    return _of(["model", "prompt"], {**_sampling(limits), "prompt": _SOMETHING, "logprobs": logprobs})
 
 
 def _embeddings(limits: Limits) -> Values:
-    texts = {"anyOf": [_TEXT, {"type": "array", "minItems": 1, "maxItems": limits.texts, "items": _TEXT}]}
+    listed = {"type": "array", "minItems": 1, "maxItems": limits.texts, "items": _SOMETHING}
+    texts = {"anyOf": [_SOMETHING, listed]}
     return _of(
         ["model", "input"],
         {"model": _TEXT, "input": texts, "encoding_format": {"enum": ["float", "base64"]}, "dimensions": _COUNT},
@@ -173,7 +186,7 @@ def _embeddings(limits: Limits) -> Values:
 
 
 def _route() -> Values:
-    return _of(["prompt"], {"prompt": _TEXT, "prefer": _number(0, 1), "team": _TEXT})
+    return _of(["prompt"], {"prompt": _SOMETHING, "prefer": _number(0, 1), "team": _TEXT})
 
 
 def _answer(kind: str) -> Values:

@@ -39,6 +39,19 @@ def serve(app: App, options: ServeOptions, started: Callable[[str], None] = lamb
         AvengersError: the address cannot be had.
 
     """
+    server = make_server(app, options, started)
+    try:
+        server.run()
+    except OSError as error:  # of a certificate: one of the address ends in the other way
+        raise AvengersError(f"the certificate or its key cannot be used: {error}") from error
+    except SystemExit:  # uvicorn's way of saying so
+        raise AvengersError(
+            f"cannot listen on {options.host} port {options.port}: it is taken or not ours, use another --port"
+        ) from None
+
+
+def make_server(app: App, options: ServeOptions, started: Callable[[str], None]) -> uvicorn.Server:
+    """Make the server that `serve` runs; it ends when its `should_exit` is set, too."""
     limits = options.limits
     config = uvicorn.Config(
         app.asgi,
@@ -56,15 +69,7 @@ def serve(app: App, options: ServeOptions, started: Callable[[str], None] = lamb
         ssl_certfile=options.certificate,
         ssl_keyfile=options.private_key,
     )
-    server = _Server(config, app, started)
-    try:
-        server.run()
-    except OSError as error:  # of a certificate: one of the address ends in the other way
-        raise AvengersError(f"the certificate or its key cannot be used: {error}") from error
-    except SystemExit:  # uvicorn's way of saying so
-        raise AvengersError(
-            f"cannot listen on {options.host} port {options.port}: it is taken or not ours, use another --port"
-        ) from None
+    return _Server(config, app, started)
 
 
 class _Server(uvicorn.Server):
