@@ -44,16 +44,16 @@ def collected():
 
 
 @contextlib.contextmanager
-def listening(*texts, **options):
+def listening(*texts, key=KEY, **options):
     """Serve these texts on loopback until the block ends; `url` is what clients are given."""
-    served = Served(*texts, api_key=KEY, **options)
+    served = Served(*texts, api_key=key, **options)
     started, addresses = threading.Event(), []
 
     def start(address):
         addresses.append(address)
         started.set()
 
-    server = make_server(served.app, ServeOptions(port=0, api_key=KEY, limits=Limits(drain=1)), start)
+    server = make_server(served.app, ServeOptions(port=0, limits=Limits(drain=1)), start)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
