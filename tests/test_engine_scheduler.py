@@ -44,6 +44,14 @@ def test_a_greedy_sample_continues_at_the_prompts_end():
     assert completion.text == "cdef"  # position 2 is the last prompt token, its letter "c"
 
 
+def test_the_step_that_ends_a_prompt_draws_its_only_samples_first_token():
+    alone, shared = FakeLlama(curve=STEEP), FakeLlama(curve=STEEP)
+    alone.generate(ask("abc", n=1, max_tokens=4, temperature=0))
+    shared.generate(ask("abc", n=2, max_tokens=4))
+    assert len(alone.context.steps) == 4
+    assert len(shared.context.steps) > 4  # its samples share the prompt's cells, which have to be there first
+
+
 def test_greedy_samples_are_computed_once():
     one, many = FakeLlama(), FakeLlama()
     (text,) = texts(one.generate(ask(n=1, temperature=0)))

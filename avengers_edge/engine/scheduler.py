@@ -6,7 +6,8 @@ late, begins in the same way, and a waiting one can start whenever another ends.
 
 One step: end what was called off, admit requests, start samples, plan the rows, decode, draw. A row is the next token
 of a running sample, a guess at the tokens after it (`drafts`), or a token of a prompt. How many samples run and what
-fills up a step is read off the measured `StepCurve`.
+fills up a step is read off the measured `StepCurve`. A request of one sample shares its prompt with nobody, so the step
+that ends the prompt draws that sample's first token as well.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from avengers_edge.engine.cells import Cells, Context, Logits
 from avengers_edge.engine.curve import StepCurve
@@ -105,8 +106,9 @@ class Scheduler:
             self._queue.remove(job)
         self._end_what_is_settled()
         self._admit()
-        self._start_samples()
-        self._evaluate()
+        prefill = self._plan_prefill()
+        self._start_samples(prefill)
+        self._evaluate(prefill)
         self._end_what_is_settled()
         ended = [job for job in self._jobs if not job.running and not job.unstarted]
         for job in ended:
@@ -153,9 +155,10 @@ class Scheduler:
             Held(live.sequence, [*live.job.prompt, *live.tokens][: live.position]) for live in samples.values()
         ]
 
-    def _start_samples(self) -> None:
+    def _start_samples(self, prefill: Sequence[tuple[Job, int]]) -> None:
         """Start the samples that are needed, request by request in turn; then those that come nearly for free."""
         ready = [job for job in self._jobs if job.ready]
+        ready += [job for job, count in prefill if job.runs == 1 and job.evaluated + count == job.body]
         while len(self._live) < self.width:
             # Whoever has a sample running does not take the cells that a newcomer waits for.
             wanting = [job for job in ready if job.missing > 0 and not (self._short and job.running)]
@@ -194,20 +197,21 @@ class Scheduler:
 
     # --- one step ---------------------------------------------------------------------------------------------------
 
-    def _evaluate(self) -> None:
+    def _evaluate(self, prefill: Sequence[tuple[Job, int]]) -> None:
         """Plan the rows, decode them, draw from them."""
-        prefill = self._plan_prefill()
         self._plan_guesses(sum(count for _, count in prefill))
-        rows = [row for live in self._live for row in live.rows()]
-        wanted = len(rows)
+        taken_over = {live.job.group: live.sequence for live in self._live}
+        rows: list[tuple[int, int, int]] = []
         for job, count in prefill:
-            span = range(job.evaluated, job.evaluated + count)
-            rows += [(job.prompt[at], at, job.sequence or 0) for at in span]
+            sequence = taken_over[job.group] if job.sequence is None else job.sequence
+            rows += [(job.prompt[at], at, sequence) for at in range(job.evaluated, job.evaluated + count)]
+        unwanted = len(rows)
+        rows += [row for live in self._live for row in live.rows()]
         if not rows:
             return
         begin = time.perf_counter()
         tokens, positions, sequences = (list(column) for column in zip(*rows, strict=True))
-        logits = self._context.decode(tokens, positions, sequences, [row < wanted for row in range(len(rows))])
+        logits = self._context.decode(tokens, positions, sequences, [row >= unwanted for row in range(len(rows))])
         share = (time.perf_counter() - begin) / len(rows)
         self.steps += 1
         for job, count in prefill:
