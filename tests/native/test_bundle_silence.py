@@ -1,17 +1,18 @@
 """Proof of silence: a bundle installed and used in a network namespace without any route, every socket looked at.
 
 The namespace cannot reach anything, loopback included; that is the proof. What is recorded besides says who would have
-tried: every Python of the environment notes each address that it connects to, sends to, binds or looks up.
+tried: where there is strace, every process of every command, the installer's among them and code in C++ too, with each
+address that it connects to, sends to or binds; and in any case every Python of the environment, by its audit hook.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from random_gguf import tiny_gguf
@@ -19,7 +20,7 @@ from random_gguf import tiny_gguf
 from avengers_edge.config import shipped_dir
 from avengers_edge.errors import AvengersError
 from avengers_edge.library.bundle.pack import PackOptions, pack
-from avengers_edge.library.bundle.wheels import WheelOptions
+from avengers_edge.library.bundle.wheels import USER_EXTRAS, WheelOptions
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.files import write_text
 from avengers_edge.library.importing import import_file
@@ -28,6 +29,21 @@ from avengers_edge.library.store import Store
 pytestmark = pytest.mark.native
 
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--net")
+TRACER = (
+    "strace",
+    "-f",
+    "--seccomp-bpf",
+    "-qq",
+    "-e",
+    "signal=none",
+    "-e",
+    "trace=connect,bind,sendto,sendmsg,sendmmsg",
+    "-A",
+    "-o",
+)
+INSIDE = re.compile(r"^\d+ .*sa_family=AF_(UNIX|NETLINK|UNSPEC)|^\d+ +(\w+\((?!.*sa_family=)|<\.\.\. )")
+"""What strace says of sockets that do not lead to another machine, and of those whose address it told before."""
+LOOPBACK = re.compile(r"""["'](127\.0\.0\.1|::1)["']""")
 RECORDER = """
 import os, sys
 def note(event, arguments):
@@ -66,21 +82,36 @@ max_tokens = 16
 [[members]]
 model = "tiny"
 """
-QUESTION = {
-    "id": "one",
-    "dataset": "sums",
-    "category": "math",
-    "question": "What is 2 + 2?",
-    "choices": None,
-    "answer": "4",
-    "answer_type": "number",
-    "tests": None,
-    "split": "test",
-}
+QUESTIONS = [
+    {
+        "id": f"sums/{n}",
+        "dataset": "sums",
+        "category": "math",
+        "question": f"What is {n} + 2?",
+        "choices": None,
+        "answer": str(n + 2),
+        "answer_type": "number",
+        "tests": None,
+        "split": "test",
+    }
+    for n in range(3)
+]
 
 
 def can_isolate():
     return shutil.which("unshare") is not None and subprocess.run([*NAMESPACE, "true"], check=False).returncode == 0
+
+
+def can_trace():
+    """Tell whether strace is there, knows what it is told here, and may look at other processes."""
+    if shutil.which("strace") is None:
+        return False
+    return subprocess.run([*NAMESPACE, *TRACER, os.devnull, "true"], check=False, capture_output=True).returncode == 0
+
+
+def outside(lines):
+    """Leave out what stays on this machine."""
+    return [line for line in lines if LOOPBACK.search(line) is None]
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +124,7 @@ def carried(tmp_path_factory):
     write_text(home / "teams" / "small.toml", SMALL)
     catalog, store = Catalog(home, shipped_dir()), Store(home)
     import_file(store, tiny_gguf(folder / "tiny.gguf", "llama"), catalog, model_id="tiny")
-    wanted = WheelOptions(("chat", "serve"), offline=os.environ.get("AVENGERS_OFFLINE") == "1")
+    wanted = WheelOptions(USER_EXTRAS, offline=os.environ.get("AVENGERS_OFFLINE") == "1")
     try:
         return pack(PackOptions("small", "small", folder / "out", wanted), catalog, store)
     except AvengersError as error:
@@ -104,7 +135,8 @@ def carried(tmp_path_factory):
 def site(carried, tmp_path_factory):
     """The machine without a network: runs a command there, and records who opens which socket."""
     folder = tmp_path_factory.mktemp("site")
-    venv, heard = folder / "venv", folder / "heard"
+    venv, heard, trace = folder / "venv", folder / "heard", folder / "trace"
+    tracer = (*TRACER, trace) if can_trace() else ()
 
     def run(*words, code=0, said=""):
         environ = {
@@ -114,7 +146,7 @@ def site(carried, tmp_path_factory):
             "AVENGERS_HOME": str(folder / "home"),
         }
         done = subprocess.run(
-            [*NAMESPACE, *map(str, words)],
+            [*map(str, (*NAMESPACE, *tracer, *words))],
             env=environ,
             cwd=folder,
             input=said,
@@ -125,11 +157,22 @@ def site(carried, tmp_path_factory):
         assert done.returncode == code, f"{words}: {done.stdout} {done.stderr}"
         return done
 
-    run.folder, run.heard, run.product = folder, heard, venv / "bin" / "avengers"
+    def internet():
+        """Give what was recorded of addresses of the internet's families since the last time, loopback's too."""
+        lines = []
+        for path in (heard, trace):
+            if path.exists():
+                lines += path.read_text(encoding="utf-8", errors="replace").splitlines()
+                path.unlink()
+        return [line for line in lines if INSIDE.search(line) is None]
+
+    run.folder, run.internet, run.product = folder, internet, venv / "bin" / "avengers"
+    run.recorders = [heard, trace] if tracer else [heard]
     shutil.copyfile(carried.archive, folder / carried.archive.name)
     shutil.copyfile(carried.installer, folder / carried.installer.name)
     installed = run(sys.executable, "-I", carried.installer.name, carried.archive.name, "--venv", venv)
     assert "done: " in installed.stderr
+    assert outside(internet()) == []  # pip looks whether there is IPv6 by binding its loopback address
     (packages,) = (venv / "lib").glob("python3*/site-packages")
     (packages / "sitecustomize.py").write_text(RECORDER, encoding="utf-8")
     return run
@@ -138,8 +181,12 @@ def site(carried, tmp_path_factory):
 def test_the_recorder_hears_who_opens_a_socket(site):
     try_it = "import socket; socket.socket().connect(('192.0.2.1', 80))"
     site(site.product.with_name("python"), "-c", try_it, code=1)
-    assert "192.0.2.1" in site.heard.read_text(encoding="utf-8")
-    site.heard.unlink()
+    for recorder in site.recorders:
+        assert "192.0.2.1" in recorder.read_text(encoding="utf-8")
+    assert len(site.internet()) == len(site.recorders)
+    look_up = "import socket; socket.getaddrinfo('example.org', 80)"  # which is done in C
+    site(site.product.with_name("python"), "-c", look_up, code=1)
+    assert any("example.org" in line for line in site.internet())
 
 
 def test_the_main_jobs_run_there_and_nothing_tries_to_reach_out(site):
@@ -152,25 +199,27 @@ def test_the_main_jobs_run_there_and_nothing_tries_to_reach_out(site):
     assert len(told["samples"]) == 2
     route = json.loads(site(site.product, "route", "--team", "starter", "--json", "What is 2 + 2?").stdout)
     assert route["ranking"]
-    (site.folder / "questions.jsonl").write_text(json.dumps(QUESTION) + "\n", encoding="utf-8")
+    lines = "".join(json.dumps(question) + "\n" for question in QUESTIONS)
+    (site.folder / "questions.jsonl").write_text(lines, encoding="utf-8")
     words = ("--team", "small", "--questions", "questions.jsonl", "--out", "outcomes.jsonl")
     site(site.product, "calibrate", "measure", *words)
     assert (site.folder / "outcomes.jsonl").read_text(encoding="utf-8").startswith("{")
+    site(site.product, "calibrate", "fit", "--outcomes", "outcomes.jsonl", "--out", "table.safetensors")
+    assert (site.folder / "table.safetensors").is_file()
     chat = site(site.product, "chat", "--team", "small", "-n", "1", said="Hello?\n/exit\n")
     assert "1 sample" in chat.stdout + chat.stderr
-    assert not site.heard.exists(), site.heard.read_text(encoding="utf-8")
+    assert site.internet() == []
 
 
 def test_the_server_opens_its_own_address_on_loopback_and_nothing_else(site):
     reply = json.loads(site(site.product.with_name("python"), "-I", "-c", SERVED, site.product).stdout)
     assert reply["usage"]["completion_tokens"] > 0
-    heard = site.heard.read_text(encoding="utf-8").splitlines()
-    site.heard.unlink()
+    heard = site.internet()
     assert any(line.startswith("socket.bind ('127.0.0.1', ") for line in heard)
-    assert [line for line in heard if "'127.0.0.1'" not in line] == []
+    assert outside(heard) == []
 
 
 def test_what_would_need_the_network_is_refused_in_one_line(site):
     done = site(site.product, "--offline", "models", "pull", "smollm2-135m-instruct", code=5)
     assert len(done.stderr.splitlines()) == 1
-    assert not Path(site.heard).exists()
+    assert site.internet() == []
