@@ -69,19 +69,24 @@ def main() -> None:
     settings = load_settings()
     path = Store(settings.home).find(Catalog.of(settings).load_model(args.model))
     setup = Setup(path, samples=args.clients, max_tokens=args.tokens, repack=True)
-    texts = [question.question for question in random.Random(7).sample(builtin_questions(), args.requests)]
+    # A question is asked once in a round and in no other: llama-server keeps the prompts that it has seen.
+    texts = [question.question for question in builtin_questions()]
+    random.Random(7).shuffle(texts)
     bodies = [
         json.dumps(as_openai([Message("user", text)], setup) | {"model": args.model, "seed": place})
         for place, text in enumerate(texts)
     ]
+    parts = [bodies[start : start + args.requests] for start in range(0, len(bodies), args.requests)]
+    if len(parts) <= args.rounds:
+        parser.error(f"there are questions for {len(parts) - 1} rounds of {args.requests}: ask fewer or less often")
     with ours(args.clients) as served, contextlib.closing(Server(args.server, setup)) as theirs:
         ports = {"ours": served.port, "llama-server": theirs.port}
         rounds: dict[str, list[Round]] = {name: [] for name in ports}
         for port in ports.values():
-            load(port, bodies[: args.clients], args.clients)  # warm
+            load(port, parts[args.rounds][: args.clients], args.clients)  # warm
         for turn in range(args.rounds):
             for name, port in ports.items():
-                rounds[name].append(load(port, bodies, args.clients))
+                rounds[name].append(load(port, parts[turn], args.clients))
                 print(f"round {turn + 1}, {name}: {rounds[name][-1].rate:.1f} tokens/s", file=sys.stderr, flush=True)
     report(rounds)
 
