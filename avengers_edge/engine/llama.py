@@ -22,7 +22,8 @@ from avengers_edge.engine.facts import EngineFacts
 from avengers_edge.engine.grammar import Grammar, grammar_text, unwritable_tokens
 from avengers_edge.engine.job import Job
 from avengers_edge.engine.measure import measure_steps
-from avengers_edge.engine.native import LlamaContext, LlamaModel
+from avengers_edge.engine.model import LlamaModel
+from avengers_edge.engine.native import LlamaContext
 from avengers_edge.engine.options import LoadOptions
 from avengers_edge.engine.sampler import Constraint, TokenSampler, check
 from avengers_edge.engine.scheduler import Scheduler
