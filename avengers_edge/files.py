@@ -11,17 +11,21 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from avengers_edge.errors import AvengersError
+from avengers_edge.errors import AvengersError, BadRequest, NotFound
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
 """What the system says of a disk that is full, or of a quota."""
 
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+_STREAM = os.O_APPEND | os.O_WRONLY | getattr(os, "O_BINARY", 0)
 _HELD = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK})
 
 
 def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
     """Replace a file at once, so that a reader sees the old bytes or the new ones, and never half of them.
+
+    Of a link the file that it leads to is replaced. A device for characters and a pipe stay what they are and get the
+    bytes, as does standard output by its name (`/dev/stdout`).
 
     Args:
         path: where it lies; its folder is made.
@@ -29,11 +33,21 @@ def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
         mode: its rights; None leaves them as they are, and those of a new file to the umask.
 
     Raises:
+        BadRequest: what is there is neither a file nor takes bytes one after the other: a disk, a socket.
         OSError: the folder or the file cannot be written; what was there stays.
 
     """
+    found = _status_of(path)
+    if found is not None and _takes_a_stream(path, found):
+        with open(os.open(path, _STREAM), "wb") as stream:  # noqa: PTH123 - it is open already
+            stream.write(content)
+        return
+    if found is not None and not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        raise BadRequest(f"{path} is neither a file nor a pipe: name another place")
+    path = Path(os.path.realpath(path))  # else the link would be replaced
     path.parent.mkdir(parents=True, exist_ok=True)
-    mode = _mode_of(path) if mode is None else mode
+    if mode is None and found is not None:
+        mode = stat.S_IMODE(found.st_mode)
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     descriptor = os.open(temporary, _NEW, 0o666 if mode is None else 0o600)
     try:
@@ -50,12 +64,32 @@ def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
         raise
 
 
-def _mode_of(path: Path) -> int | None:
+def check_folder(path: Path) -> None:
+    """Check that a file of the user's choice can lie where it is to be: a folder with a typo is not made.
+
+    Raises:
+        NotFound: its folder is not there.
+
+    """
+    folder = Path(os.path.realpath(path)).parent
+    if _status_of(path) is None and not folder.exists():
+        raise NotFound(f"there is no folder {folder} to write {path.name} in: make it, or choose another place")
+
+
+def _status_of(path: Path) -> os.stat_result | None:
     try:
-        found = path.stat().st_mode
-    except OSError:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return stat.S_IMODE(found) if stat.S_ISREG(found) else None
+
+
+def _takes_a_stream(path: Path, found: os.stat_result) -> bool:
+    if stat.S_ISCHR(found.st_mode) or stat.S_ISFIFO(found.st_mode):
+        return True
+    try:
+        return path.is_symlink() and os.path.samestat(found, os.fstat(1))
+    except OSError:  # it is closed
+        return False
 
 
 @contextlib.contextmanager

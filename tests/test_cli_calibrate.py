@@ -114,6 +114,13 @@ def test_what_cannot_be_fitted_is_one_line_and_leaves_no_table(
     assert not out.exists()
 
 
+def test_a_table_goes_into_no_folder_that_is_not_there(tmp_path: Path) -> None:
+    out = tmp_path / "gone" / "t.safetensors"
+    result = run("calibrate", "fit", "--outcomes", outcomes(tmp_path / "o.jsonl"), "--out", out)
+    assert (result.exit_code, "no folder" in result.stderr) == (3, True)
+    assert not out.parent.exists()
+
+
 def test_a_damaged_outcome_file_ends_with_code_4(tmp_path: Path) -> None:
     file = outcomes(tmp_path / "o.jsonl")
     file.write_text(file.read_text(encoding="utf-8")[:-30], encoding="utf-8")

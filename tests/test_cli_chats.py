@@ -109,6 +109,14 @@ def test_what_is_exported_is_imported_under_a_new_id(run, two, tmp_path):
     assert "cannot be written" in one_line(run("export", 1, "--out", tmp_path / "a.md" / "b"), 1)
 
 
+def test_an_export_to_a_dash_is_printed_and_no_folder_is_made_for_it(run, two, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("export", 1, "--out", "-").stdout == run("export", 1).stdout != ""
+    assert not (tmp_path / "-").exists()
+    assert f"no folder {tmp_path / 'gone'} " in one_line(run("export", 1, "--out", tmp_path / "gone" / "x.md"), 3)
+    assert not (tmp_path / "gone").exists()
+
+
 def test_delete_and_rename_do_and_name_what_is_not_there(run, two):
     assert run("rename", 1, "prime", "numbers").exit_code == 0
     assert two.read(1).title == "prime numbers"

@@ -92,6 +92,12 @@ def test_a_member_that_nobody_measured_is_refused(outcomes):
         run("--outcomes", *outcomes, "--members", "a,nobody")
 
 
+def test_a_folder_that_is_not_there_is_refused_before_anything_is_read(tmp_path):
+    with pytest.raises(NotFound, match="no folder"):
+        run("--outcomes", tmp_path / "missing.jsonl", "--out", tmp_path / "gone" / "page.html")
+    assert not (tmp_path / "gone").exists()
+
+
 def test_no_split_at_all_is_a_matter_of_usage(outcomes):
     assert run("--outcomes", *outcomes, "--seeds", 0).exit_code == 2
 

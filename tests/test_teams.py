@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import tomllib
 from types import SimpleNamespace
 
@@ -265,6 +266,16 @@ def test_a_deleted_team_takes_its_table_along_and_the_usual_one_stays(teams, hom
     teams.use("starter")
     Teams(load_settings()).delete("mine")
     assert set(files_of(home)) == {"settings.toml"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right on Windows")
+def test_a_settings_file_that_is_a_link_stays_one(teams, home, tmp_path):
+    home.mkdir()
+    (tmp_path / "dotfiles.toml").write_text("threads = 2\n", encoding="utf-8")
+    (home / "settings.toml").symlink_to(tmp_path / "dotfiles.toml")
+    teams.use("open-7b")
+    assert (home / "settings.toml").is_symlink()
+    assert 'team = "open-7b"' in (tmp_path / "dotfiles.toml").read_text(encoding="utf-8")
 
 
 def test_the_usual_team_is_kept_in_the_settings_file(teams, home):

@@ -153,7 +153,9 @@ def fit(
     """
     from avengers_edge.calibration.fit import FitOptions
     from avengers_edge.calibration.steps import extend_with, fit_outcomes, load_outcomes
+    from avengers_edge.files import check_folder
 
+    check_folder(out)
     if add_to is not None and (clusters is not None or team_size is not None or across or votes):
         raise BadRequest(
             "--add-to keeps a table's clusters, members and budgets: leave out --clusters, --across, --team-size and "

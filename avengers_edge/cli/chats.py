@@ -132,15 +132,17 @@ def export(session: Session, conversation: int, form: Format | None, out: Path |
       avengers chats export 12 --out primes.md
       avengers chats export 12 --format json > primes.json
     """
+    out = None if out == Path("-") else out
     form = form or (_SUFFIXES.get(out.suffix.lower(), "markdown") if out else "markdown")
     with open_store(session) as store:
         text = store.export(conversation, form)
     if out is None:
         write_out(text)
         return
-    from avengers_edge.files import write_whole
+    from avengers_edge.files import check_folder, write_whole
 
     try:
+        check_folder(out)
         write_whole(out, text.encode())
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error

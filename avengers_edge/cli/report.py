@@ -55,8 +55,10 @@ def report(
     from avengers_edge.calibration.report import require_matplotlib, verdict, write_report
     from avengers_edge.calibration.steps import embed_rows, load_outcomes
     from avengers_edge.calibration.study import run_study
+    from avengers_edge.files import check_folder
     from avengers_edge.opening import open_shipped_embedder
 
+    check_folder(out)
     require_matplotlib()
     rows = load_outcomes(outcomes, members, questions)
     with StatusLine() as status:
