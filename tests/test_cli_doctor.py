@@ -20,6 +20,8 @@ from avengers_edge.cli.doctor_finding import Finding, attempt
 from avengers_edge.cli.known_bad import KNOWN_BAD, KnownBad, at_least, outside
 from avengers_edge.cli.main import cli
 from avengers_edge.cli.network import REACHES_OUT, STARTS, find_places
+from avengers_edge.conversations.store import FILE_NAME, ConversationStore
+from avengers_edge.conversations.values import Turn
 from avengers_edge.errors import DoesNotFit
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.files import write_text
@@ -137,6 +139,63 @@ def test_little_disk_is_told(examine, monkeypatch):  # noqa: F811
     real = doctor_system.shutil.disk_usage
     monkeypatch.setattr(doctor_system.shutil, "disk_usage", lambda path: real(path)._replace(free=10**8))
     assert "free some" in examine()[0]["free disk"]["advice"]
+
+
+def test_no_disk_at_all_needs_attention(examine, monkeypatch):  # noqa: F811
+    real = doctor_system.shutil.disk_usage
+    monkeypatch.setattr(doctor_system.shutil, "disk_usage", lambda path: real(path)._replace(free=0))
+    found = examine()[0]["free disk"]
+    assert (found["found"], found["advice"], "free some" in found["remedy"]) == ("0 B", None, True)
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"team = 1", b"nonsense"])
+def test_settings_that_cannot_be_used_are_one_finding_of_their_name(run, home, content):
+    home.mkdir()
+    (home / "settings.toml").write_bytes(content)
+    result = run("doctor", "--json")
+    bad = [each for each in json.loads(result.stdout)["findings"] if each["remedy"]]
+    assert [each["what"] for each in bad] == ["settings"]
+    assert str(home / "settings.toml") in bad[0]["remedy"]
+    assert result.stderr.endswith("checks need attention: settings\n")
+
+
+def test_what_several_checks_stumble_over_is_said_once(run):
+    findings = json.loads(run("doctor", "--team", "nobody", "--json").stdout)["findings"]
+    assert sum("'nobody'" in (each["remedy"] or "") for each in findings) == 1
+
+
+def test_conversations_that_are_sound_are_told_and_stay_as_they_are(examine, home):  # noqa: F811
+    assert "conversations" not in examine()[0]
+    assert not (home / FILE_NAME).exists()
+    with ConversationStore(home / FILE_NAME) as store:
+        store.append(store.begin("starter"), Turn("user", "Which numbers are prime?"))
+    before = (home / FILE_NAME).read_bytes()
+    assert examine()[0]["conversations"]["remedy"] is None
+    assert (home / FILE_NAME).read_bytes() == before
+    assert [each.name for each in home.glob(f"{FILE_NAME}*")] == [FILE_NAME]
+
+
+def overwritten(path):
+    path.write_bytes(b"\x85" * 40_000)
+
+
+def torn(path):
+    with ConversationStore(path) as store:
+        for number in range(40):
+            store.append(store.begin("starter"), Turn("user", f"Question {number} " * 100))
+    content = bytearray(path.read_bytes())
+    page = content.index(b"Question 30 " * 80) // 4096 * 4096
+    content[page : page + 4096] = b"\xff" * 4096
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [overwritten, torn, Path.mkdir])
+def test_damaged_conversations_are_one_finding_that_names_the_rescue(run, home, damage):
+    home.mkdir()
+    damage(home / FILE_NAME)
+    findings = json.loads(run("doctor", "--json").stdout)["findings"]
+    (told,) = [each for each in findings if each["what"] == "conversations"]
+    assert "`avengers chats rescue`" in told["remedy"]
 
 
 def test_every_installed_file_tells_when_it_was_verified(examine, home, tmp_path):  # noqa: F811

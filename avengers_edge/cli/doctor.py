@@ -30,7 +30,8 @@ def doctor(session: Session, team: str | None, network: bool, as_json: bool) -> 
     from avengers_edge.cli.doctor_checks import checks
     from avengers_edge.cli.doctor_finding import attempt
 
-    findings = [finding for check in checks(session, team) for finding in attempt(check)]
+    found = (finding for check in checks(session, team) for finding in attempt(check))
+    findings = list(dict.fromkeys(found))  # what several checks stumble over is said once
     bad = [finding for finding in findings if finding.remedy]
     if as_json:
         click.echo(json.dumps({"ok": not bad, "findings": [dataclasses.asdict(each) for each in findings]}))

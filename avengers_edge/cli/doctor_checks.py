@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from avengers_edge.cli.doctor_finding import Check, Finding
-from avengers_edge.cli.doctor_system import check_code, check_files, check_home, check_packages, check_python
+from avengers_edge.cli.doctor_system import (
+    check_code,
+    check_conversations,
+    check_files,
+    check_home,
+    check_packages,
+    check_python,
+    check_settings,
+)
 from avengers_edge.cli.fitting import Fitting
 from avengers_edge.cli.library import open_library
 from avengers_edge.cli.session import Session
@@ -17,12 +25,14 @@ from avengers_edge.records import Message, Request, SamplingParams
 
 
 def checks(session: Session, team: str | None) -> list[Check]:
-    """Line up all checks, cheap ones first."""
+    """Line up all checks, cheap ones first; without settings the others would only say once more why."""
+    first: list[Check] = [check_python, check_packages, check_code]
+    if any(check_settings(session)):
+        return [*first, lambda: check_settings(session)]
     return [
-        check_python,
-        check_packages,
-        check_code,
+        *first,
         lambda: check_home(session),
+        lambda: check_conversations(session),
         lambda: check_team(session, team),
         lambda: check_files(session),
         lambda: check_routing(session, team),

@@ -16,7 +16,7 @@ from avengers_edge.cli.doctor_finding import Finding
 from avengers_edge.cli.known_bad import KNOWN_BAD, outside
 from avengers_edge.cli.library import open_library
 from avengers_edge.cli.session import Session
-from avengers_edge.errors import NoSandbox
+from avengers_edge.errors import AvengersError, NoSandbox
 from avengers_edge.library.files import DISK_MARGIN_BYTES, human_bytes
 
 _PRODUCT = "avengers-edge"
@@ -72,6 +72,26 @@ def check_code() -> Iterator[Finding]:
         yield Finding("code", "is not run, only compared by its text", advice=str(error))
 
 
+def check_settings(session: Session) -> Iterator[Finding]:
+    """Look whether the settings can be read; nothing to say where they can."""
+    try:
+        session.settings()
+    except AvengersError as error:
+        yield Finding("settings", "cannot be used", str(error))
+
+
+def check_conversations(session: Session) -> Iterator[Finding]:
+    """Look whether the conversations that are kept can be read; without any there is nothing to say."""
+    from avengers_edge.conversations.soundness import look_into
+    from avengers_edge.conversations.store import FILE_NAME
+
+    try:
+        if look_into(session.settings().home / FILE_NAME):
+            yield Finding("conversations", "can be read")
+    except AvengersError as error:
+        yield Finding("conversations", "cannot be used", str(error))
+
+
 def check_home(session: Session) -> Iterator[Finding]:
     """Look at the home folder: who may write there, can this user, is there room."""
     home = session.settings().home
@@ -88,7 +108,8 @@ def check_home(session: Session) -> Iterator[Finding]:
     yield Finding("home", f"{home} ({rights})", remedy, advice)
     free = shutil.disk_usage(existing).free
     little = f"free some: models need gigabytes, and {human_bytes(DISK_MARGIN_BYTES)} stay free of downloads"
-    yield Finding("free disk", human_bytes(free), advice=little if free < _LITTLE_DISK else None)
+    none, few = free < DISK_MARGIN_BYTES, free < _LITTLE_DISK
+    yield Finding("free disk", human_bytes(free), little if none else None, little if few and not none else None)
 
 
 def _writable_by_others(home: Path) -> list[Path]:
