@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -488,3 +489,21 @@ def test_a_disk_that_knows_no_locks_is_not_taken_for_a_busy_one(
 )
 def test_sizes_are_written_for_people(count: int, said: str) -> None:
     assert human_bytes(count) == said
+
+
+def test_a_folder_that_goes_while_its_bytes_are_added_up_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "kept").write_bytes(b"12345")
+    for name in ("scratch", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_bytes(b"1")
+    scan = os.scandir
+
+    def scandir(path: str) -> object:
+        if Path(path).name == "scratch":
+            shutil.rmtree(path)  # pip has just done with it
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert files.bytes_below(tmp_path) == 6

@@ -36,9 +36,10 @@ def human_bytes(count: int) -> str:
 def bytes_below(folder: Path) -> int:
     """Add up the sizes of all files below a folder that others may be writing to."""
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):  # it was just moved
-            total += path.stat().st_size if path.is_file() else 0
+    for place, _, names in os.walk(folder):  # it passes over folders that have just gone, as `rglob` does not
+        for name in names:
+            with contextlib.suppress(OSError):  # it was just moved
+                total += Path(place, name).stat().st_size
     return total
 
 
