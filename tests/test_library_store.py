@@ -500,8 +500,9 @@ def test_a_folder_that_goes_while_its_bytes_are_added_up_is_passed_over(
         (tmp_path / name / "file").write_bytes(b"1")
     scan = os.scandir
 
-    def scandir(path: str) -> object:
-        if Path(path).name == "scratch":
+    def scandir(path: str | int) -> object:
+        if not isinstance(path, int) and Path(path).name == "scratch":
+            monkeypatch.undo()
             shutil.rmtree(path)  # pip has just done with it
         return scan(path)
 
