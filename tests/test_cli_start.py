@@ -20,6 +20,8 @@ from gguf_files import tiny_model
 from avengers_edge.cli.main import cli
 from avengers_edge.cli.reading import read_question
 from avengers_edge.cli.terminal import on_terminal
+from avengers_edge.conversations.store import FILE_NAME, ConversationStore
+from avengers_edge.conversations.values import Turn
 from avengers_edge.engine import hardware, memory
 from avengers_edge.engine.facts import EngineFacts
 from avengers_edge.engine.residency import Residency
@@ -103,6 +105,38 @@ def test_a_full_disk_under_standard_output_is_one_line(words):
         done = avengers(*words, stdout=full)
     assert done.returncode == 1
     assert done.stderr == "avengers: standard output cannot be written: no space left on device\n"
+
+
+CLOSED_OUTPUT = "import os\nos.close(1)\nsys.stdout = None"  # as Python finds it after `>&-`
+READ_ONLY_OUTPUT = "import os\nos.dup2(os.open(os.devnull, os.O_RDONLY), 1)"
+
+
+@posix
+@pytest.mark.parametrize("prelude", [CLOSED_OUTPUT, READ_ONLY_OUTPUT])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["models", "list"], ["models", "list", "--json"], ["chats", "list", "--json"]]
+)
+def test_a_closed_standard_output_is_one_line(words, prelude):
+    done = avengers(*words, prelude=prelude)
+    assert (done.returncode, done.stderr) == (1, "avengers: standard output cannot be written: it is closed\n")
+
+
+@posix
+@pytest.mark.parametrize("prelude", [CLOSED_OUTPUT, READ_ONLY_OUTPUT])
+def test_no_answer_is_computed_that_would_be_lost(prelude):
+    """The model is not there, which would be found out next."""
+    done = avengers("ask", "--model", "nobody", "Hi.", prelude=prelude, stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stderr) == (1, "avengers: standard output cannot be written: it is closed\n")
+
+
+@posix
+def test_who_prints_nothing_needs_no_standard_output_and_its_files_get_no_words_of_others(home, tmp_path):
+    with ConversationStore(home / FILE_NAME) as store:
+        store.append(store.begin("starter"), Turn("user", "Which numbers are prime?"))
+    out = str(tmp_path / "x.md")
+    done = avengers("chats", "export", "1", "--out", out, prelude=CLOSED_OUTPUT)
+    assert (done.returncode, done.stderr) == (0, f"{out} written\n")
+    assert "prime" in Path(out).read_text(encoding="utf-8")
 
 
 @with_full_device

@@ -14,7 +14,7 @@ from avengers_edge.cli.explaining import explanation, ranking_lines
 from avengers_edge.cli.names import complete_teams, team_option
 from avengers_edge.cli.reading import read_asked, read_attachment, read_question
 from avengers_edge.cli.session import Session, pass_session
-from avengers_edge.cli.terminal import StatusLine, columns, dim
+from avengers_edge.cli.terminal import StatusLine, columns, dim, refuse_lost_output
 from avengers_edge.errors import AvengersError, BadRequest
 from avengers_edge.records import Answer, Ask, Sample
 
@@ -61,6 +61,7 @@ def ask(
     """
     if raw + extract + as_json > 1:
         raise BadRequest("--raw, --extract and --json are ways to print one answer: choose one")
+    refuse_lost_output()
     settings = session.settings()
     question = read_asked(prompt, [read_attachment(file, _LONGEST_TOKEN * settings.context) for file in files])
     if options.kind is None and options.tests is None and options.schema is None:

@@ -26,6 +26,7 @@ from avengers_edge.cli.session import Session
 from avengers_edge.errors import INTERRUPTED_EXIT_CODE, AvengersError, BadRequest
 
 _LINE_HEAD, _LINE_TAIL = 320, 180
+_UNPRINTED = {errno.ENOSPC: "no space left on device", errno.EBADF: "it is closed"}
 # click 8.1 has no such error: it prints the help itself.
 _NO_SUBCOMMAND = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
@@ -91,9 +92,9 @@ def _verdict(error: Exception) -> tuple[str, int]:
         return ("name a subcommand" if missing else error.format_message()) + where, error.exit_code
     if isinstance(error, click.ClickException):
         return error.format_message(), error.exit_code
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+    if isinstance(error, OSError) and error.errno in _UNPRINTED and error.filename is None:
         # Whoever writes a file answers for a full disk himself; what is left is what the command prints.
-        return "standard output cannot be written: no space left on device", 1
+        return f"standard output cannot be written: {_UNPRINTED[error.errno]}", 1
     return f"unexpected {type(error).__name__}: {error}; run it again with -v and report it", 1
 
 
@@ -124,6 +125,14 @@ def _let_go(stream: TextIO | None) -> None:
     except OSError:
         with contextlib.suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), stream.fileno())
+
+
+def closed_stream() -> TextIO:
+    """Make a stream that fails as a closed one does when it is written, where Python has None and drops all words.
+
+    It takes the free descriptor, so that no file that is opened later gets what a library prints there.
+    """
+    return open(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")  # noqa: PTH123 - it stays open
 
 
 def folder(said: str) -> Path:
@@ -175,6 +184,8 @@ cli.commands = LazyCommands(
 
 def main() -> None:
     """Run the command line."""
+    if sys.stdout is None:
+        sys.stdout = closed_stream()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character still gets the rest

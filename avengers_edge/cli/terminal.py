@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -29,6 +30,21 @@ def dim(text: str) -> str:
 def on_standard_output() -> bool:
     """Tell whether standard output is a terminal."""
     return sys.stdout is not None and sys.stdout.isatty()
+
+
+def refuse_lost_output() -> None:
+    """Find out before the work whether what it prints will be lost.
+
+    Raises:
+        OSError: standard output is closed, or its device is full.
+
+    """
+    try:
+        descriptor = sys.stdout.fileno()
+    except (AttributeError, ValueError):  # it is none of the system's
+        return
+    with contextlib.suppress(BrokenPipeError):  # that ends quietly, when it is written
+        os.write(descriptor, b"")
 
 
 def bold(text: str) -> str:
