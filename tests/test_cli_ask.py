@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import threading
 
 import pytest
@@ -118,6 +119,15 @@ def test_a_file_alone_is_the_question_and_votes_as_one(run, answers, file):  # n
 def test_what_cannot_be_attached_is_one_line(run, answers, file, content, code, said):  # noqa: F811
     answers()
     assert said in one_line(run("ask", "--team", "solo", "-f", file("a", content), SUM), code)
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")
+def test_a_file_name_that_is_not_utf8_is_attached_with_its_bytes_escaped(run, answers, file):  # noqa: F811
+    engine = answers("5")
+    path = file(os.fsdecode(b"caf\xe9.txt"), b"2 and 3")
+    result = run("ask", "--team", "solo", "-n", 1, "-f", path, "How many are these?")
+    assert result.exit_code == 0, result.stderr
+    assert "\n\ncaf\\xe9.txt:\n```\n2 and 3\n```" in engine.requests[0].messages[-1].content
 
 
 def test_a_file_that_is_not_there_or_a_folder_is_one_line(run, answers, tmp_path):  # noqa: F811

@@ -71,7 +71,15 @@ def read_attachment(path: Path, most: int) -> Attachment:
     text = _decoded(raw, most, str(path), "attach a part of it")
     if not text.strip():
         raise BadRequest(f"{path} is empty: leave it out")
-    return Attachment(path.name, text)
+    return Attachment(_printable(path.name), text)
+
+
+def _printable(name: str) -> str:
+    """Write the bytes of a file's name that are not UTF-8 as \\xNN."""
+    try:
+        return as_text(name, "the name")
+    except BadRequest:
+        return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def as_text(word: str, what: str) -> str:
