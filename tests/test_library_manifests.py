@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -311,6 +312,21 @@ def test_an_unknown_name_gets_a_suggestion_and_the_command_that_lists(tmp_path: 
         found.load_model("tinny")
     with pytest.raises(NotFound, match=r"`avengers team list`"):
         found.load_team("../duo")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes and links are others on Windows")
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("nowhere")])
+def test_what_is_no_file_is_not_listed_and_named_it_is_refused_for_what_it_is(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    found = catalog(tmp_path)
+    (tmp_path / "home" / "teams").mkdir(parents=True)
+    make(tmp_path / "home" / "teams" / "trio.toml")
+    make(tmp_path / "home" / "teams" / "duo.toml")
+    assert found.list_teams() == ("duo",)
+    assert found.load_team("duo").name == "duo"  # the one that ships
+    with pytest.raises(BadRequest, match=r"trio\.toml is not a regular file"):
+        found.load_team("trio")
 
 
 @pytest.mark.parametrize("broken", ["is_file", "glob"])

@@ -54,7 +54,7 @@ class Catalog:
 
         Raises:
             NotFound: no manifest has this name; the message suggests near ones.
-            BadRequest: the manifest is wrong.
+            BadRequest: the manifest is wrong, or no regular file.
 
         """
         return read_manifest(self._find("manifests", name, "model", "avengers models list"))
@@ -64,7 +64,7 @@ class Catalog:
 
         Raises:
             NotFound: no team has this name; the message suggests near ones.
-            BadRequest: the file is wrong or names an unknown mode.
+            BadRequest: the file is wrong, not a regular one, or names an unknown mode.
 
         """
         path = self._find("teams", name, "team", "avengers team list")
@@ -144,7 +144,7 @@ class Catalog:
         names: set[str] = set()
         for root in self._roots:
             with reading(root / folder):
-                names |= {path.stem for path in (root / folder).glob("*.toml")}
+                names |= {path.stem for path in (root / folder).glob("*.toml") if path.is_file()}
         return tuple(sorted(names))
 
     def _find(self, folder: str, name: str, what: str, cure: str) -> Path:
@@ -155,6 +155,10 @@ class Catalog:
                 with reading(path):
                     if path.is_file():
                         return path
+        for root in self._roots:
+            for path in (root / folder).glob("*.toml"):
+                if path.stem == name:
+                    raise BadRequest(f"{path} is not a regular file, or leads to none: move it away")
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise NotFound(f"there is no {what} {name!r}: {hint}`{cure}` shows all")
