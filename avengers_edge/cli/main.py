@@ -132,7 +132,7 @@ def closed_stream() -> TextIO:
 
     It takes the free descriptor, so that no file that is opened later gets what a library prints there.
     """
-    return open(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8", closefd=False)  # noqa: PTH123 - it stays open
+    return open(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8", closefd=False)
 
 
 def folder(said: str) -> Path:
