@@ -28,6 +28,9 @@ class PacedEngine(WordEngine):
     def __init__(self, texts):
         super().__init__(texts)
         self.slow, self._steps = False, queue.Queue()
+        self.rests = threading.Event()
+        self.rests.set()
+        self._busy, self._counting = 0, threading.Lock()
 
     def step(self, words=1):
         """Let so many words be said."""
@@ -39,6 +42,18 @@ class PacedEngine(WordEngine):
         self.slow, self._steps = False, queue.Queue()
 
     def generate(self, request, *, on_finish=None, on_token=None, cancel=None):
+        self._count(1)
+        try:
+            return self._generate(request, on_finish, on_token, cancel)
+        finally:
+            self._count(-1)
+
+    def _count(self, more):
+        with self._counting:
+            self._busy += more
+            (self.rests.clear if self._busy else self.rests.set)()
+
+    def _generate(self, request, on_finish, on_token, cancel):
         self.requests.append(request)
         self.called_off.clear()
         if self.error:

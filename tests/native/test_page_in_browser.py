@@ -62,6 +62,7 @@ class Page:
         )
         self.load()
         self.until("document.querySelectorAll('#model option').length > 1")
+        assert self.server.engine.rests.wait(LONG)  # what an earlier page asked takes no step of this one
 
     def find(self, selector):
         return self.browser.find_element(By.CSS_SELECTOR, selector)
