@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import json
 import threading
@@ -307,6 +308,41 @@ def test_a_file_that_is_no_batch_is_left_alone(tmp_path, content):
     with pytest.raises(VerificationFailed):
         run(items_of({"prompt": "a"}), out, Answering())
     assert out.read_bytes() == content.encode("latin-1")
+
+
+@contextlib.contextmanager
+def room_for(size):
+    """Let this process write no file longer than `size` bytes, as under a quota; what fits of a line is written."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_told_with_what_is_free_and_leaves_whole_lines_only(tmp_path):
+    out, items = tmp_path / "out.jsonl", items_of({"prompt": "a"}, {"prompt": "b"})
+    with room_for(50), pytest.raises(DoesNotFit, match=r"out.jsonl .* [\d.]+ MB are free there: .* run this again"):
+        run(items, out, Answering())
+    assert list(tmp_path.iterdir()) == []
+    run(items[:1], out, Answering())
+    first = out.read_bytes()
+    with room_for(len(first) + 50), pytest.raises(DoesNotFit) as caught:
+        run(items, out, Answering())
+    assert (caught.value.exit_code, out.read_bytes()) == (6, first)
+    again = Answering()
+    run(items, out, again)
+    assert again.asked == ["b"]
+
+
+def test_an_empty_file_that_was_there_before_a_full_disk_stays(tmp_path):
+    out = tmp_path / "out.jsonl"
+    out.touch()
+    with room_for(50), pytest.raises(DoesNotFit):
+        run(items_of({"prompt": "a"}), out, Answering())
+    assert out.read_bytes() == b""
 
 
 def test_an_output_that_cannot_be_written_is_one_line(tmp_path):

@@ -10,16 +10,25 @@ import concurrent.futures
 import contextlib
 import itertools
 import json
+import shutil
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from avengers_edge.batch.items import Item
-from avengers_edge.errors import AvengersError, BadRequest, MissingExtra, NotFound, OfflineRefused, VerificationFailed
-from avengers_edge.files import write_whole
+from avengers_edge.errors import (
+    AvengersError,
+    BadRequest,
+    DoesNotFit,
+    MissingExtra,
+    NotFound,
+    OfflineRefused,
+    VerificationFailed,
+)
+from avengers_edge.files import NO_ROOM, write_whole
 from avengers_edge.pace import Pace
 from avengers_edge.records import Answer, Ask
 from avengers_edge.text_files import as_line, mend, numbered_lines, sole_writer
@@ -71,6 +80,7 @@ def run(
         BadRequest: `out` has answers to other questions under these ids, or to these with other options, or is no
             plain file.
         VerificationFailed: `out` holds something else.
+        DoesNotFit: the disk is full; what was answered is kept.
         AvengersError: `out` cannot be written, another run is writing it, or a model or file is missing that every
             question needs.
 
@@ -78,10 +88,35 @@ def run(
     if (out.exists() and not out.is_file()) or out.suffix == ".gz":
         raise BadRequest(f"{out} cannot be gone on with: name a plain file that does not end in .gz")
     try:
-        with sole_writer(out):
+        with sole_writer(out), _no_stump(out):
             return _go_on(items, out, answer, jobs, on_done)
     except OSError as error:
+        if error.errno in NO_ROOM:
+            raise DoesNotFit(_full(out)) from error
         raise AvengersError(f"{out} cannot be written ({error.strerror}): make room, then run this again") from error
+
+
+@contextlib.contextmanager
+def _no_stump(out: Path) -> Iterator[None]:
+    """Where writing fails, leave whole lines only, and no empty file where there was none."""
+    new = not out.exists()
+    try:
+        yield
+    except OSError:
+        with contextlib.suppress(OSError):
+            mend(out)
+            if new and out.stat().st_size == 0:
+                out.unlink()
+        raise
+
+
+def _full(out: Path) -> str:
+    """Say what there is to say of a disk or a quota that is full; `free` is in MB."""
+    try:
+        free = f"{shutil.disk_usage(out.parent).free / 1e6:.1f} MB"
+    except OSError:
+        free = "no bytes"
+    return f"{out} needs room for another answer and {free} are free there: free some and run this again, it goes on"
 
 
 def _go_on(items: Sequence[Item], out: Path, answer: AnswerOne, jobs: int, on_done: Callable[[Tally], None]) -> Tally:
