@@ -305,6 +305,13 @@ def test_a_manifest_that_is_not_as_we_write_it_is_refused_in_one_line(data):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("paths", [["licences/a", "licences/a/b"], ["licences/A/B/c", "licences/a/b"]])
+def test_no_file_of_a_manifest_lies_below_another(paths):
+    files = [{"path": path, "bytes": 0, "sha256": "0" * 64, "role": "licence"} for path in paths]
+    with pytest.raises(VerificationFailed, match="stands in it as a file and as the folder of"):
+        read_manifest_json(changed(files=files))
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,6 +123,9 @@ class BundleManifest:
             folded = unicodedata.normalize("NFC", file.path).casefold()
             _require(folded not in seen, f"{file.path} stands in it twice")
             seen.add(folded)
+        for path in seen:
+            above = next((folder for folder in _folders(path) if folder in seen), None)
+            _require(above is None, f"{above} stands in it as a file and as the folder of {path}")
         order = [(ROLES.index(file.role), file.path) for file in self.files]
         _require(order == sorted(order), "its files are not in order")
 
@@ -130,6 +133,11 @@ class BundleManifest:
     def bytes(self) -> int:
         """The sizes of all files together."""
         return sum(file.bytes for file in self.files)
+
+
+def _folders(path: str) -> Iterator[str]:
+    parts = path.split("/")
+    return ("/".join(parts[:count]) for count in range(1, len(parts)))
 
 
 def check_name(name: str) -> str:
