@@ -125,7 +125,7 @@ def test_unpacking_twice_changes_nothing(archive, store, home, monkeypatch):
     assert tree(home) == before
 
 
-def test_a_model_that_is_there_already_is_not_read_again(archive, store, home):
+def test_a_model_that_is_there_already_is_not_unpacked_again(archive, store, home):
     unpack(archive, store)
     (home / "bundles" / "small.json").unlink()
     (home / "teams" / "small.toml").unlink()
@@ -199,6 +199,74 @@ def test_another_bundle_of_the_same_name_is_refused_unless_it_is_to_be_replaced(
     unpack(newer, store, replace=True)
     assert problems(home) == []
     assert "# newer" in (home / "teams" / "small.toml").read_text(encoding="utf-8")
+
+
+def rot(path):
+    """Flip a bit of a file as a disk does: neither its size nor its time tells."""
+    status, data = path.stat(), bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_a_model_that_rotted_in_place_is_mended_without_replacing_anything_else(archive, store, home):
+    unpack(archive, store)
+    path = home / "models" / "tiny" / "Tiny.gguf"
+    rot(path)
+    [problem] = check_home(home).problems
+    assert (problem.path, problem.why.endswith("unpack the bundle again")) == ("models/tiny/Tiny.gguf", True)
+    told = []
+    assert unpack(archive, store, progress=told.append).already == 4
+    assert path.read_bytes() == tiny_model()
+    assert store.receipt_of(Catalog(home, shipped_dir()).load_model("tiny")).untouched(path)
+    assert problems(home) == []
+    assert {each.step for each in told} == {"checking what is there,", "unpacking"}
+
+
+@pytest.mark.parametrize("place", ["teams/small.toml", "manifests/tiny.toml", "models/tiny/Tiny.gguf"])
+def test_what_may_be_somebodys_work_is_kept_and_verify_names_the_option_that_mends_it(archive, store, home, place):
+    unpack(archive, store)
+    rot(home / place)
+    (home / "models" / "tiny" / "Tiny.gguf.receipt.json").unlink()
+    [problem] = check_home(home).problems
+    assert (problem.path, problem.why.endswith("unpack the bundle again, with --replace")) == (place, True)
+    with pytest.raises(BadRequest, match=f"{place}; --replace"):
+        unpack(archive, store)
+    unpack(archive, store, replace=True)
+    assert problems(home) == []
+
+
+def test_a_bad_model_of_a_bundle_is_told_to_be_unpacked_again(archive, store, home):
+    unpack(archive, store)
+    rot(home / "models" / "tiny" / "Tiny.gguf")
+    manifest = Catalog(home, shipped_dir()).load_model("tiny")
+    with pytest.raises(VerificationFailed, match="pull tiny`, or unpack the bundle it came from again"):
+        store.verify(manifest)
+    (home / "bundles" / "small.json").unlink()
+    with pytest.raises(VerificationFailed, match="pull tiny`$"):
+        store.verify(manifest)
+
+
+STAGED = ["models/tiny/Tiny.gguf", "teams/small.toml", "manifests/tiny.toml", "licences/models.txt"]
+
+
+@pytest.mark.parametrize("place", STAGED)
+def test_what_rotted_while_it_waited_is_read_again_before_a_receipt_is_written(
+    archive, store, home, monkeypatch, place
+):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopping, pytest.raises(KeyboardInterrupt):
+        stopping.setattr(unpacking, "_put_in_place", stopped)
+        unpack(archive, store)
+    [waiting] = (home / "partial" / "_bundle").glob(f"*/{place}")
+    size = waiting.stat().st_size
+    rot(waiting)
+    read = []
+    unpack(archive, store, progress=lambda told: read.append(told.done_bytes) if told.step == "unpacking" else None)
+    assert read[-1] == size  # and what did not rot goes on where it was
+    assert problems(home) == []
 
 
 PARTS = tuple(f"Tiny-{number:05}-of-00002.gguf" for number in (1, 2))
@@ -355,6 +423,13 @@ def test_a_manifest_that_makes_no_team_that_can_answer_is_refused(archive, store
         unpack(rewritten(archive, lying), store)
     assert "\n" not in str(caught.value)
     assert not [name for name in tree(home) if not name.startswith("partial/")]
+
+
+def test_nothing_of_a_bundle_that_cannot_be_used_waits_for_a_next_run(archive, store, home):
+    lying = relabelled(front_in(archive), team="other")
+    with pytest.raises(VerificationFailed, match="team other"):
+        unpack(rewritten(archive, lying), store)
+    assert tree(home) == {}
 
 
 def test_a_model_that_is_no_model_is_refused(archive, store, home):

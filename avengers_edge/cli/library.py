@@ -37,10 +37,10 @@ class PullDisplay:
     def progress(self, progress: PullProgress) -> None:
         """Hear how far a pull has come."""
         at, done, total = time.monotonic(), progress.done_bytes, progress.total_bytes
-        if self._first is None:
+        if self._first is None and self._headline is not None:
+            click.echo(self._headline, err=True)
+        if self._first is None or not total:  # the pace of what has an end is not that of what came before
             self._first = (at, done)
-            if self._headline is not None:
-                click.echo(self._headline, err=True)
         text = f"{progress.model}: {progress.step} {human_bytes(done)}"
         if total:
             text += f" of {human_bytes(total)}"

@@ -102,10 +102,12 @@ def verify_file(
     heard: Callable[[int], None] = lambda _: None,
     *,
     link: str | None = None,
+    bundled: bool = False,
 ) -> Verification:
     """Hash a file and its parts in full, check header and chat template; `heard` is told how many bytes were hashed.
 
-    `link` says that the file is used where it lies, and is written into the receipt.
+    `link` says that the file is used where it lies, and is written into the receipt; `bundled`, that a bundle brings
+    it too.
 
     Raises:
         VerificationFailed: it is not the file that was expected, or no model file at all.
@@ -120,14 +122,16 @@ def verify_file(
         if found != sha256:
             raise VerificationFailed(
                 f"{path} is damaged or another file: its sha256 begins with {found[:12]}, not with {sha256[:12]}; "
-                f"{cure(manifest, link)}"
+                f"{cure(manifest, link, bundled=bundled)}"
             )
         done += status.st_size
     header = read_header(file)
     if header.parts != len(paths):
         raise VerificationFailed(f"{file} is one of {header.parts} parts, and its manifest knows {len(paths)}")
     if manifest.chat_template_sha256 not in (None, hash_template(header)):
-        raise VerificationFailed(f"the chat template in {file} is not the pinned one; {cure(manifest, link)}")
+        raise VerificationFailed(
+            f"the chat template in {file} is not the pinned one; {cure(manifest, link, bundled=bundled)}"
+        )
     return describe(file, manifest, expected, before, header, link=link)
 
 
@@ -170,11 +174,15 @@ def hash_template(header: GGUFHeader) -> str | None:
     return None if template is None else hashlib.sha256(template.encode("utf-8")).hexdigest()
 
 
-def cure(manifest: ModelManifest, link: str | None = None) -> str:
-    """Name the command that brings a good copy of a model; `link` is the path of a file used where it lies."""
+def cure(manifest: ModelManifest, link: str | None = None, *, bundled: bool = False) -> str:
+    """Name what brings a good copy of a model.
+
+    `link` is the path of a file used where it lies; `bundled` says that a bundle brings the model too.
+    """
     if link is not None:
         return f"put the old file back, or run `avengers models remove {manifest.id}` and import the new one"
-    return f"run `avengers models pull {manifest.id}`"
+    pull = f"run `avengers models pull {manifest.id}`"
+    return f"{pull}, or unpack the bundle it came from again" if bundled else pull
 
 
 def receipt_path(path: Path) -> Path:

@@ -115,11 +115,12 @@ class Store:
         receipt = self.receipt_of(manifest)
         sha256 = manifest.sha256 or (receipt.sha256 if receipt else None)
         if sha256 is None:
-            raise VerificationFailed(f"nothing says what {path} must hash to; {cure(manifest)}")
+            raise VerificationFailed(f"nothing says what {path} must hash to; {self._cure(manifest)}")
         said_by, source = (receipt.expected_from, receipt.source) if receipt else ("manifest", str(path))
         with reading(path):
             link = receipt.link if receipt else None
-            verified = verify_file(path, manifest, Expected(sha256, said_by, source), heard, link=link)
+            expected, bundled = Expected(sha256, said_by, source), self._is_bundled(manifest)
+            verified = verify_file(path, manifest, expected, heard, link=link, bundled=bundled)
         with contextlib.suppress(OSError):  # a store that cannot be written can still be read
             write_receipt(dataclasses.replace(verified, path=self.place_of(manifest)))
         return verified
@@ -212,8 +213,18 @@ class Store:
                     f"model {manifest.id!r} is used where it lies, and {_gone(self.files_of(manifest))} is "
                     f"gone: {cure(manifest, receipt.link)}"
                 )
-            raise NotFound(f"model {manifest.id!r} is not installed: {cure(manifest)}")
+            raise NotFound(f"model {manifest.id!r} is not installed: {self._cure(manifest)}")
         return self.path_of(manifest)
+
+    def _cure(self, manifest: ModelManifest) -> str:
+        return cure(manifest, bundled=self._is_bundled(manifest))
+
+    def _is_bundled(self, manifest: ModelManifest) -> bool:
+        """Tell whether a bundle that was unpacked here promises the model."""
+        told = f'"models/{manifest.id}/'.encode()
+        with contextlib.suppress(OSError):
+            return any(told in path.read_bytes() for path in (self.home / "bundles").glob("*.json"))
+        return False
 
 
 def _gone(paths: Sequence[Path]) -> Path:

@@ -12,6 +12,7 @@ from avengers_edge.errors import AvengersError, NotFound, VerificationFailed
 from avengers_edge.library.bundle.archive import Front, Problem
 from avengers_edge.library.bundle.layout import front_places, place_of
 from avengers_edge.library.bundle.manifest import MAX_MANIFEST_BYTES, SIGNATURE, SUMS, BundleFile, read_manifest_json
+from avengers_edge.library.bundle.usable import is_mended
 from avengers_edge.library.files import read_small, reading, sha256_of
 from avengers_edge.library.receipts import RECEIPT_SUFFIX
 
@@ -95,7 +96,9 @@ def _read_front(path: Path, key: bytes | None) -> Front:
         raise VerificationFailed(f"it is the manifest of bundle {front.manifest.name}: unpack that one again")
     sums = beside / SUMS
     if not sums.exists() or read_small(sums, _MAX_SMALL_BYTES) != front.sums:
-        raise VerificationFailed("it or its signature was changed: it has another sha256; unpack the bundle again")
+        raise VerificationFailed(
+            "it or its signature was changed: it has another sha256; unpack the bundle again, with --replace"
+        )
     if key is not None:
         front.require_signature(key, "it")
     return front
@@ -106,13 +109,14 @@ def _add(heard: Callable[[int, int], None], total: int, before: int, hashed: int
 
 
 def _look(path: Path, place: str, file: BundleFile, heard: Callable[[int], None]) -> Problem | None:
+    again = f"unpack the bundle again{'' if is_mended(path, file) else ', with --replace'}"
     if not path.is_file():
         return Problem(place, "missing", "unpack the bundle again")
     if (size := path.stat().st_size) != file.bytes:
-        return Problem(place, "bad", f"it has {size} bytes and should have {file.bytes}; unpack the bundle again")
+        return Problem(place, "bad", f"it has {size} bytes and should have {file.bytes}; {again}")
     if (found := sha256_of(path, heard)) != file.sha256:
         told = file.sha256[:12]
-        return Problem(place, "bad", f"its sha256 begins with {found[:12]}, not with {told}; unpack the bundle again")
+        return Problem(place, "bad", f"its sha256 begins with {found[:12]}, not with {told}; {again}")
     return None
 
 

@@ -16,11 +16,10 @@ from avengers_edge.files import exclusive, write_whole
 from avengers_edge.library.bundle.archive import Archive, Entry, Front, Problem, open_archive
 from avengers_edge.library.bundle.layout import front_places, manifest_place, place_of
 from avengers_edge.library.bundle.manifest import BundleFile
-from avengers_edge.library.bundle.usable import check_usable, record_models, recorded
+from avengers_edge.library.bundle.usable import check_usable, is_mended, record_models
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.files import disk_errors, move, require_room, sha256_of
-from avengers_edge.library.receipts import read_receipt, receipt_path
-from avengers_edge.library.split import first_name
+from avengers_edge.library.receipts import receipt_path
 from avengers_edge.library.store import Store
 from avengers_edge.library.transfer import OnProgress, PullProgress
 
@@ -47,20 +46,45 @@ class _Place:
     path: Path
     stage: Path
 
-    def is_right(self) -> bool:
-        """Tell whether the right bytes are in place; a model that was verified is not hashed again."""
-        if not self.path.is_file() or self.path.stat().st_size != self.file.bytes:
-            return False
-        known = recorded(self.path) if self.file.role == "model" else None
-        return (known or sha256_of(self.path)) == self.file.sha256
+    def is_right(self, heard: Callable[[int], None]) -> bool:
+        """Tell whether the right bytes are in place, by hashing them: no size, time or receipt sees a rotten disk."""
+        return self._holds(self.path, heard)
 
     def belongs_to(self, models: set[str]) -> bool:
         """Tell whether it is a file of one of these models."""
         return self.file.role == "model" and self.file.model in models
 
-    def is_staged(self) -> bool:
-        """Tell whether it was verified before: a file has its name in the stage only from then on."""
-        return self.stage.is_file() and self.stage.stat().st_size == self.file.bytes
+    def is_staged(self, heard: Callable[[int], None]) -> bool:
+        """Tell whether an earlier run left the right bytes in the stage; others, and unreadable ones, are deleted."""
+        try:
+            right = self._holds(self.stage, heard)
+        except OSError:
+            right = False
+        if not right:
+            self.stage.unlink(missing_ok=True)
+        return right
+
+    def _holds(self, path: Path, heard: Callable[[int], None]) -> bool:
+        return path.is_file() and path.stat().st_size == self.file.bytes and sha256_of(path, heard) == self.file.sha256
+
+
+@dataclass(slots=True)
+class _Checked:
+    """Tells of the bytes that are hashed where they lie, added up over the files."""
+
+    name: str
+    progress: OnProgress
+    before: int = 0
+
+    def tells(self, check: Callable[[Callable[[int], None]], bool]) -> bool:
+        """Run one file's check."""
+        done = self.before
+
+        def heard(hashed: int) -> None:
+            self.before = done + hashed
+            self.progress(PullProgress(self.name, self.before, None, "checking what is there,"))
+
+        return check(heard)
 
 
 def unpack(
@@ -68,6 +92,8 @@ def unpack(
 ) -> Unpacked:
     """Put the files of a bundle in place. Whatever ends it early, the next run goes on where it was.
 
+    Each file is hashed by this run: as it is read from the archive, or where it lies already, in place or waiting.
+    A damaged file is replaced: one that is bad, and that its receipt says was once the bundle's.
     `key` is a public key that must have signed it. Without `replace`, different files of the same name are refused.
 
     Raises:
@@ -94,21 +120,22 @@ def unpack(
         purpose = f"unpacking {path.name}"
         busy = f"another process is unpacking into {home}: wait for it to end"
         with disk_errors(home, purpose, manifest.bytes), exclusive(stage.parent.with_suffix(".lock"), busy):
-            missing = [place for place in places if not place.is_right()]
+            checked = _Checked(manifest.name, progress)
+            missing = [place for place in places if not checked.tells(place.is_right)]
             if not replace:
                 _refuse_different(missing, home / manifest_place(manifest.name), front.spelled)
             # The parts of a model wait together, for its header is read from all of them.
             lacking = {place.file.model for place in missing if place.file.role == "model"}
             missing = [place for place in places if place in missing or place.belongs_to(lacking)]
-            todo = {place.file.path: place for place in missing if not place.is_staged()}
+            waiting = [place for place in missing if checked.tells(place.is_staged)]
+            todo = {place.file.path: place for place in missing if place not in waiting}
             need = sum(place.file.bytes for place in todo.values())
             stage.mkdir(parents=True, exist_ok=True)
             require_room(stage, need, purpose)
             _require_room_elsewhere(missing, home, stage, purpose)
             staged = (lambda _: None) if replace else _refuse_other_modes
-            for waiting in missing:
-                if waiting.is_staged():
-                    staged(waiting)
+            for each in waiting:
+                staged(each)
             _stage(archive, todo, need, progress, staged)
             apart = {place.path for place in missing}
             models = {
@@ -116,7 +143,11 @@ def unpack(
                 for place in places
                 if place.file.role == "model"
             }
-            check_usable(manifest, models, roots=(stage, home, shipped_dir()))
+            try:
+                check_usable(manifest, models, roots=(stage, home, shipped_dir()))
+            except VerificationFailed:
+                shutil.rmtree(stage, ignore_errors=True)  # what cannot be used is not kept for a next run
+                raise
             _put_in_place(missing, front, store)
             _sweep(home, places, front)
             shutil.rmtree(stage)
@@ -139,8 +170,7 @@ def _refuse_different(missing: list[_Place], manifest_path: Path, spelled: bytes
     if manifest_path.is_file() and manifest_path.read_bytes() != spelled:
         different.append(manifest_path)
     for place in missing:
-        ours = place.file.role in ("sbom", "licence")  # they go with the manifest
-        if place.path.exists() and not ours and not _is_damaged(place):
+        if place.path.exists() and not is_mended(place.path, place.file):
             different.append(place.path)
         shipped = shipped_dir() / place.file.path
         if place.file.role in _SHADOWING and shipped.is_file() and sha256_of(shipped) != place.file.sha256:
@@ -148,14 +178,6 @@ def _refuse_different(missing: list[_Place], manifest_path: Path, spelled: bytes
     if different:
         names = ", ".join(map(str, different))
         raise BadRequest(f"the bundle has other files than those that are here: {names}; --replace uses the bundle's")
-
-
-def _is_damaged(place: _Place) -> bool:
-    """Tell whether what is there was once the promised model, so that replacing it loses nothing."""
-    if place.file.role != "model":
-        return False
-    receipt = read_receipt(place.path.with_name(first_name(place.path.name)))
-    return receipt is not None and place.file.sha256 in (receipt.sha256, *(part.sha256 for part in receipt.parts))
 
 
 def _refuse_other_modes(place: _Place) -> None:

@@ -75,6 +75,17 @@ def record_models(manifest: BundleManifest, catalog: Catalog, store: Store) -> N
         write_receipt(describe(place, known, expected, statuses, read_header(place)))
 
 
+def is_mended(path: Path, file: BundleFile) -> bool:
+    """Tell whether a bad file in a home may be replaced unasked, for nobody's work is lost.
+
+    The SBOM and licences go with the bundle's manifest; a model's receipt tells that it was once the promised one.
+    """
+    if file.role != "model":
+        return file.role in ("sbom", "licence")
+    receipt = read_receipt(path.with_name(first_name(path.name)))
+    return receipt is not None and file.sha256 in (receipt.sha256, *(part.sha256 for part in receipt.parts))
+
+
 def recorded(path: Path) -> str | None:
     """Return what a model file in the store hashed to when it was verified; None where nothing holds that."""
     first = path.with_name(first_name(path.name))
