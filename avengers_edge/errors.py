@@ -15,6 +15,8 @@
 A message is one line: what happened, with which value, and what to do next.
 """
 
+import sys
+from pathlib import Path
 from typing import ClassVar
 
 INTERRUPTED_EXIT_CODE = 130
@@ -93,4 +95,6 @@ class MissingExtra(AvengersError):
     http_status = 501
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs {package}: pip install 'avengers-edge[{extra}]'")
+        root = Path(__file__).parent.parent
+        source = f"-e '{root}[{extra}]'" if (root / "pyproject.toml").is_file() else f"'avengers-edge[{extra}]'"
+        super().__init__(f"{purpose} needs {package}: run `{sys.executable} -m pip install {source}`")

@@ -24,8 +24,7 @@ _HELD = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
 def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
     """Replace a file at once, so that a reader sees the old bytes or the new ones, and never half of them.
 
-    Of a link the file that it leads to is replaced. A device for characters and a pipe stay what they are and get the
-    bytes, as does standard output by its name (`/dev/stdout`).
+    Of a link the file that it leads to is replaced. Where a user says what is written, `write_named` is the way.
 
     Args:
         path: where it lies; its folder is made.
@@ -33,20 +32,13 @@ def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
         mode: its rights; None leaves them as they are, and those of a new file to the umask.
 
     Raises:
-        BadRequest: what is there is neither a file nor takes bytes one after the other: a disk, a socket.
         OSError: the folder or the file cannot be written; what was there stays.
 
     """
     found = _status_of(path)
-    if found is not None and _takes_a_stream(path, found):
-        with open(os.open(path, _STREAM), "wb") as stream:  # noqa: PTH123 - it is open already
-            stream.write(content)
-        return
-    if found is not None and not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
-        raise BadRequest(f"{path} is neither a file nor a pipe: name another place")
     path = Path(os.path.realpath(path))  # else the link would be replaced
     path.parent.mkdir(parents=True, exist_ok=True)
-    if mode is None and found is not None:
+    if mode is None and found is not None and stat.S_ISREG(found.st_mode):
         mode = stat.S_IMODE(found.st_mode)
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     descriptor = os.open(temporary, _NEW, 0o666 if mode is None else 0o600)
@@ -62,6 +54,27 @@ def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def write_named(path: Path, content: bytes) -> None:
+    """Write where a user said: a file as `write_whole` does.
+
+    A device for characters and a pipe stay what they are and get the bytes, as does standard output by its name
+    (`/dev/stdout`).
+
+    Raises:
+        BadRequest: what is there is neither a file nor takes bytes one after the other: a disk, a socket.
+        OSError: it cannot be written.
+
+    """
+    found = _status_of(path)
+    if found is not None and _takes_a_stream(path, found):
+        with open(os.open(path, _STREAM), "wb") as stream:  # noqa: PTH123 - it is open already
+            stream.write(content)
+    elif found is not None and not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        raise BadRequest(f"{path} is neither a file nor a pipe: name another place")
+    else:
+        write_whole(path, content)
 
 
 def check_folder(path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from avengers_edge.errors import AvengersError, NotFound, VerificationFailed
-from avengers_edge.files import exclusive, write_whole
+from avengers_edge.files import exclusive, write_named
 
 _BLOCK_BYTES = 2**16
 
@@ -96,7 +96,7 @@ def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """
     try:
         content = "".join(map(as_line, rows)).encode()
-        write_whole(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+        write_named(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
     except (OSError, TypeError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise AvengersError(f"{path} cannot be written ({reason}): choose another place") from error

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from avengers_edge.cli.answers import summary
 from avengers_edge.cli.chat import markdown
 from avengers_edge.cli.chat.display import PlainDisplay, complaint, fitted, is_rich, quiet_line, vote_line
 from avengers_edge.cli.chat.markdown import LiveMarkdown, block_ends
@@ -232,6 +233,14 @@ def test_plain_text_is_written_as_it_comes_and_the_rest_to_standard_error(capsys
 def test_the_quiet_line_says_when_an_answer_is_not_whole():
     assert quiet_line(answer("x", reason="length"), stopped=False).endswith("· cut off at the token limit")
     assert quiet_line(answer("x", reason="cancelled"), stopped=True).endswith("· stopped")
+    assert summary(answer("x", reason="length")).endswith("· cut off at the token limit")
+    assert "cut off" not in summary(answer("x"))
+
+
+def test_a_tie_is_not_shown_like_a_win():
+    tied, won = (("5", 2), ("3", 2), ("1", 1)), (("5", 3), ("3", 2))
+    assert "2 of 5 votes · a tie, so the first of them" in quiet_line(answer("5", votes=tied), stopped=False)
+    assert "tie" not in quiet_line(answer("5", votes=won), stopped=False)
 
 
 def test_lines_about_a_vote_fit_and_steer_nothing(monkeypatch):

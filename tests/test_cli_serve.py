@@ -97,7 +97,7 @@ def test_what_is_said_reaches_the_server(serve):
 def test_without_the_extra_the_line_names_it(serve, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     _, said = serve(code=1)
-    assert "avengers-edge[serve]" in said
+    assert "[serve]'`" in said
 
 
 # --- the house of a real home folder ------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from avengers_edge.errors import BadRequest, NotFound
-from avengers_edge.files import check_folder, write_whole
+from avengers_edge.files import check_folder, write_named, write_whole
 from avengers_edge.library.leftovers import _TEMPORARY
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has other rights")
@@ -105,7 +105,7 @@ def test_a_pipe_gets_the_bytes_and_stays_a_pipe(tmp_path: Path, linked: bool) ->
     read: list[bytes] = []
     reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()), daemon=True)
     reader.start()
-    writer = threading.Thread(target=write_whole, args=(path, b"new"), daemon=True)
+    writer = threading.Thread(target=write_named, args=(path, b"new"), daemon=True)
     writer.start()
     for each in (writer, reader):
         each.join(20)
@@ -120,7 +120,7 @@ def test_a_device_stays_a_device(tmp_path: Path) -> None:
         device.read_bytes()
     except OSError:
         pytest.skip("no device can be made and opened here")
-    write_whole(device, b"new")
+    write_named(device, b"new")
     assert stat.S_ISCHR(device.lstat().st_mode)
     assert list(tmp_path.iterdir()) == [device]
 
@@ -130,7 +130,7 @@ def test_what_takes_no_bytes_is_refused_by_its_name(tmp_path: Path, monkeypatch:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("socket")
         with pytest.raises(BadRequest, match="socket is neither a file nor a pipe"):
-            write_whole(Path("socket"), b"new")
+            write_named(Path("socket"), b"new")
     assert stat.S_ISSOCK(Path("socket").stat().st_mode)
 
 
@@ -139,7 +139,7 @@ def test_standard_output_by_its_name_keeps_what_its_file_holds(tmp_path: Path) -
     log, link = tmp_path / "log", tmp_path / "stdout"
     log.write_bytes(b"old ")
     link.symlink_to(log)
-    code = "import sys, pathlib, avengers_edge.files as f; f.write_whole(pathlib.Path(sys.argv[1]), b'new')"
+    code = "import sys, pathlib, avengers_edge.files as f; f.write_named(pathlib.Path(sys.argv[1]), b'new')"
     with log.open("ab") as output:
         subprocess.run([sys.executable, "-c", code, str(link)], stdout=output, check=True)
     assert log.read_bytes() == b"old new"

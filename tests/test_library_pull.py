@@ -583,7 +583,7 @@ def test_a_full_disk_under_the_hubs_client_is_still_a_full_disk(shelf: Store, mo
 
 def test_a_missing_hub_client_names_its_extra(shelf: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(MissingExtra, match=r"avengers-edge\[hub\]"):
+    with pytest.raises(MissingExtra, match=r"\[hub\]"):
         pull(ON_HUB, shelf)
 
 

@@ -481,7 +481,7 @@ def test_use_and_remove_of_members_by_command(run):
     run("team", "create", "mine", "-m", SMALL, "-m", CODER)
     assert run("team", "use", "mine").exit_code == 0
     assert load_settings().team == "mine"
-    assert run("team", "remove", "mine", CODER).stderr == "team mine has 1 members left\n"
+    assert run("team", "remove", "mine", CODER).stderr == "team mine has 1 member left\n"
 
 
 def test_a_name_with_every_way_of_asking_is_completed(run, monkeypatch):

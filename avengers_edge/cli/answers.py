@@ -45,15 +45,24 @@ def summary(answer: Answer) -> str:
     """Write the quiet line under an answer: who, votes, samples, tokens, seconds."""
     usage = answer.usage
     saved = f", {usage.saved_tokens} saved" if usage.saved_tokens else ""
-    return " · ".join([*voters(answer), f"{usage.completion_tokens} tokens{saved}", seconds(answer)])
+    tokens = "1 token" if usage.completion_tokens == 1 else f"{usage.completion_tokens} tokens"
+    return " · ".join([*voters(answer), f"{tokens}{saved}", seconds(answer), *cut_off(answer)])
 
 
 def voters(answer: Answer) -> list[str]:
     """Write who answered, with how many votes and out of how many samples."""
     votes = [f"{answer.votes[0].count} of {sum(vote.count for vote in answer.votes)} votes"] if answer.votes else []
+    if len(answer.votes) > 1 and answer.votes[0].count == answer.votes[1].count:
+        votes.append("a tie, so the first of them")
     one = answer.samples_requested == 1
     samples = "1 sample" if one else f"{answer.samples_used} of {answer.samples_requested} samples"
     return [", ".join(answer.models), *votes, samples]
+
+
+def cut_off(answer: Answer) -> list[str]:
+    """Say so where the text ends at the token limit."""
+    ended = next((sample.finish_reason for sample in answer.samples if sample.text == answer.text), None)
+    return ["cut off at the token limit"] if ended == "length" else []
 
 
 def seconds(answer: Answer) -> str:

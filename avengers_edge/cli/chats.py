@@ -139,11 +139,11 @@ def export(session: Session, conversation: int, form: Format | None, out: Path |
     if out is None:
         write_out(text)
         return
-    from avengers_edge.files import check_folder, write_whole
+    from avengers_edge.files import check_folder, write_named
 
     try:
         check_folder(out)
-        write_whole(out, text.encode())
+        write_named(out, text.encode())
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise AvengersError(f"{out} cannot be written ({reason}): choose another place") from error

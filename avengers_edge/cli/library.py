@@ -41,7 +41,7 @@ class PullDisplay:
             click.echo(self._headline, err=True)
         if self._first is None or not total:  # the pace of what has an end is not that of what came before
             self._first = (at, done)
-        text = f"{progress.model}: {progress.step} {human_bytes(done)}"
+        text = f"{progress.model}: {progress.step}, {human_bytes(done)}"
         if total:
             text += f" of {human_bytes(total)}"
             rate = (done - self._first[1]) / max(at - self._first[0], 1e-3)

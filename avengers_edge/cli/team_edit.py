@@ -149,7 +149,8 @@ def remove(session: Session, name: str, members: tuple[str, ...], yes: bool) -> 
     teams = Teams(session.settings())
     if members:
         left = teams.drop(name, members)
-        click.echo(f"team {name} has {len(left.members)} members left", err=True)
+        count = len(left.members)
+        click.echo(f"team {name} has {count} member{'s' if count > 1 else ''} left", err=True)
         return
     if not yes:
         teams.check_own(name)

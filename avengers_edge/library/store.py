@@ -213,7 +213,9 @@ class Store:
                     f"model {manifest.id!r} is used where it lies, and {_gone(self.files_of(manifest))} is "
                     f"gone: {cure(manifest, receipt.link)}"
                 )
-            raise NotFound(f"model {manifest.id!r} is not installed: {self._cure(manifest)}")
+            raise NotFound(
+                f"model {manifest.id!r} is not installed: {self._cure(manifest)}; `avengers setup` brings a whole team"
+            )
         return self.path_of(manifest)
 
     def _cure(self, manifest: ModelManifest) -> str:

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as tensors
 
 from avengers_edge.errors import AvengersError, NotFound, VerificationFailed
-from avengers_edge.files import write_whole
+from avengers_edge.files import write_named
 from avengers_edge.records import KINDS
 
 FORMAT = 2
@@ -157,7 +157,7 @@ class CentroidTable:
         header = json.dumps(asdict(self.header), sort_keys=True, ensure_ascii=False)
         plain = {name: np.ascontiguousarray(tensor) for name, tensor in self.tensors().items()}
         try:
-            write_whole(path, tensors.save(plain, metadata={_METADATA_KEY: header}))
+            write_named(path, tensors.save(plain, metadata={_METADATA_KEY: header}))
         except OSError as error:
             raise AvengersError(f"{path} cannot be written ({error.strerror}): choose another place") from error
 

@@ -10,7 +10,7 @@ from avengers_edge.calibration.report import figures, maps, tables
 from avengers_edge.calibration.report.canvas import MOST_DRAWN
 from avengers_edge.calibration.report.style import STYLE
 from avengers_edge.errors import AvengersError
-from avengers_edge.files import write_whole
+from avengers_edge.files import write_named
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """A browser that reads this loads nothing from anywhere, whatever a name in an outcome file holds."""
@@ -35,7 +35,7 @@ def write_report(study: Study, path: Path) -> None:
     """
     content = page(study).encode()
     try:
-        write_whole(path, content)
+        write_named(path, content)
     except OSError as error:
         raise AvengersError(f"{path} cannot be written ({error.strerror}): choose another place with --out") from error
 

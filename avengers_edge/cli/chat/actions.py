@@ -127,7 +127,7 @@ class Actions:
 
     def _save(self, loop: Loop, name: str) -> None:
         from avengers_edge.conversations.exported import to_json, to_markdown
-        from avengers_edge.files import write_whole
+        from avengers_edge.files import write_named
 
         path = _path_of(name, "/save FILE")
         conversation = loop.talk.as_conversation()
@@ -135,7 +135,7 @@ class Actions:
         if os.path.lexists(path):
             raise BadRequest(f"{path} is there already: choose another name")
         try:
-            write_whole(path, valid_unicode(text).encode())
+            write_named(path, valid_unicode(text).encode())
         except (OSError, ValueError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or error
             raise AvengersError(f"{path} cannot be written ({reason}): choose another place") from error

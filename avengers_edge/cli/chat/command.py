@@ -98,7 +98,8 @@ def chat(
         opening = Opening(lambda name: open_turns(kept_by, name, on_terminal))
         open_things.callback(opening.close)
         if on_terminal:
-            display.say(dim(f"team {talk.team} · /help lists the commands, Ctrl-D leaves"))
+            asked = f"model {member}" if member else f"team {talk.team}"
+            display.say(dim(f"{asked} · /help lists the commands, Ctrl-D leaves"))
         if found is not None:
             display.say(dim(resumed(found)))
         actions = Actions(known, None if no_log else store, _LONGEST_TOKEN * settings.context)

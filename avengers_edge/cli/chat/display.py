@@ -8,7 +8,7 @@ from typing import Protocol
 
 import click
 
-from avengers_edge.cli.answers import seconds, shown, voters
+from avengers_edge.cli.answers import cut_off, seconds, shown, voters
 from avengers_edge.cli.terminal import columns, dim, harmless, on_standard_output
 from avengers_edge.conversations.values import cut
 from avengers_edge.errors import AvengersError
@@ -99,11 +99,7 @@ def quiet_line(answer: Answer | None, *, stopped: bool) -> str:
     if answer is None:
         return "stopped"
     parts = [*voters(answer), seconds(answer)]
-    if stopped:
-        parts.append("stopped")
-    elif any(sample.text == answer.text and sample.finish_reason == "length" for sample in answer.samples):
-        parts.append("cut off at the token limit")
-    return " · ".join(parts)
+    return " · ".join([*parts, *(["stopped"] if stopped else cut_off(answer))])
 
 
 def vote_line(finished: int, samples: int, leader: Vote | None, member: str) -> str:
