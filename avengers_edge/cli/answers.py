@@ -19,6 +19,10 @@ class SamplingDisplay:
         self._pieces = 0
         self._vote = "sampling"
 
+    def load(self, model: str) -> None:
+        """Hear of a model that is being loaded."""
+        self._status.show(f"loading {model} …  (its first use measures it as well, once)", now=True)
+
     def token(self, _index: int, _piece: str) -> None:
         """Count a piece of text."""
         self._pieces += 1

@@ -70,8 +70,10 @@ def ask(
 
     with StatusLine() as status, Avengers.open(settings, team) as avengers:
         display = SamplingDisplay(status)
-        status.show("loading …  (the first use of a model measures it as well, once)", now=True)
-        answer = avengers.answer(question.text, options, on_progress=display.progress, on_token=display.token)
+        status.show("routing …", now=True)
+        answer = avengers.answer(
+            question.text, options, on_progress=display.progress, on_token=display.token, on_load=display.load
+        )
     if explain:
         click.echo(explanation(answer, columns()), err=True)
     if extract:
