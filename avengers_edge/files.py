@@ -35,7 +35,9 @@ def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
         OSError: the folder or the file cannot be written; what was there stays.
 
     """
-    found = _status_of(path)
+    found = None
+    with contextlib.suppress(OSError):  # a link that leads back to itself is replaced
+        found = _status_of(path)
     path = Path(os.path.realpath(path))  # else the link would be replaced
     path.parent.mkdir(parents=True, exist_ok=True)
     if mode is None and found is not None and stat.S_ISREG(found.st_mode):

@@ -92,7 +92,7 @@ def test_of_a_link_the_file_is_written_that_it_leads_to_also_one_that_is_not_the
 def test_a_link_to_itself_is_refused_by_the_system_and_stays(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(OSError, match="symbolic links"):
-        write_whole(tmp_path / "loop", b"new")
+        write_named(tmp_path / "loop", b"new")
     assert (tmp_path / "loop").is_symlink()
 
 
