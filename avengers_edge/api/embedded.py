@@ -6,34 +6,20 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 from avengers_edge.api.calls import Calls, Pending
 from avengers_edge.api.events import Finished, OnEvent, Telling
 from avengers_edge.config import Settings, load_settings
 from avengers_edge.errors import BadRequest, Cancelled, DoesNotFit
 from avengers_edge.opening import open_sentence_embedder
-from avengers_edge.records import Answer, Ask, Once
+from avengers_edge.records import Answer, Ask, Once, Vectors
 from avengers_edge.routing.form import FormEmbedder
 from avengers_edge.runtime import Avengers as Runtime
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-
-class Vectors(Protocol):
-    """A sentence embedder that knows how much of a text it can see."""
-
-    @property
-    def most_tokens(self) -> int:
-        """How much of a text it can see."""
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Count each text's tokens, those beyond what it can see too."""
-
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed into shape (len(texts), D), rows of length 1."""
 
 
 class Embedded:

@@ -18,7 +18,7 @@ from avengers_edge.records.answers import (
 from avengers_edge.records.asking import Ask, Message, Request, SamplingParams
 from avengers_edge.records.basics import KINDS, MOST_SAMPLES, SEED_LIMIT, EarlyStop, FinishReason, Kind, Role, Speaker
 from avengers_edge.records.recall import Recall
-from avengers_edge.records.shapes import Closing, Embedder, Engine, Once, OnFinish, OnToken
+from avengers_edge.records.shapes import Closing, Embedder, Engine, Once, OnFinish, OnToken, Vectors
 from avengers_edge.records.teams import Member, Mode, Team
 from avengers_edge.records.tools import Tool, ToolCall, Tools
 
@@ -57,5 +57,6 @@ __all__ = [
     "ToolCall",
     "Tools",
     "Usage",
+    "Vectors",
     "Vote",
 ]

@@ -62,6 +62,20 @@ class Embedder(Protocol):
         """Embed into shape (len(texts), D), rows of length 1."""
 
 
+class Vectors(Protocol):
+    """A sentence embedder that knows how much of a text it can see."""
+
+    @property
+    def most_tokens(self) -> int:
+        """How much of a text it can see."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count each text's tokens, those beyond what it can see too."""
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed into shape (len(texts), D), rows of length 1."""
+
+
 OnFinish = Callable[[Completion], int]
 """Hears of each sample as it ends and says how many more are needed at the least; at 0 the others are cancelled.
 

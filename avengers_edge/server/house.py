@@ -7,21 +7,17 @@ import dataclasses
 import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from avengers_edge.config import Settings
 from avengers_edge.errors import AvengersError, NotFound
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
 from avengers_edge.opening import open_residency, open_sentence_embedder
-from avengers_edge.records import Closing, Engine, Member, Once
+from avengers_edge.records import Closing, Engine, Member, Once, Vectors
 from avengers_edge.routing.form import FormEmbedder
 from avengers_edge.runtime import Avengers
 from avengers_edge.server.problems import Problem
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 VOTED = "avengers"
 """The model name that is routed and voted by the default team; `avengers/<team>` is by another one."""
@@ -35,7 +31,7 @@ class Target:
     member: Member | None = None
 
 
-class Vectors(Protocol):
+class NamedVectors(Vectors, Protocol):
     """The sentence embedder as `/v1/embeddings` needs it."""
 
     @property
@@ -45,16 +41,6 @@ class Vectors(Protocol):
     @property
     def dimension(self) -> int:
         """The length D of a vector."""
-
-    @property
-    def most_tokens(self) -> int:
-        """How much of a text it can see."""
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Count each text's tokens, those beyond what it can see too."""
-
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed into shape (len(texts), D), rows of length 1."""
 
 
 class House(Closing):
@@ -81,7 +67,7 @@ class House(Closing):
         models: Callable[[], Sequence[str]],
         lease: Callable[[str], AbstractContextManager[Engine]],
         resident: Callable[[], Collection[str]],
-        vectors: Callable[[], Vectors],
+        vectors: Callable[[], NamedVectors],
         close: Callable[[], None] = lambda: None,
     ) -> None:
         self.default, self.lease, self.resident = default, lease, resident
@@ -120,7 +106,7 @@ class House(Closing):
         )
 
     @property
-    def vectors(self) -> Vectors:
+    def vectors(self) -> NamedVectors:
         """The sentence embedder, opened at its first use."""
         return self._vectors.get()
 
