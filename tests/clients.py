@@ -19,6 +19,7 @@ WRONG_KEY = "another-key-of-16-letters"
 QUESTION = "Who is Ann?"
 PERSON = '{"name": "Ann", "age": 5}'
 WEATHER_CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Paris"}}\n</tool_call>'
+BRIEF = Limits(drain=1)
 LONG = 60  # seconds a test waits for what must come
 
 
@@ -44,16 +45,16 @@ def collected():
 
 
 @contextlib.contextmanager
-def listening(*texts, key=KEY, **options):
+def listening(*texts, key=KEY, limits=BRIEF, **options):
     """Serve these texts on loopback until the block ends; `url` is what clients are given."""
-    served = Served(*texts, api_key=key, **options)
+    served = Served(*texts, api_key=key, limits=limits, **options)
     started, addresses = threading.Event(), []
 
     def start(address):
         addresses.append(address)
         started.set()
 
-    server = make_server(served.app, ServeOptions(port=0, limits=Limits(drain=1)), start)
+    server = make_server(served.app, ServeOptions(port=0, limits=limits), start)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

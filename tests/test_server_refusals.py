@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 
 import pytest
 from hypothesis import given
@@ -295,6 +296,13 @@ def test_with_the_key_all_is_as_without_one():
 def test_options_that_would_let_in_whoever_comes_are_refused(options):
     with pytest.raises(BadRequest):
         ServeOptions(**options)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1])
+@pytest.mark.parametrize("name", ["seconds", "drain", "width", "send_seconds"])
+def test_a_limit_that_is_no_number_of_anything_is_refused(name, value):
+    with pytest.raises(BadRequest, match=name):
+        Limits(**{name: value})
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import math
 
 from avengers_edge.errors import BadRequest
 
@@ -17,8 +18,9 @@ class Limits:
 
     `width` requests are answered beside each other, in one batch per model, and up to `queue` more wait; the next one
     is refused. A request may take `seconds` in all, its body `body` bytes and `body_seconds` to come in, nested up to
-    `depth`, its headers `header_bytes` and `header_seconds`. `samples` are the most choices or samples of one request,
-    `tokens` the most that one of them may be allowed. `drain` seconds are left to what is under way at a shutdown.
+    `depth`, its headers `header_bytes` and `header_seconds`; whoever reads nothing for `send_seconds` is left.
+    `samples` are the most choices or samples of one request, `tokens` the most that one of them may be allowed. `drain`
+    seconds are left to what is under way at a shutdown.
     """
 
     width: int = 32
@@ -29,6 +31,7 @@ class Limits:
     depth: int = 32
     header_bytes: int = 32 * 1024
     header_seconds: float = 10.0
+    send_seconds: float = 60.0
     samples: int = 128
     tokens: int = 8192
     texts: int = 2048
@@ -38,7 +41,7 @@ class Limits:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             least = 0 if field.name in ("queue", "drain") else 0.001 if field.type == "float" else 1
-            if getattr(self, field.name) < least:
+            if not least <= getattr(self, field.name) < math.inf:  # neither holds of nan
                 raise BadRequest(f"{field.name} is {getattr(self, field.name)}: use {least} or more")
 
 

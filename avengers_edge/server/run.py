@@ -103,16 +103,18 @@ class _Server(uvicorn.Server):
 
 
 def _protocol(options: ServeOptions) -> type[H11Protocol]:
-    """Make the connection class: it gives up on headers that do not come, and bounds how many connections there are."""
+    """Make the connection class: it gives up on clients that do not send or read, and bounds how many there are."""
     limits = options.limits
 
     class Connection(H11Protocol):
         """One connection; its errors have OpenAI's shape as well."""
 
         _patience: asyncio.TimerHandle | None = None
+        _reading: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            transport.set_write_buffer_limits(high=1)  # the end of an answer is waited for like the rest of it
             if len(self.connections) > limits.connections:
                 transport.close()
             else:
@@ -120,14 +122,23 @@ def _protocol(options: ServeOptions) -> type[H11Protocol]:
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            if self.conn.their_state is h11.IDLE:  # a request has begun and is not there yet
-                self._wait_for_request()
-            else:
+            if self.cycle and not self.cycle.response_complete:
                 self._stop_waiting()
+            else:  # a request has begun and is not there yet, or this is the body of one that was answered without it
+                self._wait_for_request()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_waiting()
+            self._stop_watching()
             super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._watch(self.transport.get_write_buffer_size())
+
+        def resume_writing(self) -> None:
+            self._stop_watching()
+            super().resume_writing()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
@@ -157,5 +168,20 @@ def _protocol(options: ServeOptions) -> type[H11Protocol]:
             if self._patience is not None:
                 self._patience.cancel()
                 self._patience = None
+
+        def _watch(self, unread: int) -> None:
+            self._reading = self.loop.call_later(limits.send_seconds, self._require_reading, unread)
+
+        def _require_reading(self, unread: int) -> None:
+            left = self.transport.get_write_buffer_size()
+            if left < unread:
+                self._watch(left)
+            else:  # closing would wait for the client to read the rest
+                self.transport.abort()
+
+        def _stop_watching(self) -> None:
+            if self._reading is not None:
+                self._reading.cancel()
+                self._reading = None
 
     return Connection

@@ -1,0 +1,80 @@
+"""Laws of connections on a real socket: who neither sends nor reads is not waited for without end."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from urllib.parse import urlsplit
+
+import pytest
+from clients import KEY, LONG, listening
+
+from avengers_edge.server.options import Limits
+
+HURRIED = Limits(drain=1, header_seconds=0.5, send_seconds=0.5)
+POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
+@contextlib.contextmanager
+def connected(served, room=None):
+    with socket.socket() as connection:
+        if room:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+        connection.settimeout(LONG)
+        connection.connect(("127.0.0.1", urlsplit(served.url).port))
+        yield connection
+
+
+def answered(connection):
+    got = b""
+    while not got.endswith(b"}"):
+        got += connection.recv(65536)
+    return got
+
+
+def ends(connection):
+    """Read to the end; it is one, however the server makes it."""
+    with contextlib.suppress(ConnectionResetError):
+        while connection.recv(65536):
+            pass
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        POST + b"Content-Length: 1000\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n",
+    ],
+    ids=["without a key", "needing no body"],
+)
+def test_the_body_of_a_request_that_was_answered_without_it_is_not_waited_for(head):
+    with listening(limits=HURRIED) as served, connected(served) as connection:
+        connection.sendall(head)
+        assert answered(connection).startswith(b"HTTP/1.1 ")
+        connection.sendall(b"x")
+        ends(connection)
+
+
+def test_a_request_after_a_body_that_was_passed_over_is_answered():
+    with listening(limits=HURRIED) as served, connected(served) as connection:
+        connection.sendall(POST + b"Content-Length: 4\r\n\r\n")
+        assert answered(connection).startswith(b"HTTP/1.1 401")
+        connection.sendall(b"xxxxGET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert answered(connection).startswith(b"HTTP/1.1 200")
+
+
+def test_a_client_that_reads_nothing_of_its_answer_is_left():
+    letters = "x" * 8_000_000
+    with listening(letters, limits=HURRIED) as served, connected(served, room=4096) as connection:
+        body = b'{"model": "big", "messages": [{"role": "user", "content": "Hi"}]}'
+        key = f"Authorization: Bearer {KEY}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        connection.sendall(POST + key + body)
+        began = connection.recv(100)
+        assert began.startswith(b"HTTP/1.1 200")
+        time.sleep(3)
+        got = len(began)
+        with contextlib.suppress(ConnectionResetError):
+            while chunk := connection.recv(65536):
+                got += len(chunk)
+        assert got < len(letters)
