@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from server_fakes import Served, events, text_of
 
+from avengers_edge.engine.schema import schema_grammar
 from avengers_edge.records import Message, Tool, ToolCall, Tools
+from avengers_edge.server import tools
 
 CHAT = "/v1/chat/completions"
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -70,6 +73,22 @@ def test_each_of_several_choices_has_its_own_calls():
     assert [choice["finish_reason"] for choice in choices] == ["tool_calls", "stop", "tool_calls"]
     ids = {choices[place]["message"]["tool_calls"][0]["id"] for place in (0, 2)}
     assert len(ids) == 2
+
+
+def test_more_than_can_be_given_is_refused_before_it_is_looked_at(monkeypatch):
+    monkeypatch.setattr(tools, "schema_grammar", lambda _: pytest.fail("it was looked at"))
+    wide = {"type": "object", "properties": {f"p{place}": {} for place in range(10_000)}}
+    strict = {"type": "function", "function": {"name": "wide", "parameters": wide, "strict": True}}
+    for listed in ([strict], [WEATHER | {"function": {"name": f"f{place}", "strict": True}} for place in range(200)]):
+        answer = asked(Served(PARIS), tools=listed)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "tools")
+
+
+def test_a_schema_of_many_required_properties_is_written_in_a_time_that_grows_with_them():
+    names = [f"p{place}" for place in range(40_000)]
+    began = time.process_time()
+    schema_grammar(json.dumps({"type": "object", "properties": dict.fromkeys(names, True), "required": names}))
+    assert time.process_time() - began < 8
 
 
 @pytest.mark.parametrize("model", ["big", "avengers"])

@@ -244,6 +244,7 @@ class _Rules:
                 raise BadRequest(
                     f"the schema contradicts itself: it requires {str(name)[:40]!r} and has no such property"
                 )
+        needed = frozenset(required)
         properties = {**properties, **{name: others for name in required if name not in properties}}
         if not properties:
             if others is False:
@@ -254,7 +255,7 @@ class _Rules:
         first, after = '""', ""  # an alternative of nothing at the end of a line would go on in the next
         for name, schema in reversed(properties.items()):
             pair = self._add(f'{_literal(name)} ":" ws {self._rule(schema, depth)}')
-            if name in required:
+            if name in needed:
                 first = self._add(f"{pair} {after}")
                 after = self._add(f'"," ws {pair} {after}')
             else:

@@ -24,7 +24,7 @@ from avengers_edge.server.body import read_object
 from avengers_edge.server.desk import Call, Desk
 from avengers_edge.server.door import Door
 from avengers_edge.server.fields import Fields, well_formed
-from avengers_edge.server.house import House
+from avengers_edge.server.house import House, Target
 from avengers_edge.server.metrics import Metrics
 from avengers_edge.server.openapi import description
 from avengers_edge.server.options import Limits, ServeOptions
@@ -106,11 +106,8 @@ class App:
         return await self._answer(request, read_completion, chat=False)
 
     async def _answer(self, request: Request, read: _Read, *, chat: bool) -> ASGIApp:
-        asked = read(await read_object(request, self._limits), self._limits)
-        target = await asyncio.to_thread(self._house.find, asked.model, asked.knobs.team)
-        member = target.member.name if target.member else None
-        if member is None or asked.voted:
-            asked.ask(member)  # refused before it waits
+        values = await read_object(request, self._limits)
+        asked, target, member = await asyncio.to_thread(self._understand, values, read)
         if self._options.log_prompts:
             logger.info("%s is asked: %r", asked.model, asked.question)
         reply = Reply(chat, asked.model)
@@ -122,6 +119,15 @@ class App:
         note(result)
         extension = extension_of(result, member, texts=asked.knobs.texts)
         return JSONResponse(reply.whole(choices_of(result, asked.tools), usage_of(result), extension))
+
+    def _understand(self, values: Mapping[str, Any], read: _Read) -> tuple[Asked, Target, str | None]:
+        """Find what is asked of whom; what cannot be done is refused before it waits for its turn."""
+        asked = read(values, self._limits)
+        target = self._house.find(asked.model, asked.knobs.team)
+        member = target.member.name if target.member else None
+        if member is None or asked.voted:
+            asked.ask(member)
+        return asked, target, member
 
     async def _route(self, request: Request) -> Response:
         fields = Fields(await read_object(request, self._limits))

@@ -37,14 +37,15 @@ def read_tools(fields: Fields) -> Tools | None:
     must, only = _choice(choice)
     if choice == "none":
         return None
-    for place, tool in enumerate(functions):
-        if tool.strict or (must and only in (None, tool.name)):
-            _require_enforceable(tool, f"tools[{place}].function.parameters")
     try:
-        return Tools(functions, must, only, parallel is not False)
+        tools = Tools(functions, must, only, parallel is not False)  # bounds how much there is to look at below
     except BadRequest as error:
         blamed = "tool_choice" if only is not None and only not in {tool.name for tool in functions} else "tools"
         raise refuse(blamed, str(error)) from error
+    for place, tool in enumerate(functions):
+        if tool.strict or (must and only in (None, tool.name)):
+            _require_enforceable(tool, f"tools[{place}].function.parameters")
+    return tools
 
 
 def read_calls(listed: Sequence[Any], where: str) -> tuple[ToolCall, ...]:
