@@ -45,11 +45,9 @@ export class Chat {
     return this.views.at(-1);
   }
 
-  /** Show what the tab kept; an answer that a reload cut off was stopped. */
+  /** Show what the tab kept. */
   restore() {
-    for (const turn of load("turns", /** @type {Turn[]} */ ([]))) {
-      this.append(turn.state === "asking" ? { ...turn, state: "stopped" } : turn);
-    }
+    this.appendKept("turns");
     if (this.turns.length) toEnd();
   }
 
@@ -92,6 +90,7 @@ export class Chat {
   /** Begin anew; what was said can be brought back until something else is. */
   renew() {
     this.stop();
+    this.running = null; // what is left of an answer under way is nobody's
     if (this.turns.length) save("before", this.turns);
     while (this.turns.length) this.drop();
     save("turns", null);
@@ -100,10 +99,21 @@ export class Chat {
 
   /** Bring back what was said before the chat was begun anew. */
   bringBack() {
-    for (const turn of load("before", /** @type {Turn[]} */ ([]))) this.append(turn);
+    this.appendKept("before");
     save("before", null);
     saveTurns(this.turns);
     this.around.changed();
+  }
+
+  /**
+   * Show turns that the tab kept; an answer that was cut off was stopped.
+   *
+   * @param {string} name they are kept under
+   */
+  appendKept(name) {
+    for (const turn of load(name, /** @type {Turn[]} */ ([]))) {
+      this.append(turn.state === "asking" ? { ...turn, state: "stopped" } : turn);
+    }
   }
 
   /**
@@ -170,8 +180,8 @@ export class Chat {
       const { text, info, finish, tokens, prefer } = before;
       Object.assign(turn, { text, info, finish, tokens, prefer, kept: true });
     }
-    if (!this.turns.includes(turn)) return; // the chat was begun anew meanwhile
     following(view.element, () => view.settle());
+    if (!this.turns.includes(turn)) return; // the chat was begun anew meanwhile
     this.mark();
     saveTurns(this.turns);
     this.around.announce(view.announcement);
