@@ -155,6 +155,7 @@ def test_another_content_type_is_415_because_pages_can_send_those_unasked():
         ({"reasoning_effort": "high"}, "reasoning_effort"),
         ({"modalities": ["text", "audio"]}, "modalities"),
         ({"temprature": 1}, "temprature"),
+        ({"\ud800\n": 1}, "??"),
         ({"avengers": 5}, "avengers"),
         ({"avengers": {"samples": 0}}, "avengers.samples"),
         ({"avengers": {"samples": 8.0}}, "avengers.samples"),
@@ -264,6 +265,16 @@ def test_a_page_that_is_allowed_can_ask_first_and_read_the_answer():
     assert served("GET", "/v1/models", headers=headers).headers["vary"] == "Origin"
 
 
+def test_an_allowed_page_may_send_the_headers_that_its_client_has():
+    served, origin = Served(origins=("https://app.example",)), {"origin": "https://app.example"}
+    for wanted in ("authorization,content-type,x-stainless-os, x-stainless-retry-count", "x_y"):
+        asked = served("OPTIONS", CHAT, headers=origin | {"access-control-request-headers": wanted})
+        assert asked.headers["access-control-allow-headers"] == wanted
+    for wanted in ("", "x: y", "a;b", "h\xe9".encode("latin-1")):
+        asked = served("OPTIONS", CHAT, headers=origin | {"access-control-request-headers": wanted})
+        assert asked.headers["access-control-allow-headers"] == "Authorization, Content-Type"
+
+
 @pytest.mark.parametrize("sent", [None, "Bearer", "Bearer wrong", f"Basic {KEY}", KEY, f"Bearer {KEY}x", "Bearer \xe9"])
 def test_without_the_key_everything_but_health_is_401(sent):
     served = Served(api_key=KEY)
@@ -316,10 +327,10 @@ def test_headers_over_the_limit_are_431():
 
 def test_an_unknown_path_is_404_and_another_method_405():
     served = Served()
-    refused(served("GET", "/v2/models"), 404)
-    refused(served("GET", "/../../etc/passwd"), 404)
-    refused(served("DELETE", "/v1/models"), 405)
-    refused(served("OPTIONS", CHAT), 405)
+    refused(served("GET", "/v2/models"), 404, "unknown_path")
+    refused(served("GET", "/../../etc/passwd"), 404, "unknown_path")
+    refused(served("DELETE", "/v1/models"), 405, "method_not_allowed")
+    refused(served("OPTIONS", CHAT), 405, "method_not_allowed")
 
 
 # --- the log -------------------------------------------------------------------------------------------------------

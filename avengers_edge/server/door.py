@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import ipaddress
 import logging
+import re
 import time
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
@@ -23,6 +24,11 @@ logger = logging.getLogger("avengers_edge.server")
 _OPEN = ("/", "/health")
 """Paths that need no key: the page holds no secret and asks for it, a supervisor has none."""
 
+_OF_PATHS = {
+    404: ("there is nothing at this path: see /openapi.json", "unknown_path"),
+    405: ("this path knows another method: see /openapi.json", "method_not_allowed"),
+}
+_HEADER_NAMES = re.compile(r"[\w!#$%&'*+.^`|~, -]+", re.ASCII)
 _AS_IT_SAYS = (b"x-content-type-options", b"nosniff")
 
 
@@ -65,7 +71,7 @@ class Door:
             try:
                 self._check(scope, headers)
                 if scope["method"] == "OPTIONS" and shared:
-                    await _preflight()(scope, receive, noting)
+                    await _preflight(headers.get("access-control-request-headers", ""))(scope, receive, noting)
                 else:
                     await self._inner({**scope, "app": self}, receive, noting)
             except Exception as error:
@@ -78,6 +84,8 @@ class Door:
                     response = JSONResponse(problem.as_dict(), problem.status, dict(problem.headers))
                     await response(scope, receive, noting)
                 status = status or problem.status
+                # Frames in a traceback hold what holds the error: only a full collection would ever free them.
+                error.__traceback__ = None
         finally:
             seconds = time.monotonic() - began
             path = scope["path"] if scope["path"] in self._paths else "other"
@@ -93,7 +101,7 @@ class Door:
             complaint = f"the Host header {host[:80]!r} is no name of this server: allow it with --allow-host"
             raise Problem(403, complaint, code="bad_host")
         origin = headers.get("origin")
-        if origin is not None and origin not in self._options.origins and urlsplit_netloc(origin) != host.lower():
+        if origin is not None and origin not in self._options.origins and _netloc(origin) != host.lower():
             complaint = f"pages of {origin[:80]!r} may not call this server: allow them with --allow-origin"
             raise Problem(403, complaint, code="bad_origin")
         if self._key is None or scope["path"] in _OPEN or (scope["method"] == "OPTIONS" and origin):
@@ -127,7 +135,7 @@ class Door:
         return [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
 
 
-def urlsplit_netloc(origin: str) -> str:
+def _netloc(origin: str) -> str:
     """Give host and port of an origin; "" for what is none."""
     try:
         parts = urlsplit(origin)
@@ -143,16 +151,16 @@ def _digest(key: bytes) -> bytes:
 
 def _known(error: Exception) -> Problem:
     if isinstance(error, HTTPException):
-        words = {404: "there is nothing at this path: see /openapi.json", 405: "this path knows another method"}
-        complaint = words.get(error.status_code, str(error.detail))
-        return Problem(error.status_code, complaint, code="not_found", headers=error.headers or {})
+        complaint, code = _OF_PATHS.get(error.status_code, (str(error.detail), None))
+        return Problem(error.status_code, complaint, code=code, headers=error.headers or {})
     return problem_of(error)
 
 
-def _preflight() -> Response:
+def _preflight(wanted: str) -> Response:
+    """Let an allowed page send the headers that it wants to: clients in browsers have some of their own."""
     allowed = {
         "Access-Control-Allow-Methods": "GET, POST",
-        "Access-Control-Allow-Headers": "Authorization, Content-Type",
+        "Access-Control-Allow-Headers": wanted if _HEADER_NAMES.fullmatch(wanted) else "Authorization, Content-Type",
         "Access-Control-Max-Age": "600",
     }
     return Response(status_code=204, headers=allowed)

@@ -45,12 +45,17 @@ class Problem(Exception):
         self.status, self.message, self.param, self.code, self.headers = status, message, param, code, headers
 
     def as_dict(self) -> dict[str, Any]:
-        """Make the error object: one line, without control characters."""
-        line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(self.message.split()))
+        """Make the error object: one line, without what cannot be printed; a name of a client's may hold anything."""
+        line = _printable(" ".join(self.message.split()))
+        param = None if self.param is None else _printable(self.param)
         if len(line) > _LONGEST:
             line = f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
         kind = _TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
-        return {"error": {"message": line, "type": kind, "param": self.param, "code": self.code}}
+        return {"error": {"message": line, "type": kind, "param": param, "code": self.code}}
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def refuse(param: str, message: str, code: str = "unsupported_value") -> Problem:

@@ -31,6 +31,8 @@ const ADVICE = {
   shutting_down: ["Ask again when it is back.", "again"],
   engine_died: ["It is started anew with the next question.", "again"],
   timeout: ["Ask for less: fewer samples, or a shorter answer.", "again"],
+  unknown_path: ["This page is of another version than the server: reload it.", ""],
+  method_not_allowed: ["This page is of another version than the server: reload it.", ""],
   not_found: ["The command that the message names mends it.", "again"],
 };
 
