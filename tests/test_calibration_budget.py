@@ -19,6 +19,7 @@ from avengers_edge.routing.table import FORMAT, CentroidTable, TableHeader
 
 RIGHT, WRONG, ODD = ("7", 1.0), ("8", 0.0), ("9", 0.0)
 HELPED: Answers = (WRONG, RIGHT, RIGHT, RIGHT)  # alone right 3 times of 4, a vote of four always
+HURT: Answers = (RIGHT, WRONG, WRONG, WRONG)  # alone right once in 4 times, a vote of four never
 ALIKE: Answers = (RIGHT, RIGHT, RIGHT, RIGHT)
 EAST, NORTH = (1.0, 0.0), (0.0, 1.0)
 
@@ -69,6 +70,11 @@ def test_a_vote_is_as_right_as_its_winner() -> None:
 
 def test_samples_are_spent_where_the_vote_gains_and_nowhere_else() -> None:
     assert budgets(HELPED, ALIKE) == [4, 1]
+
+
+def test_a_gain_that_may_well_be_chance_is_not_paid_for() -> None:
+    assert budgets(HELPED, HELPED, HURT, at=[EAST] * 3) == [1, 1]  # 8 points on average, give or take 14
+    assert budgets(*[HELPED] * 9, HURT, at=[EAST] * 10) == [4, 4]  # 20 points, give or take 5
 
 
 def test_the_fewest_samples_that_gain_all_there_is_are_enough() -> None:

@@ -24,7 +24,7 @@ def with_budgets(table: CentroidTable, vectors: Vectors, rows: Sequence[OutcomeR
 
     Each question's votes are those of the member that the table ranks first for it. A vote of n is judged on
     consecutive groups of n samples, n in powers of two. A cluster's gain over a single sample is drawn towards the gain
-    over all questions as its accuracies are, by the table's smoothing.
+    over all questions as its accuracies are, by the table's smoothing, and counts as far as it is more than chance.
 
     Args:
         table: with members that were measured with several samples.
@@ -48,7 +48,7 @@ def with_budgets(table: CentroidTable, vectors: Vectors, rows: Sequence[OutcomeR
     gains = curves - curves[:, :1]
     assigned = nearest(vectors[usable], table.centroids)
     budgets = [
-        widths[_enough(_shrunk(gains, assigned == cluster, table.header.smoothing))]
+        widths[_enough(gains, _weights(assigned == cluster, table.header.smoothing))]
         for cluster in range(table.header.clusters)
     ]
     return replace(table, samples=np.array(budgets, dtype=np.int32))
@@ -70,12 +70,20 @@ def _widths(most: int) -> list[int]:
     return [2**power for power in range(most.bit_length())]
 
 
-def _shrunk(gains: Floats, own: NDArray[np.bool_], smoothing: float) -> Floats:
+def _weights(own: NDArray[np.bool_], smoothing: float) -> Floats:
+    """Weigh the questions: a cluster's own, and all of them together as `smoothing` more of it; the sum is 1."""
     added = max(smoothing, 1e-9)  # a cluster without votes takes the gain over all
-    shrunk: Floats = (gains[own].sum(axis=0) + added * gains.mean(axis=0)) / (own.sum() + added)
-    return shrunk
+    weights: Floats = (own + added / len(own)) / (own.sum() + added)
+    return weights
 
 
-def _enough(gains: Floats) -> int:
-    """Choose the first width that gains as much as the best, but for a trifle."""
-    return int(np.argmax(gains >= gains.max() - _WORTHLESS))
+def _enough(gains: Floats, weights: Floats) -> int:
+    """Choose the first width whose gain is not less than the best one's by more than chance or a trifle.
+
+    The margin is one standard error of the mean of the differences, question by question: with a few dozen of them the
+    widest vote would else win by luck, and each doubling of the samples doubles the seconds.
+    """
+    behind = gains[:, [int((weights @ gains).argmax())]] - gains
+    mean = weights @ behind
+    error = np.sqrt(weights**2 @ (behind - mean) ** 2)
+    return int(np.argmax(mean <= np.maximum(error, _WORTHLESS)))
