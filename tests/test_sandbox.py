@@ -312,6 +312,42 @@ attempt(lambda: socket.create_connection(('192.0.2.1', 80), 1))
                 waiting.accept()
 
 
+@pytest.mark.parametrize("kind", ["SOCK_STREAM", "SOCK_DGRAM"])
+def test_a_pair_of_sockets_speaks_to_itself_and_to_nobody_else(sandbox, tmp_path, kind):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        name = f"\0{secrets.token_hex(8)}"
+        listener.bind(name)
+        execution = sandbox.run_python(
+            TRY
+            + f"""
+import socket
+one, other = socket.socketpair(socket.AF_UNIX, socket.{kind})
+one.send(b"to itself")
+print(other.recv(9))
+attempt(lambda: one.sendto(b"out", {name!r}))
+attempt(lambda: one.connect({name!r}))
+attempt(lambda: one.sendmsg([b"out"], [], 0, {name!r}))
+attempt(lambda: one.bind({name + "x"!r}))
+"""
+        )
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.recv(9)
+    assert execution.stdout.splitlines() == ["b'to itself'", *["refused PermissionError"] * 4], execution.stderr
+
+
+def test_threads_can_be_started_by_a_user_who_runs_many(sandbox):
+    over = threading.Event()
+    others = [threading.Thread(target=over.wait, daemon=True) for _ in range(64)]
+    for each in others:
+        each.start()
+    try:
+        source = "import threading\none = threading.Thread(target=print, args=('ran',))\none.start()\none.join()"
+        assert sandbox.run_python(source).stdout == "ran\n"
+    finally:
+        over.set()
+
+
 def test_nobody_can_be_signalled(sandbox):
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as bystander:
         program = f"""

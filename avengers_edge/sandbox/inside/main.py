@@ -70,11 +70,13 @@ def _fork_and_wait() -> None:
 def _confine(job: dict[str, Any]) -> None:
     """Take away what the program is not to have, in the order in which each step is still allowed."""
     mechanism, limits = job["mechanism"], job["limits"]
+    threads = limits["threads"]
     if mechanism == "namespaces":
         namespaces.settle(job["paths"], job["scratch"], limits["file_bytes"])
     elif mechanism == "landlock":
         if os.geteuid() == 0:
             namespaces.become_nobody()
+        threads += _running(os.getuid())  # the limit is on all that a user runs, and this one has no world of its own
         kernel.give_up_privileges()  # without which nobody may bar himself
         landlock.only_read(path for path, _ in job["paths"])
         os.chdir("/")
@@ -84,7 +86,7 @@ def _confine(job: dict[str, Any]) -> None:
         (resource.RLIMIT_AS, limits["memory_bytes"]),
         (resource.RLIMIT_CPU, limits["cpu_seconds"]),
         (resource.RLIMIT_FSIZE, limits["file_bytes"]),
-        (resource.RLIMIT_NPROC, limits["threads"]),
+        (resource.RLIMIT_NPROC, threads),
         (resource.RLIMIT_NOFILE, 64),
         (resource.RLIMIT_CORE, 0),
     ):
@@ -93,3 +95,18 @@ def _confine(job: dict[str, Any]) -> None:
         resource.setrlimit(kind, (most, most))
     kernel.give_up_privileges()
     seccomp.restrict(files_unchanged=mechanism == "landlock")
+
+
+def _running(user: int) -> int:
+    """Count a user's threads."""
+    count = 0
+    with os.scandir("/proc") as entries:
+        for entry in entries:
+            if entry.name.isdigit():
+                try:
+                    if entry.stat().st_uid == user:
+                        with os.scandir(f"{entry.path}/task") as threads:
+                            count += sum(1 for _ in threads)
+                except OSError:  # it has ended
+                    continue
+    return count

@@ -30,7 +30,8 @@ _FORBIDDEN = {
     "migrate_pages": (256, 238), "setpriority": (141, 140), "ioprio_set": (251, 30), "sched_setaffinity": (203, 122),
     "sched_setparam": (142, 118), "sched_setscheduler": (144, 119), "sched_setattr": (314, 274),
     # the outside
-    "socket": (41, 198),
+    "socket": (41, 198), "connect": (42, 203), "bind": (49, 200), "listen": (50, 201), "sendmsg": (46, 211),
+    "sendmmsg": (307, 269),
     # other namespaces, other roots
     "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51), "unshare": (272, 97),
     "setns": (308, 268), "open_by_handle_at": (304, 265), "name_to_handle_at": (303, 264), "mknod": (133, _ABSENT),
@@ -56,7 +57,7 @@ _CHANGES_FILES = {
 }  # fmt: skip
 """What Landlock does not bar with a file that can be named."""
 
-_CLONE, _SOCKETPAIR, _PRCTL = (56, 220), (53, 199), (157, 167)
+_CLONE, _SOCKETPAIR, _SENDTO, _PRCTL = (56, 220), (53, 199), (44, 206), (157, 167)
 _PRLIMIT = (302, 261)
 _SIGNALS = {"kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131)}
 _SAME_THREAD, _UNIX, _DEATH_SIGNAL = 0x10000, 1, 1
@@ -114,6 +115,7 @@ def _program(own_pid: int, *, files_unchanged: bool) -> Iterator[bytes]:
             yield from _forbid(numbers[column], errno.EPERM)
     yield from _ask(_CLONE[column], 0, _ANY_BIT, _SAME_THREAD, errno.EAGAIN)
     yield from _ask(_SOCKETPAIR[column], 0, _EQUAL, _UNIX, errno.EPERM)
+    yield from _ask(_SENDTO[column], 5, _EQUAL, 0, errno.EPERM)  # one end of a pair to the other, and to no address
     yield from _ask(_PRLIMIT[column], 0, _EQUAL, 0, errno.EPERM)
     yield from _ask(_PRCTL[column], 0, _EQUAL, _DEATH_SIGNAL, errno.EPERM, but_not=True)
     for numbers in _SIGNALS.values():
