@@ -190,7 +190,7 @@ def test_tensors_of_a_wrong_type_shape_or_range_are_refused(path: Path, changes:
     with pytest.raises(VerificationFailed):
         table(**changes)
     rewrite(path, **changes)
-    with pytest.raises(VerificationFailed, match=r"team\.safetensors"):
+    with pytest.raises(VerificationFailed, match=r"team\.safetensors: .*: fit it again with `avengers calibrate fit`"):
         load(path)
 
 
@@ -244,7 +244,16 @@ def test_a_surplus_tensor_is_refused(path: Path) -> None:
 )
 def test_a_wrong_header_is_refused(path: Path, header: Any) -> None:
     rewrite(path, header=header)
-    with pytest.raises(VerificationFailed, match=r"team\.safetensors"):
+    with pytest.raises(VerificationFailed, match=r"team\.safetensors: .*: fit it again with `avengers calibrate fit`"):
+        load(path)
+
+
+def test_another_format_is_named_whatever_else_it_says(path: Path) -> None:
+    first = {name: value for name, value in dataclasses.asdict(HEADER).items() if name not in ("top_k", "beta")}
+    rewrite(path, metadata={"avengers-edge": json.dumps(first | {"format": 1})})
+    with pytest.raises(
+        VerificationFailed, match=r"format is 1, and this version of avengers-edge reads 2: fit it again"
+    ):
         load(path)
 
 

@@ -25,6 +25,7 @@ FORMAT = 2
 MOST_BYTES = 64 * 1024 * 1024
 _METADATA_KEY = "avengers-edge"  # one key only: safetensors does not write several in a fixed order
 _UNIT_TOLERANCE = 1e-3
+_CURE = "fit it again with `avengers calibrate fit`, or put an undamaged one in its place"
 _ALWAYS, _MEASURED = ("centroids", "accuracy", "counts", "kinds"), ("seconds", "tokens", "samples")
 
 Matrix = NDArray[np.float32]
@@ -34,6 +35,10 @@ Counts = NDArray[np.int32]
 def _require(holds: bool, complaint: str) -> None:
     if not holds:
         raise VerificationFailed(f"centroid table: {complaint}")
+
+
+def _require_format(found: object) -> None:
+    _require(found == FORMAT, f"its format is {str(found)[:20]}, and this version of avengers-edge reads {FORMAT}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,7 @@ class TableHeader:
     beta: float = 6.0
 
     def __post_init__(self) -> None:
-        _require(self.format == FORMAT, f"format {self.format} is not {FORMAT}: update avengers-edge or fit it again")
+        _require_format(self.format)
         _require(bool(self.members) and all(self.members), "it names no members")
         _require(len(set(self.members)) == len(self.members), "it names a member twice")
         _require(len(self.macro) == len(self.members), "it has not one overall accuracy a member")
@@ -173,7 +178,7 @@ class CentroidTable:
         try:
             table = _parse(_read(path))
         except VerificationFailed as error:
-            raise VerificationFailed(f"{path}: {error}") from error
+            raise VerificationFailed(f"{path}: {error}: {_CURE}") from error
         if table.header.embedder != fingerprint:
             raise VerificationFailed(
                 f"{path} was fitted with embedder {table.header.embedder[:12]}, this one is {fingerprint[:12]}: "
@@ -216,6 +221,7 @@ def _header_from(values: object) -> TableHeader:
     known = {field.name for field in fields(TableHeader)}
     if not isinstance(values, dict):
         raise VerificationFailed("centroid table: its header is no object")
+    _require_format(values.get("format"))
     _require(set(values) == known, f"its header has not exactly the keys {', '.join(sorted(known))}")
     for name, wanted in _JSON_TYPES.items():
         _require(wanted(values[name]), f"its header has {name} {str(values[name])[:60]!r}")
