@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,25 @@ def test_a_new_member_gets_a_column_and_nothing_else_moves() -> None:
     assert new.accuracy[[east, 1 - east], 1].tolist() == [0.5, 0.5]
     assert new.counts[[east, 1 - east]].tolist() == [[5, 1], [5, 2]]
     assert new.header.macro == pytest.approx((0.5, 0.5))
+    assert new.header.datasets == {"d": 10}  # the same questions, as far as one can tell
     assert Router(new).expected(at(2)).shape == (1, 2)
+
+
+def test_a_new_member_is_not_quick_where_it_answered_nothing() -> None:
+    timed = [replace(row, seconds={"a": 4.0}) for row in rows(*[{"a": 1.0}] * 10)]
+    old = fit(TWO_PLACES, timed, clusters=2)
+    added = [replace(row, seconds={"b": 6.0}) for row in rows({"b": 1.0}, {"b": 1.0}, first=10)]
+    new = extend_table(old, at(2, 3), added, fitted_at="later", provenance="b's own")
+    assert new.seconds is not None
+    assert new.seconds.tolist() == [[4.0, 6.0], [4.0, 6.0]]
+    assert new.header.provenance.endswith("b's own")
+
+
+def test_what_is_added_to_a_prior_soon_outweighs_it() -> None:
+    fitted = fit(TWO_PLACES, rows(*[{"a": 1.0}] * 10), clusters=2)
+    prior = replace(fitted, counts=np.ones_like(fitted.counts))  # each cell is worth one answer
+    new = extend_table(prior, at(*[1] * 6), rows(*[{"a": 0.0}] * 6, first=10), fitted_at="later")
+    assert new.header.macro == pytest.approx((2 / 8,))
 
 
 def test_more_outcomes_count_as_if_they_had_been_there() -> None:

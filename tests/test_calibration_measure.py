@@ -17,9 +17,12 @@ import pytest
 from avengers_edge.calibration.measure import Measured, Plan, measure
 from avengers_edge.calibration.outcome_files import read_outcomes, restricted, write_outcomes
 from avengers_edge.calibration.questions import Question
+from avengers_edge.calibration.steps import without_code
+from avengers_edge.engine.facts import EngineFacts
 from avengers_edge.engine.ticket import Ticket
-from avengers_edge.errors import AvengersError, BadRequest, EngineDied
+from avengers_edge.errors import AvengersError, BadRequest, EngineDied, NoSandbox
 from avengers_edge.records import Completion, Generation, Member, Mode, Request, Team
+from avengers_edge.sandbox.judge import SandboxJudge
 
 ROOT = Path(__file__).parent.parent
 THINK = Mode("think", MappingProxyType({"number": "Think."}))
@@ -35,7 +38,8 @@ def question(number: int, kind: Any = "number") -> Question:
 class Echo:
     """Answers "What is N?" with N, at once; `breaks_after` answers it dies. Counts a token a character."""
 
-    def __init__(self, breaks_after: int | None = None) -> None:
+    def __init__(self, breaks_after: int | None = None, trained: int = 32_768) -> None:
+        self.facts = EngineFacts("m", trained, 32_768, 1, 0, (), gpu_offload=False, threads=1, features="")
         self.asked: list[Request] = []
         self.left = breaks_after
 
@@ -178,6 +182,12 @@ def test_a_question_longer_than_the_context_scores_nothing_and_is_not_asked(tmp_
     assert engine.asked == []
 
 
+def test_a_question_longer_than_what_the_model_was_trained_on_scores_nothing(tmp_path: Path) -> None:
+    engine = Echo(trained=512)
+    assert [row.scores["m:think"] for row in run(tmp_path / "o.jsonl", engine, members=MEMBERS[:1])] == [0] * 4
+    assert engine.asked == []
+
+
 def test_texts_are_kept_only_where_asked_for(tmp_path: Path) -> None:
     assert run(tmp_path / "1.jsonl", Echo(), [question(2)])[0].texts is None
     assert run(tmp_path / "2.jsonl", Echo(), [question(2)], keep_texts=True)[0].texts["m:think"] == ("Answer: 2",)
@@ -208,6 +218,35 @@ def test_another_question_under_the_same_id_is_refused(tmp_path: Path) -> None:
 def test_a_plan_that_measures_nothing_is_refused(questions: Any, members: Any, samples: int, complaint: str) -> None:
     with pytest.raises(BadRequest, match=complaint):
         Plan(questions, members, samples)
+
+
+def test_what_questions_share_is_known_of_their_outcomes(tmp_path: Path) -> None:
+    asked = [replace(question(1), meta={"rule_id": "7"}), replace(question(2), meta={"rule_id": "7"}), question(3)]
+    run(tmp_path / "o.jsonl", Echo(), asked)
+    assert [row.group for row in read_outcomes([tmp_path / "o.jsonl"])] == ["d//rule 7", "d//rule 7", None]
+
+
+def test_what_fails_in_the_engine_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    def broken(*_: Any, **__: Any) -> bool:
+        raise OSError(24, "Too many open files")
+
+    with pytest.raises(OSError, match="Too many open files"):
+        run(tmp_path / "o.jsonl", Echo(), grade=broken)
+
+
+def test_where_code_cannot_be_run_nobody_is_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(_: SandboxJudge) -> None:
+        raise NoSandbox("code is not run here: use Linux")
+
+    sums, code = (question(1), question(2)), replace(question(3), answer_type="code")
+    assert without_code([*sums]) == (sums, None)
+    monkeypatch.setattr(SandboxJudge, "prepare", nowhere)
+    assert without_code([*sums]) == (sums, None)
+    rest, told = without_code([sums[0], code, sums[1]])
+    assert rest == sums
+    assert told == "1 questions that ask for code are left out: code is not run here: use Linux"
+    with pytest.raises(NoSandbox, match="use Linux"):
+        without_code([code])
 
 
 def test_a_file_without_texts_is_gone_on_with(tmp_path: Path) -> None:

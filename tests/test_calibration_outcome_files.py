@@ -89,6 +89,7 @@ def test_questions_of_one_rule_are_one_group(tmp_path: Path) -> None:
         ({"kind": "poem"}, "kind is 'poem'"),
         ({"tokens": {"a": -1}}, "tokens of 'a' is -1"),
         ({"seconds": {"a": float("inf")}}, "seconds of 'a' is inf"),
+        ({"seconds": {"a": 10**400}}, "seconds of 'a' is 1000"),
         ({"answers": {"a": [["x", 2]]}}, "answers of 'a'"),
         ({"answers": {"a": [[1, 1]]}}, "answers of 'a'"),
     ],
@@ -138,6 +139,13 @@ def test_one_prompt_under_two_ids_must_not_disagree(tmp_path: Path) -> None:
         read_outcomes([path])
 
 
+def test_nor_where_the_prompt_comes_from_a_question_file(tmp_path: Path) -> None:
+    bare = {name: value for name, value in ROW.items() if name != "prompt"}
+    path = write(tmp_path / "o.jsonl", bare, {**bare, "id": "s/2", "scores": {"a": 0, "b": 0.5}})
+    with pytest.raises(VerificationFailed, match="line 2: a has score 0"):
+        read_outcomes([path], prompts={ROW["id"]: "1+1?", "s/2": "1+1?"})
+
+
 def test_two_questions_under_one_id_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "o.jsonl", ROW, {**ROW, "prompt": "2+2?"})
     with pytest.raises(VerificationFailed, match="another question"):
@@ -155,12 +163,12 @@ def test_a_missing_model_is_named_with_its_line(tmp_path: Path) -> None:
 
 def test_models_without_a_common_question_cannot_be_compared(tmp_path: Path) -> None:
     other = {**ROW, "id": "s/2", "prompt": "2?", "scores": {"c": 0}}
-    with pytest.raises(BadRequest, match="no model has a score on every question"):
+    with pytest.raises(BadRequest, match=r"o\.jsonl.*no model has a score on every question"):
         read_outcomes([write(tmp_path / "o.jsonl", ROW, other)])
 
 
 def test_an_unknown_model_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match=r"'z': use a, b"):
+    with pytest.raises(NotFound, match=r"o\.jsonl: no outcome has a score of 'z': use a, b"):
         read_outcomes([write(tmp_path / "o.jsonl", ROW)], ["z"])
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from avengers_edge.calibration.questions import CodeTests, Question, read_questions, write_questions
+from avengers_edge.calibration.questions import CodeTests, Question, group_of, read_questions, write_questions
 from avengers_edge.errors import AvengersError, NotFound, VerificationFailed
 from avengers_edge.records import KINDS
 
@@ -21,14 +23,14 @@ tests_of_code = st.builds(CodeTests, texts, texts, texts, texts)
 metas = st.dictionaries(texts, st.none() | st.booleans() | st.integers() | texts | st.lists(texts), max_size=3)
 questions = st.builds(
     Question,
-    id=texts,
-    dataset=texts,
-    category=texts,
+    id=texts.filter(bool),
+    dataset=texts.filter(bool),
+    category=texts.filter(bool),
     question=texts.filter(str.strip),
     choices=st.none() | st.lists(texts, max_size=4).map(tuple),
-    answer=texts,
+    answer=texts.filter(bool),
     answer_type=st.sampled_from(KINDS),
-    split=texts,
+    split=texts.filter(bool),
     tests=st.none() | tests_of_code,
     meta=metas.map(MappingProxyType),
 )
@@ -77,10 +79,36 @@ def test_a_folder_is_no_file_to_write(tmp_path: Path) -> None:
         write_questions(tmp_path / "q.jsonl", [PLAIN])
 
 
+def row_with(**changed: Any) -> str:
+    row = {"id": "q", "dataset": "own", "category": "math", "question": "1 + 1?", "choices": None, "answer": "2"}
+    return json.dumps(row | {"answer_type": "number", "split": "train"} | changed)
+
+
+def test_a_number_is_as_good_as_the_text_that_says_it(tmp_path: Path) -> None:
+    (tmp_path / "q.jsonl").write_text(row_with(id=7, answer=2))
+    (asked,) = read_questions(tmp_path / "q.jsonl")
+    assert (asked.id, asked.answer) == ("7", "2")
+
+
+def test_what_shares_a_rule_or_a_dialogue_shares_a_group() -> None:
+    def group(**meta: Any) -> str | None:
+        return group_of(replace(PLAIN, meta=meta))
+
+    assert group(task="cipher", rule_id="1", idx="1") == group(task="cipher", rule_id="1", idx="2")
+    assert group(task="cipher", rule_id="1") != group(task="logic", rule_id="1")
+    assert group(dialogue_id=2, utterance_id=1) == group(dialogue_id=2, utterance_id=5)
+    assert group(dialogue_id=2) not in (group(dialogue_id=3), None)
+    assert group(subject="algebra") is None
+
+
 BAD_LINES = [
     ("{", "not a question"),
     ("[]", "not a question"),
     ('{"id": "q"}', "KeyError"),
+    (row_with(category=""), "has an empty category"),
+    (row_with(question=None), "question is None, not a text"),
+    (row_with(choices="ABC"), "choices is 'ABC', not a list"),
+    (row_with(question="What is \ud800?"), "question has a character at 8 that is not valid Unicode"),
 ]
 
 

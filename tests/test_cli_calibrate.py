@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from safetensors import numpy as tensors
 
 from avengers_edge.cli.main import cli
 
@@ -76,7 +77,11 @@ def test_prompts_come_from_question_files_where_outcomes_have_none(tmp_path: Pat
         for n, prompt in enumerate(prompts)
     ]
     questions.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    twice = tmp_path / "twice.jsonl"
+    twice.write_text(json.dumps(rows[0] | {"question": "Another one?"}) + "\n", encoding="utf-8")
     out = tmp_path / "t.safetensors"
+    both = run("calibrate", "fit", "--outcomes", file, "--questions", questions, "--questions", twice, "--out", out)
+    assert (both.exit_code, "is another question than before" in both.stderr) == (2, True)
     without = run("calibrate", "fit", "--outcomes", file, "--out", out)
     assert (without.exit_code, "--questions" in without.stderr) == (2, True)
     assert run("calibrate", "fit", "--outcomes", file, "--questions", questions, "--out", out).exit_code == 0
@@ -85,8 +90,11 @@ def test_prompts_come_from_question_files_where_outcomes_have_none(tmp_path: Pat
 def test_a_member_is_added_without_moving_a_centroid(tmp_path: Path) -> None:
     file, table = outcomes(tmp_path / "o.jsonl"), tmp_path / "t.safetensors"
     run("calibrate", "fit", "--outcomes", file, "--out", table, "--members", "a")
+    before = tensors.load_file(table)["centroids"]
     added = run("calibrate", "fit", "--outcomes", file, "--members", "b", "--add-to", table, "--out", table, "--json")
-    assert json.loads(added.stdout)["members"] == {"a": 50.0, "b": 50.0}
+    facts = json.loads(added.stdout)
+    assert (facts["members"], facts["n"]) == ({"a": 50.0, "b": 50.0}, 24)
+    assert tensors.load_file(table)["centroids"].tobytes() == before.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -100,7 +108,9 @@ def test_a_member_is_added_without_moving_a_centroid(tmp_path: Path) -> None:
         (["--smoothing", "-1"], 2, "smoothing is -1"),
         (["--method", "magic"], 2, "magic"),
         (["--add-to", "nowhere.safetensors"], 3, "nowhere.safetensors"),
-        (["--add-to", "x", "--clusters", "3"], 2, "--add-to"),
+        (["--add-to", "x", "--clusters", "3"], 2, "leave out --clusters"),
+        (["--add-to", "x", "--method", "kmeans"], 2, "leave out --method"),
+        (["--add-to", "x", "--smoothing", "5"], 2, "leave out --smoothing"),
         (["stray"], 2, "stray"),
     ],
 )

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from avengers_edge.cli.main import cli
 from avengers_edge.config import load_settings, shipped_dir
 from avengers_edge.engine import memory
+from avengers_edge.engine.facts import EngineFacts
 from avengers_edge.engine.residency import Residency
 from avengers_edge.engine.ticket import Ticket
 from avengers_edge.errors import AvengersError, BadRequest, NotFound, VerificationFailed
@@ -356,6 +357,7 @@ class Echo:
 
     def __init__(self, interrupted_after=-1):
         self.left, self.asked = interrupted_after, []
+        self.facts = EngineFacts("tiny", 32_768, 32_768, 1, 0, (), gpu_offload=False, threads=1, features="")
 
     def submit(self, request, *, on_finish=None, on_token=None):
         ticket = Ticket(lambda: None)

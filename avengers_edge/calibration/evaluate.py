@@ -104,11 +104,16 @@ def choose_clusters(vectors: Vectors, rows: Sequence[OutcomeRow], options: FitOp
     """Choose K by cross-validation among half, once, twice and four times the default; of equals the smallest.
 
     Raises:
-        BadRequest: fewer than five questions.
+        BadRequest: fewer than five questions that have nothing to do with each other.
         MissingExtra: scikit-learn is not installed.
 
     """
-    usual, most = default_clusters(len(rows), len(by_dataset(rows))), len(rows) * (_FOLDS - 1) // _FOLDS
+    sizes = np.bincount(_deal(rows, _FOLDS, options.seed), minlength=_FOLDS)
+    if not sizes.all():
+        raise BadRequest(
+            f"{len(rows)} questions are too few to choose the number of clusters by them: name one, or measure more"
+        )
+    usual, most = default_clusters(len(rows), len(by_dataset(rows))), len(rows) - int(sizes.max())
     candidates = sorted({min(max(1, count), most) for count in (usual // 2, usual, 2 * usual, 4 * usual)})
     tried = cross_validate(vectors, rows, options, clusters=candidates, folds=_FOLDS)
     return max(tried, key=lambda result: (result.router, -result.clusters)).clusters

@@ -24,18 +24,21 @@ from avengers_edge.routing.table import CentroidTable
 
 
 def extend_table(
-    table: CentroidTable, vectors: Vectors, rows: Sequence[OutcomeRow], *, fitted_at: str
+    table: CentroidTable, vectors: Vectors, rows: Sequence[OutcomeRow], *, fitted_at: str, provenance: str = ""
 ) -> CentroidTable:
     """Count each outcome in at the centroid nearest to its question; a member that the table lacks gets a column.
 
-    Cells are means weighted by counts. A member's overall accuracy is weighted in the same way: old by the questions
-    behind the table, new by those added. Seconds and tokens are kept where both sides have them.
+    Cells are means weighted by counts, and so is a member's overall accuracy. Seconds and tokens are kept where both
+    sides have them; where a new member answered nothing, they are its mean: nothing is not quick. A data set that is
+    there counts further questions only with answers of a member that is there, since a new one is commonly measured on
+    the same ones.
 
     Args:
         table: what is there.
         vectors: (N, D) unit rows of the table's embedder.
         rows: the N outcomes, all with the same members.
         fitted_at: when, in ISO 8601.
+        provenance: where the outcomes came from, said beside what the table says of its own.
 
     Raises:
         BadRequest: no rows, or a row without a score of every member of the first one.
@@ -48,12 +51,12 @@ def extend_table(
     added = np.zeros((clusters, len(members)))
     added[:, columns] = np.bincount(assigned, minlength=clusters)[:, None]
     old = _widened(table.counts, len(members))
+    total = old + added
 
     def mixed(cells: Floats, values: Floats) -> Floats:
         sums = np.zeros((clusters, len(members)))
         for cluster in range(clusters):
             sums[cluster, columns] = values[assigned == cluster].sum(axis=0)
-        total = old + added
         known: Floats = np.divide(cells * old + sums, total, out=np.zeros_like(total), where=total > 0)
         return known
 
@@ -61,14 +64,18 @@ def extend_table(
         known = measured(values, names)
         if cells is None or known is None:
             return None
-        return mixed(_widened(cells, len(members)), known).astype(np.float32)
+        by_cluster = mixed(_widened(cells, len(members)), known)
+        overall = (by_cluster * total).sum(axis=0) / np.maximum(total.sum(axis=0), 1)
+        return np.where(total > 0, by_cluster, overall).astype(np.float32)
 
     scores = matrix([row.scores for row in rows], names)
     accuracy = np.clip(mixed(_widened(table.accuracy, len(members)), scores), 0, 1)
     macro = _macro(table, members, names, scores, rows)
     datasets = dict(table.header.datasets)
+    further = any(name in table.header.members for name in names)
     for name, places in by_dataset(rows).items():
-        datasets[name] = datasets.get(name, 0) + len(places)
+        if further or name not in datasets:
+            datasets[name] = datasets.get(name, 0) + len(places)
     header = replace(
         table.header,
         members=tuple(members),
@@ -76,12 +83,13 @@ def extend_table(
         best_single=members[int(macro.argmax())],
         datasets=datasets,
         fitted_at=fitted_at,
+        provenance="; ".join(told for told in (table.header.provenance, provenance) if told),
     )
     return replace(
         table,
         header=header,
         accuracy=accuracy.astype(np.float32),
-        counts=(old + added).astype(np.int32),
+        counts=total.astype(np.int32),
         seconds=mixed_where_known(table.seconds, [row.seconds for row in rows]),
         tokens=mixed_where_known(table.tokens, [row.tokens for row in rows]),
     )
@@ -98,10 +106,10 @@ def _macro(
     table: CentroidTable, members: Sequence[str], names: Sequence[str], scores: Floats, rows: Sequence[OutcomeRow]
 ) -> Floats:
     fresh = macro_accuracy(scores, rows)
-    before, now = sum(table.header.datasets.values()), len(rows)
     macro: Floats = np.array([*table.header.macro, *([0.0] * (len(members) - len(table.header.macro)))])
     for place, name in enumerate(names):
         column = members.index(name)
-        weight = now / (before + now) if name in table.header.members else 1.0
+        before = int(table.counts[:, column].sum()) if name in table.header.members else 0
+        weight = len(rows) / (before + len(rows))
         macro[column] = (1 - weight) * macro[column] + weight * fresh[place]
     return np.clip(macro, 0, 1)

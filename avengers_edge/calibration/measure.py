@@ -7,8 +7,8 @@ end the lines of a question are joined.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -16,8 +16,9 @@ from typing import Protocol
 from avengers_edge.calibration.outcome_files import add, read_lines, restricted, write_outcomes
 from avengers_edge.calibration.outcome_lines import as_values
 from avengers_edge.calibration.outcomes import OutcomeRow
-from avengers_edge.calibration.questions import Question
+from avengers_edge.calibration.questions import Question, group_of
 from avengers_edge.election import messages_for
+from avengers_edge.engine.facts import EngineFacts
 from avengers_edge.engine.ticket import Accepting, generate_many
 from avengers_edge.errors import AvengersError, BadRequest
 from avengers_edge.pace import Pace
@@ -39,6 +40,10 @@ Grade = Callable[..., bool]
 
 class Counting(Accepting, Protocol):
     """An engine that takes many requests at once and counts the tokens of their prompts."""
+
+    @property
+    def facts(self) -> EngineFacts:
+        """What llama.cpp made of the model."""
 
     def count_tokens(self, request: Request) -> int:
         """Count the prompt's tokens as the model will see them."""
@@ -69,7 +74,9 @@ class Plan:
         seen: set[str] = set()
         for question in self.questions:
             if question.id in seen:
-                raise BadRequest(f"question {question.id!r} occurs twice: name each file once")
+                raise BadRequest(
+                    f"question {question.id!r} occurs twice: name each file once, and give each its own id"
+                )
             seen.add(question.id)
 
 
@@ -91,7 +98,7 @@ def measure(
     plan: Plan,
     team: Team,
     out: Path,
-    lend: Callable[[str], AbstractContextManager[Counting]],
+    lend: Callable[[str], contextlib.AbstractContextManager[Counting]],
     grade: Grade,
     *,
     on_measured: OnMeasured | None = None,
@@ -116,22 +123,23 @@ def measure(
     """
     if out.suffix == ".gz":
         raise BadRequest(f"{out} would be packed, which cannot be gone on with: name a file without .gz")
-    try:
-        with sole_writer(out):
+    with contextlib.ExitStack() as held:
+        with _writing(out):
+            held.enter_context(sole_writer(out))
             known = _known(plan, out)
-            pace = Pace(sum(len(row.scores) for row in known.values()), len(plan.questions) * len(plan.members))
-            with out.open("a", encoding="utf-8") as file:
-                for row in _measured(plan, team, known, lend, grade):
-                    file.write(as_line(as_values(row)))
-                    file.flush()
-                    add(known, row)
-                    for member, score in row.scores.items():
-                        left = pace.tick()
-                        if on_measured:
-                            on_measured(Measured(pace.done, pace.total, member, score, left))
+            file = held.enter_context(out.open("a", encoding="utf-8"))
+        pace = Pace(sum(len(row.scores) for row in known.values()), len(plan.questions) * len(plan.members))
+        for row in _measured(plan, team, known, lend, grade):
+            with _writing(out):
+                file.write(as_line(as_values(row)))
+                file.flush()
+            add(known, row)
+            for member, score in row.scores.items():
+                left = pace.tick()
+                if on_measured:
+                    on_measured(Measured(pace.done, pace.total, member, score, left))
+        with _writing(out):
             _tidy(out)
-    except OSError as error:
-        raise AvengersError(f"{out} cannot be written ({error.strerror}): make room, then run this again") from error
     return tuple(known[question.id] for question in plan.questions)
 
 
@@ -139,7 +147,7 @@ def _measured(
     plan: Plan,
     team: Team,
     known: Mapping[str, OutcomeRow],
-    lend: Callable[[str], AbstractContextManager[Counting]],
+    lend: Callable[[str], contextlib.AbstractContextManager[Counting]],
     grade: Grade,
 ) -> Iterator[OutcomeRow]:
     """Measure round by round, and in each model by model."""
@@ -191,7 +199,7 @@ def _answers(engine: Counting, tasks: Sequence[_Task], plan: Plan, grade: Grade)
     """Ask, and grade beside the asking; yield each task's outcome as it is graded."""
     fits = []
     for task in tasks:
-        if _fits(engine, task.request, plan.cells):
+        if _fits(engine, task.request, min(plan.cells, engine.facts.n_ctx_train)):
             fits.append(task)
         else:
             yield _outcome(task, None, plan, grade)
@@ -238,6 +246,7 @@ def _outcome(task: _Task, generation: Generation | None, plan: Plan, grade: Grad
         category=question.category,
         kind=question.answer_type,
         prompt=question.question,
+        group=group_of(question),
         scores=dict.fromkeys(members, score),
         tokens=dict.fromkeys(members, round(tokens, 1)),
         seconds=dict.fromkeys(members, round(seconds, 4)),
@@ -247,6 +256,14 @@ def _outcome(task: _Task, generation: Generation | None, plan: Plan, grade: Grad
 
 
 # --- the file ---
+
+
+@contextlib.contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise AvengersError(f"{out} cannot be written ({error.strerror}): make room, then run this again") from error
 
 
 def _known(plan: Plan, out: Path) -> dict[str, OutcomeRow]:
@@ -262,7 +279,7 @@ def _known(plan: Plan, out: Path) -> dict[str, OutcomeRow]:
         if question is None:
             continue
         if row.prompt is None:  # a file that ships holds no texts
-            row = replace(row, prompt=question.question)
+            row = replace(row, prompt=question.question, group=group_of(question))
         if row.prompt != question.question:
             raise BadRequest(f"{where}: {row.id!r} is another question there: name another file with --out")
         for member, answers in (row.answers or {}).items():

@@ -3,7 +3,7 @@
     {"id", "dataset", "category", "prompt", "scores": {member: 0..1}}
 
 `measure` adds "kind" and, by member, "tokens", "seconds", "answers" ([key, score] of each sample) and, if asked to,
-"texts". Whatever else a line says is left alone.
+"texts". Whatever else a line says is passed over, and dropped where `measure` goes on with the file.
 """
 
 from __future__ import annotations
@@ -21,15 +21,18 @@ from avengers_edge.text_files import numbered_lines, write_lines
 _T = TypeVar("_T")
 
 
-def read_outcomes(paths: Sequence[Path], members: Sequence[str] | None = None) -> tuple[OutcomeRow, ...]:
+def read_outcomes(
+    paths: Sequence[Path], members: Sequence[str] | None = None, prompts: Mapping[str, str] | None = None
+) -> tuple[OutcomeRow, ...]:
     """Read outcome files and join the lines of each question.
 
-    With `members`, rows are cut down to them; without, every row has to have the same ones.
+    With `members`, rows are cut down to them; without, every row has to have the same ones. With `prompts`, by id,
+    every row has one: its own or that one.
 
     Raises:
         NotFound: there is no such file, or no line has a member that is named.
         VerificationFailed: a line is not an outcome, is cut off, or contradicts another; the message names the line.
-        BadRequest: the rows do not share their members, or there are none.
+        BadRequest: the rows do not share their members, or there are none, or a prompt is not known.
 
     """
     rows: dict[str, OutcomeRow] = {}
@@ -44,8 +47,11 @@ def read_outcomes(paths: Sequence[Path], members: Sequence[str] | None = None) -
             f"there are no outcomes in {', '.join(map(str, paths)) or 'no file'}: "
             "measure some with `avengers calibrate measure`"
         )
+    if prompts is not None:
+        rows = {row.id: row for row in with_prompts(tuple(rows.values()), prompts)}
     _refuse_contradictions(rows.values(), places)
-    chosen = _shared_members(rows.values(), places) if members is None else _named(rows.values(), members)
+    files = ", ".join(map(str, paths))
+    chosen = _shared_members(rows.values(), places) if members is None else _named(rows.values(), members, files)
     return tuple(_cut_down(row, chosen, places[row.id]) for row in rows.values())
 
 
@@ -111,6 +117,7 @@ def joined(first: OutcomeRow, second: OutcomeRow) -> OutcomeRow:
     return replace(
         first,
         prompt=first.prompt if second.prompt is None else second.prompt,
+        group=first.group if second.group is None else second.group,
         scores={**first.scores, **second.scores},
         tokens=both(first.tokens, second.tokens),
         seconds=both(first.seconds, second.seconds),
@@ -154,9 +161,8 @@ def _shared_members(rows: Iterable[OutcomeRow], places: Mapping[str, str]) -> li
     shared = [member for member in every if all(member in row.scores for row in rows)]
     if not shared:
         raise BadRequest(
-            "no model has a score on every question, so they cannot be compared: measure them on the same "
-            "questions, or "
-            "name models that share some with --members"
+            f"{next(iter(places.values()))} and others: no model has a score on every question, so they cannot be "
+            "compared: measure them on the same questions, or name models that share some with --members"
         )
     if len(shared) < len(every):
         row = next(row for row in rows if len(row.scores) < len(every))
@@ -168,11 +174,11 @@ def _shared_members(rows: Iterable[OutcomeRow], places: Mapping[str, str]) -> li
     return every
 
 
-def _named(rows: Iterable[OutcomeRow], members: Sequence[str]) -> list[str]:
+def _named(rows: Iterable[OutcomeRow], members: Sequence[str], files: str) -> list[str]:
     known = dict.fromkeys(member for row in rows for member in row.scores)
     for member in members:
         if member not in known:
-            raise NotFound(f"no outcome has a score of {member!r}: use {', '.join(list(known)[:12])}")
+            raise NotFound(f"{files}: no outcome has a score of {member!r}: use {', '.join(list(known)[:12])}")
     if len(set(members)) < len(members) or not members:
         raise BadRequest(f"members are {', '.join(members) or 'none'}: name at least one, each once")
     return list(members)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import reprlib
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from avengers_edge.records import KINDS
 
 _T = TypeVar("_T")
 REMEDY = "mend the line or delete it"
+_MOST = sys.float_info.max
 
 
 def as_values(row: OutcomeRow) -> dict[str, Any]:
@@ -108,7 +109,7 @@ def _score(value: object) -> float | None:
 
 
 def _amount(value: object) -> float | None:
-    return float(value) if type(value) in (int, float) and 0 <= value < math.inf else None  # type: ignore[operator,arg-type]
+    return float(value) if type(value) in (int, float) and 0 <= value <= _MOST else None  # type: ignore[operator,arg-type]
 
 
 def _answers(value: object) -> Answers | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -52,7 +53,10 @@ class Question:
             )
         if not self.question.strip():
             raise BadRequest(f"question {self.id!r} is empty")
-        if self.answer is None and self.answer_type != "code":
+        for name in ("id", "dataset", "category", "split"):
+            if not getattr(self, name):
+                raise BadRequest(f"question {self.id!r} has an empty {name}")
+        if not self.answer and self.answer_type != "code":
             raise BadRequest(f"question {self.id!r} has no answer")
 
 
@@ -97,25 +101,57 @@ def _as_row(question: Question) -> dict[str, object]:
     return {**row, "meta": dict(question.meta)} if question.meta else row
 
 
+def group_of(question: Question) -> str | None:
+    """Name what a question shares with others, so that one must not be judged by what was fitted on another."""
+    meta = question.meta
+    if "rule_id" in meta:  # KOR-Bench, whose numbers begin anew in each task
+        return f"{question.dataset}/{meta.get('task', '')}/rule {meta['rule_id']}"
+    if "dialogue_id" in meta:  # MELD, in each split
+        return f"{question.dataset}/{question.split}/dialogue {meta['dialogue_id']}"
+    return None
+
+
 def _parse(line: str, where: str) -> Question:
     try:
         row = json.loads(line)
         choices = row["choices"]
+        if not isinstance(choices, list | None):
+            raise _NotText(f"choices is {reprlib.repr(choices)}, not a list")
         return Question(
-            id=str(row["id"]),
-            dataset=str(row["dataset"]),
-            category=str(row["category"]),
-            question=str(row["question"]),
-            choices=None if choices is None else tuple(map(str, choices)),
-            answer=None if row["answer"] is None else str(row["answer"]),
+            id=_text("id", row["id"]),
+            dataset=_text("dataset", row["dataset"]),
+            category=_text("category", row["category"]),
+            question=_text("question", row["question"]),
+            choices=None if choices is None else tuple(_text("a choice", choice) for choice in choices),
+            answer=None if row["answer"] is None else _text("answer", row["answer"]),
             answer_type=row["answer_type"],
-            split=str(row["split"]),
+            split=_text("split", row["split"]),
             tests=_parse_tests(row.get("tests")),
             meta=MappingProxyType(dict(row.get("meta") or {})),
         )
     except (ValueError, KeyError, TypeError, RecursionError, BadRequest) as error:
-        reason = error if isinstance(error, BadRequest) else f"{type(error).__name__} {error}"
-        raise VerificationFailed(f"{where}: not a question: {reason}") from error
+        told = isinstance(error, BadRequest | _NotText)
+        raise VerificationFailed(
+            f"{where}: not a question: {error if told else f'{type(error).__name__} {error}'}"
+        ) from error
+
+
+class _NotText(TypeError):
+    """A field that is no text; its message says which."""
+
+
+def _text(name: str, value: object) -> str:
+    """Take a text, or a number, which is what the text would say."""
+    if type(value) in (int, float):
+        return str(value)
+    if not isinstance(value, str):
+        raise _NotText(f"{name} is {reprlib.repr(value)}, not a text")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise _NotText(f"{name} has a character at {error.start} that is not valid Unicode") from error
+    return value
 
 
 def _parse_tests(said: object) -> CodeTests | None:

@@ -18,17 +18,18 @@ from avengers_edge.calibration.extend import extend_table
 from avengers_edge.calibration.fit import FitOptions, fit_table
 from avengers_edge.calibration.graders import Grader
 from avengers_edge.calibration.measure import CELLS, OnMeasured, Plan, measure
-from avengers_edge.calibration.outcome_files import read_outcomes, with_prompts
+from avengers_edge.calibration.outcome_files import read_outcomes
 from avengers_edge.calibration.outcomes import OutcomeRow, Vectors
 from avengers_edge.calibration.questions import Question, read_questions
 from avengers_edge.calibration.selection import select_members
 from avengers_edge.config import Settings
-from avengers_edge.errors import BadRequest, NotFound
+from avengers_edge.errors import BadRequest, NoSandbox, NotFound
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
 from avengers_edge.opening import open_residency, open_shipped_embedder
 from avengers_edge.records import Embedder, Member, Team
 from avengers_edge.routing.table import CentroidTable
+from avengers_edge.sandbox.judge import SandboxJudge
 
 OnEmbedded = Callable[[int, int], None]
 """Hears how many of how many questions are embedded."""
@@ -88,6 +89,25 @@ def _questions_of(source: str) -> Iterable[Question]:
     return read_questions(path)
 
 
+def without_code(questions: Sequence[Question]) -> tuple[tuple[Question, ...], str | None]:
+    """Leave out what asks for code where code cannot be run, and say so, before anything is paid for.
+
+    Raises:
+        NoSandbox: nothing else would be left.
+
+    """
+    rest = tuple(question for question in questions if question.answer_type != "code")
+    if len(rest) == len(questions):
+        return rest, None
+    try:
+        SandboxJudge().prepare()
+    except NoSandbox as error:
+        if not rest:
+            raise
+        return rest, f"{len(questions) - len(rest)} questions that ask for code are left out: {error}"
+    return tuple(questions), None
+
+
 def measure_team(
     settings: Settings,
     team: str | None,
@@ -136,9 +156,12 @@ def load_outcomes(
 
     See `outcome_files.read_outcomes`.
     """
-    rows = read_outcomes(paths, members)
-    prompts = {q.id: q.question for source in questions for q in _questions_of(source)}
-    return with_prompts(rows, prompts)
+    prompts: dict[str, str] = {}
+    for source in questions:
+        for question in _questions_of(source):
+            if prompts.setdefault(question.id, question.question) != question.question:
+                raise BadRequest(f"{source}: {question.id!r} is another question than before: give it its own id")
+    return read_outcomes(paths, members, prompts)
 
 
 def embed_rows(embedder: Embedder, rows: Sequence[OutcomeRow], on_embedded: OnEmbedded | None = None) -> Vectors:
@@ -192,13 +215,19 @@ def fit_outcomes(
 
 
 def extend_with(
-    settings: Settings, base: Path, rows: Sequence[OutcomeRow], out: Path, on_embedded: OnEmbedded | None = None
+    settings: Settings,
+    base: Path,
+    rows: Sequence[OutcomeRow],
+    out: Path,
+    on_embedded: OnEmbedded | None = None,
+    *,
+    provenance: str = "",
 ) -> CentroidTable:
     """Add outcomes, of its members or of new ones, to a table whose centroids stay where they are."""
     with open_shipped_embedder(settings) as embedder:
         table = CentroidTable.load(base, fingerprint=embedder.fingerprint, dimension=embedder.dimension)
         vectors = embed_rows(embedder, rows, on_embedded)
-    table = extend_table(table, vectors, rows, fitted_at=_now())
+    table = extend_table(table, vectors, rows, fitted_at=_now(), provenance=provenance)
     table.save(out)
     return table
 

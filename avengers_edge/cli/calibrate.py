@@ -12,7 +12,15 @@ from avengers_edge.cli.convert import convert
 from avengers_edge.cli.names import complete_teams
 from avengers_edge.cli.report import report
 from avengers_edge.cli.session import Session, pass_session
-from avengers_edge.cli.several import SeveralValues, embedding, members_option, names, outcomes_option, questions_option
+from avengers_edge.cli.several import (
+    SeveralValues,
+    embedding,
+    is_given,
+    members_option,
+    names,
+    outcomes_option,
+    questions_option,
+)
 from avengers_edge.cli.terminal import StatusLine, human_seconds
 from avengers_edge.errors import BadRequest
 
@@ -21,6 +29,8 @@ if TYPE_CHECKING:
 
 _METHODS = ("kmeans", "agglomerative", "gmm", "spectral", "birch")
 _FILE = click.Path(path_type=Path)
+_FITTED = ("clusters", "method", "across", "seed", "smoothing", "votes", "team_size")
+"""What `fit` takes only where it makes a table."""
 
 
 def parse_clusters(_context: click.Context, parameter: click.Parameter, word: str | None) -> int | str | None:
@@ -76,9 +86,11 @@ def measure(
     Run again, it goes on where it stopped; Ctrl-C is safe at any time:
       avengers calibrate measure --questions my-questions.jsonl --out outcomes.jsonl
     """
-    from avengers_edge.calibration.steps import load_questions, measure_team
+    from avengers_edge.calibration.steps import load_questions, measure_team, without_code
 
-    chosen = load_questions(questions, datasets=datasets, limit=limit, seed=seed)
+    chosen, left_out = without_code(load_questions(questions, datasets=datasets, limit=limit, seed=seed))
+    if left_out:
+        click.echo(left_out, err=True)
     with StatusLine() as status:
         status.show(f"{len(chosen)} questions", now=True)
         rows = measure_team(
@@ -156,20 +168,20 @@ def fit(
     from avengers_edge.files import check_folder
 
     check_folder(out)
-    if add_to is not None and (clusters is not None or team_size is not None or across or votes):
+    if add_to is not None and (wrong := [name for name in _FITTED if is_given(name)]):
         raise BadRequest(
-            "--add-to keeps a table's clusters, members and budgets: leave out --clusters, --across, --team-size and "
-            "--votes"
+            f"--add-to keeps a table's clusters, members and budgets: leave out --{wrong[0].replace('_', '-')}"
         )
     rows = load_outcomes(outcomes, members, questions)
     with StatusLine() as status:
         hear = embedding(status)
+        named = ", ".join(path.name for path in outcomes)
         if add_to is not None:
-            table = extend_with(session.settings(), add_to, rows, out, hear)
+            table = extend_with(session.settings(), add_to, rows, out, hear, provenance=f"added {named}")
         else:
             k = clusters if isinstance(clusters, int) else None
             options = FitOptions(members, k, method, across, seed, smoothing)
-            provenance = f"fitted on {', '.join(path.name for path in outcomes)}"
+            provenance = f"fitted on {named}"
             table = fit_outcomes(
                 session.settings(),
                 rows,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from avengers_edge.cli.terminal import StatusLine
 
@@ -33,6 +34,11 @@ class SeveralValues(click.Command):
                 waiting = False
             spelled.append(word)
         return super().parse_args(ctx, spelled)
+
+
+def is_given(name: str) -> bool:
+    """Tell whether an option of the command that runs was said, and is not its default."""
+    return click.get_current_context().get_parameter_source(name) not in (None, ParameterSource.DEFAULT)
 
 
 def names(_context: click.Context, _parameter: click.Parameter, said: str | None) -> tuple[str, ...] | None:

@@ -58,7 +58,7 @@ def check_measurable(session: Session, members: Sequence[Member]) -> None:
 def calibrate_team(session: Session, name: str, questions: int) -> Team:
     """Measure a team that is there, fit a table and give it to it; what was measured before is not measured again."""
     from avengers_edge.calibration.fit import FitOptions
-    from avengers_edge.calibration.steps import fit_outcomes, load_questions, measure_team
+    from avengers_edge.calibration.steps import fit_outcomes, load_questions, measure_team, without_code
     from avengers_edge.cli.calibrate import progress
     from avengers_edge.cli.several import embedding
     from avengers_edge.teams import Teams
@@ -66,7 +66,9 @@ def calibrate_team(session: Session, name: str, questions: int) -> Team:
     settings = session.settings()
     teams = Teams(settings)
     members = [member.name for member in open_library(session)[0].load_team(name).members]
-    chosen = load_questions(["builtin"], limit=questions, seed=_SEED)
+    chosen, left_out = without_code(load_questions(["builtin"], limit=questions, seed=_SEED))
+    if left_out:
+        click.echo(left_out, err=True)
     click.echo(f"measuring {len(members)} members on {len(chosen)} questions; Ctrl-C is safe at any time", err=True)
     try:
         with StatusLine() as status, tempfile.TemporaryDirectory() as folder:
