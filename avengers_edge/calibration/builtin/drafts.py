@@ -61,8 +61,8 @@ def number(question: str, value: int | Fraction) -> Draft:
 
 
 def text(question: str, answer: str) -> Draft:
-    """Make a question whose answer is compared letter by letter."""
-    return Draft(question, answer, "text")
+    """Make a question whose answer is compared letter by letter, and which therefore says where to put it."""
+    return Draft(f"{question}\nEnd with one line: Answer: <what was asked for>", answer, "text")
 
 
 def label(question: str, labels: Sequence[str], answer: str) -> Draft:

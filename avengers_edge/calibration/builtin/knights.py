@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from avengers_edge.calibration.builtin.drafts import Draft, Template, listed, text
+from avengers_edge.calibration.builtin.drafts import Draft, Template, listed
 from avengers_edge.calibration.builtin.draw import Draw
 from avengers_edge.calibration.builtin.texts import people
 
@@ -101,7 +101,9 @@ def _puzzle(draw: Draw, count: int) -> Draft:
         for name, claim in zip(names, claims, strict=True)
     ]
     question = f"{draw.pick(_SCENES)} You meet {listed(names)}.\n" + "\n".join(speeches) + f"\n{_LAST}"
-    return text(question, ", ".join(f"{name} is {_kind(knight)}" for name, knight in zip(names, found[0], strict=True)))
+    return Draft(
+        question, ", ".join(f"{name} is {_kind(knight)}" for name, knight in zip(names, found[0], strict=True)), "text"
+    )
 
 
 def _two(draw: Draw) -> Draft:

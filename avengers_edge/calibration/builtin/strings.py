@@ -9,7 +9,7 @@ from avengers_edge.calibration.builtin.drafts import Draft, Template, number, te
 from avengers_edge.calibration.builtin.draw import Draw
 from avengers_edge.calibration.builtin.texts import all_words
 
-_ONE_LINE = "Give them on one line, separated by single spaces."
+_ONE_LINE = "Separate them by single spaces."
 
 
 def _sorted(draw: Draw) -> Draft:

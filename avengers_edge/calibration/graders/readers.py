@@ -36,6 +36,6 @@ def stated(text: str, truncated: bool) -> str:
 
 
 def squeezed(answer: str) -> str:
-    """Drop what does not make an answer another one: spaces, case, brackets around the whole, markup, a last period."""
-    bare = re.sub(r"[\s*`$]", "", plain(answer)).removeprefix("[[").removesuffix("]]").rstrip(".")
-    return bare.casefold()
+    """Drop what does not make an answer another one: spaces, case, brackets or quotes around it, markup, a period."""
+    bare = re.sub(r"[\s*`$]", "", plain(answer)).removeprefix("[[").removesuffix("]]")
+    return bare.lstrip("\"'“‘").rstrip(".\"'”’").casefold()  # noqa: RUF001 - quotes, as models write them
