@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,10 +13,17 @@ import time
 
 import pytest
 
+from avengers_edge.config import Settings
+from avengers_edge.opening import open_shipped_embedder
+from avengers_edge.routing.router import Router
+from avengers_edge.routing.table import CentroidTable
+from avengers_edge.teams import Teams
+
 pytestmark = pytest.mark.native
 
 MODEL = "smollm2-135m-instruct"
 MEMBER = f"{MODEL}:direct"
+MEMBERS = (MEMBER, f"{MODEL}:brief")
 # These are answered in a few tokens.
 ASKED = (
     "--questions",
@@ -24,9 +33,27 @@ ASKED = (
 )
 
 
+def linked(source, target):
+    try:
+        os.link(source, target)
+    except OSError:  # another disk
+        shutil.copyfile(source, target)
+
+
 @pytest.fixture
-def command(model_home):
-    environ = os.environ | {"AVENGERS_HOME": str(model_home), "AVENGERS_OFFLINE": "1"}
+def home(model_home, tmp_path):
+    """A home of its own with the real model and a team that asks it in two ways."""
+    folder = tmp_path / "home"
+    shutil.copytree(model_home, folder, copy_function=linked)
+    teams = Teams(Settings(folder))
+    teams.create("pair", teams.members(MEMBERS))
+    teams.use("pair")
+    return folder
+
+
+@pytest.fixture
+def command(home):
+    environ = os.environ | {"AVENGERS_HOME": str(home), "AVENGERS_OFFLINE": "1"}
 
     def start(*words):
         return subprocess.Popen(
@@ -47,21 +74,29 @@ def finished(process, code=0):
     return out
 
 
-def test_measure_fit_and_evaluate_run_end_to_end(command, tmp_path):
+def test_measure_fit_evaluate_and_report_run_end_to_end(command, home, tmp_path):
     pytest.importorskip("sklearn")
-    outcomes, table = tmp_path / "o.jsonl", tmp_path / "t.safetensors"
-    words = ("measure", *ASKED, "--members", MEMBER, "--limit", 6, "--out", outcomes, "--json")
+    outcomes, table, page = tmp_path / "o.jsonl", tmp_path / "t.safetensors", tmp_path / "r.html"
+    words = ("measure", *ASKED, "--members", ",".join(MEMBERS), "--limit", 12, "--out", outcomes, "--json")
     facts = json.loads(finished(command(*words)))
-    assert facts["n"] == 6
+    assert facts["n"] == 12
     rows = [json.loads(line) for line in outcomes.read_text(encoding="utf-8").splitlines()]
-    assert len(rows) == 6
-    assert all(row["tokens"][MEMBER] > 0 and row["seconds"][MEMBER] > 0 for row in rows)
+    assert len(rows) == 12
+    assert all(row["tokens"][name] > 0 and row["seconds"][name] > 0 for row in rows for name in MEMBERS)
     assert {row["dataset"] for row in rows} == set(ASKED[3].split(","))
-    assert facts["members"][MEMBER] == pytest.approx(100 * sum(row["scores"][MEMBER] for row in rows) / 6, abs=0.01)
+    for name in MEMBERS:
+        assert facts["members"][name] == pytest.approx(100 * sum(row["scores"][name] for row in rows) / 12, abs=0.01)
 
-    assert json.loads(finished(command("fit", "--outcomes", outcomes, "--out", table, "--json")))["n"] == 6
+    assert json.loads(finished(command("fit", "--outcomes", outcomes, "--out", table, "--json")))["n"] == 12
     found = json.loads(finished(command("evaluate", "--table", table, "--outcomes", outcomes, "--json")))
-    assert found["micro"]["router"] == pytest.approx(facts["members"][MEMBER], abs=0.01)
+    with contextlib.closing(open_shipped_embedder(Settings(home))) as embedder:
+        router = Router(CentroidTable.load(table, fingerprint=embedder.fingerprint))
+        picked = router.expected(embedder.embed([row["prompt"] for row in rows])).argmax(axis=1)
+    right = [row["scores"][MEMBERS[place]] for row, place in zip(rows, picked, strict=True)]
+    assert found["micro"]["router"] == pytest.approx(100 * sum(right) / 12, abs=0.01)
+
+    finished(command("report", "--quick", "--outcomes", outcomes, "--out", page))
+    assert all(name in page.read_text(encoding="utf-8") for name in MEMBERS)
 
     before = outcomes.read_bytes()
     assert json.loads(finished(command(*words))) == facts

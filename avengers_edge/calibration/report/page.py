@@ -185,8 +185,9 @@ def _sensitivity(study: Study) -> str:
     )
     return (
         "<h2>How much hangs on the settings</h2>\n<p>One knob is turned at a time, the others stay at their usual "
-        "values; the filled point is the usual one. Bars run from the least to the most of three splits. A "
-        f'knob chosen here would be chosen on the questions it is judged by.</p>\n<div class="knobs">{drawn}</div>\n'
+        "values; the filled point is the usual one. Bars run from the least to the most of the "
+        f"first {min(3, len(study.seeds))} splits. A knob chosen here would be chosen on the questions it is judged by."
+        f'</p>\n<div class="knobs">{drawn}</div>\n'
         f"{tables.knobs(study.sensitivities)}"
     )
 
