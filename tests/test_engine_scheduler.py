@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from fake_llama import FLAT, STEEP, CountingSampler, FakeLlama
 from hypothesis import given
 from hypothesis import strategies as st
 
 from avengers_edge.engine.curve import StepCurve
-from avengers_edge.engine.job import derive_seed
+from avengers_edge.engine.job import Job, derive_seed
 from avengers_edge.records import SEED_LIMIT, Message, Request, SamplingParams
 
 
@@ -395,3 +397,14 @@ def test_a_turn_that_was_stopped_before_it_began_leaves_the_conversation_as_it_w
     llama.submit(ask(turn, n=1, keep=True)).cancel()
     llama.step()
     assert llama.generate(ask(turn, n=1)).reused_tokens >= 19
+
+
+def test_a_request_that_ended_holds_no_memory_until_a_full_collection():
+    llama = FakeLlama()
+    gc.collect()
+    gc.disable()
+    try:
+        llama.generate(ask())
+        assert not [each for each in gc.get_objects() if isinstance(each, Job)]
+    finally:
+        gc.enable()

@@ -34,7 +34,7 @@ class Job:
     on_token: OnToken | None = None
     server: threading.Thread | None = None
     prompt: list[int] = field(default_factory=list)
-    cancelled: bool = False  # set from any thread
+    off: threading.Event = field(default_factory=threading.Event)  # set from any thread
     group: int = 0  # which request a kept sequence is of
     sequence: int | None = None  # holds the prompt's cells until the last sample has started
     spare: int | None = None  # for the first sample, where more than one is to start
@@ -52,7 +52,7 @@ class Job:
 
     def __post_init__(self) -> None:
         self.needed = self.request.least or self.request.n
-        self.ticket = Ticket(self.cancel, self.server)
+        self.ticket = Ticket(self.off.set, self.server)  # of its own it holds nothing: its end frees it
 
     def begin(self, prompt: list[int]) -> None:
         """Take the prompt's tokens."""
@@ -60,7 +60,12 @@ class Job:
 
     def cancel(self) -> None:
         """Ask for an end at the next step."""
-        self.cancelled = True
+        self.off.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether its end was asked for."""
+        return self.off.is_set()
 
     @property
     def runs(self) -> int:
