@@ -86,8 +86,9 @@ def test_several_calls_are_read_in_their_order(text):
         "5",
     ],
 )
-def test_what_is_not_wholly_calls_of_known_functions_is_text(text):
-    assert read_calls(text, NAMES) == Said(text)
+@pytest.mark.parametrize("kind", [tuple, frozenset])
+def test_what_is_not_wholly_calls_of_known_functions_is_text(text, kind):
+    assert read_calls(text, kind(NAMES)) == Said(text)
 
 
 @given(st.text(st.sampled_from('<>/tol_cal`json\n{}[]":,weathr1 '), max_size=60))

@@ -144,7 +144,8 @@ def _values(body: str) -> Iterator[object]:
 def _call(value: object, names: Collection[str]) -> ToolCall:
     if isinstance(value, dict) and isinstance(value.get("function"), dict):
         value = value["function"]
-    if not isinstance(value, dict) or value.get("name") not in names:
+    name = value.get("name") if isinstance(value, dict) else None
+    if not isinstance(name, str) or name not in names:
         raise ValueError("not a call of a function that there is")
     arguments = value.get("arguments", value.get("parameters"))
     if isinstance(arguments, str):
@@ -153,7 +154,7 @@ def _call(value: object, names: Collection[str]) -> ToolCall:
         raise ValueError("arguments that are no object")
     said = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
     said.encode()  # half a character is no text
-    return ToolCall(value["name"], said)
+    return ToolCall(name, said)
 
 
 def _refuse(name: str) -> None:
