@@ -144,8 +144,7 @@ def _values(body: str) -> Iterator[object]:
 def _call(value: object, names: Collection[str]) -> ToolCall:
     if isinstance(value, dict) and isinstance(value.get("function"), dict):
         value = value["function"]
-    name = value.get("name") if isinstance(value, dict) else None
-    if not isinstance(name, str) or name not in names:
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str) or value["name"] not in names:
         raise ValueError("not a call of a function that there is")
     arguments = value.get("arguments", value.get("parameters"))
     if isinstance(arguments, str):
@@ -154,7 +153,7 @@ def _call(value: object, names: Collection[str]) -> ToolCall:
         raise ValueError("arguments that are no object")
     said = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
     said.encode()  # half a character is no text
-    return ToolCall(name, said)
+    return ToolCall(value["name"], said)
 
 
 def _refuse(name: str) -> None:
