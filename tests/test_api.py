@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import gc
+import queue
 import threading
 
 import numpy as np
@@ -29,6 +30,7 @@ from avengers_edge import (
     Token,
     Vote,
 )
+from avengers_edge.api import sync
 
 LONG = 30  # seconds a test waits for what must come
 
@@ -293,6 +295,27 @@ def test_a_route_is_the_decision_alone():
     assert asked.leased == []
 
 
+def test_events_are_waited_for_in_glances_which_can_be_interrupted_everywhere(monkeypatch):
+    waits, here = [], threading.current_thread()
+
+    class Watched(queue.SimpleQueue):
+        def get(self, block=True, timeout=None):
+            if threading.current_thread() is here:
+                waits.append(timeout)
+            return super().get(block, timeout)
+
+    asked = Embedding()
+    asked.engine.hold.clear()
+    monkeypatch.setattr(sync, "_GLANCE_SECONDS", 0.01)
+    with asked.team as team, monkeypatch.context() as patched:
+        patched.setattr(queue, "SimpleQueue", Watched)
+        events = team.stream(TALE)
+        next(events)
+        threading.Timer(0.2, asked.engine.hold.set).start()
+        assert isinstance(list(events)[-1], Finished)
+    assert len(waits) > 5 and set(waits) == {0.01}
+
+
 def test_vectors_are_float32_of_length_1_in_the_order_of_the_texts():
     with Embedding().team as team:
         vectors = team.embed(["a bc", "letters letters", "a letters"])
@@ -300,7 +323,12 @@ def test_vectors_are_float32_of_length_1_in_the_order_of_the_texts():
     assert np.allclose(vectors, [[1, 0], [0, 1], [2**-0.5, 2**-0.5]])
 
 
-@pytest.mark.parametrize("texts", ["one text", [b"bytes"], [1]])
+def test_texts_may_come_one_by_one():
+    with Embedding().team as team:
+        assert team.embed(text for text in ["a", "b"]).shape == (2, 2)
+
+
+@pytest.mark.parametrize("texts", ["one text", [b"bytes"], [1], 5, None, iter(["a", 1])])
 def test_what_is_no_list_of_texts_is_not_embedded(texts):
     with Embedding().team as team, pytest.raises(BadRequest, match="list of texts"):
         team.embed(texts)
@@ -309,6 +337,8 @@ def test_what_is_no_list_of_texts_is_not_embedded(texts):
 def test_a_text_that_would_be_cut_is_refused_with_both_numbers():
     with Embedding().team as team, pytest.raises(DoesNotFit, match="text 1 has 5 tokens and the embedder reads 4"):
         team.embed(["a b c d", "a b c d e"])
+    with Embedding().team as team, pytest.raises(DoesNotFit, match="text 0 has 20005 characters and the embedder"):
+        team.embed(["a" + " " * 20000 + "rest"])
 
 
 def test_warming_loads_and_what_goes_wrong_is_told_where_it_is_waited_for():

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from avengers_edge.api.calls import Calls, Pending
 from avengers_edge.api.events import Finished, OnEvent, Telling
 from avengers_edge.config import Settings, load_settings
-from avengers_edge.errors import BadRequest, Cancelled, DoesNotFit
+from avengers_edge.errors import BadRequest, Cancelled
 from avengers_edge.opening import open_sentence_embedder
 from avengers_edge.records import Answer, Ask, Once, Vectors
 from avengers_edge.routing.form import FormEmbedder
+from avengers_edge.routing.whole import count_whole
 from avengers_edge.runtime import Avengers as Runtime
 
 if TYPE_CHECKING:
@@ -94,13 +95,10 @@ class Embedded:
         tell(Finished(answer))
         return answer
 
-    def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+    def _embed(self, texts: Iterable[str]) -> NDArray[np.float32]:
+        listed = None if isinstance(texts, str) or not isinstance(texts, Iterable) else list(texts)
+        if listed is None or not all(isinstance(text, str) for text in listed):
             raise BadRequest(f"texts is {texts!r:.40}: use a list of texts")
         vectors = self._vectors()
-        for place, count in enumerate(vectors.count_tokens(texts)):
-            if count > vectors.most_tokens:
-                raise DoesNotFit(
-                    f"text {place} has {count} tokens and the embedder reads {vectors.most_tokens}: split it"
-                )
-        return vectors.embed(texts)
+        count_whole(vectors, listed, "text {}")
+        return vectors.embed(listed)

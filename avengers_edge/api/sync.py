@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Generator, Sequence
@@ -15,6 +16,8 @@ from avengers_edge.records import Answer, Ask, Closing, Route
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+_GLANCE_SECONDS = 0.5
 
 
 class Avengers(Embedded, Closing):
@@ -64,7 +67,7 @@ class Avengers(Embedded, Closing):
         pending = self.submit(question, ask, on_event=heard.put, cancel=cancel)
         pending.add_done_callback(lambda _: heard.put(None))
         try:
-            while (event := heard.get()) is not None:
+            while (event := _next(heard)) is not None:
                 yield event
             pending.result()  # raises what went wrong, if anything did
         finally:
@@ -117,3 +120,10 @@ class Avengers(Embedded, Closing):
 
         """
         self._calls.close()
+
+
+def _next(heard: queue.SimpleQueue[Event | None]) -> Event | None:
+    """Wait for an event in glances: a wait without an end could not be interrupted on Windows."""
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return heard.get(timeout=_GLANCE_SECONDS)

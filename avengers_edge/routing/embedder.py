@@ -24,13 +24,11 @@ from tokenizers import Encoding, Tokenizer
 
 from avengers_edge.errors import AvengersError, BadRequest, NotFound, VerificationFailed
 from avengers_edge.records import Closing
+from avengers_edge.routing.whole import CHARACTERS_READ
 
 SPEC_FILE, MODEL_FILE, TOKENIZER_FILE = "embedder.json", "model.onnx", "tokenizer.json"
 FORMAT = 1
 BATCH_SIZE = 16
-CHARACTERS_READ = 16_384
-"""Only so much of a text is tokenized: 64 characters for each token that the model can see."""
-
 _ERRORS_ONLY = 3
 _MOST_THREADS = 4  # a short question gains nothing from more, and the language model wants the cores next
 
