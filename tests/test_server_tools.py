@@ -190,6 +190,12 @@ def test_calls_are_streamed_in_deltas_and_nothing_of_their_text_is(fields):
     assert objects[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
 
 
+def test_what_a_text_says_after_its_calls_is_streamed_too():
+    objects = streamed(f"Look. {PARIS} Done")
+    assert text_of(objects) == "Look. \nDone"
+    assert len(calls_of(objects)) == 1
+
+
 def test_a_call_alone_is_streamed_without_text():
     objects = streamed(PARIS)
     assert text_of(objects) == ""

@@ -109,11 +109,10 @@ class EventStream:
                 yield b"".join(frames) if frames else b": at work\n\n" if not heard else b""
                 heard = await channel.hear(_SILENCE)
             result = await job.result()
-        except (Problem, AvengersError) as error:
-            yield _frame(problem_of(error).as_dict())
-            return
         except Exception as error:
-            logger.error("a stream failed: %s", type(error).__name__, exc_info=logger.isEnabledFor(logging.DEBUG))
+            if not isinstance(error, Problem | AvengersError):
+                logger.error("a stream failed: %s", type(error).__name__, exc_info=logger.isEnabledFor(logging.DEBUG))
+            error.__traceback__ = None  # as in the door
             yield _frame(problem_of(error).as_dict())
             return
         self._note(result)
@@ -137,8 +136,6 @@ class _Telling:
                     self._live = True  # no vote: what is written is the answer
                 elif event.finished or not self._live:
                     yield _progress(event)
-                if event.samples > 1 and self._asked.knobs.stream != "first":
-                    self._live = False  # a second member has come in
             elif self._live and (event.index == 0 or not self._voted):
                 if self._asked.tools is None:
                     yield from self._piece(event)
@@ -163,6 +160,8 @@ class _Telling:
     def _rest(self, choice: Choice, extension: dict[str, Any]) -> Iterator[bytes]:
         """Show of a text what was not told of it, or say that another one was told."""
         live, told = choice.index in self._told, "".join(self._told.get(choice.index, []))
+        if choice.calls and not choice.text.startswith(told):
+            told = told.rstrip()  # the content of a text with calls has no space where they stood
         if choice.text.startswith(told):
             for text in _PIECES.findall(choice.text[len(told) :]) or ([] if live else [""]):
                 yield from self._piece(Piece(choice.index, text))
