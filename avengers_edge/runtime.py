@@ -128,6 +128,7 @@ class Avengers(Closing):
         question: str,
         ask: Ask | None = None,
         *,
+        member: Member | None = None,
         on_route: OnRoute | None = None,
         on_load: OnLoad | None = None,
         on_progress: OnProgress | None = None,
@@ -138,6 +139,8 @@ class Avengers(Closing):
 
         Where the samples of the member in front disagree, the second-ranked member is sampled too and both vote. Where
         that one cannot be, the first one's vote stands, and the route's `fallback` says so.
+
+        `member` is who `ask.member` names, where somebody else than this team's own rule has decided that.
 
         Raises:
             BadRequest: an empty question or a value that cannot be used.
@@ -165,15 +168,15 @@ class Avengers(Closing):
             judge=self._judge,
         )
         for ranked in route.ranking[:2]:
-            member = self._member(ranked.model)
-            request = election.request_for(member)
+            chosen = member or self._member(ranked.model)
+            request = election.request_for(chosen)
             try:
                 with contextlib.ExitStack() as lent:
                     with clock("load"):
-                        engine = lent.enter_context(self._lend(member.model, on_load))
-                    election.sample(engine, member, request)
+                        engine = lent.enter_context(self._lend(chosen.model, on_load))
+                    election.sample(engine, chosen, request)
             except (NotFound, VerificationFailed, DoesNotFit, EngineDied) as error:
-                route = election.go_without(member, error, route)
+                route = election.go_without(chosen, error, route)
                 break
             election.judge()
             if not election.switch():

@@ -30,12 +30,14 @@ class Ranks:
 class Served:
     """One application on a fake engine."""
 
-    def __init__(self, *texts, limits=None, routes=(), warm_error=None, takers=("big", "small", "third"), **options):
+    def __init__(
+        self, *texts, limits=None, routes=(), warm_error=None, takers=("big", "small", "third"), pair=PAIR, **options
+    ):
         self.engine, self.closed, self.leased = WordEngine(list(texts) or ["Answer: 5"]), False, []
         self.warm_error = warm_error
 
         def team(name):
-            chosen = {"pair": PAIR, "other": OTHER}[name]
+            chosen = {"pair": pair, "other": OTHER}[name]
             router = (lambda embedder: Ranks()) if chosen.table else (lambda embedder: None)
             takes_tools = set(takers).__contains__
             avengers = Avengers(chosen, WordLengthEmbedder, router, self.lease, takes_tools=takes_tools)

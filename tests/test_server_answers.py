@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import json
+import threading
 
 import numpy as np
 import pytest
-from server_fakes import SUM, Served, events, text_of
+from fakes import Lengths
+from server_fakes import PAIR, SUM, Served, events, text_of
 
-from avengers_edge.errors import DoesNotFit, EngineDied, NotFound
-from avengers_edge.records import Message
+from avengers_edge.errors import Cancelled, DoesNotFit, EngineDied, NotFound
+from avengers_edge.records import Member, Message, Mode
+from avengers_edge.routing.whole import CHARACTERS_READ
+from avengers_edge.server import app
+from avengers_edge.server.embedding import Wanted, embed
+from avengers_edge.server.page.route import page_route
 
 VOTES = ("Answer: 5", "Answer: 6", "so Answer: 6")
 
@@ -85,6 +92,31 @@ def test_an_unknown_model_is_404_with_the_list():
         error = answer.json()["error"]
         assert (error["code"], error["param"]) == ("model_not_found", "model")
         assert all(name in error["message"] for name in ("avengers/other", "avengers/pair", "small", "third"))
+
+
+def test_an_unknown_team_is_404_where_it_is_named():
+    served = Served()
+    for answer, param in (
+        (served.chat(avengers={"team": "none"}), "avengers.team"),
+        (served("POST", "/api/route", {"prompt": "Hi", "team": "none"}), "team"),
+    ):
+        assert answer.status_code == 404
+        error = answer.json()["error"]
+        assert (error["code"], error["param"]) == ("team_not_found", param)
+        assert error["message"] == "there is no team 'none': use one of other, pair"
+
+
+def test_a_bare_model_is_asked_in_one_way_whether_it_votes_or_not():
+    brief = Member("big", Mode("brief", {"number": "Be brief."}, max_tokens=9))
+    served = Served(pair=dataclasses.replace(PAIR, members=(brief, Member("small"))))
+    for knobs in ({}, {"avengers": {"samples": 1}}):
+        answer = served.chat(model="big", **knobs).json()
+        assert answer["avengers"]["models"] == ["big"]
+    plain, voted = served.engine.requests
+    assert (plain.messages, plain.sampling) == (voted.messages, voted.sampling)
+    assert plain.sampling.max_tokens != 9
+    assert served.chat(model="big:brief", avengers={"samples": 1}).json()["avengers"]["models"] == ["big:brief"]
+    assert served.engine.requests[-1].sampling.max_tokens == 9
 
 
 def test_the_list_names_what_can_be_asked():
@@ -289,6 +321,36 @@ def test_a_text_that_the_embedder_cannot_see_whole_is_refused():
     assert "input[1] has 5 tokens" in answer.json()["error"]["message"]
 
 
+def test_a_text_of_which_only_the_beginning_is_read_is_refused_too():
+    text = "a" + " " * CHARACTERS_READ + "rest"
+    answer = Served()("POST", "/v1/embeddings", {"model": "lengths", "input": ["a", text]})
+    assert answer.status_code == 413
+    assert answer.json()["error"]["param"] == "input"
+    assert f"input[1] has {len(text)} characters" in answer.json()["error"]["message"]
+
+
+def test_no_further_batch_is_embedded_when_the_client_has_gone():
+    cancel, embedded = threading.Event(), []
+
+    class Leaving(Lengths):
+        def embed(self, texts):
+            embedded.extend(texts)
+            cancel.set()
+            return super().embed(texts)
+
+    with pytest.raises(Cancelled):
+        embed(Leaving(), Wanted("lengths", ["a"] * 40, coded=False, dimensions=None), cancel)
+    assert len(embedded) == 16
+
+
+def test_many_texts_of_any_length_keep_their_places():
+    texts = [" ".join(["a"] * (place % 4) + ["longer"] * (place % 3) + ["a"])[:20] for place in range(70)]
+    texts = [text if len(text.split()) <= 4 else "a" for text in texts]
+    answer = Served()("POST", "/v1/embeddings", {"model": "lengths", "input": texts}).json()["data"]
+    assert [each["index"] for each in answer] == list(range(70))
+    assert np.allclose([each["embedding"] for each in answer], Lengths().embed(texts))
+
+
 @pytest.mark.parametrize(
     ("fields", "status", "param"),
     [
@@ -333,6 +395,28 @@ def test_health_says_whether_what_most_requests_need_is_there(error, status, wor
     assert served.closed
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(NotFound("no model: run setup"), "no model: run setup"), (KeyError("x"), "loading failed: the log says why")],
+)
+def test_what_could_not_be_loaded_is_tried_again_as_long_as_somebody_asks(monkeypatch, error, reason):
+    monkeypatch.setattr(app, "_PATIENCE", 0.0)
+    served = Served(warm_error=error)
+
+    async def becomes(client, word):
+        while (answer := (await client.get("/health")).json())["status"] != word:
+            await asyncio.sleep(0.01)
+        return answer["reason"]
+
+    async def mended():
+        async with served.client() as client, served.app.living():
+            assert await becomes(client, "degraded") == reason
+            served.warm_error = None
+            assert await becomes(client, "ok") is None
+
+    asyncio.run(mended())
+
+
 def test_metrics_count_requests_and_tokens_and_quote_nobody():
     served = Served("Answer: 5")
     served.chat()
@@ -346,5 +430,19 @@ def test_metrics_count_requests_and_tokens_and_quote_nobody():
 
 
 def test_the_description_names_every_path():
-    described = Served()("GET", "/openapi.json").json()
-    assert {"/v1/chat/completions", "/v1/embeddings", "/v1/models", "/api/route"} <= set(described["paths"])
+    served = Served(routes=(page_route(),))
+    described = served("GET", "/openapi.json").json()["paths"]
+    assert set(described) == {route.path.replace(":path", "") for route in served.app.routes}
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"])
+def test_the_description_names_what_is_accepted_and_changes_nothing(path):
+    fields = {"user": "me", "safety_identifier": "me", "prompt_cache_key": "k", "metadata": {}, "store": False}
+    fields |= {"service_tier": "default"}
+    served = Served()
+    (content,) = served("GET", "/openapi.json").json()["paths"][path]["post"]["requestBody"]["content"].values()
+    assert fields.keys() <= content["schema"]["properties"].keys()
+    model = "lengths" if path.endswith("embeddings") else "big"
+    body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "prompt": "Hi", "input": "Hi", **fields}
+    asked = {name: value for name, value in body.items() if name in content["schema"]["properties"]}
+    assert served("POST", path, asked).status_code == 200

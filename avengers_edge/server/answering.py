@@ -45,6 +45,7 @@ def _elect(target: Target, asked: Asked, call: Call, tell: Tell | None) -> Answe
     return target.avengers.answer(
         asked.question,
         asked.ask(target.member.name if target.member else None),
+        member=target.member,
         on_progress=tell,
         on_token=None if tell is None else (lambda index, text: tell(Piece(index, text))),
         cancel=call.cancel,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import functools
 import logging
@@ -19,20 +18,24 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from avengers_edge.errors import AvengersError
 from avengers_edge.server.answering import Result, respond
-from avengers_edge.server.asked import Asked, drop_ignored, read_chat, read_completion, read_model
+from avengers_edge.server.asked import Asked, read_chat, read_completion
 from avengers_edge.server.body import read_object
 from avengers_edge.server.desk import Call, Desk
 from avengers_edge.server.door import Door
-from avengers_edge.server.fields import Fields, well_formed
-from avengers_edge.server.house import House, Target
+from avengers_edge.server.embedding import embed, read_wanted
+from avengers_edge.server.fields import Fields
+from avengers_edge.server.house import VOTED, House, Target
 from avengers_edge.server.metrics import Metrics
 from avengers_edge.server.openapi import description
 from avengers_edge.server.options import Limits, ServeOptions
-from avengers_edge.server.problems import Problem, refuse
+from avengers_edge.server.problems import Problem
 from avengers_edge.server.shapes import Reply, choices_of, extension_of, usage_of
 from avengers_edge.server.streaming import EventStream, left
 
 logger = logging.getLogger("avengers_edge.server")
+
+_PATIENCE = 5.0
+"""Seconds after which loading that failed is tried again, if anybody asks whether the server is ready."""
 
 _T = TypeVar("_T")
 _Read = Callable[[Mapping[str, Any], Limits], Asked]
@@ -54,7 +57,9 @@ class App:
         self.answers = Desk("answers", self._limits.width, self._limits.queue, self._limits.seconds)
         self._quick = Desk("quick", 2, self._limits.width + self._limits.queue, self._limits.seconds)
         self._state, self._reason = "loading", ""
-        listed = [
+        self._warming: asyncio.Task[None] | None = None
+        self._warmed = 0.0  # when that was tried last
+        self.routes = [
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
             Route("/v1/completions", self._complete, methods=["POST"]),
             Route("/v1/embeddings", self._embed, methods=["POST"]),
@@ -66,8 +71,8 @@ class App:
             Route("/openapi.json", self._describe, methods=["GET"]),
             *routes,
         ]
-        router = Router(listed, redirect_slashes=False, default=_nowhere, lifespan=self.living)
-        self.asgi: ASGIApp = Door(router, options, self._metrics, [route.path for route in listed])
+        router = Router(self.routes, redirect_slashes=False, default=_nowhere, lifespan=self.living)
+        self.asgi: ASGIApp = Door(router, options, self._metrics, [route.path for route in self.routes])
 
     def drain(self) -> None:
         """Take nothing new; what is under way has `limits.drain` seconds, then its clients are told."""
@@ -79,11 +84,11 @@ class App:
     @contextlib.asynccontextmanager
     async def living(self, _app: object = None) -> AsyncIterator[None]:
         """Load what most requests need while the server already answers, and free everything at its end."""
-        warming = asyncio.create_task(self._warm())
+        self._warming = asyncio.create_task(self._warm())
         try:
             yield
         finally:
-            warming.cancel()
+            self._warming.cancel()
             for desk in (self.answers, self._quick):
                 desk.end_all()
                 desk.close()
@@ -92,10 +97,20 @@ class App:
     async def _warm(self) -> None:
         try:
             await asyncio.to_thread(self._house.default.warm)
-            self._state = "ok"
-        except AvengersError as error:  # other names may be answered all the same
-            self._state, self._reason = "degraded", str(error)
-            logger.warning("%s", error)
+            self._state, self._reason = "ok", ""
+        except Exception as error:  # other names may be answered all the same
+            expected = isinstance(error, AvengersError)
+            self._state, self._reason = "degraded", str(error) if expected else "loading failed: the log says why"
+            chatty = logger.isEnabledFor(logging.DEBUG) and not expected
+            logger.warning("%s", error if expected else f"unexpected {type(error).__name__}", exc_info=chatty)
+        self._warmed = time.monotonic()
+
+    def _is_ready(self) -> bool:
+        """Tell whether what most requests need is loaded; if it could not be, that is tried again, but not at once."""
+        again = self._state == "degraded" and time.monotonic() - self._warmed > _PATIENCE
+        if again and self._warming is not None and self._warming.done():
+            self._warming = asyncio.create_task(self._warm())
+        return self._state == "ok"
 
     # --- answers -------------------------------------------------------------------------------
 
@@ -106,7 +121,7 @@ class App:
         return await self._answer(request, read_completion, chat=False)
 
     async def _answer(self, request: Request, read: _Read, *, chat: bool) -> ASGIApp:
-        values = await read_object(request, self._limits)
+        values = await self._read(request, self.answers)
         asked, target, member = await asyncio.to_thread(self._understand, values, read)
         if self._options.log_prompts:
             logger.info("%s is asked: %r", asked.model, asked.question)
@@ -120,6 +135,11 @@ class App:
         extension = extension_of(result, member, texts=asked.knobs.texts)
         return JSONResponse(reply.whole(choices_of(result, asked.tools), usage_of(result), extension))
 
+    async def _read(self, request: Request, desk: Desk) -> dict[str, Any]:
+        """Read a body, unless there is no room for its work anyway."""
+        desk.require_room()
+        return await read_object(request, self._limits)
+
     def _understand(self, values: Mapping[str, Any], read: _Read) -> tuple[Asked, Target, str | None]:
         """Find what is asked of whom; what cannot be done is refused before it waits for its turn."""
         asked = read(values, self._limits)
@@ -130,51 +150,20 @@ class App:
         return asked, target, member
 
     async def _route(self, request: Request) -> Response:
-        fields = Fields(await read_object(request, self._limits))
+        fields = Fields(await self._read(request, self._quick))
         prompt, prefer, team = fields.text("prompt") or "", fields.number("prefer"), fields.text("team")
         fields.done()
 
         def decide(_call: Call) -> dict[str, Any]:
-            target = self._house.find(f"avengers/{team}" if team else "avengers")
+            target = self._house.find(VOTED, team, "team")
             return target.avengers.route(prompt, prefer=1.0 if prefer is None else prefer).as_dict()
 
         return JSONResponse(await _done(self._quick, decide, request))
 
-    # --- vectors -------------------------------------------------------------------------------
-
     async def _embed(self, request: Request) -> Response:
-        fields = Fields(await read_object(request, self._limits))
-        model, texts = read_model(fields), _texts(fields.any("input"), self._limits)
-        coded = fields.word("encoding_format", ("float", "base64")) == "base64"
-        dimensions = fields.whole("dimensions", 1)
-        drop_ignored(fields)
-        fields.done()
-
-        def embed(_call: Call) -> dict[str, Any]:
-            vectors = self._house.vectors
-            if model not in (vectors.name, "avengers"):
-                complaint = f"there is no embedding model {model[:80]!r}: use {vectors.name}"
-                raise Problem(404, complaint, "model", "model_not_found")
-            if dimensions not in (None, vectors.dimension):
-                raise refuse("dimensions", f"dimensions is {dimensions}: {vectors.name} has {vectors.dimension}")
-            counts = vectors.count_tokens(texts)
-            for place, count in enumerate(counts):
-                if count > vectors.most_tokens:
-                    complaint = f"input[{place}] has {count} tokens and {vectors.name} reads {vectors.most_tokens}"
-                    raise Problem(413, f"{complaint}: split it", "input", "does_not_fit")
-            rows = vectors.embed(texts).astype("<f4")
-            data = [
-                {
-                    "object": "embedding",
-                    "index": place,
-                    "embedding": base64.b64encode(row.tobytes()).decode() if coded else row.tolist(),
-                }
-                for place, row in enumerate(rows)
-            ]
-            usage = {"prompt_tokens": sum(counts), "total_tokens": sum(counts)}
-            return {"object": "list", "data": data, "model": vectors.name, "usage": usage}
-
-        return JSONResponse(await _done(self._quick, embed, request))
+        wanted = read_wanted(await self._read(request, self._quick), self._limits)
+        given = await _done(self._quick, lambda call: embed(self._house.vectors, wanted, call.cancel), request)
+        return JSONResponse(given)
 
     # --- the server itself ---------------------------------------------------------------------
 
@@ -195,7 +184,7 @@ class App:
         return {**dict.fromkeys(self._house.names(), "chat"), self._house.vectors.name: "embedding"}
 
     async def _health(self, _request: Request) -> Response:
-        ready = self._state == "ok"
+        ready = self._is_ready()
         body = {"status": self._state, "ready": ready, "reason": self._reason or None}
         return JSONResponse(body, 200 if ready else 503)
 
@@ -204,7 +193,7 @@ class App:
             "running": self.answers.running,
             "waiting": self.answers.waiting,
             "models_resident": len(self._house.resident()),
-            "ready": int(self._state == "ok"),
+            "ready": int(self._is_ready()),
         }
         return PlainTextResponse(self._metrics.text(gauges), media_type="text/plain; version=0.0.4")
 
@@ -216,17 +205,6 @@ async def _done(desk: Desk, work: Callable[[Call], _T], request: Request) -> _T:
     """Have work done, as long as the client waits for it."""
     async with desk.work(work, functools.partial(left, request.receive)) as job:
         return await job.result()
-
-
-def _texts(value: object, limits: Limits) -> list[str]:
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list) or not 1 <= len(texts) <= limits.texts:
-        raise refuse("input", f"input is not a text or a list of 1 to {limits.texts} texts: tokens are not read")
-    for place, text in enumerate(texts):
-        if not isinstance(text, str) or not text:
-            raise refuse("input", f"input[{place}] is not a text, or is empty: tokens are not read")
-        well_formed(text, f"input[{place}]")
-    return texts
 
 
 def _listed(name: str, task: str) -> dict[str, Any]:

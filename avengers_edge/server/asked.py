@@ -16,16 +16,6 @@ from avengers_edge.server.tools import read_tools
 
 Shown = Literal["elected", "first"]
 
-IGNORED = {
-    "user": "names the caller to a provider; nothing is kept here",
-    "metadata": "labels for a provider's records; nothing is kept here",
-    "store": "only false: nothing is kept here",
-    "safety_identifier": "names the caller to a provider; nothing is kept here",
-    "prompt_cache_key": "steers a provider's cache; here every prompt is looked up in the cache",
-    "service_tier": "only auto and default: there is one tier",
-}
-"""Parameters that are accepted where they change nothing about the answer, and why."""
-
 REASONS = {
     "functions": "use tools",
     "function_call": "use tool_choice",
@@ -209,7 +199,12 @@ def _finish(
 
 
 def drop_ignored(fields: Fields) -> None:
-    """Take the parameters of `IGNORED` where they change nothing, and leave them to be refused where they would."""
+    """Take what is for a provider's own books, where it changes nothing about the answer.
+
+    Raises:
+        Problem: 400, it would change something.
+
+    """
     for name in ("user", "safety_identifier", "prompt_cache_key"):
         fields.text(name)
     fields.mapping("metadata")

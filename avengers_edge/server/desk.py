@@ -64,13 +64,8 @@ class Desk:
         """How much waits."""
         return max(0, self._taken - self._width)
 
-    @contextlib.asynccontextmanager
-    async def work(self, function: Callable[[Call], _T], gone: Wait) -> AsyncIterator[Job[_T]]:
-        """Hand work in; it is called off when the block is left, by whichever way.
-
-        Args:
-            function: runs in a thread and heeds its call's `cancel`.
-            gone: returns when the client has gone, which calls the work off.
+    def require_room(self) -> None:
+        """Refuse what could not be handed in now: before it is read, too.
 
         Raises:
             Problem: 503, there is too much already, or the server goes down.
@@ -83,10 +78,28 @@ class Desk:
             seconds = max(1, min(60, round(self._mean * self._taken / self._width)))
             complaint = f"{self._taken} requests are under way or waiting: try again in {seconds} s"
             raise Problem(503, complaint, code="overloaded", headers={"Retry-After": str(seconds)})
+
+    @contextlib.asynccontextmanager
+    async def work(self, function: Callable[[Call], _T], gone: Wait) -> AsyncIterator[Job[_T]]:
+        """Hand work in; it is called off when the block is left, by whichever way.
+
+        Args:
+            function: runs in a thread and heeds its call's `cancel`.
+            gone: returns when the client has gone, which calls the work off.
+
+        Raises:
+            Problem: 503, there is too much already, or the server goes down.
+
+        """
+        self.require_room()
         call, began, loop = Call(), time.monotonic(), asyncio.get_running_loop()
+        try:
+            future = self._threads.submit(function, call)
+        except BaseException:  # no thread could be started; others may still find the work in their queue
+            call.cancel.set()
+            raise
         self._taken += 1
         self._calls.add(call)
-        future = self._threads.submit(function, call)
 
         def settle() -> None:
             self._taken -= 1
@@ -166,11 +179,6 @@ class Job(Generic[_T]):
 
     def __init__(self, call: Call, future: concurrent.futures.Future[_T]) -> None:
         self.call, self._future = call, future
-
-    @property
-    def done(self) -> bool:
-        """Whether `result` would return at once."""
-        return self.call.over.is_set()
 
     async def result(self) -> _T:
         """Wait for its end.

@@ -53,7 +53,7 @@ class House(Closing):
         models: lists the installed models.
         lease: lends a model's engine.
         resident: lists the loaded models.
-        vectors: opens the sentence embedder.
+        vectors: gives the sentence embedder, opened at its first use.
         close: frees all of it.
 
     """
@@ -72,7 +72,7 @@ class House(Closing):
     ) -> None:
         self.default, self.lease, self.resident = default, lease, resident
         self._teams, self._open_team, self._models, self._close = teams, open_team, models, close
-        self._vectors = Once(vectors)
+        self._vectors = vectors
         self._opened: dict[str, Avengers] = {default.team.name: default}
         self._lock = threading.Lock()
 
@@ -108,10 +108,17 @@ class House(Closing):
     @property
     def vectors(self) -> NamedVectors:
         """The sentence embedder, opened at its first use."""
-        return self._vectors.get()
+        return self._vectors()
 
-    def find(self, model: str, team: str | None = None) -> Target:
-        """Find who a model name means; `team` is what the extension object says.
+    def find(self, model: str, team: str | None = None, said_in: str = "avengers.team") -> Target:
+        """Find who a model name means.
+
+        A bare model is that model without a way of asking, also where the team has members of it.
+
+        Args:
+            model: the name.
+            team: the team that is named beside it.
+            said_in: the field that names that team.
 
         Raises:
             Problem: 404 with the names there are; 400 where a member is asked and a team is named.
@@ -120,10 +127,17 @@ class House(Closing):
         if model == VOTED or model.startswith(f"{VOTED}/"):
             named = model.removeprefix(VOTED).removeprefix("/")
             if named and team and named != team:
-                raise Problem(400, f"model names team {named} and avengers.team {team}: name one", "avengers.team")
-            return Target(self._team(named or team or self.default.team.name, model))
+                raise Problem(400, f"model names team {named} and {said_in} {team}: name one", said_in)
+            try:
+                return Target(self._open(named or team or self.default.team.name))
+            except NotFound as error:
+                if named or not team:
+                    raise self._unknown(model) from error
+                teams = ", ".join(self._teams())
+                complaint = f"there is no team {team[:80]!r}: use one of {teams}"
+                raise Problem(404, complaint, said_in, "team_not_found") from error
         if team:
-            raise Problem(400, f"avengers.team goes with model {VOTED}, not with {model}", "avengers.team")
+            raise Problem(400, f"{said_in} goes with model {VOTED}, not with {model}", said_in)
         for member in self.default.team.members:
             if member.name == model:
                 return Target(self.default, member)
@@ -145,12 +159,6 @@ class House(Closing):
     def close(self) -> None:
         """Free the loaded models; what is under way ends with an error."""
         self._close()
-
-    def _team(self, name: str, model: str) -> Avengers:
-        try:
-            return self._open(name)
-        except NotFound:
-            raise self._unknown(model) from None
 
     def _open(self, name: str) -> Avengers:
         with self._lock:

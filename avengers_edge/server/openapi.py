@@ -36,6 +36,10 @@ def description(limits: Limits) -> Values:
             "/v1/completions": _post("Answer a prompt", _completion(limits), _answer("text_completion"), streams=True),
             "/v1/embeddings": _post("Embed texts", _embeddings(limits), _listing()),
             "/v1/models": _get("List the model names", _listing()),
+            "/v1/models/{name}": {
+                "parameters": [{"name": "name", "in": "path", "required": True, "schema": _SOMETHING}],
+                **_get("Tell of a model name", _listed()),
+            },
             "/api/route": _post("Tell who would answer, and why", _route(), _OBJECT),
             "/": {"get": _operation("Show the chat page", {"text/html": {"schema": _TEXT}})},
             "/health": _get("Tell whether what most requests need is loaded", _OBJECT, statuses=("503",)),
@@ -107,9 +111,7 @@ def _sampling(limits: Limits) -> Values:
         "grammar": {**_TEXT, "description": "GBNF"},
         "stream": _TRUTH,
         "stream_options": _of([], {"include_usage": _TRUTH}),
-        "user": _TEXT,
-        "metadata": _OBJECT,
-        "store": {"const": False},
+        **_for_a_provider(),
         "avengers": _of(
             [],
             {
@@ -124,6 +126,12 @@ def _sampling(limits: Limits) -> Values:
             },
         ),
     }
+
+
+def _for_a_provider() -> Values:
+    """Describe what is accepted and changes nothing."""
+    texts = dict.fromkeys(("user", "safety_identifier", "prompt_cache_key"), _TEXT)
+    return {**texts, "metadata": _OBJECT, "store": {"const": False}, "service_tier": {"enum": ["auto", "default"]}}
 
 
 def _chat(limits: Limits) -> Values:
@@ -181,7 +189,13 @@ def _embeddings(limits: Limits) -> Values:
     texts = {"anyOf": [_SOMETHING, listed]}
     return _of(
         ["model", "input"],
-        {"model": _TEXT, "input": texts, "encoding_format": {"enum": ["float", "base64"]}, "dimensions": _COUNT},
+        {
+            "model": _TEXT,
+            "input": texts,
+            "encoding_format": {"enum": ["float", "base64"]},
+            "dimensions": _COUNT,
+            **_for_a_provider(),
+        },
     )
 
 
@@ -204,6 +218,11 @@ def _answer(kind: str) -> Values:
 
 def _listing() -> Values:
     properties: Values = {"object": {"const": "list"}, "data": {"type": "array", "items": _OBJECT}}
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _listed() -> Values:
+    properties: Values = {"id": _TEXT, "object": {"const": "model"}, "created": _COUNT, "owned_by": _TEXT}
     return {"type": "object", "required": list(properties), "properties": properties}
 
 
