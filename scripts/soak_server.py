@@ -6,8 +6,10 @@
 Runs `avengers serve` and asks it, streamed and not, with one to four samples. A client that leaves closes its
 connection within a second of asking. An answer is whole if every choice has a reason to end and the usage is there;
 streamed, [DONE] too. Every tenth of the way, at rest, these are printed: resident memory of the server and of its
-worker, the server's threads and open files, and what `/metrics` says is running and waiting. The last request asks for
-as many samples as there are sequences, which only fits where none was lost. Linux, for /proc.
+worker, the server's threads and open files, and what `/metrics` says is running and waiting. Over the second half of
+the way none of them may grow by more than what is allowed for here; before, caches and pools fill. The last request
+asks for as many samples as run beside each other at the most: it says that so many still end, not that no sequence was
+lost, for they may run in waves. Linux, for /proc.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import contextlib
+import dataclasses
 import http.client
 import json
 import random
@@ -28,12 +31,36 @@ from typing import Any
 
 from bench_server import CHAT, JSON, PATIENCE, Served, call, ours
 
-SAMPLES_AT_ONCE = 32
+from avengers_edge.engine.options import LoadOptions
+
+WIDEST = LoadOptions().sequences - 1  # one more holds their prompt
 LONGEST_STAY = 1.0  # seconds until a client that leaves has left
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class State:
+    """What the server holds at rest: MiB of memory of its own and of its workers, threads, open files, and work."""
+
+    server: float
+    workers: float
+    threads: int
+    files: int
+    under_way: int
+
+    def grown(self, since: State) -> list[str]:
+        """Say what is more than it was, by more than measuring it varies."""
+        return [
+            f"{field.name} grew from {before:g} to {now:g}"
+            for field in dataclasses.fields(self)
+            if (now := getattr(self, field.name)) - (before := getattr(since, field.name)) > ALLOWED[field.name]
+        ]
+
+
+ALLOWED = {"server": 8.0, "workers": 8.0, "threads": 4, "files": 2, "under_way": 0}
+
+
 def main() -> None:
-    """Soak, and print the table; the exit code is 1 if an answer was not whole."""
+    """Soak, and print the table; the exit code is 1 if an answer was not whole, or something grew."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2-135m-instruct", help="an installed model")
     parser.add_argument("--requests", type=int, default=1000)
@@ -44,18 +71,23 @@ def main() -> None:
         requests = [request(draw, args.model, place) for place in range(args.requests)]
         stays = [draw.uniform(0, LONGEST_STAY) if draw.random() < 1 / 3 else None for _ in requests]
         came: Counter[str] = Counter()
-        print(f"{'requests':>8} {'server MiB':>10} {'worker MiB':>10} {'threads':>7} {'files':>5} under way")
+        print(f"{'requests':>8} {'server MiB':>10} {'worker MiB':>10} {'threads':>7} {'files':>5} {'under way':>9}")
+        states: list[State] = []
         tenth = max(1, args.requests // 10)
         for start in range(0, args.requests, tenth):
             part = range(start, min(start + tenth, args.requests))
             came.update(pool.map(lambda place: outcome(served.port, requests[place], stays[place]), part))
-            print(f"{part.stop:>8} {state_of(served)}", flush=True)
-        widest = {**request(draw, args.model, 0), "n": SAMPLES_AT_ONCE, "stream": False}
+            states.append(now := state_of(served))
+            figures = f"{now.server:>10.1f} {now.workers:>10.1f} {now.threads:>7} {now.files:>5} {now.under_way:>9}"
+            print(f"{part.stop:>8} {figures}", flush=True)
+        widest = {**request(draw, args.model, 0), "n": WIDEST, "stream": False}
         last = outcome(served.port, widest, None)
     for what, count in sorted(came.items()):
         print(f"{count:>5} {what}")
-    print(f"the last request, of {SAMPLES_AT_ONCE} samples: {last}")
-    sys.exit(last != "whole" or bool(set(came) - {"whole", "left"}))
+    print(f"the last request, of {WIDEST} samples: {last}")
+    leaks = states[-1].grown(since=states[len(states) // 2 - 1])
+    print("\n".join(leaks) or "nothing grew over the second half")
+    sys.exit(last != "whole" or bool(set(came) - {"whole", "left"}) or bool(leaks))
 
 
 def request(draw: random.Random, model: str, place: int) -> dict[str, Any]:
@@ -108,7 +140,7 @@ def complete(parts: Sequence[Mapping[str, Any]], samples: int) -> str:
     return "whole" if any(part.get("usage") for part in parts) else "no usage"
 
 
-def state_of(served: Served) -> str:
+def state_of(served: Served) -> State:
     """Wait for the server to be at rest, at most a minute, and say what it holds."""
     for _ in range(600):
         busy = dict(
@@ -122,8 +154,7 @@ def state_of(served: Served) -> str:
     files = len(list(Path(f"/proc/{served.pid}/fd").iterdir()))
     lists = [each.read_text(encoding="utf-8") for each in Path(f"/proc/{served.pid}/task").glob("*/children")]
     workers = sum(resident_mib(int(pid)) for pid in " ".join(lists).split())
-    under_way = ", ".join(f"{count} {what}" for what, count in sorted(busy.items()))
-    return f"{resident_mib(served.pid):>10.1f} {workers:>10.1f} {threads:>7} {files:>5} {under_way}"
+    return State(resident_mib(served.pid), workers, int(threads), files, sum(map(int, busy.values())))
 
 
 def resident_mib(pid: int) -> float:
