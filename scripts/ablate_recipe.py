@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from sklearn.feature_extraction.text import HashingVectorizer
 
 from avengers_edge.calibration.evaluate import evaluate_table
 from avengers_edge.calibration.fit import FitOptions, fit_table
@@ -25,6 +26,7 @@ from avengers_edge.calibration.steps import embed_rows
 from avengers_edge.config import Settings
 from avengers_edge.opening import open_shipped_embedder
 from avengers_edge.routing.form import with_form
+from avengers_edge.routing.table import CentroidTable
 
 SEEDS = range(5)
 ODD = ("mmlu", "gpqa", "agentverse-logicgrid")
@@ -35,16 +37,23 @@ DEFAULT = FitOptions()
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A way of fitting: with a question's form or not, and options of `fit_table`."""
+    """A way of fitting: with a question's form or not, and options of `fit_table`.
+
+    `ranked` scores a member in a cluster by its rank there, as the paper does. `hashed` counts words where the others
+    have the embedder.
+    """
 
     name: str
     form: bool
     options: FitOptions = DEFAULT
+    ranked: bool = False
+    hashed: bool = False
 
 
 PAPER = FitOptions(across=True, clusters=64, smoothing=0.0, top_k=1, beta=6.0)
 WAYS = (
     Way("the paper's: K = 64, nearest cluster, unsmoothed", False, PAPER),
+    Way("the paper's, by rank in the three nearest", False, replace(PAPER, top_k=3), ranked=True),
     Way("+ smoothed by 20 answers", False, replace(PAPER, smoothing=20.0)),
     Way("+ ten nearest clusters, beta 20", False, FitOptions(across=True, clusters=64)),
     Way("+ each data set by itself, K by size", False),
@@ -56,6 +65,7 @@ WAYS = (
     Way("default, Gaussian mixture", True, FitOptions(method="gmm")),
     Way("default, spectral", True, FitOptions(method="spectral")),
     Way("default, BIRCH", True, FitOptions(method="birch")),
+    Way("default, words hashed instead of embedded", True, hashed=True),
 )
 
 
@@ -66,7 +76,7 @@ def main() -> None:
     parser.add_argument("--members", type=lambda said: said.split(","))
     parser.add_argument("--quick", action="store_true", help="judge the default alone")
     args = parser.parse_args()
-    default = WAYS[4]
+    default = next(way for way in WAYS if way.name.endswith("the default"))
     every = read_outcomes([args.data / "outcomes" / "llmrouter.jsonl.gz"], args.members)
     vectors = embedded(every)
     print("llmrouter")
@@ -89,12 +99,15 @@ def embedded(rows: Sequence[OutcomeRow]) -> np.ndarray:
 
 def judged(way: Way, rows: Sequence[OutcomeRow], vectors: np.ndarray) -> str:
     """Fit and evaluate on every split; give a line of the table."""
-    chosen = with_form(vectors, [row.prompt or "" for row in rows]) if way.form else vectors
+    prompts = [row.prompt or "" for row in rows]
+    chosen = hashed_words(prompts, vectors.shape[1]) if way.hashed else vectors
+    chosen = with_form(chosen, prompts) if way.form else chosen
     found = []
     for seed in SEEDS:
         split = split_rows(rows, seed=seed)
         train, test = list(split.fitted), list(split.judged)
         table = fit_table(chosen[train], [rows[i] for i in train], way.options)
+        table = by_rank(table) if way.ranked else table
         macro = evaluate_table(table, chosen[test], [rows[i] for i in test])["macro"]
         found.append((macro["router"], macro["best_single"], macro["dataset_oracle"]))
     router, best, oracle = np.array(found).T
@@ -105,6 +118,19 @@ def judged(way: Way, rows: Sequence[OutcomeRow], vectors: np.ndarray) -> str:
         f"{best.mean():.2f}  gain {gain.mean():+.2f} ({gain.min():+.1f} to {gain.max():+.1f})  "
         f"data set oracle {oracle.mean():.2f}  way {way_there}"
     )
+
+
+def by_rank(table: CentroidTable) -> CentroidTable:
+    """Put 1 / (rank + 0.1) in the place of each accuracy, brought to 1 at the most."""
+    ranks = (-table.accuracy).argsort(axis=1, kind="stable").argsort(axis=1)
+    return replace(table, accuracy=(0.1 / (ranks + 0.1)).astype(np.float32))
+
+
+def hashed_words(texts: Sequence[str], dimension: int) -> np.ndarray:
+    """Count words in so many hashed places: unit vectors that know nothing of meaning."""
+    counts: np.ndarray = HashingVectorizer(n_features=dimension).transform(texts).toarray().astype(np.float32)
+    counts[~counts.any(axis=1), 0] = 1  # no word at all
+    return counts
 
 
 if __name__ == "__main__":

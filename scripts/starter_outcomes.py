@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Make of a measured outcome file one that may be published: ids, scores, seconds and tokens, and no text at all.
+"""Make of a measured outcome file one that may be published: ids, scores, seconds, tokens and votes, and no text.
+
+An answer's key may be a piece of a data set, so that only which answers agree is kept: the first key of a question is
+"1", the next other one "2".
 
     python scripts/starter_outcomes.py OUTCOMES [OUTCOMES ...] --out models/tables/starter.outcomes.jsonl.gz
 
@@ -26,12 +29,24 @@ def main() -> None:
     rows: dict[str, OutcomeRow] = {}
     for path in asked.outcomes:
         for _, row in read_lines(path):
-            add(rows, replace(row, prompt=None, answers=None, texts=None))
-    write_outcomes(asked.out, (rows[name] for name in sorted(rows)))
+            add(rows, row)
+    write_outcomes(asked.out, (bare(rows[name]) for name in sorted(rows)))
     members = {
         member: sum(member in row.scores for row in rows.values()) for row in rows.values() for member in row.scores
     }
     print(f"{asked.out}: {len(rows)} questions;", ", ".join(f"{name} {count}" for name, count in members.items()))
+
+
+def bare(row: OutcomeRow) -> OutcomeRow:
+    """Leave out all texts, and number the keys of the answers."""
+    numbers: dict[str, str] = {}
+    answers = {
+        member: tuple(
+            (None if key is None else numbers.setdefault(key, str(len(numbers) + 1)), score) for key, score in each
+        )
+        for member, each in (row.answers or {}).items()
+    }
+    return replace(row, prompt=None, answers=answers or None, texts=None)
 
 
 if __name__ == "__main__":

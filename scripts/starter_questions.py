@@ -5,7 +5,7 @@
 
 DIR holds question files of the benchmarks (`NAME.jsonl.gz`). Each data set gives so many short questions: two cores
 read 40 tokens a second, and a long question costs as much as five short ones. Those of the training split come first,
-and the held-out ones, of the test split, are others.
+and the held-out ones, of the test split, are others, which share no rule with them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import gzip
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 SEED = 42
 # data set: questions to fit on, to hold out, and the most characters where shorter ones are too few
@@ -53,13 +54,20 @@ def main() -> None:
     for name, (fit, hold, most) in SHARES.items():
         rows = _short(asked.data / f"{name}.jsonl.gz", most)
         fitted += _spread(rows[:fit])
-        held_out += _spread(rows[::-1][:hold])
+        shared = {group_of(row) for row in rows[:fit]} - {None}
+        held_out += _spread([row for row in rows[fit:][::-1] if group_of(row) not in shared][:hold])
     _write(asked.out, fitted)
     if asked.held_out:
         _write(asked.held_out, held_out)
 
 
-def _short(path: Path, most: int) -> list[dict[str, object]]:
+def group_of(row: dict[str, Any]) -> tuple[object, ...] | None:
+    """Name what a question shares with others: a rule of KOR-Bench."""
+    meta = row.get("meta") or {}
+    return (meta.get("task"), meta["rule_id"]) if "rule_id" in meta else None
+
+
+def _short(path: Path, most: int) -> list[dict[str, Any]]:
     """Give a file's short questions, shuffled, those of the training split first."""
     with gzip.open(path, "rt", encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
@@ -68,12 +76,12 @@ def _short(path: Path, most: int) -> list[dict[str, object]]:
     return sorted(rows, key=lambda row: row["split"] != "train")
 
 
-def _spread(rows: list[dict[str, object]]) -> list[tuple[float, dict[str, object]]]:
+def _spread(rows: list[dict[str, Any]]) -> list[tuple[float, dict[str, Any]]]:
     """Say where in the whole file each row stands, from 0 to 1, so that any part of it has all data sets."""
     return [((place + 0.5) / len(rows), row) for place, row in enumerate(rows)]
 
 
-def _write(path: Path, rows: list[tuple[float, dict[str, object]]]) -> None:
+def _write(path: Path, rows: list[tuple[float, dict[str, Any]]]) -> None:
     with path.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for _, row in sorted(rows, key=lambda pair: pair[0]))
     print(f"{path}: {len(rows)} questions")
