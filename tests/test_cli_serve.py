@@ -120,3 +120,10 @@ def test_teams_share_what_is_loaded_and_are_opened_once():
         assert other is not house.default
         with pytest.raises(Problem, match="use one of avengers"):
             house.find("avengers/nobody")
+
+
+@pytest.mark.parametrize("option", ["--max-seconds", "--drain"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1"])
+def test_a_time_that_is_none_is_a_usage_error(serve, option, value):
+    _, said = serve(option, value, code=2)
+    assert option.removeprefix("--max-").removeprefix("--") in said
