@@ -19,6 +19,8 @@ from avengers_edge.server.options import Limits, ServeOptions
 PAIR = Team("pair", "two", (Member("big"), Member("small")), "t", samples=3, switch_below=0.0)
 OTHER = Team("other", "one", (Member("small"),), None, sampling=SamplingParams(max_tokens=7))
 SUM = "How many apples are 2 and 3 apples?"
+CHAT = "/v1/chat/completions"
+BODY = {"model": "big", "messages": [{"role": "user", "content": SUM}]}
 
 
 class Ranks:
@@ -89,6 +91,45 @@ class Served:
         """Ask for a chat completion."""
         body = {"model": model, "messages": [{"role": "user", "content": text}], **fields}
         return self("POST", "/v1/chat/completions", body)
+
+
+async def until(holds):
+    """Wait for what has to come."""
+    for _ in range(2000):
+        if holds():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it did not come")
+
+
+class Caller:
+    """Speaks ASGI itself, so that it can leave in the middle."""
+
+    def __init__(self, served, **fields):
+        self.gone, self.sent = asyncio.Event(), []
+        self.unread = [{"type": "http.request", "body": json.dumps(BODY | fields).encode(), "more_body": False}]
+        headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]
+        scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1"}
+        scope |= {"method": "POST", "path": CHAT, "raw_path": CHAT.encode(), "query_string": b"", "headers": headers}
+        scope |= {"scheme": "http", "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 9), "root_path": ""}
+        self.task = asyncio.create_task(served.app.asgi(scope, self.receive, self.send))
+
+    async def receive(self):
+        if self.unread:
+            return self.unread.pop()
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message):
+        self.sent.append(message)
+
+    @property
+    def status(self):
+        return self.sent[0]["status"] if self.sent else None
+
+    @property
+    def body(self):
+        return b"".join(message.get("body", b"") for message in self.sent)
 
 
 def events(response):

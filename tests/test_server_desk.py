@@ -4,63 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import json
 import random
 
 import pytest
-from server_fakes import SUM, Served
+from server_fakes import Caller, Served, until
 
-from avengers_edge.errors import AvengersError, EngineDied
-from avengers_edge.server.desk import Call, Desk, Job
+from avengers_edge.errors import EngineDied
+from avengers_edge.server.desk import Desk
 from avengers_edge.server.options import Limits
 from avengers_edge.server.problems import Problem
-
-CHAT = "/v1/chat/completions"
-BODY = {"model": "big", "messages": [{"role": "user", "content": SUM}]}
-
-
-async def until(holds):
-    """Wait for what has to come."""
-    for _ in range(2000):
-        if holds():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it did not come")
 
 
 async def forever():
     await asyncio.Event().wait()
-
-
-class Caller:
-    """Speaks ASGI itself, so that it can leave in the middle."""
-
-    def __init__(self, served, path=CHAT, **fields):
-        self.gone, self.sent = asyncio.Event(), []
-        self.unread = [{"type": "http.request", "body": json.dumps(BODY | fields).encode(), "more_body": False}]
-        headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]
-        scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1"}
-        scope |= {"method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"", "headers": headers}
-        scope |= {"scheme": "http", "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 9), "root_path": ""}
-        self.task = asyncio.create_task(served.app.asgi(scope, self.receive, self.send))
-
-    async def receive(self):
-        if self.unread:
-            return self.unread.pop()
-        await self.gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(self, message):
-        self.sent.append(message)
-
-    @property
-    def status(self):
-        return self.sent[0]["status"] if self.sent else None
-
-    @property
-    def body(self):
-        return b"".join(message.get("body", b"") for message in self.sent)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -285,73 +242,3 @@ def test_work_that_no_thread_could_be_started_for_takes_no_place_and_is_called_o
 
     asyncio.run(work())
     assert all(call.cancel.is_set() for call in calls)
-
-
-# --- memory --------------------------------------------------------------------------------------------------------
-
-
-def left(known):
-    """Find what is alive of requests, with what a full collection alone would free, beside what is known."""
-    return [
-        each
-        for each in gc.get_objects()
-        if isinstance(each, Call | Job | Problem | AvengersError) and not any(each is other for other in known)
-    ]
-
-
-async def answered(served, stream):
-    caller = Caller(served, stream=stream)
-    await caller.task
-    assert caller.status == 200
-
-
-async def refused(served, stream):
-    await Caller(served, stream=stream, temperature=3).task
-
-
-async def failed(served, stream):
-    served.engine.error = EngineDied("gone")
-    await Caller(served, stream=stream).task
-
-
-async def failed_late(served, stream):
-    def dies(request, **heard):
-        heard["on_token"](0, "a") if stream else None
-        raise EngineDied("gone")
-
-    served.engine.generate = dies
-    await Caller(served, stream=stream).task
-
-
-async def abandoned(served, stream):
-    served.engine.hold.clear()
-    caller = Caller(served, stream=stream)
-    await until(served.engine.began.is_set)
-    caller.gone.set()
-    await caller.task
-
-
-async def timed_out(served, stream):
-    served.engine.hold.clear()
-    await Caller(served, stream=stream).task
-
-
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("happen", [answered, refused, failed, failed_late, abandoned, timed_out])
-def test_nothing_of_a_request_outlives_it(happen, stream):
-    served = Served("a b c", limits=Limits(seconds=0.2 if happen is timed_out else 60))
-
-    async def once():
-        await happen(served, stream)
-        served.engine.error = None
-        await until(lambda: served.app.answers.running == 0)
-        await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
-        await until(lambda: not left(known))  # a thread lets go of its work a moment after its end
-
-    gc.collect()
-    gc.disable()
-    try:
-        known = left(())  # of other tests
-        asyncio.run(once())
-    finally:
-        gc.enable()
