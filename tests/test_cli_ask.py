@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import sys
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_cli import SUM, answers, one_line, run  # noqa: F401 - fixtures
 
+from avengers_edge.cli.answers import shown
 from avengers_edge.cli.explaining import Bar, chart, explanation, ranking_lines
 from avengers_edge.cli.joining import LONG, Attachment, joined, kind_beside
 from avengers_edge.records import Answer, Ranked, Route, Sample, Timings, Usage, Vote
@@ -256,6 +258,27 @@ def test_an_explanation_fits_the_terminal_and_cannot_steer_it(width):
     lines = explanation(ANSWERED, width).split("\n")
     assert max(map(len, lines)) <= min(width, 100)
     assert all(line.isprintable() for line in lines)
+
+
+CODE = f"```python\n{'x' * 30} = 1\n```"
+
+
+def test_an_answer_breaks_between_words_on_a_terminal_and_code_does_not():
+    long = dataclasses.replace(ANSWERED, text=f"{'word ' * 9}\n\n- {'item ' * 5}\n{CODE}\n{'x' * 30}\x1b[2J")
+    assert shown(long) == f"{long.text}\n\n=> B"
+    assert shown(long, 22).split("\n") == [
+        *("word word word word", "word word word word", "word", ""),
+        *("- item item item item", "  item"),
+        *CODE.split("\n"),
+        *("x" * 30 + "\ufffd[2J", "", "=> B"),
+    ]
+
+
+@given(st.text(alphabet="ab -`\n", max_size=80), st.integers(1, 40))
+def test_breaking_lines_changes_nothing_but_spaces(text, width):
+    told = shown(dataclasses.replace(ANSWERED, text=text, confidence=None), width)
+    assert told.split() == text.split()
+    assert all(len(line) <= width or " " not in line.strip() for line in told.split("\n")) or "```" in text
 
 
 @given(st.integers(1, 120))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from avengers_edge.cli.terminal import StatusLine
+from avengers_edge.cli.terminal import StatusLine, harmless
 from avengers_edge.records import Answer
 
 if TYPE_CHECKING:
@@ -39,10 +41,26 @@ class SamplingDisplay:
         self._status.show(f"{self._vote} · {self._pieces} tokens", now=now)
 
 
-def shown(answer: Answer) -> str:
-    """Write the chosen sample and, where there was a vote, the answer on a line of its own."""
+def shown(answer: Answer, width: int | None = None) -> str:
+    """Write the chosen sample and, where there was a vote, the answer on a line of its own.
+
+    With the `width` of a terminal, lines break between words, but for those of code, and nothing steers it.
+    """
     text = answer.text.strip()
-    return text if answer.confidence is None or text == answer.answer else f"{text}\n\n=> {answer.answer}"
+    whole = text if answer.confidence is None or text == answer.answer else f"{text}\n\n=> {answer.answer}"
+    return whole if width is None else "\n".join(_wrapped(harmless(whole).split("\n"), width))
+
+
+def _wrapped(lines: Sequence[str], width: int) -> Iterator[str]:
+    code = False
+    for line in lines:
+        fence = line.lstrip().startswith("```")
+        code ^= fence
+        if code or fence or len(line) <= width:
+            yield line
+            continue
+        hanging = " " * (len(line) - len(line.lstrip(" -*")))
+        yield from textwrap.wrap(line, width, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False)
 
 
 def summary(answer: Answer) -> str:

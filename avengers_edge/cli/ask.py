@@ -14,7 +14,7 @@ from avengers_edge.cli.explaining import explanation, ranking_lines
 from avengers_edge.cli.names import complete_teams, team_option
 from avengers_edge.cli.reading import read_asked, read_attachment, read_question
 from avengers_edge.cli.session import Session, pass_session
-from avengers_edge.cli.terminal import StatusLine, columns, dim, refuse_lost_output
+from avengers_edge.cli.terminal import StatusLine, columns, dim, on_standard_output, refuse_lost_output
 from avengers_edge.errors import AvengersError, BadRequest
 from avengers_edge.records import Answer, Ask, Sample
 
@@ -83,7 +83,7 @@ def ask(
     elif raw:
         click.echo(answer.answer)
     else:
-        click.echo(shown(answer))
+        click.echo(shown(answer, columns() if on_standard_output() else None))
         click.echo(dim(summary(answer)), err=True)
         if answer.route.fallback and not explain:
             click.echo(dim(answer.route.fallback), err=True)
