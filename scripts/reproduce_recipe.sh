@@ -1,7 +1,7 @@
 #!/bin/sh
 # Make every figure and table of the README's "Evidence" section from the data at hand.
 #
-#   scripts/reproduce_recipe.sh DATA [OUT]     DATA holds outcomes/*.jsonl.gz; OUT (default: evidence) gets the reports
+#   scripts/reproduce_recipe.sh DATA [OUT]     DATA holds outcomes/ and questions/ (*.jsonl.gz); OUT (default: evidence) gets the reports
 set -eu
 data=${1:?"usage: scripts/reproduce_recipe.sh DATA [OUT]"}
 out=${2:-evidence}
@@ -10,6 +10,8 @@ python="$here/.venv/bin/python"
 mkdir -p "$out"
 
 six=codegemma-7b,gemma-2-9b-it,llama-3.1-8b-instruct,llama3-chatqa-1.5-8b,mistral-7b-instruct-v0.3,qwen2.5-7b-instruct
+starter=qwen2.5-coder-1.5b-instruct:brief,qwen2.5-coder-1.5b-instruct:direct,qwen2.5-coder-0.5b-instruct:direct
+starter=$starter,smollm2-135m-instruct:direct
 
 report() { # name, outcome file, further options
     name=$1
@@ -23,6 +25,10 @@ report() { # name, outcome file, further options
 report llmrouter llmrouter --members "$six"
 report kor_bench kor_bench
 report eq_bench eq_bench
+echo "-- starter"
+"$python" -m avengers_edge calibrate report --outcomes "$here/models/tables/starter.outcomes.jsonl.gz" \
+    --questions "$data/questions" --members "$starter" --seeds 5 --out "$out/starter.html" --json > "$out/starter.json"
+"$python" "$here/scripts/starter_evidence.py" --questions "$data/questions" | tee "$out/starter.txt"
 echo "-- ablations"
 "$python" "$here/scripts/ablate_recipe.py" --data "$data" --members "$six" | tee "$out/ablations.txt"
 echo "-- costs"
