@@ -67,6 +67,11 @@ def test_several_files_follow_one_option(tmp_path: Path) -> None:
         assert json.loads(result.stdout)["n"] == 24
 
 
+def test_a_table_of_a_handful_of_questions_is_called_a_guess(tmp_path: Path) -> None:
+    result = run("calibrate", "fit", "--outcomes", outcomes(tmp_path / "o.jsonl"), "--out", tmp_path / "t.safetensors")
+    assert result.stderr == "24 questions say little about a member: measure some hundred before you rely on it\n"
+
+
 def test_prompts_come_from_question_files_where_outcomes_have_none(tmp_path: Path) -> None:
     file = outcomes(tmp_path / "o.jsonl", texts=False)
     questions = tmp_path / "q.jsonl"

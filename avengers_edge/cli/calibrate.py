@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _METHODS = ("kmeans", "agglomerative", "gmm", "spectral", "birch")
 _FILE = click.Path(path_type=Path)
+_FEW = 100
 _FITTED = ("clusters", "method", "across", "seed", "smoothing", "votes", "team_size")
 """What `fit` takes only where it makes a table."""
 
@@ -194,13 +195,17 @@ def fit(
                 on_embedded=hear,
             )
     header = table.header
-    facts = {
+    facts: dict[str, Any] = {
         "out": str(out),
         "n": sum(header.datasets.values()),
         "clusters": header.clusters,
         "members": {name: round(100 * mean, 2) for name, mean in zip(header.members, header.macro, strict=True)},
         "best_single": header.best_single,
     }
+    if facts["n"] < _FEW:
+        click.echo(
+            f"{facts['n']} questions say little about a member: measure some hundred before you rely on it", err=True
+        )
     if as_json:
         click.echo(json.dumps(facts))
         return
