@@ -238,12 +238,12 @@ def evaluate(
 def evaluation_lines(found: dict[str, Any]) -> str:
     """Write an evaluation as a table for people."""
     settings = list(found["macro"])
-    head = "".join(f"{name.replace('_', ' '):>16}" for name in settings)
+    head = "".join(f"{name.replace('_', ' '):>15}" for name in settings)
     rows = [*found["datasets"].items(), *((name, {"n": found["n"], **found[name]}) for name in ("macro", "micro"))]
     lines = [
-        f"{name[:24]:<24}{row['n']:>6}" + "".join(f"{row[each]:>16.1f}" for each in settings) for name, row in rows
+        f"{name[:20]:<20}{row['n']:>5}" + "".join(f"{row[each]:>15.1f}" for each in settings) for name, row in rows
     ]
-    return "\n".join([f"{'':<24}{'n':>6}{head}", *lines, f"best single member: {found['best_single_member']}"])
+    return "\n".join([f"{'':<20}{'n':>5}{head}", *lines, f"best single member: {found['best_single_member']}"])
 
 
 for command in (report, convert):
