@@ -35,7 +35,8 @@ from drawn import read_rows
 from avengers_edge.calibration.bootstrap import resample
 from avengers_edge.calibration.graders import Grader
 from avengers_edge.calibration.outcomes import OutcomeRow
-from avengers_edge.calibration.questions import Question, read_questions
+from avengers_edge.calibration.questions import Question, group_of, read_questions
+from avengers_edge.calibration.splits import units_of
 from avengers_edge.config import load_settings
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.opening import open_shipped_embedder
@@ -147,13 +148,13 @@ def report(rows: Sequence[Mapping[str, Any]], questions: Sequence[Question]) -> 
     by_question: dict[str, dict[str, Mapping[str, Any]]] = {}
     for row in rows:
         by_question.setdefault(row["id"], {})[row["way"]] = row
-    whole = [by_question[q.id] for q in questions if len(by_question.get(q.id, {})) == len(ways)]
-    if not whole:
+    answered = [question for question in questions if len(by_question.get(question.id, {})) == len(ways)]
+    if not answered:
         sys.exit("no question was answered in every way yet: run it for longer")
-    judged = [OutcomeRow(str(at), each[ways[0]]["dataset"], "", {}) for at, each in enumerate(whole)]
+    whole = [by_question[question.id] for question in answered]
+    judged = [OutcomeRow(each.id, each.dataset, each.category, {}, group=group_of(each)) for each in answered]
     right = np.array([[float(each[way]["right"]) for way in ways] for each in whole])
-    units = np.arange(len(whole))
-    drawn = resample(right, np.ones(len(whole), dtype=np.intp), units, judged, draws=DRAWS, seed=SEED)
+    drawn = resample(right, np.ones(len(whole), dtype=np.intp), units_of(judged), judged, draws=DRAWS, seed=SEED)
     print(f"{len(whole)} questions of {len({row.dataset for row in judged})} data sets")
     for at, way in enumerate(ways):
         seconds = [each[way]["seconds"] for each in whole]
