@@ -27,6 +27,7 @@ from avengers_edge.records import (
     Route,
     Team,
 )
+from avengers_edge.records.basics import require, require_text
 from avengers_edge.routing.router import Router, pick_only, unfitted_route
 from avengers_edge.routing.topic import topic
 from avengers_edge.sandbox.judge import SandboxJudge
@@ -152,6 +153,7 @@ class Avengers(Closing):
             Cancelled: `cancel` was set before a sample began; later, what there is makes the answer.
 
         """
+        require(isinstance(ask, Ask | None), f"ask is {ask!r:.40}: use an Ask")
         ask, clock = ask or Ask(), Clock()
         route = self._route(question, ask, clock, self._resident())
         if on_route:
@@ -246,6 +248,7 @@ class Avengers(Closing):
 
 
 def _check_text(question: str) -> None:
+    require_text(question, "question")
     if not question.strip():
         raise BadRequest("the question is empty: give it as an argument or on standard input")
     try:

@@ -6,6 +6,7 @@ import concurrent.futures
 import gc
 import queue
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -283,6 +284,79 @@ def test_a_callback_that_closes_what_waits_for_it_is_refused(kind):
             with pytest.raises(BadRequest, match="another thread"):
                 way(TALE, on_event=close)
         assert team.answer(TALE).text == "Once"
+
+
+class Elsewhere(WordEngine):
+    """Calls back in a thread of its own, and waits for what it calls, as llama.cpp's does."""
+
+    def generate(self, request, **options):
+        with ThreadPoolExecutor(1) as own:
+            return own.submit(super().generate, request, **options).result(LONG)
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda team: team.submit(TALE).result(LONG),
+        lambda team: next(team.stream(TALE)),
+    ],
+)
+def test_a_callback_that_waits_for_the_engine_that_calls_it_is_refused(wait):
+    with Embedding(engine=Elsewhere(["Once"])).team as team:
+
+        def nested(event):
+            if isinstance(event, Token):
+                wait(team)
+
+        with pytest.raises(BadRequest, match="a callback cannot wait for the engine"):
+            team.answer(TALE, on_event=nested)
+        assert team.answer(TALE).text == "Once"
+
+
+def test_a_callback_in_the_callers_own_thread_may_wait():
+    with Embedding(engine=Elsewhere(["Once"])).team as team:
+        heard = []
+
+        def nested(event):
+            if isinstance(event, Routed):
+                heard.append(team.submit(TALE).result(LONG).text)
+
+        assert team.answer(TALE, on_event=nested).text == "Once"
+        assert heard == ["Once"]
+
+
+# --- what is no question ---
+
+
+@pytest.mark.parametrize(
+    ("way", "complaint"),
+    [
+        (lambda team: team.answer(123), "question is 123: use a text"),
+        (lambda team: team.answer(b"x"), "question is b'x'"),
+        (lambda team: team.route(None), "question is None"),
+        (lambda team: team.answer(TALE, {"samples": 1}), "ask is .*: use an Ask"),
+        (lambda team: team.answer(TALE, on_event=5), "on_event is 5"),
+        (lambda team: team.submit(TALE, cancel="y"), "cancel is 'y'"),
+        (lambda team: team.route(TALE, prefer="a"), "prefer is 'a': use a number"),
+        (lambda team: team.embed(["a", "\ud800"]), "text 1 has a character at 0"),
+        (lambda _: Ask(samples="3"), "samples is '3': use a whole number"),
+        (lambda _: Ask(samples=True), "samples is True"),
+        (lambda _: Ask(switch_below="x"), "switch_below is 'x'"),
+        (lambda _: Ask(tests=5), "tests is 5: use a text"),
+        (lambda _: Ask(history=[]), "tuples of messages"),
+        (lambda _: Ask(results=None), "tuples of messages"),
+        (lambda _: Avengers.open(5), "team is 5"),
+        (lambda _: Avengers.open(""), "team is ''"),
+        (lambda _: Avengers.open(home="a\0b"), "home is"),
+        (lambda _: Avengers.open(home=5), "home is 5"),
+        (lambda _: Avengers.open(settings="x"), "settings is 'x'"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused_in_words(way, complaint):
+    asked = Embedding()
+    with asked.team as team, pytest.raises(BadRequest, match=complaint):
+        way(team)
+    assert asked.leased == []
 
 
 # --- the rest ---

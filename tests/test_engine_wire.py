@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import typing
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -799,6 +800,27 @@ def test_closing_fails_what_is_under_way_and_a_callback_may_close():
         assert_buried(other)
     with pytest.raises(EngineDied, match="unloaded"):
         ticket.result()
+
+
+def test_closing_tells_who_waits_although_a_callback_hangs():
+    began, held = threading.Event(), threading.Event()
+
+    def hang(*_):
+        began.set()
+        held.wait(30)
+
+    engine = start()
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            hung = pool.submit(engine.generate, question("a"), on_token=hang)
+            assert began.wait(30)
+            other = engine.submit(question("a"))
+            engine.close()
+            for waits in (other.result, lambda: hung.result(30)):
+                with pytest.raises(EngineDied, match=r"model\.gguf was unloaded: ask again"):
+                    waits()
+        finally:
+            held.set()
 
 
 def test_the_workers_words_go_to_the_log(caplog):

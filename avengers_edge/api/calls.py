@@ -22,9 +22,20 @@ _PATIENCE = 10.0
 class Pending(Future[_T]):
     """A result under way: `result` waits for it, `add_done_callback` hears of it (in a thread of the team's own)."""
 
-    def __init__(self, off: threading.Event) -> None:
+    def __init__(self, off: threading.Event, check_waiting: Callable[[], None]) -> None:
         super().__init__()
-        self._off = off
+        self._off, self._check_waiting = off, check_waiting
+
+    def result(self, timeout: float | None = None) -> _T:
+        """Wait for it, at most `timeout` seconds; then as `concurrent.futures.Future` does.
+
+        Raises:
+            BadRequest: it is waited for in a callback that the engine waits for.
+
+        """
+        if not self.done():
+            self._check_waiting()
+        return super().result(timeout)
 
     def cancel(self) -> bool:
         """Call it off; False where it has ended already.
@@ -73,7 +84,7 @@ class Calls(Closing):
     def start(self, work: Callable[[threading.Event], _T], cancel: threading.Event | None = None) -> Pending[_T]:
         """Do something in a thread of our own; see `run`."""
         off = self._begin(cancel)
-        pending: Pending[_T] = Pending(off)
+        pending: Pending[_T] = Pending(off, self.check_waiting)
 
         def settle() -> None:
             try:
@@ -93,17 +104,28 @@ class Calls(Closing):
         return pending
 
     def telling(self, tell: Callable[[_E], None]) -> Callable[[_E], None]:
-        """Mark what a caller gave us to be called, so that we know when it calls us."""
+        """Mark what a caller gave us to be called, so that we know when it calls us, and in a thread of the engine."""
+        own = threading.get_ident()
 
         def marked(event: _E) -> None:
-            before = self._in_callback
-            self._enter_callback()
+            before = self._in_callback, self._in_engine
+            self._here.in_callback, self._here.in_engine = True, threading.get_ident() != own
             try:
                 tell(event)
             finally:
-                self._here.in_callback = before
+                self._here.in_callback, self._here.in_engine = before
 
         return marked
+
+    def check_waiting(self) -> None:
+        """Refuse to wait for an answer in a thread that has to make it.
+
+        Raises:
+            BadRequest: the engine waits for the callback that this is called from.
+
+        """
+        if self._in_engine:
+            raise BadRequest("a callback cannot wait for the engine that calls it: ask from another thread")
 
     def close(self) -> None:
         """Call off whatever is under way, wait for its end, free what it used.
@@ -128,6 +150,10 @@ class Calls(Closing):
     @property
     def _in_callback(self) -> bool:
         return getattr(self._here, "in_callback", False)
+
+    @property
+    def _in_engine(self) -> bool:
+        return getattr(self._here, "in_engine", False)
 
     def _enter_callback(self) -> None:
         self._here.in_callback = True

@@ -14,6 +14,7 @@ from avengers_edge.config import Settings, load_settings
 from avengers_edge.errors import BadRequest, Cancelled
 from avengers_edge.opening import open_sentence_embedder
 from avengers_edge.records import Answer, Ask, Once, Vectors
+from avengers_edge.records.basics import require
 from avengers_edge.routing.form import FormEmbedder
 from avengers_edge.routing.whole import count_whole
 from avengers_edge.runtime import Avengers as Runtime
@@ -52,8 +53,13 @@ class Embedded:
             BadRequest: a setting that cannot be used, or both `home` and `settings`.
 
         """
-        if settings is not None and home is not None:
-            raise BadRequest("home and settings both name a home folder: give one of the two")
+        require(team is None or (isinstance(team, str) and bool(team)), f"team is {team!r:.40}: name one, or use None")
+        require(isinstance(settings, Settings | None), f"settings is {settings!r:.40}: use Settings")
+        require(
+            home is None or (isinstance(home, str | os.PathLike) and "\0" not in os.fspath(home)),
+            f"home is {home!r:.40}: use a path",
+        )
+        require(settings is None or home is None, "home and settings both name a home folder: give one of the two")
         chosen = settings or load_settings(None if home is None else Path(home))
         sentences = Once(lambda: open_sentence_embedder(chosen))
         return cls(
@@ -71,9 +77,14 @@ class Embedded:
         """The names of the members that `Ask.member` can name, beside those of all installed models."""
         return tuple(member.name for member in self._runtime.team.members)
 
+    def _check(self, on_event: OnEvent | None, cancel: threading.Event | None) -> None:
+        require(on_event is None or callable(on_event), f"on_event is {on_event!r:.40}: use a function of an event")
+        require(isinstance(cancel, threading.Event | None), f"cancel is {cancel!r:.40}: use a threading.Event")
+
     def _submit(
         self, question: str, ask: Ask | None, on_event: OnEvent | None, cancel: threading.Event | None
     ) -> Pending[Answer]:
+        self._check(on_event, cancel)
         return self._calls.start(lambda off: self._answer(question, ask, on_event, off), cancel)
 
     def _answer(self, question: str, ask: Ask | None, on_event: OnEvent | None, off: threading.Event) -> Answer:
@@ -99,6 +110,12 @@ class Embedded:
         listed = None if isinstance(texts, str) or not isinstance(texts, Iterable) else list(texts)
         if listed is None or not all(isinstance(text, str) for text in listed):
             raise BadRequest(f"texts is {texts!r:.40}: use a list of texts")
+        for place, text in enumerate(listed):
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                complaint = f"text {place} has a character at {error.start} that is not valid Unicode"
+                raise BadRequest(complaint) from error
         vectors = self._vectors()
         count_whole(vectors, listed, "text {}")
         return vectors.embed(listed)

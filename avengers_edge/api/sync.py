@@ -53,6 +53,7 @@ class Avengers(Embedded, Closing):
             AvengersError: the team was closed before.
 
         """
+        self._check(on_event, cancel)
         return self._calls.run(lambda off: self._answer(question, ask, on_event, off), cancel)
 
     def stream(
@@ -63,12 +64,14 @@ class Avengers(Embedded, Closing):
         It begins when the first event is asked for, in a thread of the team's own. Closing the iterator, or holding it
         no longer, calls the answer off within one step. Errors are those of `answer`.
         """
+        self._calls.check_waiting()
         heard: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         pending = self.submit(question, ask, on_event=heard.put, cancel=cancel)
         pending.add_done_callback(lambda _: heard.put(None))
         try:
             while (event := _next(heard)) is not None:
                 yield event
+                self._calls.check_waiting()
             pending.result()  # raises what went wrong, if anything did
         finally:
             pending.cancel()

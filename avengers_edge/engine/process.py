@@ -90,6 +90,7 @@ class WorkerEngine(Closing):
         self._calling_back = False
         self._over = threading.Event()
         self._silence = Silence(patience)
+        self._name = path.name
         self._child = Child(path.name, _command)
         self.pid: int = self._child.process.pid
         self._threads = [
@@ -162,7 +163,8 @@ class WorkerEngine(Closing):
             self._over.set()
             for thread in self._threads:
                 if thread is not threading.current_thread() and thread.ident is not None:
-                    thread.join(_POLITE_SECONDS)  # a callback may hang
+                    thread.join(_POLITE_SECONDS)  # a callback may hang, and what waits is told all the same
+            self._fail_all(f"{self._name} was unloaded: ask again")
 
     # --- asking --------------------------------------------------------------------------------
 
@@ -262,12 +264,14 @@ class WorkerEngine(Closing):
 
     def _bury(self) -> None:
         """Tell everybody who waits how it died."""
-        death = self._child.bury()
+        self._fail_all(self._child.bury())
+        self._child.hang_up()
+
+    def _fail_all(self, death: str) -> None:
         with self._lock:
             self._death = self._death or death
             calls, self._calls = self._calls, {}
         self._over.set()
-        self._child.hang_up()
         for call in calls.values():
             call.settle(error=EngineDied(death))
 

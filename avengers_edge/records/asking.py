@@ -14,6 +14,7 @@ from avengers_edge.records.basics import (
     Speaker,
     require,
     require_number,
+    require_text,
     require_whole,
 )
 from avengers_edge.records.tools import ToolCall, Tools
@@ -156,6 +157,15 @@ class Ask:
     results: tuple[Message, ...] = ()
 
     def __post_init__(self) -> None:
+        require_whole(self, "samples")
+        require_number(self, "prefer", *(() if self.switch_below is None else ("switch_below",)))
+        for name in ("member", "system", "tests", "grammar", "schema"):
+            if (said := getattr(self, name)) is not None:
+                require_text(said, name)
+        require(
+            isinstance(self.history, tuple | None) and isinstance(self.results, tuple),
+            "history and results are tuples of messages",
+        )
         require(
             self.tests is None or self.kind in (None, "code"),
             f"tests are of code, and kind is {self.kind!r}: leave one of the two out",

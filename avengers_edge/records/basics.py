@@ -35,6 +35,11 @@ def require(holds: bool, complaint: str) -> None:
         raise BadRequest(complaint)
 
 
+def require_text(value: object, name: str) -> None:
+    """Refuse what is no text."""
+    require(isinstance(value, str), f"{name} is {value!r:.40}: use a text")
+
+
 def require_whole(values: object, *names: str) -> None:
     """Refuse what is neither a whole number nor None; True and 1.0 are none to whoever counts tokens."""
     for name in names:
