@@ -138,6 +138,7 @@ def test_another_content_type_is_415_because_pages_can_send_those_unasked():
         ({"presence_penalty": 9}, "presence_penalty"),
         ({"logit_bias": {"cat": 5}}, "logit_bias"),
         ({"logit_bias": {"5": "much"}}, "logit_bias"),
+        ({"logit_bias": {"5": 10**400}}, "logit_bias"),
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"stream": "yes"}, "stream"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
@@ -175,6 +176,13 @@ def test_a_field_that_cannot_be_used_is_400_by_its_name(fields, param):
     body = {"model": "avengers", "messages": [USER], **fields}
     refused(served("POST", CHAT, content=json.dumps(body).encode()), 400, param=param)
     assert served.engine.requests == []
+
+
+@pytest.mark.parametrize("bias", ["200", "-100.5", "1e999", "9" * 400])
+def test_a_bias_out_of_bounds_is_told_with_its_token_and_its_bounds(bias):
+    content = f'{{"model": "big", "messages": [{json.dumps(USER)}], "logit_bias": {{"7": {bias}}}}}'.encode()
+    said = refused(Served()("POST", CHAT, content=content), 400, param="logit_bias")
+    assert '"7"' in said and "-100 to 100" in said and "tuple" not in said
 
 
 @pytest.mark.parametrize(

@@ -237,8 +237,10 @@ def _biases(values: dict[str, Any] | None) -> tuple[tuple[int, float], ...] | No
     if not values:
         return None
     for token, bias in values.items():
-        if not (token.isascii() and token.isdecimal() and len(token) <= 7) or type(bias) not in (int, float):
-            raise refuse("logit_bias", f"logit_bias has {shown(token)}: use token ids with numbers of -100 to 100")
+        whole, number = token.isascii() and token.isdecimal() and len(token) <= 7, type(bias) in (int, float)
+        if not whole or not number or not -100 <= bias <= 100:
+            said = f"{shown(token)}: {shown(bias)}"
+            raise refuse("logit_bias", f"logit_bias has {said}: use token ids with numbers of -100 to 100")
     return tuple((int(token), float(bias)) for token, bias in values.items())
 
 
