@@ -59,7 +59,7 @@ def listening(*texts, key=KEY, limits=BRIEF, **options):
     thread.start()
     try:
         assert started.wait(LONG)
-        served.url = f"{addresses[0]}/v1"
+        served.url, served.server = f"{addresses[0]}/v1", server
         yield served
     finally:
         server.should_exit = True

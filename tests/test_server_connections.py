@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import time
 from urllib.parse import urlsplit
@@ -78,3 +79,21 @@ def test_a_client_that_reads_nothing_of_its_answer_is_left():
             while chunk := connection.recv(65536):
                 got += len(chunk)
         assert got < len(letters)
+
+
+@pytest.mark.parametrize("stream", ["true", "false"])
+def test_told_twice_to_end_the_server_tells_its_clients_and_does_not_wait_for_what_is_under_way(stream, caplog):
+    with listening("a b c", limits=Limits(drain=600)) as served, connected(served) as connection:
+        served.engine.hold.clear()
+        body = b'{"model": "big", "messages": [{"role": "user", "content": "Hi"}], "stream": %s}' % stream.encode()
+        key = f"Authorization: Bearer {KEY}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        connection.sendall(POST + key + body)
+        assert served.engine.began.wait(LONG)
+        for _ in range(2):
+            served.server.handle_exit(signal.SIGINT, None)
+        got = b""
+        while chunk := connection.recv(65536):
+            got += chunk
+        assert b"shutting_down" in got and b"[DONE]" not in got
+    assert served.closed
+    assert not [record for record in caplog.records if record.exc_info or record.levelname == "ERROR"]

@@ -81,6 +81,13 @@ class App:
             desk.refuse_more()
             loop.call_later(self._limits.drain, desk.end_all)
 
+    def end_now(self) -> None:
+        """Call off what is under way, and tell its clients."""
+        logger.info("told again to end: what is under way is called off")
+        for desk in (self.answers, self._quick):
+            desk.refuse_more()
+            desk.end_all()
+
     @contextlib.asynccontextmanager
     async def living(self, _app: object = None) -> AsyncIterator[None]:
         """Load what most requests need while the server already answers, and free everything at its end."""

@@ -9,6 +9,7 @@ import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import h11
@@ -78,8 +79,16 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, app: App, started: Callable[[str], None]) -> None:
         super().__init__(config)
         self._app, self._hear_start = app, started
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
+        """End; told so again, tell clients to ask later instead of letting what is under way go on."""
+        if self.should_exit and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._app.end_now)
+        self.should_exit = True
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         port = self.servers[0].sockets[0].getsockname()[1]
         host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
