@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ def opened(monkeypatch):
         return asked.team
 
     monkeypatch.setattr(Embedded, "open", classmethod(open))
+    monkeypatch.setattr(shutil, "copytree", lambda source, target: None)  # there is no installed program beside us
     return opened
 
 
