@@ -118,7 +118,8 @@ class Teams:
         self.check_name(name)
         if not members:
             raise BadRequest("a team needs a member: name one with --member")
-        words = description or f"{len(members)} members, chosen on this machine"
+        count = "1 member" if len(members) == 1 else f"{len(members)} members"
+        words = description or f"{count}, chosen on this machine"
         text = new_text(name, words, members, f"{name}.safetensors" if table else None, samples)
         return self._save(name, text, members, table)
 

@@ -79,7 +79,8 @@ def check_routing(session: Session, team: str | None) -> Iterator[Finding]:
     settings = session.settings()
     with contextlib.closing(Avengers.open(settings, team)) as avengers:
         route = avengers.route("What is 2 + 2?")
-    yield Finding("routing", f"works, {len(route.ranking)} members ranked by {settings.providers[0]}")
+    count = "1 member" if len(route.ranking) == 1 else f"{len(route.ranking)} members"
+    yield Finding("routing", f"works, {count} ranked by {settings.providers[0]}")
 
 
 def check_gpu(session: Session) -> Iterator[Finding]:
