@@ -73,6 +73,17 @@ def test_a_file_that_holds_no_key_is_refused_and_never_quoted(serve, tmp_path, c
     assert "short" not in said.replace("shorter", "") and "two words" not in said
 
 
+@pytest.mark.parametrize("said", [f" {KEY}", f"{KEY}\n", f"\t{KEY}\r\n"])
+def test_white_space_around_the_key_of_the_environment_is_not_part_of_it(serve, said):
+    assert serve(env={"AVENGERS_API_KEY": said})[0].api_key == KEY
+
+
+@pytest.mark.parametrize("said", [" \n", f"{KEY}\n{KEY}", f"{KEY} x", f"{KEY}\u00e9"])
+def test_a_variable_that_holds_no_key_is_refused_by_its_name_and_never_quoted(serve, said):
+    _, complaint = serve(env={"AVENGERS_API_KEY": said}, code=2)
+    assert "AVENGERS_API_KEY" in complaint and KEY not in complaint
+
+
 def test_a_file_that_is_not_there_is_3(serve, tmp_path):
     serve("--api-key-file", tmp_path / "none", code=3)
     serve("--tls-cert", tmp_path / "none", "--tls-key", tmp_path / "none", code=3)

@@ -107,21 +107,26 @@ def _key(file: Path | None) -> str | None:
 
     Raises:
         NotFound: the file is not there.
-        BadRequest: it cannot be read, or is empty.
+        BadRequest: it cannot be read, or holds no key.
 
     """
     if file is None:
-        return os.environ.get(KEY_VARIABLE) or None
+        said = os.environ.get(KEY_VARIABLE)
+        return _one_key(os.fsencode(said), KEY_VARIABLE) if said else None
     _readable(file)
-    content = file.read_bytes()[:_MOST_KEY_BYTES].strip()
-    try:
-        key = content.decode("ascii")
-    except UnicodeDecodeError:
-        raise BadRequest(f"the key in {file} is not ASCII: write one line of letters and digits") from None
-    if len(key.split()) != 1:
-        raise BadRequest(f"{file} does not hold one key: write one line without spaces")
+    key = _one_key(file.read_bytes()[:_MOST_KEY_BYTES], str(file))
     if os.name == "posix" and file.stat().st_mode & stat.S_IROTH:
         click.echo(f"warning: everybody on this machine can read {file}: chmod 600 it", err=True)
+    return key
+
+
+def _one_key(content: bytes, where: str) -> str:
+    try:
+        key = content.strip().decode("ascii")
+    except UnicodeDecodeError:
+        raise BadRequest(f"the key in {where} is not ASCII: write one line of letters and digits") from None
+    if len(key.split()) != 1:
+        raise BadRequest(f"{where} does not hold one key: write one line without spaces")
     return key
 
 
