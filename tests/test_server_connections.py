@@ -81,6 +81,19 @@ def test_a_client_that_reads_nothing_of_its_answer_is_left():
         assert got < len(letters)
 
 
+@pytest.mark.parametrize(
+    ("sent", "long"),
+    [(b"nonsense\r\n\r\n", False), (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 100_000, True)],
+    ids=["no HTTP", "a long head"],
+)
+def test_of_what_is_no_http_only_a_long_head_is_told_how_long_one_may_be(sent, long):
+    with listening(limits=HURRIED) as served, connected(served) as connection:
+        connection.sendall(sent)
+        got = answered(connection)
+        assert got.startswith(b"HTTP/1.1 400") and b"invalid_http" in got
+        assert (b"headers may have up to" in got) == long
+
+
 @pytest.mark.parametrize("stream", ["true", "false"])
 def test_told_twice_to_end_the_server_tells_its_clients_and_does_not_wait_for_what_is_under_way(stream, caplog):
     with listening("a b c", limits=Limits(drain=600)) as served, connected(served) as connection:

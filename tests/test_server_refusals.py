@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from server_fakes import SUM, Served
 
-from avengers_edge.errors import BadRequest
+from avengers_edge.errors import BadRequest, ContextFull
 from avengers_edge.server.asked import read_chat, read_completion
 from avengers_edge.server.body import parse_object
 from avengers_edge.server.options import Limits, ServeOptions
@@ -134,6 +134,8 @@ def test_another_content_type_is_415_because_pages_can_send_those_unasked():
         ({"seed": 2**40}, "seed"),
         ({"stop": 5}, "stop"),
         ({"stop": [5]}, "stop"),
+        ({"stop": ""}, "stop"),
+        ({"stop": ["x", ""]}, "stop"),
         ({"stop": ["x"] * 17}, "stop"),
         ({"presence_penalty": 9}, "presence_penalty"),
         ({"logit_bias": {"cat": 5}}, "logit_bias"),
@@ -149,6 +151,10 @@ def test_another_content_type_is_415_because_pages_can_send_those_unasked():
             "response_format.json_schema.schema",
         ),
         ({"response_format": {"type": "text", "more": 1}}, "response_format.more"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "poem"}}}},
+            "response_format",
+        ),
         ({"store": True}, "store"),
         ({"tools": [{"type": "function"}]}, "tools[0].function.name"),
         ({"tool_choice": "auto"}, "tool_choice"),
@@ -162,7 +168,8 @@ def test_another_content_type_is_415_because_pages_can_send_those_unasked():
         ({"avengers": {"samples": 8.0}}, "avengers.samples"),
         ({"avengers": {"kind": "poem"}}, "avengers.kind"),
         ({"avengers": {"early_stop": "soon"}}, "avengers.early_stop"),
-        ({"avengers": {"prefer": 2}}, "prefer"),
+        ({"avengers": {"prefer": 2}}, "avengers.prefer"),
+        ({"avengers": {"switch_below": -1}}, "avengers.switch_below"),
         ({"avengers": {"stream": "last"}}, "avengers.stream"),
         ({"avengers": {"size": 1}}, "avengers.size"),
         ({"model": "big", "avengers": {"kind": "text"}}, "avengers"),
@@ -201,6 +208,21 @@ def test_a_field_that_changes_nothing_is_accepted(fields):
 def test_a_prompt_that_is_not_one_text_is_400(prompt):
     body = json.dumps({"model": "big", "prompt": prompt}).encode()
     refused(Served()("POST", "/v1/completions", content=body), 400, param="prompt")
+
+
+@pytest.mark.parametrize("fields", [{}, {"prompt": ""}, {"prompt": " \n"}, {"prompt": None}, {"prompt": 5}])
+def test_a_route_of_no_question_is_400_by_the_prompt(fields):
+    refused(Served()("POST", "/api/route", fields), 400, param="prompt")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ["avengers", "big"])
+def test_a_question_past_the_context_is_413_by_the_field_that_holds_it(model, stream):
+    served = Served()
+    served.engine.error = ContextFull("9 prompt tokens and 9 to generate need 18 tokens, and big has 8")
+    refused(served.chat(model=model, stream=stream), 413, "context_length_exceeded", "messages")
+    body = {"model": model, "prompt": SUM, "stream": stream}
+    refused(served("POST", "/v1/completions", body), 413, "context_length_exceeded", "prompt")
 
 
 JSON = st.recursive(

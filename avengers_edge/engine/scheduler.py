@@ -85,7 +85,7 @@ class Scheduler:
         if need > limit:
             raise ContextFull(
                 f"{prompt_tokens} prompt tokens and {request.sampling.max_tokens} to generate need {need} tokens of "
-                f"context, and {self._model.name} has {limit}: shorten the prompt, lower --max-tokens"
+                f"context, and {self._model.name} has {limit}: shorten the prompt, lower max_tokens"
                 + (" or raise `context` in settings.toml" if limit < self._model.n_ctx_train else "")
             )
 

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from avengers_edge.election import Progress, messages_for
+from avengers_edge.errors import ContextFull
 from avengers_edge.records import SEED_LIMIT, Answer, Ask, Generation, Request
 from avengers_edge.server.asked import Asked
 from avengers_edge.server.desk import Call
 from avengers_edge.server.house import House, Target
+from avengers_edge.server.problems import Problem
 from avengers_edge.voting.kinds import kind_of
 
 
@@ -32,13 +34,16 @@ def respond(house: House, target: Target, asked: Asked, call: Call, tell: Tell |
     """Do what is asked for.
 
     Raises:
-        Problem: 400, something that only the other kind of asking knows.
+        Problem: 400, something that only the other kind of asking knows; 413, too long for the context.
         AvengersError: what `Avengers.answer` raises.
 
     """
-    if target.member is None or asked.voted:
-        return _elect(target, asked, call, tell)
-    return _complete(house, target, asked, call, tell)
+    try:
+        if target.member is None or asked.voted:
+            return _elect(target, asked, call, tell)
+        return _complete(house, target, asked, call, tell)
+    except ContextFull as error:
+        raise Problem(error.http_status, str(error), asked.said_in, "context_length_exceeded") from error
 
 
 def _elect(target: Target, asked: Asked, call: Call, tell: Tell | None) -> Answer:

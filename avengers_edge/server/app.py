@@ -28,7 +28,7 @@ from avengers_edge.server.house import VOTED, House, Target
 from avengers_edge.server.metrics import Metrics
 from avengers_edge.server.openapi import description
 from avengers_edge.server.options import Limits, ServeOptions
-from avengers_edge.server.problems import Problem
+from avengers_edge.server.problems import Problem, refuse
 from avengers_edge.server.shapes import Reply, choices_of, extension_of, usage_of
 from avengers_edge.server.streaming import EventStream, left
 
@@ -160,6 +160,8 @@ class App:
         fields = Fields(await self._read(request, self._quick))
         prompt, prefer, team = fields.text("prompt") or "", fields.number("prefer"), fields.text("team")
         fields.done()
+        if not prompt.strip():
+            raise refuse("prompt", "prompt is missing or empty: send what is to be routed", "missing_parameter")
 
         def decide(_call: Call) -> dict[str, Any]:
             target = self._house.find(VOTED, team, "team")

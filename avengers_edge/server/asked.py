@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
+from avengers_edge.engine.schema import schema_grammar
+from avengers_edge.errors import BadRequest
 from avengers_edge.records import KINDS, SEED_LIMIT, Ask, EarlyStop, Kind, Message, Tools
 from avengers_edge.server.conversation import Conversation, read_messages
 from avengers_edge.server.fields import Fields, shown, well_formed
@@ -53,7 +55,10 @@ class Knobs:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Asked:
-    """A chat or completion request. `said` holds what it says of sampling, by the names of `SamplingParams`."""
+    """A chat or completion request.
+
+    `said` holds what it says of sampling, by the names of `SamplingParams`; `said_in` is the field with the question.
+    """
 
     model: str
     question: str
@@ -67,6 +72,7 @@ class Asked:
     include_usage: bool = False
     said: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     knobs: Knobs = Knobs()
+    said_in: Literal["messages", "prompt"] = "messages"
 
     @property
     def voted(self) -> bool:
@@ -156,7 +162,8 @@ def read_completion(values: Mapping[str, Any], limits: Limits) -> Asked:
         prompt = prompt[0]
     if not isinstance(prompt, str) or not prompt.strip():
         raise refuse("prompt", "prompt is not one text: send a string that is not empty, no list and no tokens")
-    return _finish(fields, limits, Conversation(None, (), well_formed(prompt, "prompt")), said)
+    asked = _finish(fields, limits, Conversation(None, (), well_formed(prompt, "prompt")), said)
+    return dataclasses.replace(asked, said_in="prompt")
 
 
 def read_model(fields: Fields) -> str:
@@ -228,8 +235,12 @@ def _stops(value: object) -> tuple[str, ...] | None:
     stops = [value] if isinstance(value, str) else value
     if stops is None or stops == []:
         return None
-    if not isinstance(stops, list) or len(stops) > _MOST_STOPS or not all(isinstance(each, str) for each in stops):
-        raise refuse("stop", f"stop is {shown(value)}: use a text, or a list of up to {_MOST_STOPS}")
+    if (
+        not isinstance(stops, list)
+        or len(stops) > _MOST_STOPS
+        or not all(isinstance(each, str) and each for each in stops)
+    ):
+        raise refuse("stop", f"stop is {shown(value)}: use a text that is not empty, or a list of up to {_MOST_STOPS}")
     return tuple(well_formed(each, "stop") for each in stops)
 
 
@@ -256,6 +267,10 @@ def _schema(fields: Fields) -> str | None:
         described.text("name"), described.text("description"), described.flag("strict")  # a schema is always enforced
         schema = json.dumps(described.mapping("schema") or {"type": "object"})
         described.done()
+        try:
+            schema_grammar(schema)
+        except BadRequest as error:
+            raise refuse("response_format", str(error)) from error
     wanted.done()
     return schema
 
@@ -264,8 +279,8 @@ def _knobs(fields: Fields, limits: Limits) -> Knobs:
     knobs = Knobs(
         samples=fields.whole("samples", 1, limits.samples),
         early_stop=fields.word("early_stop", get_args(EarlyStop)) or "exact",  # type: ignore[arg-type]
-        switch_below=fields.number("switch_below"),
-        prefer=1.0 if (prefer := fields.number("prefer")) is None else prefer,
+        switch_below=fields.number("switch_below", 0, 1),
+        prefer=1.0 if (prefer := fields.number("prefer", 0, 1)) is None else prefer,
         kind=fields.word("kind", KINDS),  # type: ignore[arg-type]
         team=fields.text("team"),
         stream=fields.word("stream", get_args(Shown)) or "elected",  # type: ignore[arg-type]

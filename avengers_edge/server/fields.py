@@ -45,13 +45,14 @@ class Fields:
             raise refuse(self._where + name, f"{self._where}{name} is {shown(value)}: use a whole number{bounds}")
         return value
 
-    def number(self, name: str) -> float | None:
-        """Take a number."""
+    def number(self, name: str, least: float = -_LARGEST, most: float = _LARGEST) -> float | None:
+        """Take a number within bounds."""
         value = self._left.pop(name, None)
         if value is None:
             return None
-        if type(value) not in (int, float) or not -_LARGEST <= value <= _LARGEST:
-            raise refuse(self._where + name, f"{self._where}{name} is {shown(value)}: use a number")
+        if type(value) not in (int, float) or not least <= value <= most:
+            bounds = "" if least == -_LARGEST else f" of {least} to {most}"
+            raise refuse(self._where + name, f"{self._where}{name} is {shown(value)}: use a number{bounds}")
         return float(value)
 
     def word(self, name: str, words: Sequence[str]) -> str | None:

@@ -85,5 +85,5 @@ def _blamed(message: str) -> str | None:
 _FIELDS = frozenset({
     *("temperature", "top_p", "top_k", "min_p", "max_tokens", "stop", "seed", "logprobs", "logit_bias", "grammar"),
     *("frequency_penalty", "presence_penalty", "repeat_penalty", "samples", "kind", "early_stop", "prefer"),
-    *("switch_below", "tools"),
+    "tools",
 })  # fmt: skip

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import math
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -155,9 +156,9 @@ def _protocol(options: ServeOptions) -> type[H11Protocol]:
                 self._wait_for_request()
 
         def send_400_response(self, msg: str) -> None:
-            problem = Problem(
-                400, f"{msg} Its headers may have up to {limits.header_bytes} bytes.", code="invalid_http"
-            )
+            if getattr(sys.exc_info()[1], "error_status_hint", 400) == 431:  # of h11's complaint about this request
+                msg = f"{msg} Its headers may have up to {limits.header_bytes} bytes."
+            problem = Problem(400, msg, code="invalid_http")
             body = JSONResponse(problem.as_dict()).body
             headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
             with contextlib.suppress(h11.LocalProtocolError):  # a response had begun
