@@ -78,3 +78,15 @@ test("an answer that was cut off is a stopped one when it is brought back", asyn
   chat.bringBack();
   assert.deepEqual(chat.turns.map(({ text, state }) => [text, state]), [["Once", "stopped"]]);
 });
+
+test("an answer that cannot be drawn is shown as it was written, and the page goes on", async (t) => {
+  t.mock.method(document, "createTextNode", () => {
+    throw new RangeError("too deep");
+  });
+  const { chat, busy, answered } = asking();
+  await soon();
+  chat.stop();
+  await answered;
+  assert.equal(busy.at(-1), false);
+  assert.equal(chat.lastView.parts.text.textContent, "Once");
+});

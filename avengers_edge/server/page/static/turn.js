@@ -9,6 +9,7 @@ import { lineOf, sampleLine, whyOf } from "./votes.js";
 
 /** @typedef {import("./asking.js").Turn} Turn */
 /** @typedef {import("./problems.js").Cure} Cure */
+/** @typedef {{trees: import("./tree.js").Tree[], shown: string[]}} Drawn */
 
 export class TurnView {
   /**
@@ -32,8 +33,8 @@ export class TurnView {
       copy: find("[data-copy]", this.element),
       again: find("[data-again]", this.element),
     };
-    /** @type {string[]} */
-    this.shown = [];
+    /** @type {Drawn} */
+    this.drawn = { trees: [], shown: [] };
     this.frame = 0;
     this.ticking = 0;
     find("[data-question]", this.element).textContent = turn.question;
@@ -76,7 +77,7 @@ export class TurnView {
   }
 
   draw() {
-    this.shown = show(this.parts.text, markdown(this.turn.text), this.shown);
+    this.drawn = draw(this.parts.text, this.turn.text, this.drawn.shown);
   }
 
   /** Show it as it is now: done, stopped, failed, or still under way. */
@@ -113,7 +114,7 @@ export class TurnView {
   get announcement() {
     const { turn } = this;
     if (turn.state !== "done") return noteOf(turn);
-    const said = textOf(markdown(turn.text)).slice(0, 2000);
+    const said = textOf(this.drawn.trees).slice(0, 2000);
     return `${turn.info ? `${turn.info.model} answers` : "Answer"}: ${said}`;
   }
 
@@ -143,6 +144,24 @@ const CURES = {
   "": "",
 };
 
+/**
+ * Show Markdown, or the text as it is where that fails: one answer that cannot be drawn must not stop the page.
+ *
+ * @param {HTMLElement} element
+ * @param {string} text
+ * @param {string[]} shown what it shows now
+ * @returns {Drawn}
+ */
+function draw(element, text, shown) {
+  try {
+    const trees = markdown(text);
+    return { trees, shown: show(element, trees, shown) };
+  } catch {
+    element.textContent = text;
+    return { trees: [text], shown: [] };
+  }
+}
+
 /** @param {Turn} turn */
 function noteOf(turn) {
   if (turn.kept) return `${turn.state === "stopped" ? "Stopped" : "That failed"}: the answer from before is kept.`;
@@ -161,7 +180,7 @@ function samplesOf(samples) {
       const one = stamp("sample");
       find("summary", one).textContent = sampleLine(sample, place, several);
       const body = find("[data-text]", one);
-      one.addEventListener("toggle", () => show(body, markdown(sample.text), []), { once: true });
+      one.addEventListener("toggle", () => draw(body, sample.text, []), { once: true });
       all.append(one);
     }
   };
