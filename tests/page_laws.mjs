@@ -61,6 +61,7 @@ const CASES = {
   "addresses that stand there": ["https://x.org/a). (http://y.org/b_(c)), <mailto:a@b.org>", "<p><a href=https://x.org/a>https://x.org/a</a>). (<a href=http://y.org/b_(c)>http://y.org/b_(c)</a>), <a href=mailto:a@b.org>a@b.org</a></p>"],
   "images are not loaded": ["![a](https://x.org/i.png)", "<p><a href=https://x.org/i.png>a</a></p>"],
   "other schemes are text": ["[a](javascript:alert(1)) [b](data:text/html,x) [c](/v1/models) [d](file:///etc)", "<p>[a](javascript:alert(1)) [b](data:text/html,x) [c](/v1/models) [d](file:///etc)</p>"],
+  "a formula in which another begins is none": ["\\[\na\n\\[\nb\n\\]", "<p>[<br>a</p>\n<div class=display><math display=block><mrow><mi>b</mi></mrow></math></div>"],
   "a price is no formula": ["It costs $5 and $10.", "<p>It costs $5 and $10.</p>"],
 };
 for (const [law, [text, wanted]] of Object.entries(CASES)) test(`Markdown: ${law}`, () => assert.equal(html(text), wanted));
@@ -71,6 +72,14 @@ test("Markdown: a table has sides, code and as many cells as its head", () => {
   assert.deepEqual(cells.map((cell) => [textOf(cell.children), cell.attrs.class ?? ""]), [
     ["a", ""], ["b", "right"], ["x|y", ""], ["1", "right"], ["z", ""], ["", "right"],
   ]);
+});
+
+test("Markdown: a few letters do not become thousands of cells", () => {
+  const table = (columns, rows) => `${"|a".repeat(columns)}\n${"|-".repeat(columns)}\n${"|\n".repeat(rows)}`;
+  const cellsOf = (text) => [...walk(markdown(text))].filter((tree) => tree.tag === "td" || tree.tag === "th").length;
+  assert.equal(cellsOf(table(9, 50)), 9 * 51);
+  assert.ok(cellsOf(table(100, 1000)) < 10_000);
+  assert.equal(cellsOf(table(101, 1)), 0);
 });
 
 /** A generator of pseudo-random numbers (mulberry32), so that a failure can be seen again. */
@@ -123,6 +132,18 @@ test("Markdown: no text is nested without end; one of these that took quadratic 
   }
 });
 
+test("Markdown: no text takes quadratic time", () => {
+  const many = (text) => text.repeat(150_000 / text.length);
+  const gap = many(" ");
+  const texts = [`\`\`\`${gap}\``, `${many("~")}\``, `-${gap}\u2028`, `- a\n  \`\`\`\n${many("  x\n\n")}  \`\`\`\n`];
+  for (const text of texts) {
+    const before = process.cpuUsage();
+    markdown(text);
+    const took = process.cpuUsage(before).user / 1e6;
+    assert.ok(took < 5, `${JSON.stringify(text.slice(0, 12))} took ${took} s`); // quadratic time is a minute
+  }
+});
+
 test("links are to the web and to mail, whatever their letters are", () => {
   for (const bad of ["javascript:x", "JaVaScRiPt:x", " javascript:x", "data:x", "vbscript:x", "//x.org", "x.org", "", "blob:x", "https://"]) {
     assert.equal(safe(bad), null, bad);
@@ -149,7 +170,9 @@ test("aligned lines are a table, and a formula that is not understood is shown a
   const table = shown(math("\\begin{aligned} a &= 1 \\\\ b &= 2 \\end{aligned}", true));
   assert.equal(table.match(/<mtr>/g).length, 2);
   assert.equal(table.match(/<mtd>/g).length, 4);
-  for (const odd of ["\\unknown{x}", "{", "}", "\\frac{1}", "a & b", "\\begin{tikz}", "x^", "\\text{a", "{".repeat(99) + "}".repeat(99)]) {
+  for (const odd of ["\\unknown{x}", "{", "}", "\\frac{1}", "a & b", "\\begin{tikz}", "x^", "\\text{a", "{".repeat(99) + "}".repeat(99),
+    ...["hat", "sqrt", "frac1", "mathbf"].map((name) => `\\${name}`.repeat(9999) + " x"),
+    ...["constructor", "__proto__"].map((name) => `\\begin{${name}}x\\end{${name}}`)]) {
     assert.equal(shown(math(odd, false)), `<code class=formula>${odd}</code>`);
   }
 });

@@ -11,10 +11,10 @@ import { node } from "./tree.js";
 /** @typedef {import("./tree.js").Tree} Tree */
 /** @typedef {{indent: number, inner: number, ordered: boolean, sign: string, start: string, rest: string}} Marker */
 
-const FENCE = /^ *(`{3,}|~{3,}) *([^`]*)$/;
+const FENCE = /^ *(`{3,}|~{3,}(?!~))([^`]*)$/;
 const HEADING = /^ {0,3}(#{1,6})(?:[ \t](.*))?$/;
 const RULE = /^ {0,3}([-*_])(?:[ \t]*\1){2,}[ \t]*$/;
-const MARKER = /^( *)(?:([-*+])|(\d{1,9})([.)]))(?:( +)(.*))?$/;
+const MARKER = /^( *)(?:([-*+])|(\d{1,9})([.)]))(?:( +)(.*))?$/s;
 const TASK = /^\[([ xX])\] +/;
 const DEEPEST = 24;
 const LONGEST = 60; // lines of a formula
@@ -128,6 +128,7 @@ function displayed(lines, from) {
   if (!close) return null;
   for (let to = from; to < Math.min(lines.length, from + LONGEST) && lines[to].trim(); to += 1) {
     const said = lines[to].trimEnd();
+    if (to > from && said.trimStart().startsWith("\\[")) return null; // another begins before this one ends
     const begin = to === from ? said.indexOf(first.slice(0, 2)) + 2 : 0;
     const end = said.indexOf(close, begin);
     if (end < 0) continue;
@@ -188,7 +189,7 @@ function listed(lines, from, depth) {
     next = at < lines.length ? marker(lines[at]) : null;
     const goesOn = next !== null && same(next, first);
     if (!goesOn) at = end;
-    loose ||= (goesOn && at > end) || item.some((line, place) => !line.trim() && !inFence(item, place));
+    loose ||= (goesOn && at > end) || hasGap(item);
   }
   const children = items.map((item) => node("li", {}, ...content(item, loose, depth)));
   const attrs = first.ordered && first.start !== "1" ? { start: String(Number(first.start)) } : {};
@@ -226,11 +227,16 @@ function itemOf(lines, from, mark) {
 }
 
 /**
+ * Tell whether an item has an empty line outside of code.
+ *
  * @param {string[]} item
- * @param {number} place
  */
-function inFence(item, place) {
-  return item.slice(0, place).filter((line) => FENCE.test(line)).length % 2 === 1;
+function hasGap(item) {
+  let fence = false;
+  return item.some((line) => {
+    if (FENCE.test(line)) fence = !fence;
+    return !fence && !line.trim();
+  });
 }
 
 /**

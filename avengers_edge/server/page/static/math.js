@@ -9,7 +9,7 @@ import { SYMBOLS, WORDS } from "./symbols.js";
 /** @typedef {import("./tree.js").Tree} Tree */
 
 const TOKEN = /\\[a-zA-Z]+\*?|\\[\s\S]|\d+(?:[.,]\d+)*|\s+|[\s\S]/gu;
-const DEEPEST = 40;
+const DEEPEST = 60; // groups and arguments in each other; a fraction in a fraction is both
 const WIDE = new Set(["+", "-", "=", "<", ">", "*", "/", ":", ",", ";", "!", "|", "(", ")", "[", "]"]);
 
 /**
@@ -78,8 +78,11 @@ class Formula {
    */
   argument() {
     while (/^\s/.test(this.next)) this.at += 1;
-    if (!this.next) throw new Unreadable();
-    return this.atom() ?? node("mrow");
+    this.depth += 1;
+    if (!this.next || this.depth > DEEPEST) throw new Unreadable();
+    const atom = this.atom();
+    this.depth -= 1;
+    return atom ?? node("mrow");
   }
 
   /** @param {Tree} base */
@@ -223,8 +226,9 @@ class Formula {
    * @returns {Tree}
    */
   table(name) {
-    const fences = FENCES[name.replace("*", "")];
-    if (!fences) throw new Unreadable();
+    const kind = name.replace("*", "");
+    if (!Object.hasOwn(FENCES, kind)) throw new Unreadable();
+    const fences = FENCES[kind];
     if (name.startsWith("array")) this.letters();
     /** @type {Tree[][]} */
     const rows = [[]];
@@ -236,7 +240,7 @@ class Formula {
       else if (token !== "&") break;
     }
     if (this.tokens[this.at - 1] !== "\\end" || this.letters() !== name) throw new Unreadable();
-    const body = node("mtable", { class: name.replace("*", "") }, ...rows.map((row) => node("mtr", {}, ...row)));
+    const body = node("mtable", { class: kind }, ...rows.map((row) => node("mtr", {}, ...row)));
     return node("mrow", {}, node("mo", {}, fences[0]), body, node("mo", {}, fences[1]));
   }
 }

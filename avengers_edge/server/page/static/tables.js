@@ -5,6 +5,9 @@ import { node } from "./tree.js";
 
 /** @typedef {import("./tree.js").Tree} Tree */
 
+const WIDEST = 100; // columns
+const FILLED = 8; // cells that a short row is given: a few letters must not become thousands of cells
+
 /**
  * Tell whether a table begins at a line.
  *
@@ -15,7 +18,8 @@ export function isTable(lines, at) {
   const rule = lines[at + 1];
   if (!rule || !lines[at].includes("|") || !rule.includes("-")) return false;
   const columns = cells(rule);
-  return columns.every((cell) => /^:?-+:?$/.test(cell)) && columns.length === cells(lines[at]).length;
+  if (columns.length > WIDEST || columns.length !== cells(lines[at]).length) return false;
+  return columns.every((cell) => /^:?-+:?$/.test(cell));
 }
 
 /**
@@ -49,7 +53,8 @@ function sideOf(cell) {
  */
 function row(tag, line, sides) {
   const said = cells(line);
-  const made = sides.map((side, place) => node(tag, side ? { class: side } : {}, ...inline(said[place] ?? "")));
+  const wide = sides.slice(0, said.length + FILLED);
+  const made = wide.map((side, place) => node(tag, side ? { class: side } : {}, ...inline(said[place] ?? "")));
   return node("tr", {}, ...made);
 }
 
