@@ -10,8 +10,12 @@ from urllib.parse import urlsplit
 
 import pytest
 from clients import KEY, LONG, listening
+from server_fakes import Served
 
-from avengers_edge.server.options import Limits
+import avengers_edge.server.run as run
+from avengers_edge.errors import AvengersError
+from avengers_edge.server.options import Limits, ServeOptions
+from avengers_edge.server.run import serve
 
 HURRIED = Limits(drain=1, header_seconds=0.5, send_seconds=0.5)
 POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -110,3 +114,60 @@ def test_told_twice_to_end_the_server_tells_its_clients_and_does_not_wait_for_wh
         assert b"shutting_down" in got and b"[DONE]" not in got
     assert served.closed
     assert not [record for record in caplog.records if record.exc_info or record.levelname == "ERROR"]
+
+
+@pytest.mark.parametrize("other", [b"websocket", b"h2c"])
+def test_a_request_for_another_protocol_is_answered_in_this_one_and_logs_nothing_foreign(other, caplog):
+    with listening(limits=HURRIED) as served, connected(served) as connection:
+        asked = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: " + other
+        connection.sendall(asked + b"\r\n\r\n")
+        assert answered(connection).startswith(b"HTTP/1.1 401")
+    assert not [record for record in caplog.records if record.name.startswith("uvicorn")]
+
+
+def test_an_address_that_cannot_be_had_is_told_in_one_line_before_anything_is_loaded(caplog):
+    served = Served(warm_error=AssertionError("loaded"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(AvengersError, match="it is taken, use another --port"):
+            serve(served.app, ServeOptions(port=port))
+    for host, complaint in (("999.1.1.1", "there is no address 999.1.1.1"), ("203.0.113.1", "no address of this")):
+        with pytest.raises(AvengersError, match=complaint):
+            serve(served.app, ServeOptions(host=host, api_key=KEY, port=0))
+    assert not caplog.records and not served.closed
+
+
+def test_a_name_of_several_addresses_is_served_at_those_that_are_there_and_refused_where_none_is(monkeypatch):
+    def meaning(*hosts):
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 0)) for host in hosts]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+    meaning("203.0.113.1", "203.0.113.2")
+    with pytest.raises(AvengersError, match="no address of this machine"):
+        run._listen("edge.lan", 0)
+    meaning("203.0.113.1", "127.0.0.1")
+    (listening,) = run._listen("edge.lan", 0)
+    with listening:
+        assert listening.getsockname()[0] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_what_serves_can_be_called_at_the_address_that_it_tells(host, monkeypatch):
+    served, told = Served(), []
+
+    def call(address):
+        with socket.create_connection((urlsplit(address).hostname, urlsplit(address).port), LONG):
+            told.append(address)
+        server.should_exit = True
+
+    made = run.make_server
+
+    def make(*words):
+        nonlocal server
+        server = made(*words)
+        return server
+
+    server = None
+    monkeypatch.setattr(run, "make_server", make)
+    serve(served.app, ServeOptions(host=host, port=0), call)
+    assert told and served.closed

@@ -68,6 +68,7 @@ class ServeOptions:
     limits: Limits = dataclasses.field(default_factory=Limits)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "host", self.host.removeprefix("[").removesuffix("]"))  # as in a URL
         if not 0 <= self.port <= 65535:
             raise BadRequest(f"port is {self.port}: use 0 (any free one) to 65535")
         if not self.host:

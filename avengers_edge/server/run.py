@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import math
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -41,15 +43,37 @@ def serve(app: App, options: ServeOptions, started: Callable[[str], None] = lamb
         AvengersError: the address cannot be had.
 
     """
-    server = make_server(app, options, started)
+    with contextlib.ExitStack() as stack:
+        listening = [stack.enter_context(each) for each in _listen(options.host, options.port)]
+        try:
+            make_server(app, options, started).run(listening)
+        except OSError as error:
+            raise AvengersError(f"the certificate or its key cannot be used: {error}") from error
+
+
+def _listen(host: str, port: int) -> list[socket.socket]:
+    """Have the address before anything is loaded; a name may mean several."""
     try:
-        server.run()
-    except OSError as error:  # of a certificate: one of the address ends in the other way
-        raise AvengersError(f"the certificate or its key cannot be used: {error}") from error
-    except SystemExit:  # uvicorn's way of saying so
-        raise AvengersError(
-            f"cannot listen on {options.host} port {options.port}: it is taken or not ours, use another --port"
-        ) from None
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        raise AvengersError(f"there is no address {host}: give one of this machine's as --host") from None
+    listening: list[socket.socket] = []
+    absent = errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT  # like the IPv6 address of localhost, where there is no IPv6
+    for family, _, _, _, address in dict.fromkeys(found):
+        try:
+            listening.append(socket.create_server(address, family=family))
+        except OSError as error:
+            failed = error.errno
+            if failed not in absent:
+                break
+    else:
+        if listening:
+            return listening
+    for each in listening:
+        each.close()
+    why = {errno.EADDRINUSE: "it is taken", errno.EACCES: "it is not for everybody"}.get(failed or 0)
+    reason = f"{why}, use another --port" if why else f"{host} is no address of this machine, use another --host"
+    raise AvengersError(f"cannot listen on {host} port {port}: {reason}")
 
 
 def make_server(app: App, options: ServeOptions, started: Callable[[str], None]) -> uvicorn.Server:
@@ -169,6 +193,9 @@ def _protocol(options: ServeOptions) -> type[H11Protocol]:
                 ):
                     self.transport.write(self.conn.send(event) or b"")
             self.transport.close()
+
+        def _unsupported_upgrade_warning(self) -> None:
+            """Say nothing: the request is answered as if it had not asked for another protocol."""
 
         def _wait_for_request(self) -> None:
             if self._patience is None:
