@@ -80,7 +80,7 @@ def test_another_team_answers_by_its_name_in_the_model_or_in_the_extension():
 
 
 def test_an_unknown_model_is_404_with_the_list():
-    for model in ("gpt-4", "avengers/none", "avengers2"):
+    for model in ("gpt-4", "avengers/none", "avengers/", "avengers2"):
         answer = Served().chat(model=model)
         assert answer.status_code == 404
         error = answer.json()["error"]

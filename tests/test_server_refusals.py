@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import math
@@ -346,13 +347,42 @@ def test_a_limit_that_is_no_number_of_anything_is_refused(name, value):
         Limits(**{name: value})
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost"])
 def test_loopback_needs_no_key(host):
     assert ServeOptions(host=host).loopback
 
 
 def test_headers_over_the_limit_are_431():
     refused(Served(limits=Limits(header_bytes=1000))("GET", "/v1/models", headers={"x": "y" * 1000}), 431)
+
+
+def test_a_target_with_scheme_and_authority_means_its_path_and_is_let_in_like_it():
+    served = Served(api_key=KEY)
+
+    async def get(path, **headers):
+        scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "root_path": ""}
+        scope["headers"] = [
+            (b"host", b"localhost"),
+            *((name.encode(), said.encode()) for name, said in headers.items()),
+        ]
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        await served.app.asgi(scope, None, send)
+        return sent[0]["status"]
+
+    said = {"authorization": f"Bearer {KEY}"}
+    for prefix in ("", "http://localhost:8765", "HTTPS://localhost"):
+        assert asyncio.run(get(f"{prefix}/metrics", **said)) == 200
+        assert asyncio.run(get(f"{prefix}/metrics")) == 401
+        assert asyncio.run(get(f"{prefix}/nothing", **said)) == 404
+
+
+@pytest.mark.parametrize("path", ["/metrics%0a", "/health%0A", "/v1/models%0a"])
+def test_a_path_with_a_line_feed_is_none_of_ours(path):
+    refused(Served()("GET", path), 404, "unknown_path")
 
 
 def test_an_unknown_path_is_404_and_another_method_405():

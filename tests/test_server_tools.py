@@ -258,6 +258,19 @@ def test_a_team_in_which_nobody_takes_them_is_400():
     assert "pair" in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    ['{"x": NaN}', '{"x": -Infinity}', '{"x": 1e999}', '{"x": "\\ud800"}', '{"x": ' + "[" * 900 + "]" * 900 + "}"],
+)
+def test_arguments_that_json_cannot_carry_are_400_or_deep_and_never_an_error_of_another_kind(arguments):
+    called = CALLED | {"tool_calls": [CALL | {"function": {"name": "f", "arguments": arguments}}]}
+    result = {"role": "tool", "tool_call_id": CALL["id"], "content": "5"}
+    answer = Served().chat(model="big", messages=[ASKED, called, result])
+    assert answer.status_code in ((400,) if "[" not in arguments else (200, 400))
+    if answer.status_code == 400:
+        assert answer.json()["error"]["param"] == "messages[1].tool_calls[0].function.arguments"
+
+
 # --- what is refused ------------------------------------------------------------------------------------------------
 
 

@@ -29,6 +29,7 @@ _OF_PATHS = {
     405: ("this path knows another method: see /openapi.json", "method_not_allowed"),
 }
 _HEADER_NAMES = re.compile(r"[\w!#$%&'*+.^`|~, -]+", re.ASCII)
+_ABSOLUTE = re.compile(r"https?://[^/]*", re.IGNORECASE)
 _AS_IT_SAYS = (b"x-content-type-options", b"nosniff")
 
 
@@ -57,6 +58,8 @@ class Door:
             await self._inner(scope, receive, send)
             return
         began, status = time.monotonic(), 0
+        if absolute := _ABSOLUTE.match(scope["path"]):  # a target with scheme and authority, as proxies are sent
+            scope = {**scope, "path": f"/{scope['path'][absolute.end() :].removeprefix('/')}"}
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         shared = self._shared(headers.get("origin"))
 
@@ -70,6 +73,8 @@ class Door:
         try:
             try:
                 self._check(scope, headers)
+                if not scope["path"].isprintable():  # the router takes /metrics and a line feed for /metrics
+                    raise HTTPException(404)
                 if scope["method"] == "OPTIONS" and shared:
                     await _preflight(headers.get("access-control-request-headers", ""))(scope, receive, noting)
                 else:

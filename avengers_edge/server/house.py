@@ -126,6 +126,8 @@ class House(Closing):
         """
         if model == VOTED or model.startswith(f"{VOTED}/"):
             named = model.removeprefix(VOTED).removeprefix("/")
+            if not named and model != VOTED:
+                raise self._unknown(model)
             if named and team and named != team:
                 raise Problem(400, f"model names team {named} and {said_in} {team}: name one", said_in)
             try:
