@@ -63,7 +63,7 @@ SIGNATURES = {
         "warm": "(self) -> 'None'",
         "close": "(self) -> 'None'",
     },
-    Pending: {"cancel": "(self) -> 'bool'"},
+    Pending: {"cancel": "(self) -> 'bool'", "result": "(self, timeout: 'float | None' = None) -> '_T'"},
 }
 FIELDS = {
     "Routed": ["route"],
