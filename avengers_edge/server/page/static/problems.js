@@ -26,6 +26,7 @@ const ADVICE = {
   bad_host: ["Open the page under the address that the server printed.", ""],
   model_not_found: ["Choose another model below: the list is read again.", "models"],
   does_not_fit: ["Start a new chat, or ask something shorter: the whole conversation is sent each time.", "new"],
+  context_length_exceeded: ["Start a new chat, or ask something shorter: the whole conversation is sent each time.", "new"],
   body_too_large: ["Start a new chat: the whole conversation is sent each time.", "new"],
   overloaded: ["Many are asking. Wait a moment, then ask again.", "again"],
   shutting_down: ["Ask again when it is back.", "again"],
