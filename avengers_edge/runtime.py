@@ -248,10 +248,6 @@ class Avengers(Closing):
 
 
 def _check_text(question: str) -> None:
-    require_text(question, "question")
+    require_text(question, "the question")
     if not question.strip():
         raise BadRequest("the question is empty: give it as an argument or on standard input")
-    try:
-        question.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise BadRequest(f"the question has a character at {error.start} that is not valid Unicode") from error

@@ -14,7 +14,7 @@ from avengers_edge.config import Settings, load_settings
 from avengers_edge.errors import BadRequest, Cancelled
 from avengers_edge.opening import open_sentence_embedder
 from avengers_edge.records import Answer, Ask, Once, Vectors
-from avengers_edge.records.basics import require
+from avengers_edge.records.basics import require, require_text
 from avengers_edge.routing.form import FormEmbedder
 from avengers_edge.routing.whole import count_whole
 from avengers_edge.runtime import Avengers as Runtime
@@ -108,14 +108,10 @@ class Embedded:
 
     def _embed(self, texts: Iterable[str]) -> NDArray[np.float32]:
         listed = None if isinstance(texts, str) or not isinstance(texts, Iterable) else list(texts)
-        if listed is None or not all(isinstance(text, str) for text in listed):
+        if listed is None:
             raise BadRequest(f"texts is {texts!r:.40}: use a list of texts")
         for place, text in enumerate(listed):
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                complaint = f"text {place} has a character at {error.start} that is not valid Unicode"
-                raise BadRequest(complaint) from error
+            require_text(text, f"text {place}")
         vectors = self._vectors()
         count_whole(vectors, listed, "text {}")
         return vectors.embed(listed)

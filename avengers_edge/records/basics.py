@@ -36,8 +36,13 @@ def require(holds: bool, complaint: str) -> None:
 
 
 def require_text(value: object, name: str) -> None:
-    """Refuse what is no text."""
-    require(isinstance(value, str), f"{name} is {value!r:.40}: use a text")
+    """Refuse what is no text, or one with half a character, which nothing could read."""
+    if not isinstance(value, str):
+        raise BadRequest(f"{name} is {value!r:.40}: use a text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise BadRequest(f"{name} has a character at {error.start} that is not valid Unicode") from error
 
 
 def require_whole(values: object, *names: str) -> None:
