@@ -95,8 +95,14 @@ def serve(
         click.echo(
             "warning: without TLS the key and all texts can be read on their way (--tls-cert, --tls-key)", err=True
         )
+    house = House.open(session.settings(), team)
+    if missing := house.missing():
+        name = house.default.team.name
+        click.echo(
+            f"warning: team {name} lacks {', '.join(missing)}: `avengers setup {name}` installs what it needs", err=True
+        )
     run(
-        App(House.open(session.settings(), team), options, (page_route(),)),
+        App(house, options, (page_route(),)),
         options,
         lambda address: click.echo(f"serving {address}  (Ctrl-C ends)", err=True),
     )

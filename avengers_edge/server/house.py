@@ -150,13 +150,17 @@ class House(Closing):
     def names(self) -> list[str]:
         """List the model names that can be asked now: teams whose models are all installed, members, other models."""
         installed = set(self._models())
-        voted = [VOTED]
+        voted = [] if self.missing() else [VOTED]
         for name in self._teams():
             with contextlib.suppress(AvengersError):
                 if installed.issuperset(self._open(name).team.models):
                     voted.append(f"{VOTED}/{name}")
         members = [member.name for member in self.default.team.members if member.model in installed]
         return list(dict.fromkeys([*voted, *members, *sorted(installed)]))
+
+    def missing(self) -> list[str]:
+        """List the models of the default team that are not installed."""
+        return sorted(set(self.default.team.models).difference(self._models()))
 
     def close(self) -> None:
         """Free the loaded models; what is under way ends with an error."""
@@ -172,4 +176,5 @@ class House(Closing):
 
     def _unknown(self, model: str) -> Problem:
         known = ", ".join(self.names())
-        return Problem(404, f"there is no model {model[:80]!r}: use one of {known}", "model", "model_not_found")
+        remedy = f"use one of {known}" if known else f"none is installed, `avengers setup {self.default.team.name}` does"
+        return Problem(404, f"there is no model {model[:80]!r}: {remedy}", "model", "model_not_found")
