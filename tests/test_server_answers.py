@@ -179,6 +179,12 @@ def test_token_biases_and_log_probabilities_are_a_members():
         assert refused.json()["error"]["param"] in fields
 
 
+def test_a_token_that_is_a_part_of_a_character_claims_no_bytes():
+    served = Served("a \ufffd")
+    whole, part = served.chat("Hi", model="big", logprobs=True).json()["choices"][0]["logprobs"]["content"]
+    assert (whole["bytes"], part["bytes"]) == ([97], None)
+
+
 def test_a_response_format_bounds_the_text():
     schema = {"type": "object", "properties": {"age": {"type": "integer"}}}
     for said, wanted in (

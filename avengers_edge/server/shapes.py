@@ -151,7 +151,8 @@ def _choice(
 
 def _chat_logprobs(tokens: Sequence[TokenLogprob]) -> Values:
     def entry(text: str, logprob: float) -> Values:
-        return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+        whole = "\ufffd" not in text  # a token that is a part of a character is not known by its bytes any more
+        return {"token": text, "logprob": logprob, "bytes": list(text.encode()) if whole else None}
 
     return {
         "content": [
