@@ -176,5 +176,6 @@ class House(Closing):
 
     def _unknown(self, model: str) -> Problem:
         known = ", ".join(self.names())
-        remedy = f"use one of {known}" if known else f"none is installed, `avengers setup {self.default.team.name}` does"
+        team = self.default.team.name
+        remedy = f"use one of {known}" if known else f"none is installed, `avengers setup {team}` does that"
         return Problem(404, f"there is no model {model[:80]!r}: {remedy}", "model", "model_not_found")
