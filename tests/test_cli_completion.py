@@ -109,7 +109,7 @@ def test_completing_loads_nothing_heavy():
     code = f"import sys\nfrom avengers_edge.cli.main import main\ntry: main()\nfinally: {loaded}"
     environ = os.environ | {VARIABLE: "bash_complete", "COMP_WORDS": "avengers ask --model qwen"}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
-    assert "plain,qwen2.5-coder-0.5b-instruct:think" in done.stdout.splitlines()
+    assert "plain,qwen2.5-coder-1.5b-instruct:brief" in done.stdout.splitlines()
     heavy = {
         "numpy",
         "onnxruntime",
@@ -132,8 +132,8 @@ try() {{
     _avengers_completion avengers
     echo "${{COMPREPLY[@]}}"
 }}
-try "avengers ask --model qwen2.5-coder-0.5b-instruct:" $' \\t\\n:'
-try "avengers ask --model qwen2.5-coder-0.5b-instruct:" $' \\t\\n'
+try "avengers ask --model qwen2.5-coder-1.5b-instruct:" $' \\t\\n:'
+try "avengers ask --model qwen2.5-coder-1.5b-instruct:" $' \\t\\n'
 try "avengers doc" $' \\t\\n:'
 """
 
@@ -145,6 +145,6 @@ def test_bash_is_given_what_stands_behind_the_colon_and_the_whole_word_where_it_
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     broken, whole, doctor = done.stdout.splitlines()
-    assert broken.split() == ["direct", "think"]
-    assert whole.split() == ["qwen2.5-coder-0.5b-instruct:direct", "qwen2.5-coder-0.5b-instruct:think"]
+    assert broken.split() == ["brief", "direct"]
+    assert whole.split() == ["qwen2.5-coder-1.5b-instruct:brief", "qwen2.5-coder-1.5b-instruct:direct"]
     assert doctor == "doctor"

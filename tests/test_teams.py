@@ -33,7 +33,7 @@ from avengers_edge.teams import Teams, with_usual_team
 
 SMALL = "smollm2-135m-instruct"
 CODER = "qwen2.5-coder-0.5b-instruct"
-STARTER = [f"qwen2.5-coder-1.5b-instruct:{way}" for way in ("think", "direct")]
+STARTER = [f"qwen2.5-coder-1.5b-instruct:{way}" for way in ("brief", "direct")]
 BY_HAND = """\
 # Mine, and written with care.
 name = "mine"
