@@ -1,7 +1,7 @@
 """Avengers Edge: a team of small local models that routes, samples and votes.
 
     with Avengers.open() as team:
-        print(team.answer("How many legs do 3 cats have?").answer)
+        print(team.answer("How many minutes are 3 hours and 20 minutes?").answer)
 
 Importing this package loads nothing heavy: each of these names is loaded when it is first used. `docs/python.md`
 shows them at work; see `avengers_edge.runtime` for the main path.
