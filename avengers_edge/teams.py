@@ -12,7 +12,7 @@ from avengers_edge.config import Settings
 from avengers_edge.errors import BadRequest, NotFound
 from avengers_edge.files import write_whole
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.files import disk_errors, reading
+from avengers_edge.library.files import counted, disk_errors, reading
 from avengers_edge.library.manifests import check_id
 from avengers_edge.library.strict_toml import read_toml_text
 from avengers_edge.library.team_files import new_text, with_members, with_table, without_members
@@ -118,8 +118,7 @@ class Teams:
         self.check_name(name)
         if not members:
             raise BadRequest("a team needs a member: name one with --member")
-        count = "1 member" if len(members) == 1 else f"{len(members)} members"
-        words = description or f"{count}, chosen on this machine"
+        words = description or f"{counted(len(members), 'member')}, chosen on this machine"
         text = new_text(name, words, members, f"{name}.safetensors" if table else None, samples)
         return self._save(name, text, members, table)
 

@@ -93,8 +93,9 @@ def run(questions: Sequence[Question], args: argparse.Namespace) -> None:
     start = time.monotonic()
     with Avengers.open(settings, args.team) as avengers, Grader() as grader, args.out.open("a") as out:
         for count, (question, way) in enumerate(todo, 1):
-            ask = with_kind(ways[way], question)
-            row = asked_before(avengers, question, ask, rows)
+            ask = whom(avengers, question, with_kind(ways[way], question))
+            given = [row for (other, name), row in rows.items() if name == question.id and other != "voted"]
+            row = next((row for row in given if row["model"] == ask.member), None)
             if row is None:
                 row = as_row(way, question, avengers.answer(question.question, ask), grader)
             rows[way, question.id] = row = {**row, "way": way}
@@ -104,15 +105,11 @@ def run(questions: Sequence[Question], args: argparse.Namespace) -> None:
             print(f"{way}: {count} of {len(todo)}, about {left / 60:.0f} min left", file=sys.stderr, flush=True)
 
 
-def asked_before(
-    avengers: Avengers, question: Question, ask: Ask, rows: Mapping[tuple[str, str], dict[str, Any]]
-) -> dict[str, Any] | None:
-    """Find the greedy answer that whoever would be asked now has given to this question."""
-    if ask.samples != 1:
-        return None
-    who = ask.member or avengers.route(question.question, prefer=ask.prefer).ranking[0].model
-    given = (row for (way, name), row in rows.items() if name == question.id and way != "voted")
-    return next((row for row in given if row["model"] == who), None)
+def whom(avengers: Avengers, question: Question, ask: Ask) -> Ask:
+    """Name the member that a greedy question goes to, whatever model is loaded; a vote finds its own."""
+    if ask.samples != 1 or ask.member is not None:
+        return ask
+    return dataclasses.replace(ask, member=avengers.route(question.question, prefer=ask.prefer).ranking[0].model)
 
 
 def with_kind(ask: Ask, question: Question) -> Ask:

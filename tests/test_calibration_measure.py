@@ -244,7 +244,7 @@ def test_where_code_cannot_be_run_nobody_is_asked_for_it(monkeypatch: pytest.Mon
     assert without_code([*sums]) == (sums, None)
     rest, told = without_code([sums[0], code, sums[1]])
     assert rest == sums
-    assert told == "1 questions that ask for code are left out: code is not run here: use Linux"
+    assert told == "1 question of code left out: code is not run here: use Linux"
     with pytest.raises(NoSandbox, match="use Linux"):
         without_code([code])
 

@@ -22,7 +22,7 @@ from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, NotFound
 from avengers_edge.files import exclusive
 from avengers_edge.library import files, importing
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.files import disk_errors, human_bytes, move, write_text
+from avengers_edge.library.files import counted, disk_errors, human_bytes, move, write_text
 from avengers_edge.library.importing import import_file
 from avengers_edge.library.manifests import HubSource, ModelManifest, PathSource, UrlSource
 from avengers_edge.library.receipts import Expected, receipt_path
@@ -489,6 +489,10 @@ def test_a_disk_that_knows_no_locks_is_not_taken_for_a_busy_one(
 )
 def test_sizes_are_written_for_people(count: int, said: str) -> None:
     assert human_bytes(count) == said
+
+
+def test_one_is_singular_and_none_is_not() -> None:
+    assert [counted(count, "member") for count in range(3)] == ["0 members", "1 member", "2 members"]
 
 
 def test_a_folder_that_goes_while_its_bytes_are_added_up_is_passed_over(

@@ -25,6 +25,7 @@ from avengers_edge.calibration.selection import select_members
 from avengers_edge.config import Settings
 from avengers_edge.errors import BadRequest, NoSandbox, NotFound
 from avengers_edge.library.catalog import Catalog
+from avengers_edge.library.files import counted
 from avengers_edge.library.store import Store
 from avengers_edge.opening import open_residency, open_shipped_embedder
 from avengers_edge.records import Embedder, Member, Team
@@ -104,7 +105,7 @@ def without_code(questions: Sequence[Question]) -> tuple[tuple[Question, ...], s
     except NoSandbox as error:
         if not rest:
             raise
-        return rest, f"{len(questions) - len(rest)} questions that ask for code are left out: {error}"
+        return rest, f"{counted(len(questions) - len(rest), 'question')} of code left out: {error}"
     return tuple(questions), None
 
 

@@ -20,7 +20,7 @@ from avengers_edge.cli.fitting import Fitting
 from avengers_edge.cli.library import open_library
 from avengers_edge.cli.session import Session
 from avengers_edge.errors import AvengersError
-from avengers_edge.library.files import human_bytes
+from avengers_edge.library.files import counted, human_bytes
 from avengers_edge.records import Message, Request, SamplingParams
 
 
@@ -79,8 +79,7 @@ def check_routing(session: Session, team: str | None) -> Iterator[Finding]:
     settings = session.settings()
     with contextlib.closing(Avengers.open(settings, team)) as avengers:
         route = avengers.route("What is 2 + 2?")
-    count = "1 member" if len(route.ranking) == 1 else f"{len(route.ranking)} members"
-    yield Finding("routing", f"works, {count} ranked by {settings.providers[0]}")
+    yield Finding("routing", f"works, {counted(len(route.ranking), 'member')} ranked by {settings.providers[0]}")
 
 
 def check_gpu(session: Session) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.team_calibrate import USUAL_QUESTIONS, calibrate_option, calibrate_team, check_measurable
 from avengers_edge.cli.team_guide import candidates, guide
 from avengers_edge.errors import AvengersError, BadRequest
-from avengers_edge.library.files import human_bytes
+from avengers_edge.library.files import counted, human_bytes
 
 if TYPE_CHECKING:
     from avengers_edge.records import Team
@@ -149,8 +149,7 @@ def remove(session: Session, name: str, members: tuple[str, ...], yes: bool) -> 
     teams = Teams(session.settings())
     if members:
         left = teams.drop(name, members)
-        count = len(left.members)
-        click.echo(f"team {name} has {count} member{'s' if count > 1 else ''} left", err=True)
+        click.echo(f"team {name} has {counted(len(left.members), 'member')} left", err=True)
         return
     if not yes:
         teams.check_own(name)

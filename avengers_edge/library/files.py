@@ -33,6 +33,11 @@ def human_bytes(count: int) -> str:
     return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
 
 
+def counted(count: int, noun: str) -> str:
+    """Write how many there are of something: "1 member", "2 members"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def bytes_below(folder: Path) -> int:
     """Add up the sizes of all files below a folder that others may be writing to."""
     total = 0

@@ -75,7 +75,8 @@ class ToolCall:
 
     def __post_init__(self) -> None:
         try:
-            holds = isinstance(json.loads(self.arguments), dict)
+            value = json.loads(self.arguments)
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()  # JSON has no NaN and no half characters
         except (TypeError, ValueError, RecursionError):
-            holds = False
-        require(holds, f"a call of {self.name!r:.80} has arguments that are no JSON object")
+            value = None
+        require(isinstance(value, dict), f"a call of {self.name!r:.80} has arguments that are no JSON object")

@@ -150,7 +150,7 @@ class House(Closing):
     def names(self) -> list[str]:
         """List the model names that can be asked now: teams whose models are all installed, members, other models."""
         installed = set(self._models())
-        voted = [] if self.missing() else [VOTED]
+        voted = [VOTED] if installed.issuperset(self.default.team.models) else []
         for name in self._teams():
             with contextlib.suppress(AvengersError):
                 if installed.issuperset(self._open(name).team.models):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import logging
 import math
 import signal
@@ -18,7 +19,7 @@ import uvicorn
 
 from avengers_edge.errors import AvengersError
 from avengers_edge.server.app import App
-from avengers_edge.server.connection import connection_class
+from avengers_edge.server.connection import Connection
 from avengers_edge.server.options import ServeOptions
 
 logger = logging.getLogger("avengers_edge.server")
@@ -79,7 +80,7 @@ def make_server(app: App, options: ServeOptions, started: Callable[[str], None])
         app.asgi,
         host=options.host,
         port=options.port,
-        http=connection_class(limits),
+        http=functools.partial(Connection, limits),  # type: ignore[arg-type]  # it is only called
         ws="none",
         lifespan="on",
         log_config=None,

@@ -182,16 +182,9 @@ def _call(value: object, where: str) -> ToolCall:
     except BadRequest as error:
         raise refuse(f"{where}.function.name", f"{where}.function.name: {error}") from error
     try:
-        call = ToolCall(name, arguments, ident)
-        json.dumps(json.loads(arguments), ensure_ascii=False, allow_nan=False).encode()
+        return ToolCall(name, arguments, ident)
     except BadRequest as error:
         raise refuse(f"{where}.function.arguments", f"{where}.function.arguments: {error}") from error
-    except (ValueError, RecursionError) as error:
-        complaint = (
-            f"{where}.function.arguments has what JSON cannot carry: NaN, half a character, or too deep a nesting"
-        )
-        raise refuse(f"{where}.function.arguments", complaint) from error
-    return call
 
 
 def _object(value: object, where: str) -> Fields:
