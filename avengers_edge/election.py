@@ -6,7 +6,7 @@ import dataclasses
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from avengers_edge.clock import Clock
 from avengers_edge.errors import AvengersError, Cancelled
@@ -129,6 +129,8 @@ class Election:
         self._on_progress, self._on_token, self._cancel = on_progress, on_token, cancel
         usual = min(team.samples, worth or team.samples)
         self._samples = ask.samples or (1 if self.kind in _UNVOTED and ask.tests is None else usual)
+        # Where nobody votes on it, what counts as right or wrong had better be the most probable answer.
+        self._greedy = self._samples == 1 and ask.samples is None and self.kind != "text"
         tried = ask.tests is not None or (self.kind == "code" and self._samples > 1)
         self._trial = Trial(question, ask.tests, judge) if tried else None
         self._seed = secrets.randbelow(SEED_LIMIT) if ask.seed is None else ask.seed
@@ -151,7 +153,8 @@ class Election:
             BadRequest: a value that sampling has no use for.
 
         """
-        said = {name: value for name in _SAMPLING if (value := getattr(self._ask, name)) is not None}
+        said: dict[str, Any] = {"temperature": 0.0} if self._greedy else {}
+        said |= {name: value for name in _SAMPLING if (value := getattr(self._ask, name)) is not None}
         return Request(
             messages_for(self._question, self.kind, member, self._ask),
             dataclasses.replace(member.sampling(self.kind, self._team.sampling), **said),

@@ -24,6 +24,7 @@ from avengers_edge.records import (
     Member,
     Once,
     OnToken,
+    Ranked,
     Route,
     Team,
 )
@@ -32,6 +33,9 @@ from avengers_edge.routing.router import Router, pick_only, unfitted_route
 from avengers_edge.routing.topic import topic
 from avengers_edge.sandbox.judge import SandboxJudge
 from avengers_edge.voting.behaviour import Judge
+
+_CLOSE = 0.5
+"""A member that is expected to be right less than half as often as another one rather outvotes it than helps it."""
 
 OnRoute = Callable[[Route], None]
 """Hears who is asked, and why."""
@@ -138,8 +142,9 @@ class Avengers(Closing):
     ) -> Answer:
         """Answer a question: embed, route, sample, vote.
 
-        Where the samples of the member in front disagree, the second-ranked member is sampled too and both vote. Where
-        that one cannot be, the first one's vote stands, and the route's `fallback` says so.
+        Where the samples of the member in front disagree, the second-ranked member is sampled too and both vote, unless
+        it is far behind and the user has not asked for it. Where it cannot be sampled, the first one's vote stands, and
+        the route's `fallback` says so.
 
         `member` is who `ask.member` names, where somebody else than this team's own rule has decided that.
 
@@ -162,7 +167,7 @@ class Avengers(Closing):
             question,
             ask,
             self.team,
-            can_switch=len(route.ranking) > 1,
+            can_switch=len(route.ranking) > 1 and (ask.switch_below is not None or _close(*route.ranking[:2])),
             worth=route.samples,
             on_progress=on_progress,
             on_token=on_token,
@@ -245,6 +250,11 @@ class Avengers(Closing):
             known = ", ".join(member.name for member in self.team.members)
             raise NotFound(f"team {self.team.name} has no member {name!r}: use one of {known}")
         return Member(name)  # any installed model can be named; the store says if it is not there
+
+
+def _close(first: Ranked, second: Ranked) -> bool:
+    """Tell whether the second one's votes are worth counting beside the first one's."""
+    return second.score >= _CLOSE * first.score
 
 
 def _check_text(question: str) -> None:

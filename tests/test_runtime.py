@@ -32,13 +32,15 @@ SUM = "How many apples are 2 and 3 apples?"
 class FixedRouter:
     """Ranks short-worded questions to the small model, others to the big one."""
 
-    def __init__(self, samples=None):
-        self.asked, self.samples = [], samples
+    def __init__(self, samples=None, scores=(0.8, 0.5)):
+        self.asked, self.samples, self.scores = [], samples, scores
 
     def route(self, vector, *, members, prefer, resident):
         self.asked.append((members, prefer, resident))
         first, second = ("small", "big:think") if vector[0] > vector[1] else ("big:think", "small")
-        return Route(0, 0.9, (Ranked(first, 0.8), Ranked(second, 0.5)), 0.3, samples=self.samples)
+        better, worse = self.scores
+        ranking = (Ranked(first, better), Ranked(second, worse))
+        return Route(0, 0.9, ranking, better - worse, samples=self.samples)
 
 
 def team_of(texts, *, router=None, team=TEAM, reason="stop", width=1, resident=()):
@@ -346,6 +348,21 @@ def test_when_the_first_members_samples_disagree_the_second_one_is_asked_and_bot
     assert (answer.usage.saved_tokens, answer.timings_ms.prefill, answer.timings_ms.decode) == (3, 2.0, 4.0)
 
 
+@pytest.mark.parametrize(
+    ("scores", "ask", "asked"),
+    [
+        ((0.8, 0.4), Ask(), 2),
+        ((0.8, 0.3), Ask(), 1),
+        ((0.8, 0.3), Ask(switch_below=0.8), 2),
+        ((0.0, 0.0), Ask(), 2),
+    ],
+)
+def test_a_second_member_that_is_far_behind_does_not_vote_unless_the_user_says(scores, ask, asked):
+    texts = [f"Answer: {number}" for number in range(10)]
+    avengers, engine, _ = team_of(texts, team=SWITCHING, router=FixedRouter(scores=scores))
+    assert len(avengers.answer(SUM, ask).models) == len(engine.requests) == asked
+
+
 def test_the_model_of_the_answer_is_the_one_that_wrote_the_text_shown():
     avengers, _, _ = team_of(
         ["Answer: 6", "no idea", "no idea", "no idea", "no idea", *["Answer: 5"] * 4], team=SWITCHING
@@ -456,6 +473,23 @@ def test_where_the_first_member_cannot_be_asked_there_is_no_answer():
 def test_a_vote_takes_the_samples_it_is_worth_unless_the_user_says(worth, asked, requested):
     avengers, *_ = team_of(["Answer: 5"] * 5, router=FixedRouter(worth))
     assert avengers.answer(SUM, Ask(samples=asked)).samples_requested == requested
+
+
+@pytest.mark.parametrize(
+    ("worth", "ask", "temperature"),
+    [
+        (1, Ask(), 0.0),
+        (1, Ask(temperature=0.5), 0.5),
+        (1, Ask(samples=1), TEAM.sampling.temperature),
+        (1, Ask(kind="text"), TEAM.sampling.temperature),
+        (2, Ask(kind="code"), 0.0),
+        (2, Ask(), TEAM.sampling.temperature),
+    ],
+)
+def test_where_nobody_votes_the_most_probable_answer_is_given_unless_the_user_says(worth, ask, temperature):
+    avengers, engine, *_ = team_of(["Answer: 5"] * 5, router=FixedRouter(worth))
+    avengers.answer(SUM, ask)
+    assert [request.sampling.temperature for request in engine.requests] == [temperature]
 
 
 def test_embedder_and_table_are_opened_once_whoever_asks_first():
