@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from avengers_edge.calibration.budget import voted, with_budgets
 from avengers_edge.calibration.outcomes import Answers, OutcomeRow
 from avengers_edge.errors import BadRequest
+from avengers_edge.records import Kind
 from avengers_edge.routing.router import Router
 from avengers_edge.routing.table import FORMAT, CentroidTable, TableHeader
 
@@ -51,12 +53,15 @@ def table(smoothing: float = 0.0) -> CentroidTable:
     )
 
 
-def budgets(*answers: Answers, at: Any = (EAST, NORTH), smoothing: float = 0.0) -> list[int]:
+def budgets(
+    *answers: Answers, at: Any = (EAST, NORTH), smoothing: float = 0.0, greedy: Sequence[float] = ()
+) -> list[int]:
     rows = [
         OutcomeRow(str(place), "sums", "maths", {"a": 1.0, "b": 0.0}, answers={"a": each, "b": ALIKE})
         for place, each in enumerate(answers)
     ]
-    found = with_budgets(table(smoothing), np.array(at, dtype=np.float32), rows).samples
+    single = [OutcomeRow(str(place), "sums", "maths", {"a": score, "b": 0.0}) for place, score in enumerate(greedy)]
+    found = with_budgets(table(smoothing), np.array(at, dtype=np.float32), rows, single).samples
     assert found is not None
     return found.tolist()
 
@@ -72,6 +77,17 @@ def test_samples_are_spent_where_the_vote_gains_and_nowhere_else() -> None:
     assert budgets(HELPED, ALIKE) == [4, 1]
 
 
+def test_a_vote_has_to_be_better_than_the_greedy_answer_not_than_a_sample() -> None:
+    assert budgets(HELPED, HELPED, greedy=[1.0, 0.0]) == [1, 4]
+
+
+def test_a_mean_over_samples_is_no_greedy_answer() -> None:
+    row = OutcomeRow("0", "sums", "maths", {"a": 1.0, "b": 0.0}, answers={"a": HELPED, "b": ALIKE})
+    found = with_budgets(table(), np.array([EAST], dtype=np.float32), [row], [row]).samples
+    assert found is not None
+    assert found.tolist() == [4, 4]
+
+
 def test_a_gain_that_may_well_be_chance_is_not_paid_for() -> None:
     assert budgets(HELPED, HELPED, HURT, at=[EAST] * 3) == [1, 1]  # 8 points on average, give or take 14
     assert budgets(*[HELPED] * 9, HURT, at=[EAST] * 10) == [4, 4]  # 20 points, give or take 5
@@ -83,6 +99,27 @@ def test_the_fewest_samples_that_gain_all_there_is_are_enough() -> None:
 
 def test_a_cluster_without_votes_takes_what_holds_over_all() -> None:
     assert budgets(HELPED, at=[EAST]) == [4, 4]
+
+
+def test_a_cluster_without_votes_takes_what_holds_for_its_kinds() -> None:
+    header = dataclasses.replace(table().header, kinds=("number", "choice"))
+    mixed = dataclasses.replace(table(), header=header, kinds=np.array([[9, 0], [0, 9]], dtype=np.int32))
+    kinds: list[tuple[Kind, Answers]] = [("number", HELPED), ("choice", ALIKE)]
+    rows = [
+        OutcomeRow(kind, "sums", "maths", {"a": 1.0, "b": 0.0}, kind=kind, answers={"a": each, "b": ALIKE})
+        for kind, each in kinds
+    ]
+    for at in (
+        EAST,
+        NORTH,
+    ):  # wherever the votes were, and so for a cluster that has none and one that has the wrong one
+        found = with_budgets(
+            dataclasses.replace(mixed, header=dataclasses.replace(header, smoothing=1000.0)),
+            np.array([at, at], dtype=np.float32),
+            rows,
+        ).samples
+        assert found is not None
+        assert found.tolist() == [4, 1]
 
 
 def test_smoothing_draws_a_cluster_towards_all() -> None:

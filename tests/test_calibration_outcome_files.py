@@ -161,6 +161,11 @@ def test_a_missing_model_is_named_with_its_line(tmp_path: Path) -> None:
     assert len(read_outcomes([path], ["a"])) == 2
 
 
+def test_votes_need_not_be_measured_of_every_member(tmp_path: Path) -> None:
+    path = write(tmp_path / "o.jsonl", ROW, {**ROW, "id": "s/2", "prompt": "2+2?", "scores": {"b": 1}})
+    assert [dict(row.scores) for row in read_outcomes([path], partly=True)] == [{"a": 1, "b": 0.5}, {"b": 1}]
+
+
 def test_models_without_a_common_question_cannot_be_compared(tmp_path: Path) -> None:
     other = {**ROW, "id": "s/2", "prompt": "2?", "scores": {"c": 0}}
     with pytest.raises(BadRequest, match=r"o\.jsonl.*no model has a score on every question"):

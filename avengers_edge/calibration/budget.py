@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from avengers_edge.calibration.clustering import nearest
 from avengers_edge.calibration.outcomes import Answers, Floats, OutcomeRow, Vectors
 from avengers_edge.errors import BadRequest
+from avengers_edge.records import Kind
 from avengers_edge.routing.router import Router
 from avengers_edge.routing.table import CentroidTable
 from avengers_edge.voting.tally import tally
@@ -19,17 +20,23 @@ _WORTHLESS = 0.005
 """A gain below half a point of accuracy is not worth doubling the samples."""
 
 
-def with_budgets(table: CentroidTable, vectors: Vectors, rows: Sequence[OutcomeRow]) -> CentroidTable:
+def with_budgets(
+    table: CentroidTable, vectors: Vectors, rows: Sequence[OutcomeRow], single: Sequence[OutcomeRow] = ()
+) -> CentroidTable:
     """Give each cluster of a table the fewest samples whose vote gains all that voting gains there.
 
     Each question's votes are those of the member that the table ranks first for it. A vote of n is judged on
-    consecutive groups of n samples, n in powers of two. A cluster's gain over a single sample is drawn towards the gain
-    over all questions as its accuracies are, by the table's smoothing, and counts as far as it is more than chance.
+    consecutive groups of n samples, n in powers of two. It has to be better than one answer: the greedy one, which is
+    what a budget of 1 asks for, where that was measured, or else a sample as good as the mean of them. A cluster's gain
+    is drawn, by the table's smoothing, towards the gain over all questions of the kinds that it is made of: whether
+    voting helps depends on what is voted on more than on what is asked about. It counts as far as it is more than
+    chance.
 
     Args:
         table: with members that were measured with several samples.
         vectors: (N, D) unit rows, one a question.
         rows: the N outcomes with their answers, all with as many samples.
+        single: outcomes of single answers, of these questions or of others.
 
     Raises:
         BadRequest: no row has two samples of the member that it would be routed to.
@@ -45,13 +52,22 @@ def with_budgets(table: CentroidTable, vectors: Vectors, rows: Sequence[OutcomeR
         )
     widths = _widths(min(len(answers[at]) for at in usable))
     curves = np.array([[voted(answers[at], width) for width in widths] for at in usable])
+    greedy = {(row.id, name): score for row in single for name, score in row.scores.items() if _is_single(row, name)}
+    curves[:, 0] = [
+        greedy.get((rows[at].id, members[places[at]]), curve[0]) for at, curve in zip(usable, curves, strict=True)
+    ]
     gains = curves - curves[:, :1]
     assigned = nearest(vectors[usable], table.centroids)
-    budgets = [
-        widths[_enough(gains, _weights(assigned == cluster, table.header.smoothing))]
-        for cluster in range(table.header.clusters)
-    ]
+    kinds = [rows[at].kind for at in usable]
+    budgets = []
+    for cluster, made_of in enumerate(table.kinds):
+        alike = _alike(kinds, dict(zip(table.header.kinds, made_of.tolist(), strict=True)))
+        budgets.append(widths[_enough(gains, _weights(assigned == cluster, alike, table.header.smoothing))])
     return replace(table, samples=np.array(budgets, dtype=np.int32))
+
+
+def _is_single(row: OutcomeRow, member: str) -> bool:
+    return len((row.answers or {}).get(member, ())) <= 1  # what others measured comes without its answers
 
 
 def voted(answers: Answers, width: int) -> float:
@@ -70,10 +86,16 @@ def _widths(most: int) -> list[int]:
     return [2**power for power in range(most.bit_length())]
 
 
-def _weights(own: NDArray[np.bool_], smoothing: float) -> Floats:
-    """Weigh the questions: a cluster's own, and all of them together as `smoothing` more of it; the sum is 1."""
-    added = max(smoothing, 1e-9)  # a cluster without votes takes the gain over all
-    weights: Floats = (own + added / len(own)) / (own.sum() + added)
+def _alike(kinds: Sequence[Kind | None], made_of: Mapping[str, int]) -> Floats:
+    """Weigh the questions by how much of a cluster is of their kind; all alike where it has none of their kinds."""
+    shares = np.array([made_of.get(kind or "", 0) / kinds.count(kind) for kind in kinds])
+    return shares / shares.sum() if shares.any() else np.full(len(kinds), 1 / len(kinds))
+
+
+def _weights(own: NDArray[np.bool_], alike: Floats, smoothing: float) -> Floats:
+    """Weigh the questions: a cluster's own, and those like them as `smoothing` more of it; the sum is 1."""
+    added = max(smoothing, 1e-9)  # a cluster without votes takes the gain of its kinds
+    weights: Floats = (own + added * alike) / (own.sum() + added)
     return weights
 
 

@@ -22,12 +22,16 @@ _T = TypeVar("_T")
 
 
 def read_outcomes(
-    paths: Sequence[Path], members: Sequence[str] | None = None, prompts: Mapping[str, str] | None = None
+    paths: Sequence[Path],
+    members: Sequence[str] | None = None,
+    prompts: Mapping[str, str] | None = None,
+    *,
+    partly: bool = False,
 ) -> tuple[OutcomeRow, ...]:
     """Read outcome files and join the lines of each question.
 
-    With `members`, rows are cut down to them; without, every row has to have the same ones. With `prompts`, by id,
-    every row has one: its own or that one.
+    With `members`, rows are cut down to them; without, every row has to have the same ones, or with `partly` any. With
+    `prompts`, by id, every row has one: its own or that one.
 
     Raises:
         NotFound: there is no such file, or no line has a member that is named.
@@ -50,6 +54,8 @@ def read_outcomes(
     if prompts is not None:
         rows = {row.id: row for row in with_prompts(tuple(rows.values()), prompts)}
     _refuse_contradictions(rows.values(), places)
+    if partly:
+        return tuple(rows.values())
     files = ", ".join(map(str, paths))
     chosen = _shared_members(rows.values(), places) if members is None else _named(rows.values(), members, files)
     return tuple(_cut_down(row, chosen, places[row.id]) for row in rows.values())

@@ -151,7 +151,7 @@ def _members(team: Team, names: Sequence[str] | None) -> tuple[Member, ...]:
 
 
 def load_outcomes(
-    paths: Sequence[Path], members: Sequence[str] | None, questions: Sequence[str] = ()
+    paths: Sequence[Path], members: Sequence[str] | None, questions: Sequence[str] = (), *, partly: bool = False
 ) -> tuple[OutcomeRow, ...]:
     """Read outcome files, and the prompts of rows without one from question files.
 
@@ -162,7 +162,7 @@ def load_outcomes(
         for question in _questions_of(source):
             if prompts.setdefault(question.id, question.question) != question.question:
                 raise BadRequest(f"{source}: {question.id!r} is another question than before: give it its own id")
-    return read_outcomes(paths, members, prompts)
+    return read_outcomes(paths, members, prompts, partly=partly)
 
 
 def embed_rows(embedder: Embedder, rows: Sequence[OutcomeRow], on_embedded: OnEmbedded | None = None) -> Vectors:
@@ -191,7 +191,8 @@ def fit_outcomes(
 ) -> CentroidTable:
     """Fit a table to outcomes and write it; choose K by cross-validation, and so many members, where asked to.
 
-    With `votes`, outcomes of several samples, each cluster learns how many a vote is worth; see `budget`.
+    With `votes`, outcomes of several samples, each cluster learns how many a vote is worth where `rows` have the
+    single answers; see `budget`.
 
     Raises:
         BadRequest: what `fit_table` refuses.
@@ -210,7 +211,7 @@ def fit_outcomes(
         options = dataclasses.replace(options, clusters=choose_clusters(vectors, rows, options))
     table = fit(options)
     if voted is not None:
-        table = with_budgets(table, voted, votes)
+        table = with_budgets(table, voted, votes, rows)
     table.save(out)
     return table
 

@@ -188,7 +188,7 @@ def fit(
                 rows,
                 out,
                 options,
-                votes=load_outcomes(votes, members, questions) if votes else (),
+                votes=load_outcomes(votes, None, questions, partly=True) if votes else (),
                 choose_k=clusters == "auto",
                 team_size=team_size,
                 provenance=provenance,
