@@ -129,8 +129,8 @@ class Election:
         self._on_progress, self._on_token, self._cancel = on_progress, on_token, cancel
         usual = min(team.samples, worth or team.samples)
         self._samples = ask.samples or (1 if self.kind in _UNVOTED and ask.tests is None else usual)
-        # Where nobody votes on it, what counts as right or wrong had better be the most probable answer.
-        self._greedy = self._samples == 1 and ask.samples is None and self.kind != "text"
+        # What a vote was measured not to beat is the greedy answer, so that is what a budget of one sample asks for.
+        self._greedy = worth == 1 and ask.samples is None and self.kind not in _UNVOTED
         tried = ask.tests is not None or (self.kind == "code" and self._samples > 1)
         self._trial = Trial(question, ask.tests, judge) if tried else None
         self._seed = secrets.randbelow(SEED_LIMIT) if ask.seed is None else ask.seed

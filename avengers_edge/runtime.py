@@ -24,7 +24,6 @@ from avengers_edge.records import (
     Member,
     Once,
     OnToken,
-    Ranked,
     Route,
     Team,
 )
@@ -167,7 +166,7 @@ class Avengers(Closing):
             question,
             ask,
             self.team,
-            can_switch=len(route.ranking) > 1 and (ask.switch_below is not None or _close(*route.ranking[:2])),
+            can_switch=_second_may_vote(ask, route),
             worth=route.samples,
             on_progress=on_progress,
             on_token=on_token,
@@ -252,8 +251,13 @@ class Avengers(Closing):
         return Member(name)  # any installed model can be named; the store says if it is not there
 
 
-def _close(first: Ranked, second: Ranked) -> bool:
-    """Tell whether the second one's votes are worth counting beside the first one's."""
+def _second_may_vote(ask: Ask, route: Route) -> bool:
+    """Tell whether there is a second member whose votes are worth counting beside the first one's."""
+    if len(route.ranking) < 2:
+        return False
+    if ask.switch_below is not None or ask.prefer < 1:  # the user decides; scores that weigh seconds say nothing here
+        return True
+    first, second = route.ranking[:2]
     return second.score >= _CLOSE * first.score
 
 

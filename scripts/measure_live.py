@@ -11,7 +11,7 @@ Each question is asked in every way, one after the other, one question at a time
     auto     routed, as many samples as the table says are worth it: what `avengers ask` does
     fast     routed with --prefer, one greedy sample
 
-What two ways ask alike, of one member greedily or as a vote of n, is asked once. A member's token limit holds.
+A greedy answer of one member to one question is the same whoever decided to ask that member, so it is asked for once.
 Resumable: run it again and it goes on where it stopped. What it prints: accuracy as the mean over data sets with what
 each way has over `single` (95 % paired bootstrap over questions), and the seconds an answer took. Two more ways need no
 asking, since exact stopping never changes a vote: `alone`, the vote that the first member's samples of `voted` make
@@ -48,6 +48,8 @@ from avengers_edge.runtime import Avengers
 from avengers_edge.voting.tally import tally, winner
 
 DRAWS, SEED = 2000, 42
+DECIDED = ("voted", "auto")
+"""Ways in which the team decides who answers and how often: none of them can stand in for a greedy answer."""
 
 
 def main() -> None:
@@ -74,7 +76,7 @@ def ways_of(args: argparse.Namespace, best: str) -> dict[str, Ask]:
         "single": Ask(member=best, **greedy),
         "routed": Ask(**greedy),
         "voted": Ask(samples=args.samples, seed=SEED),
-        "auto": Ask(seed=SEED, max_tokens=args.max_tokens),
+        "auto": Ask(seed=SEED),
     }
     if args.prefer is not None:
         ways["fast"] = Ask(prefer=args.prefer, **greedy)
@@ -94,12 +96,11 @@ def run(questions: Sequence[Question], args: argparse.Namespace) -> None:
     start = time.monotonic()
     with Avengers.open(settings, args.team) as avengers, Grader() as grader, args.out.open("a") as out:
         for count, (question, way) in enumerate(todo, 1):
-            asks = {each: settled(avengers, question, ask) for each, ask in ways.items()}
-            alike = [each for each in ways if asks[each] == asks[way] and (each, question.id) in rows]
-            if alike:
-                row = rows[alike[0], question.id]
-            else:
-                row = as_row(way, question, avengers.answer(question.question, asks[way]), grader)
+            ask = whom(avengers, question, with_kind(ways[way], question))
+            given = [row for (other, name), row in rows.items() if name == question.id and other not in DECIDED]
+            row = next((row for row in given if row["model"] == ask.member), None)
+            if row is None:
+                row = as_row(way, question, avengers.answer(question.question, ask), grader)
             rows[way, question.id] = row = {**row, "way": way}
             out.write(json.dumps(row) + "\n")
             out.flush()
@@ -107,20 +108,16 @@ def run(questions: Sequence[Question], args: argparse.Namespace) -> None:
             print(f"{way}: {count} of {len(todo)}, about {left / 60:.0f} min left", file=sys.stderr, flush=True)
 
 
-def settled(avengers: Avengers, question: Question, ask: Ask) -> Ask:
-    """Ask for the kind of answer that the benchmark wants, and say what the team would decide.
-
-    That is how many samples `auto` takes, and which member a greedy question goes to, whatever model is loaded.
-    """
-    ask, kind = dataclasses.replace(ask, kind=question.answer_type), question.answer_type
-    if ask.member is not None:
+def whom(avengers: Avengers, question: Question, ask: Ask) -> Ask:
+    """Name the member that a greedy question goes to, whatever model is loaded; otherwise the team decides."""
+    if ask.samples != 1 or ask.member is not None:
         return ask
-    route, usual = avengers.route(question.question, prefer=ask.prefer), avengers.team.samples
-    if ask.samples is None:
-        samples = 1 if kind in ("code", "text") else min(usual, route.samples or usual)
-        greedy = samples == 1 and kind != "text"
-        ask = dataclasses.replace(ask, samples=samples, temperature=0.0 if greedy else None)
-    return ask if ask.temperature is None else dataclasses.replace(ask, member=route.ranking[0].model)
+    return dataclasses.replace(ask, member=avengers.route(question.question, prefer=ask.prefer).ranking[0].model)
+
+
+def with_kind(ask: Ask, question: Question) -> Ask:
+    """Ask for the kind of answer that the benchmark wants, as `calibrate measure` does."""
+    return dataclasses.replace(ask, kind=question.answer_type)
 
 
 def as_row(way: str, question: Question, answer: Answer, grader: Grader) -> dict[str, Any]:

@@ -101,25 +101,19 @@ def test_a_cluster_without_votes_takes_what_holds_over_all() -> None:
     assert budgets(HELPED, at=[EAST]) == [4, 4]
 
 
-def test_a_cluster_without_votes_takes_what_holds_for_its_kinds() -> None:
-    header = dataclasses.replace(table().header, kinds=("number", "choice"))
-    mixed = dataclasses.replace(table(), header=header, kinds=np.array([[9, 0], [0, 9]], dtype=np.int32))
-    kinds: list[tuple[Kind, Answers]] = [("number", HELPED), ("choice", ALIKE)]
+@pytest.mark.parametrize("at", [EAST, NORTH])
+def test_a_cluster_takes_what_holds_for_its_kinds_wherever_the_votes_were(at: tuple[float, float]) -> None:
+    plain = table(smoothing=1000.0)
+    header = dataclasses.replace(plain.header, kinds=("number", "choice"))
+    mixed = dataclasses.replace(plain, header=header, kinds=np.array([[9, 0], [0, 9]], dtype=np.int32))
+    votes: dict[Kind, Answers] = {"number": HELPED, "choice": ALIKE}
     rows = [
         OutcomeRow(kind, "sums", "maths", {"a": 1.0, "b": 0.0}, kind=kind, answers={"a": each, "b": ALIKE})
-        for kind, each in kinds
+        for kind, each in votes.items()
     ]
-    for at in (
-        EAST,
-        NORTH,
-    ):  # wherever the votes were, and so for a cluster that has none and one that has the wrong one
-        found = with_budgets(
-            dataclasses.replace(mixed, header=dataclasses.replace(header, smoothing=1000.0)),
-            np.array([at, at], dtype=np.float32),
-            rows,
-        ).samples
-        assert found is not None
-        assert found.tolist() == [4, 1]
+    found = with_budgets(mixed, np.array([at, at], dtype=np.float32), rows).samples
+    assert found is not None
+    assert found.tolist() == [4, 1]
 
 
 def test_smoothing_draws_a_cluster_towards_all() -> None:

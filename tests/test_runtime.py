@@ -354,6 +354,7 @@ def test_when_the_first_members_samples_disagree_the_second_one_is_asked_and_bot
         ((0.8, 0.4), Ask(), 2),
         ((0.8, 0.3), Ask(), 1),
         ((0.8, 0.3), Ask(switch_below=0.8), 2),
+        ((0.8, 0.3), Ask(prefer=0.7), 2),  # these scores are no accuracies
         ((0.0, 0.0), Ask(), 2),
     ],
 )
@@ -482,11 +483,11 @@ def test_a_vote_takes_the_samples_it_is_worth_unless_the_user_says(worth, asked,
         (1, Ask(temperature=0.5), 0.5),
         (1, Ask(samples=1), TEAM.sampling.temperature),
         (1, Ask(kind="text"), TEAM.sampling.temperature),
-        (2, Ask(kind="code"), 0.0),
+        (1, Ask(kind="code"), TEAM.sampling.temperature),
         (2, Ask(), TEAM.sampling.temperature),
     ],
 )
-def test_where_nobody_votes_the_most_probable_answer_is_given_unless_the_user_says(worth, ask, temperature):
+def test_where_a_vote_is_worth_nothing_the_greedy_answer_is_given_unless_the_user_says(worth, ask, temperature):
     avengers, engine, *_ = team_of(["Answer: 5"] * 5, router=FixedRouter(worth))
     avengers.answer(SUM, ask)
     assert [request.sampling.temperature for request in engine.requests] == [temperature]

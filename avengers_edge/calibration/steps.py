@@ -191,8 +191,8 @@ def fit_outcomes(
 ) -> CentroidTable:
     """Fit a table to outcomes and write it; choose K by cross-validation, and so many members, where asked to.
 
-    With `votes`, outcomes of several samples, each cluster learns how many a vote is worth where `rows` have the
-    single answers; see `budget`.
+    With `votes`, outcomes of several samples, each cluster learns how many a vote is worth beside the single
+    answers of `rows`; see `budget`.
 
     Raises:
         BadRequest: what `fit_table` refuses.
