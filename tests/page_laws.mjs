@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { isTeam, requestOf, turnOf, USUAL } from "./asking.js";
+import { isTeam, redrawn, requestOf, turnOf, USUAL } from "./asking.js";
 import { highlight } from "./highlight.js";
 import { safe } from "./inline.js";
 import { markdown } from "./markdown.js";
@@ -279,6 +279,17 @@ test("only what was set is sent, and a single model is asked without a vote's kn
   assert.equal(requestOf([], "a", { ...set, model: "big", samples: null }).avengers, undefined);
   assert.deepEqual(requestOf([], "a", { ...set, model: "big" }).avengers, { texts: true, samples: 5, stream: "first" });
   assert.deepEqual(["avengers", "avengers/x", "avengers2", "big"].map(isTeam), [true, true, false, false]);
+});
+
+test("a single answer is drawn anew, a vote is held as it was", () => {
+  const got = (samples) => ({ ...turnOf("a"), info: { samples_requested: samples } });
+  assert.equal(redrawn(got(1), USUAL).samples, 1);
+  assert.equal(redrawn(got(8), USUAL).samples, null);
+  assert.equal(redrawn(turnOf("a"), USUAL).samples, null);
+  assert.equal(redrawn({ ...turnOf("a"), text: "stop", state: "stopped" }, USUAL).samples, 1);
+  assert.equal(redrawn({ ...turnOf("a"), text: "stop", state: "stopped" }, { ...USUAL, first: true }).samples, null);
+  assert.equal(redrawn(got(1), { ...USUAL, samples: 5 }).samples, 5);
+  assert.equal(redrawn(got(1), { ...USUAL, model: "big" }).samples, null);
 });
 
 // --- how an answer came about ----------------------------------------------------------------------------------------

@@ -172,7 +172,20 @@ def test_regenerating_answers_the_same_question_with_the_same_past(chat):
     scripts = [streamed("1"), streamed("2"), streamed("II")]
     done = chat("one", "two", "/regen", scripts=scripts)
     assert [turn.content for turn in done.talk.turns] == ["one", "1", "two", "II"]
-    assert done.turns.asked[1] == done.turns.asked[2]
+    (_, first), (question, again) = done.turns.asked[1:]
+    assert (question, again) == ("two", dataclasses.replace(first, samples=1))  # drawn: a greedy one would come again
+
+
+def test_a_vote_is_held_again_as_it_was_and_so_is_a_question_without_an_answer(chat):
+    done = chat(
+        "one", "/regen", "two", "/regen", scripts=[voted("5", 3), voted("6", 3), [Cancelled("")], streamed("2")]
+    )
+    assert [ask.samples for _, ask in done.turns.asked] == [None] * 4
+
+
+def test_what_the_user_chose_holds_for_another_try(chat):
+    done = chat("one", "/samples 5", "/regen", scripts=[streamed("1"), voted("2", 5)])
+    assert [ask.samples for _, ask in done.turns.asked] == [None, 5]
 
 
 def test_undo_takes_back_and_offers_the_question_again(chat):
@@ -284,7 +297,7 @@ def test_a_question_with_a_file_is_asked_in_the_same_way_again(chat, tmp_path):
     first = chat(read, "How many lines has it?", "/regen", scripts=[streamed("2"), streamed("2")])
     (asked, ask), again = first.turns.asked
     assert ask.kind == "number"
-    assert again == (asked, ask)
+    assert again == (asked, dataclasses.replace(ask, samples=1))
     resumed = chat("/load 1", "/undo", asked, "/regen", scripts=[streamed("2"), streamed("2")])
     assert resumed.reader.defaults[2] == asked
     assert [ask.kind for _, ask in resumed.turns.asked] == ["number", "number"]

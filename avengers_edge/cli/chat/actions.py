@@ -96,13 +96,22 @@ class Actions:
             except ValueError:
                 raise BadRequest(f"/samples takes a number or auto, not {number!r:.40}") from None
             loop.choices.samples = Ask(samples=samples).samples
-        loop.display.say(f"samples: {loop.choices.samples or 'auto (as many as the team says, one of free text)'}")
+        loop.display.say(f"samples: {loop.choices.samples or 'auto (as many as pay; one of free text)'}")
 
     def _regenerate(self, loop: Loop, _: str) -> None:
+        single = self._was_single(loop)
         question = loop.talk.undo(keep_question=True)
         if question is None:
             raise BadRequest("there is no question to be answered again: ask one")
-        loop.take_turn(question)
+        # A single answer can have been the greedy one, which would come again; a sample that is asked for is drawn.
+        loop.take_turn(question, samples=1 if single else None)
+
+    def _was_single(self, loop: Loop) -> bool:
+        """Tell whether the last question was answered by one sample; of an earlier chat, as far as is known."""
+        if loop.answer is not None:
+            return loop.answer.samples_requested == 1
+        facts = loop.talk.turns[-1].facts if loop.talk.turns else None
+        return facts is not None and facts.samples == 1
 
     def _why(self, loop: Loop, _: str) -> None:
         if loop.answer is None:
@@ -112,7 +121,7 @@ class Actions:
 
     def _votes(self, loop: Loop, _: str) -> None:
         last = loop.talk.last_answer()
-        votes = last.facts.votes if last and last.facts else ()
+        votes = last.facts.votes if last and last.facts and last.facts.samples > 1 else ()
         total = sum(vote.count for vote in votes)
         if not total:
             raise BadRequest("no vote was held on the last answer: ask what has one answer, or set /samples")

@@ -83,10 +83,10 @@ class Loop:
             self.take_turn(text)
         return True
 
-    def take_turn(self, text: str) -> None:
-        """Answer the last question of the talk."""
+    def take_turn(self, text: str, samples: int | None = None) -> None:
+        """Answer the last question of the talk, with so many samples unless the user chose a number."""
         ask = Ask(
-            samples=self.choices.samples,
+            samples=self.choices.samples or samples,
             kind=kind_joined(text),
             member=self.choices.member,
             system=self.talk.system,

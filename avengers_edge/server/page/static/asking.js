@@ -46,6 +46,19 @@ export function turnOf(question) {
 }
 
 /**
+ * Have a question that got a single answer drawn anew: that one can have been the greedy answer, which would come again.
+ *
+ * @param {Turn} before what was answered
+ * @param {Settings} settings
+ * @returns {Settings}
+ */
+export function redrawn(before, settings) {
+  // Of what was stopped nothing is known but that text came as it was written, which it does where nobody votes.
+  const single = before.info ? before.info.samples_requested === 1 : before.text !== "" && !settings.first;
+  return single && isTeam(settings.model) ? { ...settings, samples: settings.samples ?? 1 } : settings;
+}
+
+/**
  * Make the body of a chat completion.
  *
  * @param {Turn[]} before what was said; turns without an answer are left out, as if they had not been

@@ -1,6 +1,6 @@
 /** The conversation: asks, stops, asks again, edits, begins anew; one answer at a time. */
 
-import { requestOf, turnOf } from "./asking.js";
+import { redrawn, requestOf, turnOf } from "./asking.js";
 import { find } from "./dom.js";
 import { wordsOf } from "./problems.js";
 import { following, toEnd } from "./scroll.js";
@@ -150,7 +150,7 @@ export class Chat {
     const { turn } = view;
     const calling = (this.running = new AbortController());
     const settings = this.around.settings();
-    const body = requestOf(this.turns.slice(0, -1), turn.question, settings);
+    const body = requestOf(this.turns.slice(0, -1), turn.question, before ? redrawn(before, settings) : settings);
     turn.prefer = settings.prefer;
     saveTurns(this.turns);
     save("before", null);
