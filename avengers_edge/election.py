@@ -32,7 +32,7 @@ from avengers_edge.records import (
 from avengers_edge.voting.ballot import Ballot
 from avengers_edge.voting.behaviour import Judge
 from avengers_edge.voting.keys import extract_answer
-from avengers_edge.voting.kinds import comparison_of, find_choices, kind_of
+from avengers_edge.voting.kinds import UNVOTED, comparison_of, find_choices, kind_of
 from avengers_edge.voting.tally import confidence, medoid, representative
 from avengers_edge.voting.trial import Trial
 
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 
 Embed = Callable[[Sequence[str]], "NDArray[np.float32]"]
 
-_UNVOTED: frozenset[Kind] = frozenset({"text", "code"})
-"""Kinds of which one sample is taken unless more are asked for: their samples hardly ever agree word for word."""
-
 _SAMPLING = {each.name for each in dataclasses.fields(SamplingParams)} & {each.name for each in dataclasses.fields(Ask)}
-"""What the user can say about drawing tokens."""
+"""What the user can say about sampling."""
+
+_DRAWING = ("temperature", "top_p", "top_k", "min_p")
+"""What of it a greedy answer has no use for."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -99,6 +99,7 @@ class Election:
         team: whose defaults hold where `ask` and a member's mode say nothing.
         can_switch: whether there is a second member.
         worth: how many samples were measured to be worth voting over, where they were; the team's default is the most.
+            1 says that no vote was measured to beat the greedy answer, which is then given.
         on_progress: hears of each sample that ended.
         on_token: hears of each piece of text; the second member's samples are counted on from the first one's.
         cancel: ends sampling; what there is by then is counted.
@@ -127,10 +128,7 @@ class Election:
         self.kind: Kind = kind_of(question, ask)
         self._question, self._ask, self._team = question, ask, team
         self._on_progress, self._on_token, self._cancel = on_progress, on_token, cancel
-        usual = min(team.samples, worth or team.samples)
-        self._samples = ask.samples or (1 if self.kind in _UNVOTED and ask.tests is None else usual)
-        # What a vote was measured not to beat is the greedy answer, so that is what a budget of one sample asks for.
-        self._greedy = worth == 1 and ask.samples is None and self.kind not in _UNVOTED
+        self._samples, self._greedy = _how_many(self.kind, ask, team, worth)
         tried = ask.tests is not None or (self.kind == "code" and self._samples > 1)
         self._trial = Trial(question, ask.tests, judge) if tried else None
         self._seed = secrets.randbelow(SEED_LIMIT) if ask.seed is None else ask.seed
@@ -153,8 +151,9 @@ class Election:
             BadRequest: a value that sampling has no use for.
 
         """
-        said: dict[str, Any] = {"temperature": 0.0} if self._greedy else {}
-        said |= {name: value for name in _SAMPLING if (value := getattr(self._ask, name)) is not None}
+        said: dict[str, Any] = {name: value for name in _SAMPLING if (value := getattr(self._ask, name)) is not None}
+        if self._greedy:
+            said["temperature"] = 0.0
         return Request(
             messages_for(self._question, self.kind, member, self._ask),
             dataclasses.replace(member.sampling(self.kind, self._team.sampling), **said),
@@ -266,6 +265,24 @@ class Election:
         if self.kind == "text" and len(ended) > 2:
             return ended[medoid(embed([samples[place].text for place in ended]).tolist())]
         return ended[0] if ended else 0
+
+
+def _how_many(kind: Kind, ask: Ask, team: Team, worth: int | None) -> tuple[int, bool]:
+    """Tell how many samples are taken, and whether that is the greedy answer.
+
+    One sample is enough only as the greedy answer, so whoever says how tokens are drawn has a vote. What a vote is
+    worth says nothing of tests, which want one sample of many that passes.
+    """
+    if ask.samples is not None:
+        return ask.samples, False
+    if ask.tests is not None:
+        return team.samples, False
+    if kind in UNVOTED:
+        return 1, False
+    if worth == 1:
+        drawn = ask.temperature != 0 and any(getattr(ask, name) is not None for name in _DRAWING)
+        return (team.samples, False) if drawn else (1, True)
+    return min(team.samples, worth or team.samples), False
 
 
 def messages_for(question: str, kind: Kind, member: Member, ask: Ask | None = None) -> tuple[Message, ...]:

@@ -255,7 +255,8 @@ def _second_may_vote(ask: Ask, route: Route) -> bool:
     """Tell whether there is a second member whose votes are worth counting beside the first one's."""
     if len(route.ranking) < 2:
         return False
-    if ask.switch_below is not None or ask.prefer < 1:  # the user decides; scores that weigh seconds say nothing here
+    # The user decides; without a table nothing is known, and scores that weigh seconds do not say who is right.
+    if ask.switch_below is not None or route.cluster is None or ask.prefer < 1:
         return True
     first, second = route.ranking[:2]
     return second.score >= _CLOSE * first.score

@@ -57,6 +57,27 @@ def test_fit_then_evaluate_finds_who_is_good_at_what(tmp_path: Path) -> None:
     assert "macro" in run("calibrate", "evaluate", "--table", table, "--outcomes", file).stdout
 
 
+def test_fit_learns_from_votes_where_they_pay(tmp_path: Path) -> None:
+    greedy, votes, table = tmp_path / "greedy.jsonl", tmp_path / "votes.jsonl", tmp_path / "t.safetensors"
+    rows = [json.loads(line) for line in outcomes(greedy).read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        row["kind"] = "number" if row["dataset"] == "sums" else "label"
+        if row["id"] in ("sums/1", "sums/2", "sums/3"):
+            row["scores"] = {"a": 0, "b": 0}
+    greedy.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    answers = [["8", 0], *[["7", 1]] * 7]
+    sums = [{**row, "scores": {"a": 0.875}, "answers": {"a": answers}} for row in rows[:12]]
+    votes.write_text("".join(json.dumps(row) + "\n" for row in sums), encoding="utf-8")
+    words = ["calibrate", "fit", "--outcomes", greedy, "--votes", votes, "--out", table, "--smoothing", 0.1]
+    fitted = run(*words, "--json")
+    assert fitted.exit_code == 0, fitted.output
+    assert json.loads(fitted.stdout)["samples"] == [4, 4]  # where nobody voted, what holds elsewhere does
+    said = run(*words).stdout
+    assert "a vote pays in 2 of 2 clusters (4 samples); elsewhere the greedy answer is as good" in said
+    refused = run("calibrate", "fit", "--outcomes", votes, "--votes", votes, "--out", table, "--members", "a")
+    assert (refused.exit_code, "without and with --samples 8" in refused.stderr) == (2, True)
+
+
 def test_several_files_follow_one_option(tmp_path: Path) -> None:
     lines = outcomes(tmp_path / "o.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     for name, part in (("1.jsonl", lines[:12]), ("2.jsonl", lines[12:])):

@@ -12,7 +12,7 @@ from fakes import QueuedEngine, WordLengthEmbedder
 from avengers_edge.cli.main import cli
 from avengers_edge.engine.residency import Residency
 from avengers_edge.errors import BadRequest, NoSandbox
-from avengers_edge.records import Ask, Member, Team
+from avengers_edge.records import Ask, Member, Ranked, Route, Team
 from avengers_edge.runtime import Avengers
 from avengers_edge.sandbox.box import Sandbox
 from avengers_edge.sandbox.judge import SandboxJudge
@@ -40,7 +40,7 @@ def judge():
     return judge
 
 
-def ask(judge, texts, question=QUESTION, members=1, **options):
+def ask(judge, texts, question=QUESTION, members=1, router=None, **options):
     team = Team(
         name="coders",
         description="write code",
@@ -51,7 +51,7 @@ def ask(judge, texts, question=QUESTION, members=1, **options):
     )
     engine = QueuedEngine(texts)
     avengers = Avengers(
-        team, WordLengthEmbedder, lambda embedder: None, lambda model: contextlib.nullcontext(engine), judge=judge
+        team, WordLengthEmbedder, lambda embedder: router, lambda model: contextlib.nullcontext(engine), judge=judge
     )
     return avengers.answer(question, Ask(seed=1, **options)), engine
 
@@ -62,6 +62,21 @@ def test_one_sample_of_code_is_taken_and_not_run_unless_more_are_asked_for():
 
     answer, _ = ask(Unused(), [SQUARE])
     assert (answer.samples_used, answer.route.fallback.count("text:")) == (1, 0)
+
+
+class Budget:
+    """Says that so many samples are worth a vote."""
+
+    def __init__(self, samples):
+        self.samples = samples
+
+    def route(self, vector, *, members, prefer, resident):
+        return Route(0, 0.9, (Ranked(members[0], 1.0),), 1.0, samples=self.samples)
+
+
+def test_what_a_vote_is_worth_does_not_bound_the_samples_that_tests_choose_from(judge):
+    answer, _ = ask(judge, [ZERO, ZERO, RIGHT], router=Budget(1), tests="assert double(2) == 4")
+    assert (answer.text, answer.samples_requested) == (RIGHT, 3)
 
 
 def test_code_that_does_the_same_is_one_answer(judge):

@@ -480,7 +480,8 @@ def test_a_vote_takes_the_samples_it_is_worth_unless_the_user_says(worth, asked,
     ("worth", "ask", "temperature"),
     [
         (1, Ask(), 0.0),
-        (1, Ask(temperature=0.5), 0.5),
+        (1, Ask(temperature=0.0, top_p=0.5), 0.0),
+        (1, Ask(seed=7), 0.0),
         (1, Ask(samples=1), TEAM.sampling.temperature),
         (1, Ask(kind="text"), TEAM.sampling.temperature),
         (1, Ask(kind="code"), TEAM.sampling.temperature),
@@ -491,6 +492,13 @@ def test_where_a_vote_is_worth_nothing_the_greedy_answer_is_given_unless_the_use
     avengers, engine, *_ = team_of(["Answer: 5"] * 5, router=FixedRouter(worth))
     avengers.answer(SUM, ask)
     assert [request.sampling.temperature for request in engine.requests] == [temperature]
+
+
+@pytest.mark.parametrize("ask", [Ask(temperature=0.5), Ask(top_p=0.5), Ask(top_k=5), Ask(min_p=0.1)])
+def test_who_says_how_to_draw_gets_all_the_samples(ask):
+    avengers, engine, *_ = team_of(["Answer: 5"] * 5, router=FixedRouter(1))
+    assert avengers.answer(SUM, ask).samples_requested == TEAM.samples
+    assert engine.requests[0].sampling.temperature == (ask.temperature or TEAM.sampling.temperature)
 
 
 def test_embedder_and_table_are_opened_once_whoever_asks_first():

@@ -42,12 +42,12 @@ class SamplingDisplay:
 
 
 def shown(answer: Answer, width: int | None = None) -> str:
-    """Write the chosen sample and, where there was a vote, the answer on a line of its own.
+    """Write the chosen sample and, where it has an answer that can be voted on, that on a line of its own.
 
     With the `width` of a terminal, lines break between words, but for those of code, and nothing steers it.
     """
     text = answer.text.strip()
-    whole = text if answer.confidence is None or text == answer.answer else f"{text}\n\n=> {answer.answer}"
+    whole = text if not answer.votes or text == answer.answer else f"{text}\n\n=> {answer.answer}"
     return whole if width is None else "\n".join(_wrapped(harmless(whole).split("\n"), width))
 
 
@@ -73,10 +73,12 @@ def summary(answer: Answer) -> str:
 
 def voters(answer: Answer) -> list[str]:
     """Write who answered, with how many votes and out of how many samples."""
-    votes = [f"{answer.votes[0].count} of {sum(vote.count for vote in answer.votes)} votes"] if answer.votes else []
+    one = answer.samples_requested == 1
+    votes = []
+    if answer.votes and not one:
+        votes.append(f"{answer.votes[0].count} of {sum(vote.count for vote in answer.votes)} votes")
     if len(answer.votes) > 1 and answer.votes[0].count == answer.votes[1].count:
         votes.append("a tie, so the first of them")
-    one = answer.samples_requested == 1
     samples = "1 sample" if one else f"{answer.samples_used} of {answer.samples_requested} samples"
     return [", ".join(answer.models), *votes, samples]
 

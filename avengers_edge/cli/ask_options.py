@@ -33,14 +33,14 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         default="auto",
         show_default=True,
         callback=parse_samples,
-        help="How many samples.",
+        help="How many samples; auto: as many as were measured to pay.",
     ),
     click.option(
         "--model", "member", shell_complete=complete_members, help="Ask this model or member only: no routing."
     ),
     click.option("--system", help="System prompt."),
     click.option("--max-tokens", type=click.IntRange(min=1), help="Longest sample."),
-    click.option("--temperature", type=float, help="0 is greedy, the team's default is 0.7."),
+    click.option("--temperature", type=float, help="0 is greedy; left out, the team decides (starter: 0.4)."),
     click.option("--top-p", type=float, help="Draw from the likeliest tokens of this total probability."),
     click.option("--top-k", type=int, help="Draw from this many likeliest tokens, 0 from all."),
     click.option(
@@ -90,7 +90,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--switch-below",
         type=float,
         metavar="SHARE",
-        help="Ask the second-ranked member too if fewer of the first one's samples agree; 0 is never, teams say 0.8.",
+        help="Ask the second-ranked member too, however weak, if fewer of the first one's samples agree; 0 is never.",
     ),
     click.option(
         "--kind",

@@ -137,7 +137,11 @@ def progress(measured: Measured) -> str:
 @click.option("--seed", type=int, default=42, show_default=True, help="Of the clustering.")
 @click.option("--smoothing", type=float, default=20.0, show_default=True, help="Answers added to each cell.")
 @click.option(
-    "--votes", multiple=True, type=_FILE, metavar="FILE...", help="Outcomes of several samples: what a vote is worth."
+    "--votes",
+    multiple=True,
+    type=_FILE,
+    metavar="FILE...",
+    help="Eight samples of some of the same questions: where does a vote pay?",
 )
 @click.option("--team-size", type=int, metavar="N", help="Choose the N members that are first the most often.")
 @click.option("--add-to", type=_FILE, metavar="TABLE", help="Add to this table; its centroids stay where they are.")
@@ -201,6 +205,7 @@ def fit(
         "clusters": header.clusters,
         "members": {name: round(100 * mean, 2) for name, mean in zip(header.members, header.macro, strict=True)},
         "best_single": header.best_single,
+        "samples": None if table.samples is None else table.samples.tolist(),
     }
     if facts["n"] < _FEW:
         click.echo(
@@ -211,6 +216,12 @@ def fit(
         return
     click.echo(f"{out}: {facts['n']} questions, {header.clusters} clusters, {len(header.members)} members")
     click.echo(f"best single member: {header.best_single} ({100 * max(header.macro):.1f} %)")
+    if facts["samples"]:
+        paid = sorted(budget for budget in facts["samples"] if budget > 1)
+        where = (
+            f"pays in {len(paid)} of {header.clusters} clusters ({', '.join(map(str, dict.fromkeys(paid)))} samples)"
+        )
+        click.echo(f"a vote {where if paid else 'pays nowhere'}; elsewhere the greedy answer is as good")
 
 
 @calibrate.command(cls=SeveralValues)

@@ -26,8 +26,8 @@ class Bar:
 
 def explanation(answer: Answer, width: int) -> str:
     """Draw the route, the switch if there was one, and the votes for people."""
-    total = max(answer.samples_requested, 1)
-    bars = [Bar(vote.key, vote.count / total, str(vote.count)) for vote in answer.votes]
+    total = answer.samples_requested
+    bars = [Bar(vote.key, vote.count / total, str(vote.count)) for vote in answer.votes if total > 1]
     votes = ["votes:", *chart(bars, width)] if bars else ["no vote was held"]
     return "\n".join([ranking_lines(answer.route, width), *_wrapped(switch_lines(answer), width), *votes])
 
@@ -38,6 +38,9 @@ def ranking_lines(decision: Route, width: int) -> str:
         head = [decision.fallback or "not routed: the model was named"]
     else:
         head = [f"cluster {decision.cluster}, similarity {decision.similarity:.2f}, margin {decision.margin:.3f}"]
+        if decision.samples is not None:
+            gains = "no vote was" if decision.samples == 1 else f"a vote of {decision.samples} was"
+            head.append(f"{gains} measured to beat the greedy answer here")
         head += [decision.fallback] if decision.fallback else []
     bars = [Bar(each.model, each.score, f"{each.score:.3f}") for each in decision.ranking]
     return "\n".join([*_wrapped(head, width), *chart(bars, width)])

@@ -15,6 +15,9 @@ from avengers_edge.records import Ask, Kind
 from avengers_edge.voting.calls import calls_key
 from avengers_edge.voting.structured import json_key
 
+UNVOTED: frozenset[Kind] = frozenset({"text", "code"})
+"""Kinds of which one sample is taken unless more are asked for: their samples hardly ever agree word for word."""
+
 _TAIL = 20_000
 """Only this much of the end of a long question is looked at, in characters: the request stands at the end."""
 
