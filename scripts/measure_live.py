@@ -8,7 +8,7 @@ Each question is asked in every way, one after the other, one question at a time
     single   the member that is best over all, one greedy sample
     routed   the member that the table ranks first, one greedy sample
     voted    routed, n samples, a vote, and the second member where they disagree
-    auto     routed, as many samples as the table says are worth it: what `avengers ask` does
+    auto     routed, as many samples as the table says are worth it: what `avengers ask` does, if the table says it
     fast     routed with --prefer, one greedy sample
 
 A greedy answer of one member to one question is the same whoever decided to ask that member, so it is asked for once.
@@ -48,6 +48,7 @@ from avengers_edge.runtime import Avengers
 from avengers_edge.voting.tally import tally, winner
 
 DRAWS, SEED = 2000, 42
+WAYS = ("single", "routed", "voted", "auto")
 DECIDED = ("voted", "auto")
 """Ways in which the team decides who answers and how often: none of them can stand in for a greedy answer."""
 
@@ -60,9 +61,11 @@ def main() -> None:
     parser.add_argument("--team", default="starter")
     parser.add_argument("-n", "--samples", type=int, default=8)
     parser.add_argument("--prefer", type=float, help="adds the way `fast`")
-    parser.add_argument("--ways", default="single,routed,voted,auto", help="of these five")
+    parser.add_argument("--ways", default=",".join(WAYS), help="which of the first four")
     parser.add_argument("--report", action="store_true", help="only report what there is")
     args = parser.parse_args()
+    if wrong := set(args.ways.split(",")) - set(WAYS):
+        parser.error(f"--ways knows no {', '.join(sorted(wrong))}: use {', '.join(WAYS)}; --prefer adds `fast`")
     questions = tuple(read_questions(args.questions))
     if not args.report:
         run(questions, args)
@@ -80,7 +83,7 @@ def ways_of(args: argparse.Namespace, best: str) -> dict[str, Ask]:
     }
     if args.prefer is not None:
         ways["fast"] = Ask(prefer=args.prefer, **greedy)
-    return {way: ask for way, ask in ways.items() if way in args.ways.split(",") or way == "fast"}
+    return {way: ask for way, ask in ways.items() if way in [*args.ways.split(","), "fast"]}
 
 
 def run(questions: Sequence[Question], args: argparse.Namespace) -> None:
@@ -88,10 +91,16 @@ def run(questions: Sequence[Question], args: argparse.Namespace) -> None:
     settings = load_settings()
     catalog = Catalog.of(settings)
     with open_shipped_embedder(settings) as embedder:
-        path = catalog.find_table(catalog.load_team(args.team))
-        best = CentroidTable.load(path, fingerprint=embedder.fingerprint).header.best_single
-    ways = ways_of(args, best)
+        team = catalog.load_team(args.team)
+        table = CentroidTable.load(catalog.find_table(team), fingerprint=embedder.fingerprint)
+    ways = ways_of(args, table.header.best_single)
+    if table.samples is None:
+        ways.pop("auto", None)  # it would be `voted`
+    sampling = team.sampling
+    asked = {"samples": args.samples, "temperature": sampling.temperature, "max_tokens": sampling.max_tokens}
     rows = {(row["way"], row["id"]): row for row in read_rows(args.out)}
+    if other := next((row for row in rows.values() if row.get("asked") != asked), None):
+        sys.exit(f"{args.out} has answers that were asked for with {other.get('asked')}, not {asked}: begin a new file")
     todo = [(question, way) for question in questions for way in ways if (way, question.id) not in rows]
     start = time.monotonic()
     with Avengers.open(settings, args.team) as avengers, Grader() as grader, args.out.open("a") as out:
@@ -101,7 +110,7 @@ def run(questions: Sequence[Question], args: argparse.Namespace) -> None:
             row = next((row for row in given if row["model"] == ask.member), None)
             if row is None:
                 row = as_row(way, question, avengers.answer(question.question, ask), grader)
-            rows[way, question.id] = row = {**row, "way": way}
+            rows[way, question.id] = row = {**row, "way": way, "asked": asked}
             out.write(json.dumps(row) + "\n")
             out.flush()
             left = (len(todo) - count) * (time.monotonic() - start) / count

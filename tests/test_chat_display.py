@@ -239,8 +239,8 @@ def test_the_quiet_line_says_when_an_answer_is_not_whole():
 
 def test_a_tie_is_not_shown_like_a_win():
     tied, won = (("5", 2), ("3", 2), ("1", 1)), (("5", 3), ("3", 2))
-    assert "2 of 5 votes · a tie, so the first of them" in quiet_line(answer("5", votes=tied), stopped=False)
-    assert "tie" not in quiet_line(answer("5", votes=won), stopped=False)
+    assert "2 of 5 votes · a tie, so the first of them" in quiet_line(answer("5", votes=tied, samples=5), stopped=False)
+    assert "tie" not in quiet_line(answer("5", votes=won, samples=5), stopped=False)
 
 
 def test_lines_about_a_vote_fit_and_steer_nothing(monkeypatch):

@@ -276,7 +276,7 @@ def test_an_answer_breaks_between_words_on_a_terminal_and_code_does_not():
 
 @given(st.text(alphabet="ab -`\n", max_size=80), st.integers(1, 40))
 def test_breaking_lines_changes_nothing_but_spaces(text, width):
-    told = shown(dataclasses.replace(ANSWERED, text=text, confidence=None), width)
+    told = shown(dataclasses.replace(ANSWERED, text=text, votes=()), width)
     assert told.split() == text.split()
     assert all(len(line) <= width or " " not in line.strip() for line in told.split("\n")) or "```" in text
 

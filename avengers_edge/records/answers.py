@@ -129,7 +129,8 @@ class Timings:
 class Answer:
     """The result of one question. `text` is the text of one real sample of the winning group.
 
-    `confidence` is the winner's share of the votes, or None where no vote was held (free text).
+    `confidence` is the winner's share of the votes, or None where nothing could be counted (free text); one sample
+    always agrees with itself, so with `samples_requested` 1 it says nothing.
     `samples_used` counts the samples that ran to their own end.
     """
 
