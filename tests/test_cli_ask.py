@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_cli import SUM, answers, one_line, run  # noqa: F401 - fixtures
 
-from avengers_edge.cli.answers import shown
+from avengers_edge.cli.answers import shown, summary
 from avengers_edge.cli.explaining import Bar, chart, explanation, ranking_lines
 from avengers_edge.cli.joining import LONG, Attachment, joined, kind_beside
 from avengers_edge.records import Answer, Ranked, Route, Sample, Timings, Usage, Vote
@@ -294,6 +294,23 @@ def test_bars_are_as_long_as_their_share():
         "  bb  ##########           0.500",
         "  c                        0.000",
     ]
+
+
+@pytest.mark.parametrize(
+    ("worth", "said"),
+    [(1, "no vote beats the greedy answer"), (4, "a vote of 4 beats the greedy answer"), (None, None)],
+)
+def test_a_ranking_says_what_a_vote_is_worth_where_that_was_measured(worth, said):
+    lines = ranking_lines(dataclasses.replace(ROUTE, samples=worth), 80).split("\n")
+    assert lines[1].startswith("measured here") == (said is not None)
+    assert said is None or lines[1].endswith(said)
+
+
+def test_one_sample_is_no_vote():
+    single = dataclasses.replace(ANSWERED, samples_requested=1, samples_used=1, votes=ANSWERED.votes[:1])
+    assert explanation(single, 80).endswith("no vote was held")
+    assert "votes" not in summary(single)
+    assert shown(single) == shown(ANSWERED)
 
 
 def test_long_names_stand_above_their_bars_so_that_members_stay_apart():
