@@ -270,17 +270,18 @@ class Election:
 def _how_many(kind: Kind, ask: Ask, team: Team, worth: int | None) -> tuple[int, bool]:
     """Tell how many samples are taken, and whether that is the greedy answer.
 
-    One sample is enough only as the greedy answer, so whoever says how tokens are drawn has a vote. What a vote is
-    worth says nothing of tests, which want one sample of many that passes.
+    Code that nobody votes on is greedy: of a single sample the coolest one passes most often (Codex, arXiv
+    2107.03374). Of what can be voted on one sample is enough only as the greedy answer, so whoever says how tokens are
+    drawn has a vote. What a vote is worth says nothing of tests, which want one sample of many that passes.
     """
     if ask.samples is not None:
         return ask.samples, False
     if ask.tests is not None:
         return team.samples, False
+    drawn = ask.temperature != 0 and any(getattr(ask, name) is not None for name in _DRAWING)
     if kind in UNVOTED:
-        return 1, False
+        return 1, kind == "code" and not drawn
     if worth == 1:
-        drawn = ask.temperature != 0 and any(getattr(ask, name) is not None for name in _DRAWING)
         return (team.samples, False) if drawn else (1, True)
     return min(team.samples, worth or team.samples), False
 

@@ -29,6 +29,10 @@ echo "-- starter"
 "$python" -m avengers_edge calibrate report --outcomes "$here/models/tables/starter.outcomes.jsonl.gz" \
     --questions "$data/questions" --members "$starter" --seeds 5 --out "$out/starter.html" --json > "$out/starter.json"
 "$python" "$here/scripts/starter_evidence.py" --questions "$data/questions" | tee "$out/starter.txt"
+"$python" "$here/scripts/votes_evidence.py" | tee "$out/votes.txt"
+"$python" -m avengers_edge calibrate fit --outcomes "$here/models/tables/starter.outcomes.jsonl.gz" \
+    --questions "$data/questions" --members "$starter" --votes "$here/models/tables/starter.votes-0.4.jsonl.gz" \
+    --out "$out/starter.safetensors" | tee -a "$out/votes.txt"
 echo "-- ablations"
 "$python" "$here/scripts/ablate_recipe.py" --data "$data" --members "$six" | tee "$out/ablations.txt"
 echo "-- costs"

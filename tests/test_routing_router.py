@@ -123,6 +123,15 @@ def test_a_foreign_question_goes_by_overall_accuracy_and_says_why() -> None:
     assert (route.cluster, route.similarity) == (1, pytest.approx(0.4))
 
 
+def test_a_foreign_question_is_voted_on_as_most_questions_are() -> None:
+    places = (EAST, NORTH, [0.6, 0.8])
+    guarded = make([[0.5]] * 3, members="a", centroids=places, counts=[[1], [2], [4]], similarity_floor=0.9)
+    for budgets, most in (([4, 4, 1], 1), ([2**31 - 1, 4, 4], 4)):
+        table = dataclasses.replace(guarded, samples=np.array(budgets, dtype=np.int32))
+        assert Router(table).route([-1.0, 0.0]).samples == most
+    assert Router(guarded).route([-1.0, 0.0]).samples is None
+
+
 def test_a_question_at_the_floor_is_not_foreign() -> None:
     assert Router(make(SKILLS, similarity_floor=1.0)).route(EAST).fallback is None
 

@@ -51,6 +51,10 @@ class Router:
         self._accuracy = np.where(counts + header.smoothing > 0, known / added, self._overall)
         self._variance = binomial_variance(self._accuracy, counts + header.smoothing)
         self._overall_variance = binomial_variance(self._overall, counts.sum(axis=0))
+        self._overall_samples: int | None = None
+        if table.samples is not None:  # what most questions are worth
+            budgets, places = np.unique(table.samples, return_inverse=True)
+            self._overall_samples = int(budgets[np.bincount(places, weights=counts.sum(axis=1)).argmax()])
         self._seconds: Vector | None = None
         self._overall_seconds: Vector | None = None
         if table.seconds is not None:
@@ -68,7 +72,8 @@ class Router:
         """Rank members for the question with this unit vector, shape (D,).
 
         A question whose nearest centroid is farther than the table's `similarity_floor` is ranked by overall accuracy,
-        and the route's `fallback` says so. Equal scores go to the faster member, then to table order.
+        voted on as most questions are, and the route's `fallback` says so. Equal scores go to the faster member, then
+        to table order.
 
         Loading a model takes longer than many an answer, so where the best member's model is not loaded and a loaded
         one's score is within the margin of error of the best, that one comes first and `fallback` says so. The margin
@@ -100,7 +105,7 @@ class Router:
         if best < floor:
             accuracy, variance, seconds = self._overall, self._overall_variance, self._overall_seconds
             fallback = f"nearest cluster at cosine {best:.2f}, below {floor:.2f}: ranked by overall accuracy"
-            samples = None
+            samples = self._overall_samples
         else:
             accuracy = weighted(self._accuracy[nearest], weights)
             variance = weighted(self._variance[nearest], weights**2)
