@@ -5,7 +5,9 @@
 
 Both get the same file, questions, sampler settings and threads, as many slots as there are clients, and are warm. A
 client asks, waits for the whole answer and asks the next question until there are none left; the rate is completion
-tokens over the seconds from the first question to the last answer. Rounds take turns, so that both share the noise.
+tokens over the seconds from the first question to the last answer. No answer may end before its last token: whose
+samples happen to be shorter would else read more prompts for as many tokens. Rounds take turns, so that both share the
+noise.
 Beside them one more client asks for `/health` twenty times a second. Make LLAMA_SERVER with
 scripts/build_llama_server.py.
 """
@@ -27,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import llama_cpp
 from contenders import Server, Setup, as_openai, free_port
 
 from avengers_edge.calibration.builtin.questions import builtin_questions
@@ -72,8 +75,9 @@ def main() -> None:
     # A question is asked once in a round and in no other: llama-server keeps the prompts that it has seen.
     texts = [question.question for question in builtin_questions()]
     random.Random(7).shuffle(texts)
+    whole = {"model": args.model, "logit_bias": dict.fromkeys(map(str, endings(path)), -100)}
     bodies = [
-        json.dumps(as_openai([Message("user", text)], setup) | {"model": args.model, "seed": place})
+        json.dumps(as_openai([Message("user", text)], setup) | whole | {"seed": place})
         for place, text in enumerate(texts)
     ]
     parts = [bodies[start : start + args.requests] for start in range(0, len(bodies), args.requests)]
@@ -89,6 +93,13 @@ def main() -> None:
                 rounds[name].append(load(port, parts[turn], args.clients))
                 print(f"round {turn + 1}, {name}: {rounds[name][-1].rate:.1f} tokens/s", file=sys.stderr, flush=True)
     report(rounds)
+
+
+def endings(path: Path) -> list[int]:
+    """Name the tokens with which the model ends an answer."""
+    with contextlib.closing(llama_cpp.Llama(str(path), vocab_only=True, verbose=False)) as model:
+        vocabulary = llama_cpp.llama_model_get_vocab(model.model)
+        return [token for token in range(model.n_vocab()) if llama_cpp.llama_vocab_is_eog(vocabulary, token)]
 
 
 def report(rounds: dict[str, list[Round]]) -> None:
