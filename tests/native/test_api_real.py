@@ -51,7 +51,7 @@ def test_the_first_question_tells_that_the_model_is_loaded_and_the_pieces_are_th
 
 
 def test_a_vote_tells_its_count_and_no_text(team):
-    events = list(team.stream(SUM))
+    events = list(team.stream(SUM, Ask(samples=4)))
     counts = [event.finished for event in events if isinstance(event, Progress)]
     assert counts == list(range(len(counts)))
     assert events[-1].answer.samples_used == counts[-1]

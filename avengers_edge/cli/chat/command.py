@@ -59,7 +59,7 @@ def chat(
     vi: bool | None,
     quiet: bool,
 ) -> None:
-    """Talk with a team: each turn is routed on the conversation, and voted on where it has an answer to vote on.
+    """Talk with a team: each turn is routed on the conversation, and voted on where that was measured to pay.
 
     \b
     Type /help there for commands and keys. Piped in, each line is a question:
