@@ -54,9 +54,10 @@ function votesOf(info) {
   );
   const early = info.stopped_early && info.samples_used < info.samples_requested;
   const left = info.samples_requested - info.samples_used;
+  const others = left === 1 ? "the last sample" : `the other ${left}`;
   const saved = info.saved_tokens ? `, which saved about ${info.saved_tokens} tokens` : "";
   const notes = [
-    ...(early ? [note(`Sampling ended early: the other ${left} could not have changed the answer${saved}.`)] : []),
+    ...(early ? [note(`Sampling ended early: ${others} could not have changed the answer${saved}.`)] : []),
     ...(info.samples_used > cast ? [note(`${info.samples_used - cast} samples had no answer to count.`)] : []),
     ...(info.corrected ? [note("The first sample was shown while the vote ran; the vote elected another text.")] : []),
   ];
