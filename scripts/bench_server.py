@@ -7,8 +7,7 @@ Both get the same file, questions, sampler settings and threads, as many slots a
 client asks, waits for the whole answer and asks the next question until there are none left; the rate is completion
 tokens over the seconds from the first question to the last answer. No answer may end before its last token: whose
 samples happen to be shorter would else read more prompts for as many tokens. Rounds take turns, so that both share the
-noise.
-Beside them one more client asks for `/health` twenty times a second. Make LLAMA_SERVER with
+noise. Beside them one more client asks for `/health` twenty times a second. Make LLAMA_SERVER with
 scripts/build_llama_server.py.
 """
 
@@ -29,11 +28,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-import llama_cpp
 from contenders import Server, Setup, as_openai, free_port
 
 from avengers_edge.calibration.builtin.questions import builtin_questions
 from avengers_edge.config import load_settings
+from avengers_edge.engine.model import LlamaModel
+from avengers_edge.engine.options import LoadOptions
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
 from avengers_edge.records import Message
@@ -97,9 +97,8 @@ def main() -> None:
 
 def endings(path: Path) -> list[int]:
     """Name the tokens with which the model ends an answer."""
-    with contextlib.closing(llama_cpp.Llama(str(path), vocab_only=True, verbose=False)) as model:
-        vocabulary = llama_cpp.llama_model_get_vocab(model.model)
-        return [token for token in range(model.n_vocab()) if llama_cpp.llama_vocab_is_eog(vocabulary, token)]
+    with LlamaModel(path, LoadOptions()) as model:
+        return [token for token in range(model.vocabulary) if model.ends_generation(token)]
 
 
 def report(rounds: dict[str, list[Round]]) -> None:

@@ -33,6 +33,12 @@ echo "-- starter"
 "$python" -m avengers_edge calibrate fit --outcomes "$here/models/tables/starter.outcomes.jsonl.gz" \
     --questions "$data/questions" --members "$starter" --votes "$here/models/tables/starter.votes-0.4.jsonl.gz" \
     --out "$out/starter.safetensors" | tee -a "$out/votes.txt"
+"$python" "$here/scripts/starter_questions.py" --data "$data/questions" --out "$out/fit.jsonl" --held-out "$out/live.jsonl"
+for run in starter.live starter.live-0.7; do
+    gunzip -c "$here/models/tables/$run.jsonl.gz" > "$out/$run.jsonl"
+    "$python" "$here/scripts/measure_live.py" --questions "$out/live.jsonl" --out "$out/$run.jsonl" --report |
+        tee "$out/$run.txt"
+done
 echo "-- ablations"
 "$python" "$here/scripts/ablate_recipe.py" --data "$data" --members "$six" | tee "$out/ablations.txt"
 echo "-- costs"

@@ -73,7 +73,7 @@ def test_fit_learns_from_votes_where_they_pay(tmp_path: Path) -> None:
     assert fitted.exit_code == 0, fitted.output
     assert json.loads(fitted.stdout)["samples"] == [4, 4]  # where nobody voted, what holds elsewhere does
     said = run(*words).stdout
-    assert "a vote pays in 2 of 2 clusters (4 samples); elsewhere the greedy answer is as good" in said
+    assert "a vote pays in 2 of 2 clusters (4 samples); where it does not, the greedy answer is as good" in said
     refused = run("calibrate", "fit", "--outcomes", votes, "--votes", votes, "--out", table, "--members", "a")
     assert (refused.exit_code, "without and with --samples 8" in refused.stderr) == (2, True)
 

@@ -25,6 +25,7 @@ _WORTHLESS = 0.005
 """A gain below half a point of accuracy is not worth doubling the samples."""
 
 _ALONE, _ROUNDING = 1 - 1e-6, 1e-9
+"""A question with more of the weight than this stands alone; a gain equal to its error is not more than it."""
 
 
 def with_budgets(
@@ -50,12 +51,7 @@ def with_budgets(
 
     """
     members, places = table.header.members, Router(table).expected(vectors).argmax(axis=1)
-    greedy = {
-        (row.id, row.prompt, name): score
-        for row in single
-        for name, score in row.scores.items()
-        if len((row.answers or {}).get(name, ())) <= 1  # what others measured comes without its answers
-    }
+    greedy = _greedy_scores(single)
     asked = [(row, members[place]) for row, place in zip(rows, places, strict=True)]
     votes = [(row.answers or {}).get(name, ()) for row, name in asked]
     usable = [
@@ -79,6 +75,16 @@ def with_budgets(
         alike = _alike(kinds, dict(zip(table.header.kinds, made_of.tolist(), strict=True)))
         budgets.append((1, *widths)[_enough(gains, _weights(assigned == cluster, alike, table.header.smoothing))])
     return replace(table, samples=np.array(budgets, dtype=np.int32))
+
+
+def _greedy_scores(rows: Sequence[OutcomeRow]) -> dict[tuple[str, str | None, str], float]:
+    """Find the scores of single answers, by id and prompt of the question and by member."""
+    return {
+        (row.id, row.prompt, name): score
+        for row in rows
+        for name, score in row.scores.items()
+        if len((row.answers or {}).get(name, ())) <= 1  # what others measured comes without its answers
+    }
 
 
 def voted(answers: Answers, width: int) -> float:
@@ -120,7 +126,6 @@ def _enough(gains: Floats, weights: Floats) -> int:
     """
     behind = gains[:, [int((weights @ gains).argmax())]] - gains
     mean = weights @ behind
-    effective = weights @ weights  # 1 over how many questions alike would say as much
-    variance = weights**2 @ (behind - mean) ** 2
-    error = np.sqrt(variance / (1 - effective)) if effective < _ALONE else np.full_like(mean, np.inf)
+    variance, bias = weights**2 @ (behind - mean) ** 2, weights @ weights
+    error = np.sqrt(variance / (1 - bias)) if bias < _ALONE else np.full_like(mean, np.inf)
     return int(np.argmax(mean <= np.maximum(error, _WORTHLESS) + _ROUNDING))

@@ -214,14 +214,22 @@ def fit(
     if as_json:
         click.echo(json.dumps(facts))
         return
-    click.echo(f"{out}: {facts['n']} questions, {header.clusters} clusters, {len(header.members)} members")
-    click.echo(f"best single member: {header.best_single} ({100 * max(header.macro):.1f} %)")
+    click.echo(fit_lines(facts))
+
+
+def fit_lines(facts: dict[str, Any]) -> str:
+    """Write what a table was fitted on, and what it found, for people."""
+    best = facts["best_single"]
+    lines = [
+        f"{facts['out']}: {facts['n']} questions, {facts['clusters']} clusters, {len(facts['members'])} members",
+        f"best single member: {best} ({facts['members'][best]:.1f} %)",
+    ]
     if facts["samples"]:
         paid = sorted(budget for budget in facts["samples"] if budget > 1)
-        where = (
-            f"pays in {len(paid)} of {header.clusters} clusters ({', '.join(map(str, dict.fromkeys(paid)))} samples)"
-        )
-        click.echo(f"a vote {where if paid else 'pays nowhere'}; elsewhere the greedy answer is as good")
+        widths = f" ({', '.join(map(str, dict.fromkeys(paid)))} samples)" if paid else ""
+        where = f"in {len(paid)} of {facts['clusters']} clusters{widths}"
+        lines.append(f"a vote pays {where}; where it does not, the greedy answer is as good")
+    return "\n".join(lines)
 
 
 @calibrate.command(cls=SeveralValues)

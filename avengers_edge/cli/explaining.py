@@ -40,7 +40,7 @@ def ranking_lines(decision: Route, width: int) -> str:
         head = [f"cluster {decision.cluster}, similarity {decision.similarity:.2f}, margin {decision.margin:.3f}"]
         if decision.samples is not None:
             vote = "no vote" if decision.samples == 1 else f"a vote of {decision.samples}"
-            head.append(f"measured here: {vote} beats the greedy answer")
+            head.append(f"measured: {vote} beats the greedy answer")
         head += [decision.fallback] if decision.fallback else []
     bars = [Bar(each.model, each.score, f"{each.score:.3f}") for each in decision.ranking]
     return "\n".join([*_wrapped(head, width), *chart(bars, width)])
