@@ -32,6 +32,7 @@ HOME_VARIABLE = "AVENGERS_HOME"
 OFFLINE_VARIABLE = "AVENGERS_OFFLINE"
 KV_TYPES = ("f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
 _MOST_BYTES = 16 * 1024  # the TOML parser takes quadratic time for a key of many parts
+_ROUND = 256  # llama.cpp gives a slot a multiple of so many cells
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
 
 
@@ -40,13 +41,15 @@ class Settings:
     """Everything a user can set once for all commands.
 
     `threads` None means one per core, `gpu_layers` -1 means all of them where the build has a GPU, `context` is the
-    number of KV cells a model's samples share. `repack` None leaves weight repacking to the engine. `kv_type` is the
-    ggml type of keys and values: `q8_0` takes half of `f16`'s memory. `worker` runs each model in a process of its own,
-    which is given up when it shows no sign of life for `patience` seconds; without it, what a model file's chat
-    template writes is bounded and the time that it takes is not. An idle model is unloaded after `keep_alive` seconds,
-    at -1 only when another one needs its memory; the models in `pin` stay. With `park` its conversation lies on the
-    disk meanwhile, so that it need not be evaluated again. `providers` are ONNX Runtime execution providers for the
-    embedder, in order of preference. `vi` gives the prompt of `avengers chat` vi's keys.
+    number of KV cells a model's samples share. `slots` (of `avengers serve` alone) parts it among so many samples, each
+    of which then has `context / slots` for prompt and answer: quicker where many requests come at once. `repack` None
+    leaves weight repacking to the engine. `kv_type` is the ggml type of keys and values: `q8_0` takes half of `f16`'s
+    memory. `worker` runs each model in a process of its own, which is given up when it shows no sign of life for
+    `patience` seconds; without it, what a model file's chat template writes is bounded and the time that it takes is
+    not. An idle model is unloaded after `keep_alive` seconds, at -1 only when another one needs its memory; the models
+    in `pin` stay. With `park` its conversation lies on the disk meanwhile, so that it need not be evaluated again.
+    `providers` are ONNX Runtime execution providers for the embedder, in order of preference. `vi` gives the prompt of
+    `avengers chat` vi's keys.
     """
 
     home: Path
@@ -55,6 +58,7 @@ class Settings:
     threads: int | None = None
     gpu_layers: int = -1
     context: int = 8192
+    slots: int = 0
     repack: bool | None = None
     kv_type: str = "f16"
     worker: bool = True
@@ -65,11 +69,26 @@ class Settings:
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
     vi: bool = False
 
+    @property
+    def part(self) -> int:
+        """How many KV cells one request can have: all, or a slot's."""
+        return self.context // self.slots // _ROUND * _ROUND if self.slots else self.context
+
+    @property
+    def cells(self) -> int:
+        """How many KV cells a model has in all."""
+        return self.part * (self.slots or 1)
+
     def __post_init__(self) -> None:
         for name, (least, most) in _BOUNDS.items():
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise BadRequest(f"{name} is {reprlib.repr(value)}: use {least} to {most}")
+        if self.slots == 1:
+            raise BadRequest("slots is 1: use 2 or more, or 0 for a context that all samples share")
+        if self.part < _ROUND:
+            least = _ROUND * self.slots
+            raise BadRequest(f"{self.slots} slots of a context of {self.context} tokens: use {least} tokens or more")
         if self.kv_type not in KV_TYPES:
             raise BadRequest(f"kv_type is {reprlib.repr(self.kv_type)}: use one of {', '.join(KV_TYPES)}")
         if not all(self.pin):
@@ -82,6 +101,7 @@ _BOUNDS = {
     "threads": (1, 1024),
     "gpu_layers": (-1, 100_000),
     "context": (256, 2**31 - 1),
+    "slots": (0, 256),
     "patience": (1, 86_400),
     "keep_alive": (-1, 31_536_000),
 }

@@ -41,6 +41,8 @@ from avengers_edge.records import Message
 CHAT = "/v1/chat/completions"
 JSON = {"Content-Type": "application/json"}
 PATIENCE = 3600
+SLOT = 1024
+"""Tokens of context for each client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,7 @@ def ours(width: int) -> Iterator[Served]:
     """Run `avengers serve` until the block is left."""
     port = free_port()
     command = [sys.executable, "-m", "avengers_edge", "serve", "--port", str(port), "--width", str(width)]
+    command += ["--slots", str(width), "--context", str(width * SLOT)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
             while not answers(port):

@@ -73,6 +73,18 @@ def model_home() -> Path:
 @pytest.fixture(scope="session")
 def small_engine(model_home: Path) -> Iterator[Any]:
     """Real llama.cpp with the real 135M model."""
+    with _small_engine(model_home, cells=4096) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def split_engine(model_home: Path) -> Iterator[Any]:
+    """The same with cells of its own for each of 17 sequences."""
+    with _small_engine(model_home, cells=512, sequences=17, split=True) as engine:
+        yield engine
+
+
+def _small_engine(model_home: Path, **options: Any) -> Any:
     from avengers_edge.config import Settings
     from avengers_edge.engine.llama import LlamaEngine
     from avengers_edge.engine.options import LoadOptions
@@ -80,5 +92,4 @@ def small_engine(model_home: Path) -> Iterator[Any]:
     from avengers_edge.library.store import Store
 
     path = Store(model_home).find(Catalog.of(Settings(home=model_home)).load_model(SMALL_MODEL))
-    with LlamaEngine(path, LoadOptions(cells=4096)) as engine:
-        yield engine
+    return LlamaEngine(path, LoadOptions(**options))

@@ -52,8 +52,9 @@ class FakeContext:
     outputs = 64
     seconds = 0.0
 
-    def __init__(self, *, cells: int = 2048, sequences: int = 32, rewinds: bool = True) -> None:
-        self.cells, self.sequences, self.rewinds = cells, sequences, rewinds
+    def __init__(self, *, cells: int = 2048, sequences: int = 32, rewinds: bool = True, split: bool = False) -> None:
+        self.longest, self.sequences, self.rewinds, self.split = cells, sequences, rewinds, split
+        self.cells = cells * sequences if split else cells
         self.held: dict[int, list[list[int]]] = {}  # a cell is a list of one token, so that it has an identity
         self.steps: list[list[tuple[int, int, int]]] = []
         self.most_cells = 0
@@ -64,12 +65,14 @@ class FakeContext:
     ) -> np.ndarray:
         assert 0 < len(tokens) <= self.batch_size
         assert sum(wanted) <= self.outputs
+        assert list(sequences) == sorted(sequences), "a split cache takes apart what does not stand together"
         logits = []
         for token, position, sequence, want in zip(tokens, positions, sequences, wanted, strict=True):
             assert 0 <= sequence < self.sequences
             cells = self.held.setdefault(sequence, [])
             assert position == len(cells), "positions of a sequence must be consecutive"
             cells.append([token])
+            assert len(cells) <= self.longest, "a sequence outgrew its part of the cache"
             if want:
                 logits.append(self._logits([cell[0] for cell in cells]))
         used = len({id(cell) for cells in self.held.values() for cell in cells})
@@ -88,7 +91,8 @@ class FakeContext:
     def share(self, source: int, target: int, tokens: int) -> None:
         assert not self.held.get(target), "the target sequence still holds cells"
         assert self.rewinds or tokens == len(self.held.get(source, [])), "a recurrent state is copied whole"
-        self.held[target] = self.held.get(source, [])[:tokens]
+        shared = self.held.get(source, [])[:tokens]
+        self.held[target] = [list(cell) for cell in shared] if self.split else shared
 
     def truncate(self, sequence: int, tokens: int) -> None:
         assert self.rewinds
@@ -133,10 +137,16 @@ class FakeLlama:
     """The real scheduler over the fake model and cache, stepped by whoever asks."""
 
     def __init__(
-        self, *, cells: int = 2048, sequences: int = 32, rewinds: bool = True, curve: StepCurve = FLAT
+        self,
+        *,
+        cells: int = 2048,
+        sequences: int = 32,
+        rewinds: bool = True,
+        split: bool = False,
+        curve: StepCurve = FLAT,
     ) -> None:
         self.model = FakeModel(rewinds=rewinds)
-        self.context = FakeContext(cells=cells, sequences=sequences, rewinds=rewinds)
+        self.context = FakeContext(cells=cells, sequences=sequences, rewinds=rewinds, split=split)
         self.scheduler = Scheduler(self.model, self.context, curve, CountingSampler, prefill_chunk=16)
 
     def submit(self, request, *, on_finish=None, on_token=None) -> Job:

@@ -40,6 +40,20 @@ def test_by_itself_it_listens_to_this_machine_only_and_asks_for_no_key(serve):
     assert "TLS" not in said
 
 
+def test_slots_and_context_are_for_this_server_alone(serve, monkeypatch):
+    opened = []
+    real = House.open
+    monkeypatch.setattr(House, "open", lambda settings, team: opened.append(settings) or real(settings, team))
+    serve()
+    serve("--slots", 4, "--context", 4096)
+    serve("--slots", 4)
+    serve("--slots", 32)
+    settings = [(each.slots, each.context) for each in opened]
+    assert settings == [(0, 8192), (4, 4096), (4, 8192), (32, 32_768)]
+    assert "use 8192 tokens or more" in serve("--slots", 32, "--context", 4096, code=2)[1]
+    assert "slots is 1" in serve("--slots", 1, code=2)[1]
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.5", "edge.lan"])
 def test_others_are_let_in_only_with_a_key_and_warned_without_tls(serve, host):
     _, said = serve("--host", host, code=2)

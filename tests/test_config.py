@@ -125,6 +125,24 @@ def test_a_relative_home_in_a_folder_that_is_gone_is_refused(monkeypatch):
         load_settings(Path("here"))
 
 
+@pytest.mark.parametrize(
+    ("slots", "context", "part", "cells"),
+    [(0, 999, 999, 999), (32, 32_768, 1024, 32_768), (3, 1000, 256, 768), (256, 2**16, 256, 2**16)],
+)
+def test_slots_part_the_context_in_steps_of_what_llama_cpp_gives(tmp_path, slots, context, part, cells):
+    settings = Settings(home=tmp_path, slots=slots, context=context)
+    assert (settings.part, settings.cells) == (part, cells)
+
+
+@pytest.mark.parametrize(
+    ("slots", "context", "said"),
+    [(1, 8192, "slots is 1: use 2"), (-1, 8192, "0 to 256"), (257, 2**20, "0 to 256"), (33, 8192, "use 8448")],
+)
+def test_slots_that_cannot_be_are_refused(tmp_path, slots, context, said):
+    with pytest.raises(BadRequest, match=said):
+        Settings(home=tmp_path, slots=slots, context=context)
+
+
 def test_an_unclear_word_for_offline_is_refused():
     with pytest.raises(BadRequest, match="AVENGERS_OFFLINE is 'perhaps'"):
         load_settings(environ={"AVENGERS_OFFLINE": "perhaps"})

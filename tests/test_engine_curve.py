@@ -100,18 +100,28 @@ def test_a_tile_that_is_begun_is_filled():
     )
 
 
+def longest_step(curve, running):
+    return max(2 * curve.seconds(running), 0.5)
+
+
 @given(CURVES, st.integers(1, 64), st.integers(0, 512))
-def test_prompt_tokens_beside_at_most_double_the_step_or_are_the_least(curve, running, most):
+def test_prompt_tokens_beside_at_most_double_the_step_or_fill_half_a_second_or_are_the_least(curve, running, most):
     chosen = curve.prefill_beside(running, most)
     least = min(LEAST_PREFILL, most)
     assert least <= chosen <= most
-    assert chosen == least or curve.seconds(running + chosen) <= 2 * curve.seconds(running)
+    assert chosen == least or curve.seconds(running + chosen) <= longest_step(curve, running)
 
 
 @given(RISING, st.integers(1, 64), st.integers(0, 512))
-def test_prompt_tokens_beside_are_as_many_as_a_doubled_step_takes(curve, running, most):
+def test_prompt_tokens_beside_are_as_many_as_such_a_step_takes(curve, running, most):
     chosen = curve.prefill_beside(running, most)
-    assert chosen == most or curve.seconds(running + chosen + 1) > 2 * curve.seconds(running) * (1 - 1e-9)
+    assert chosen == most or curve.seconds(running + chosen + 1) > longest_step(curve, running) * (1 - 1e-9)
+
+
+def test_where_rows_are_quick_prompts_take_half_a_second_beside_few_samples():
+    quick = StepCurve(((1, 0.01), (101, 1.01)))
+    assert quick.prefill_beside(4, 128) == 46
+    assert quick.prefill_beside(60, 128) == 60
 
 
 def test_a_prompt_runs_at_full_width_beside_where_width_is_free_and_crawls_where_it_is_not():

@@ -17,9 +17,18 @@ def ask(n=4, *, text="tell me a story", seed=7, temperature=0.8, max_tokens=24, 
     return Request((Message("user", text),), sampling, n, seed)
 
 
-@pytest.fixture(params=["fake", pytest.param("llama.cpp", marks=pytest.mark.native)])
+@pytest.fixture(
+    params=[
+        "fake",
+        "fake, split",
+        pytest.param("small_engine", marks=pytest.mark.native),
+        pytest.param("split_engine", marks=pytest.mark.native),
+    ]
+)
 def engine(request):
-    return FakeLlama() if request.param == "fake" else request.getfixturevalue("small_engine")
+    if request.param.startswith("fake"):
+        return FakeLlama(split=request.param.endswith("split"))
+    return request.getfixturevalue(request.param)
 
 
 def texts(generation):
@@ -122,4 +131,4 @@ def test_a_stop_string_ends_a_sample_and_is_not_in_its_text(engine):
 
 def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(engine):
     with pytest.raises(ContextFull, match=r"\d+ prompt tokens and 24 to generate need \d+ tokens .* has \d+"):
-        engine.generate(ask(1, text="abc " * 20_000))
+        engine.generate(ask(1, text="abc " * 6_000))

@@ -290,7 +290,7 @@ def test_a_prompt_of_no_tokens_is_refused_and_the_engine_lives(engine):
 
 def test_a_prompt_of_far_too_many_letters_is_refused_before_it_is_rendered(engine, monkeypatch):
     monkeypatch.setattr(engine._template, "render", raise_it)
-    monkeypatch.setattr(engine._context, "cells", 10)
+    monkeypatch.setattr(engine._context, "longest", 10)
     with pytest.raises(ContextFull, match="641 characters does not fit into 10 tokens"):
         engine.generate(ask("x" * 641))
     assert engine.alive

@@ -625,6 +625,11 @@ def test_more_samples_run_beside_each_other_where_layers_go_to_a_device(home, mo
     assert options.sequences == (128 if wide else LoadOptions().sequences)
 
 
+def test_slots_are_as_many_sequences_with_a_part_of_the_context_each(home):
+    options = managed.load_options(Settings(home=home, slots=4, context=4096), 0)
+    assert (options.split, options.sequences, options.cells) == (True, 4, 1024)
+
+
 @given(
     weights=st.integers(1, 10**11),
     compute=st.integers(0, 10**9),

@@ -100,6 +100,24 @@ def test_many_requests_of_one_sample_need_no_copies_and_all_end():
     assert len(llama.run([ask("abc" * k, n=1, seed=k) for k in range(1, 13)])) == 12
 
 
+def test_all_slots_of_a_split_cache_run_at_once_however_steep_the_curve():
+    llama = FakeLlama(sequences=6, split=True, curve=STEEP)
+    jobs = [llama.submit(ask("abc", n=1, seed=k, max_tokens=30, temperature=0.01)) for k in range(6)]
+    while not all(job.running for job in jobs):
+        llama.step()
+        assert not any(job.ticket.future.done() for job in jobs)
+    for job in jobs:
+        job.cancel()
+    llama.step()
+
+
+@pytest.mark.parametrize("n", [1, 5, 20])
+def test_votes_of_more_samples_than_slots_end_and_are_those_of_a_shared_cache(n):
+    split, shared = FakeLlama(sequences=4, split=True), FakeLlama()
+    requests = [ask("abc" * k, n=n, seed=k) for k in range(1, 6)]
+    assert [texts(done) for done in split.run(requests)] == [texts(done) for done in shared.run(requests)]
+
+
 def test_a_newcomer_does_not_wait_for_all_samples_of_a_large_request():
     llama = FakeLlama(sequences=9)
     large = llama.submit(ask("large", n=200, max_tokens=30))

@@ -74,7 +74,15 @@ def test_a_later_measurement_replaces_the_earlier(here, model):
 
 @pytest.mark.parametrize(
     "other",
-    [{"threads": 1}, {"gpu_layers": 0}, {"kv_type": "q8_0"}, {"sequences": 8}, {"repack": True}, {"repack": False}],
+    [
+        {"threads": 1},
+        {"gpu_layers": 0},
+        {"kv_type": "q8_0"},
+        {"sequences": 8},
+        {"split": True},
+        {"repack": True},
+        {"repack": False},
+    ],
     ids=str,
 )
 def test_a_measurement_holds_only_for_the_options_it_was_made_with(here, model, other):

@@ -59,8 +59,8 @@ def check_team(session: Session, team: str | None) -> Iterator[Finding]:
             continue
         remedy = None
         if fit.fits is False:
-            remedy = str(memory.refusal(model, fit.need, settings.context, fit.host, fit.free or 0))
-        kv_cache = fit.need.kv_per_cell * settings.context
+            remedy = str(memory.refusal(model, fit.need, settings.cells, fit.host, fit.free or 0))
+        kv_cache = fit.need.kv_per_cell * settings.cells
         parts = (
             f"{human_bytes(fit.need.weights)} weights, {human_bytes(kv_cache)} KV cache, "
             f"{human_bytes(fit.total - fit.need.weights - kv_cache)} compute and process"

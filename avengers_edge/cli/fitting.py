@@ -67,5 +67,5 @@ class Fitting:
         sequences = load_options(settings, settings.gpu_layers).sequences
         header = read_header(path)
         need = estimate(header, settings.kv_type, sequences)
-        host = memory.place(need, settings.context, settings.gpu_layers, self.device).host
-        return Fit(header.quantization, need, need.total(settings.context), host, self.free)
+        host = memory.place(need, settings.cells, settings.gpu_layers, self.device).host
+        return Fit(header.quantization, need, need.total(settings.cells), host, self.free)

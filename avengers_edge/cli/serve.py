@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import stat
@@ -16,6 +17,7 @@ from avengers_edge.errors import BadRequest, MissingExtra, NotFound
 
 KEY_VARIABLE = "AVENGERS_API_KEY"
 _MOST_KEY_BYTES = 4096
+_SLOT = 1024
 _FILE = click.Path(path_type=Path)
 
 
@@ -29,6 +31,18 @@ _FILE = click.Path(path_type=Path)
 @click.option("--tls-cert", type=_FILE, metavar="FILE", help="Certificate chain (PEM): serve HTTPS.")
 @click.option("--tls-key", type=_FILE, metavar="FILE", help="The certificate's private key (PEM).")
 @click.option("--width", type=click.IntRange(1, 512), default=32, show_default=True, help="Requests answered at once.")
+@click.option(
+    "--slots",
+    type=click.IntRange(0, 256),
+    default=0,
+    help="Samples at once, each with its part of the context; 0: all share it.",
+)
+@click.option(
+    "--context",
+    type=click.IntRange(256),
+    metavar="TOKENS",
+    help=f"What a model holds: {_SLOT} for each slot, or as in settings.toml.",
+)
 @click.option("--max-queue", type=click.IntRange(0), default=64, show_default=True, help="Requests that may wait.")
 @click.option("--max-seconds", type=float, default=600.0, show_default=True, help="Longest time of one request.")
 @click.option(
@@ -51,6 +65,8 @@ def serve(
     tls_cert: Path | None,
     tls_key: Path | None,
     width: int,
+    slots: int,
+    context: int | None,
     max_queue: int,
     max_seconds: float,
     max_tokens: int,
@@ -95,7 +111,10 @@ def serve(
         click.echo(
             "warning: without TLS the key and all texts can be read on their way (--tls-cert, --tls-key)", err=True
         )
-    house = House.open(session.settings(), team)
+    settings = session.settings()
+    context = context or max(settings.context, slots * _SLOT)
+    settings = dataclasses.replace(settings, slots=slots, context=context)
+    house = House.open(settings, team)
     if missing := house.missing():
         name = house.default.team.name
         click.echo(

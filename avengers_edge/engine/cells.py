@@ -19,9 +19,11 @@ _RETOLD = 8
 
 
 class Context(Protocol):
-    """A KV cache and the step that fills it; see `native.LlamaContext`."""
+    """A KV cache and the step that fills it; see `native.LlamaContext`. A sequence has at most `longest` cells."""
 
     cells: int
+    longest: int
+    split: bool
     sequences: int
     batch_size: int
     outputs: int

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from avengers_edge.errors import BadRequest
 
 _LEAST_PREFILL = 16
+_PAUSE = 0.5
 _ODDS = 0.8
 _MOST_ROWS = 2**20
 
@@ -50,8 +51,12 @@ class StepCurve:
         return next(affordable, 0)
 
     def prefill_beside(self, running: int, most: int) -> int:
-        """Choose how many prompt tokens to evaluate in a step of running samples: at most doubling its time."""
-        limit = 2 * self.seconds(running)
+        """Choose how many prompt tokens to evaluate in a step of running samples.
+
+        They at most double its time; up to half a second they take what they can: whoever reads along gets two tokens a
+        second meanwhile, and whoever waits gets the first one so much sooner.
+        """
+        limit = max(2 * self.seconds(running), _PAUSE)
         low, high = min(_LEAST_PREFILL, most), most
         while low < high:
             middle = (low + high + 1) // 2

@@ -236,9 +236,10 @@ class LlamaEngine(Closing):
     def _prompt(self, request: Request) -> list[int]:
         length = sum(len(message.content) for message in request.messages)
         length += sum(len(tool.parameters) for tool in request.tools.functions) if request.tools else 0
-        if length > _LONGEST_TOKEN * self._context.cells:
+        if length > _LONGEST_TOKEN * self._context.longest:
             raise ContextFull(
-                f"a prompt of {length} characters does not fit into {self._context.cells} tokens of context: shorten it"
+                f"a prompt of {length} characters does not fit into {self._context.longest} tokens of context: "
+                "shorten it"
             )
         with self._deadline():
             text = self._template.render(request.messages, request.tools)

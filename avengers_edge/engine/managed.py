@@ -56,12 +56,14 @@ OpenEngine = Callable[[str, Path, int], ManagedEngine]
 def load_options(settings: Settings, gpu_layers: int) -> LoadOptions:
     """Say how a model is loaded of which so many layers may go to a device (-1: all)."""
     options = LoadOptions(
-        cells=settings.context,
+        cells=settings.part,
         threads=settings.threads,
         gpu_layers=gpu_layers,
         repack=settings.repack,
         kv_type=settings.kv_type,
     )
+    if settings.slots:
+        return dataclasses.replace(options, sequences=settings.slots, split=True)
     on_device = gpu_layers != 0 and hardware.gpu_backends()
     return dataclasses.replace(options, sequences=_WIDE) if on_device else options
 

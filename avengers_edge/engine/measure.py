@@ -30,7 +30,7 @@ def measure_steps(
     end = time.monotonic() + budget
     most = min(context.outputs, context.sequences - 1, context.cells - _CONTEXT)
     widths = [rows for rows in _SAMPLES if rows <= most]
-    prompt_rows = min(_PROMPT_ROWS, context.batch_size, context.cells - _CONTEXT)
+    prompt_rows = min(_PROMPT_ROWS, context.batch_size, context.cells - _CONTEXT, context.longest)
     best: dict[int, float] = {}
 
     def timed(sequences: Sequence[int], first: int, *, wanted: bool) -> None:
@@ -46,7 +46,11 @@ def measure_steps(
         samples = range(1, rows + 1)
         for sample in samples:
             context.share(0, sample, _CONTEXT)
-        timed(samples, _CONTEXT, wanted=True)
+        at = _CONTEXT
+        if context.split:  # the cells are copied by the first step that reads them
+            context.decode([token] * rows, [at] * rows, list(samples), [False] * rows)
+            at += 1
+        timed(samples, at, wanted=True)
         for sample in samples:
             context.release(sample)
 

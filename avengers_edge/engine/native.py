@@ -28,9 +28,12 @@ vocabulary of floats with each."""
 
 _GGML_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}  # ggml.h
 _STATE = "<8sIQ64s"  # magic, tokens, bytes of cells, BLAKE2b of both
-_MAGIC = b"AEKV\0\0\0\1"
+_MAGIC = b"AEKV"  # and in how many streams the cache lies, since one of as many alone can read it
 _LARGEST_STATE = 2**36
 _MOST_ROWS = 512
+_TILE = 64
+"""Rows from which llama.cpp's CPU attention goes by tiles (`GGML_FA_TILE_Q`): each costs as if all its rows attended to
+every cell that one of them attends to. Samples of many prompts do not share cells, and go without."""
 
 
 class _StepBatch:
@@ -59,7 +62,11 @@ class _StepBatch:
 
 
 class LlamaContext(Closing):
-    """A unified KV cache that all sequences share, and the step that fills it.
+    """A KV cache and the step that fills it: a unified one that all sequences share, or one in parts.
+
+    In a unified cache the same cells serve every sample of a prompt, and each sample's attention passes over the cells
+    of all others. In a split one (llama.cpp's streams) a sample's attention reads its own cells only, prompts are
+    copied, and one step decodes together what lies in neighbouring sequences.
 
     Raises:
         EngineDied: the cache or the compute buffers cannot be had.
@@ -70,32 +77,34 @@ class LlamaContext(Closing):
         log = start_backend()
         self.threads = options.threads or usable_cores()
         params = llama.llama_context_default_params()
-        params.n_ctx = options.cells
-        params.n_batch = params.n_ubatch = min(_MOST_ROWS, options.cells)
+        params.n_ctx = options.cells * (options.sequences if options.split else 1)
+        params.n_batch = params.n_ubatch = min(_MOST_ROWS, params.n_ctx)
         params.n_seq_max = options.sequences
         params.n_outputs_max = min(max(MOST_OUTPUTS, options.sequences), params.n_batch)
-        params.kv_unified = True
+        params.kv_unified = not options.split
         params.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_AUTO
         params.type_k = params.type_v = _GGML_TYPES[options.kv_type]
         params.n_threads = params.n_threads_batch = self.threads
-        self._model = model
+        self._model, self.split = model, options.split
         self.handle: Any = llama.llama_init_from_model(model.handle, params)
         if not self.handle:
             raise EngineDied(
-                f"llama.cpp cannot make a context of {options.cells} tokens with {options.kv_type} cells for "
+                f"llama.cpp cannot make a context of {params.n_ctx} tokens with {options.kv_type} cells for "
                 f"{model.name}: {log.reason()}; set a smaller `context` or another `kv_type` in settings.toml"
             )
-        self.cells = int(llama.llama_n_ctx(self.handle))
+        self.cells, self.longest = int(llama.llama_n_ctx(self.handle)), int(llama.llama_n_ctx_seq(self.handle))
         self.sequences = options.sequences
         self.batch_size = int(params.n_batch)
         self.outputs = int(params.n_outputs_max)
         self._memory = llama.llama_get_memory(self.handle)
         self.seconds = 0.0  # spent in llama.cpp
         self._batch = _StepBatch(self.batch_size)
+        self._magic = _MAGIC + (options.sequences if options.split else 1).to_bytes(4, "big")
+        self._apart = not options.split and not log.offloaded
         self.facts = EngineFacts(
             name=model.name,
             n_ctx_train=model.n_ctx_train,
-            cells=self.cells,
+            cells=self.longest,
             layers=model.layers + 1,  # llama.cpp counts the output layer too
             layers_offloaded=log.offloaded,
             buffers=tuple(log.buffers),
@@ -123,27 +132,38 @@ class LlamaContext(Closing):
             EngineDied: llama.cpp reports anything but success.
 
         """
-        self._batch.fill((tokens, positions, sequences), wanted)
-        begin = time.perf_counter()
-        code = llama.llama_decode(self.handle, self._batch.handle)
-        self.seconds += time.perf_counter() - begin
-        if code != 0:
-            raise EngineDied(
-                f"llama.cpp failed to evaluate {len(tokens)} tokens (code {code}): {start_backend().reason()}"
-            )
-        shape = (sum(wanted), self._model.vocabulary)
-        if not shape[0]:
+        columns, rows, count = (tokens, positions, sequences), range(len(wanted)), sum(wanted)
+        parts: list[Sequence[int]] = [rows]
+        if self._apart and len(wanted) >= _TILE:
+            parts = [[row for row in rows if not wanted[row]], [row for row in rows if wanted[row]]]
+        for part in filter(None, parts):
+            self._evaluate([[column[row] for row in part] for column in columns], [wanted[row] for row in part])
+        shape = (count, self._model.vocabulary)
+        if not count:
             return np.empty(shape, np.float32)
         logits = np.ctypeslib.as_array(llama.llama_get_logits(self.handle), shape)
         logits.flags.writeable = False
         return logits
 
+    def _evaluate(self, columns: Sequence[Sequence[int]], wanted: Sequence[bool]) -> None:
+        self._batch.fill(columns, wanted)
+        begin = time.perf_counter()
+        code = llama.llama_decode(self.handle, self._batch.handle)
+        self.seconds += time.perf_counter() - begin
+        if code != 0:
+            raise EngineDied(
+                f"llama.cpp failed to evaluate {len(wanted)} tokens (code {code}): {start_backend().reason()}"
+            )
+
     def share(self, source: int, target: int, tokens: int) -> None:
         """Give sequence `target` the first `tokens` cells of `source`; in a unified cache nothing is copied.
 
-        Of a model that does not rewind, that has to be all of them.
+        Of a model that does not rewind, that has to be all of them. A split cache copies whole sequences only.
         """
-        llama.llama_memory_seq_cp(self._memory, source, target, -1, tokens if self._model.rewinds else -1)
+        whole = self.split or not self._model.rewinds
+        llama.llama_memory_seq_cp(self._memory, source, target, -1, -1 if whole else tokens)
+        if self.split and self._model.rewinds:
+            self.truncate(target, tokens)
 
     def truncate(self, sequence: int, tokens: int) -> None:
         """Drop all cells of a sequence but the first `tokens`; only of a model that rewinds."""
@@ -173,7 +193,7 @@ class LlamaContext(Closing):
         digest = hashlib.blake2b(held)
         digest.update(cells)
         with path.open("wb") as file:
-            file.write(struct.pack(_STATE, _MAGIC, len(tokens), size, digest.digest()))
+            file.write(struct.pack(_STATE, self._magic, len(tokens), size, digest.digest()))
             file.write(held)
             file.write(cells)
 
@@ -182,7 +202,7 @@ class LlamaContext(Closing):
         try:
             with path.open("rb") as file:
                 magic, count, size, digest = struct.unpack(_STATE, file.read(struct.calcsize(_STATE)))
-                if magic != _MAGIC or 4 * count + size > _LARGEST_STATE or count > self.cells:
+                if magic != self._magic or 4 * count + size > _LARGEST_STATE or count > self.longest:
                     return []
                 content = file.read(4 * count + size + 1)
         except (OSError, struct.error):

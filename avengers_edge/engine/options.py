@@ -15,8 +15,8 @@ class LoadOptions:
     """How a model is loaded. Fields as in `config.Settings`; `cells` is the size of the KV cache in tokens.
 
     `sequences` bounds how many samples, prompts and kept prefixes are held at once; all share the cells of one unified
-    cache. `gpu_layers` -1 offloads all layers where the build can. `repack` None leaves weight repacking to what is
-    measured, or to the engine. `kv_type` is the ggml type of keys and values.
+    cache, or with `split` have as many each. `gpu_layers` -1 offloads all layers where the build can. `repack` None
+    leaves weight repacking to what is measured, or to the engine. `kv_type` is the ggml type of keys and values.
     """
 
     cells: int = 8192
@@ -25,12 +25,13 @@ class LoadOptions:
     gpu_layers: int = -1
     repack: bool | None = None
     kv_type: str = "f16"
+    split: bool = False
 
     def __post_init__(self) -> None:
         if not 2 <= self.sequences <= _MOST_SEQUENCES:  # a prompt and a sample of it
             raise BadRequest(f"sequences is {self.sequences}: use 2 to {_MOST_SEQUENCES}")
-        if self.cells < max(256, 2 * self.sequences):
-            least = max(256, 2 * self.sequences)
+        least = 256 if self.split else max(256, 2 * self.sequences)
+        if self.cells < least:
             raise BadRequest(f"context is {self.cells} cells for {self.sequences} sequences: use {least} or more")
         if self.threads is not None and self.threads < 1:
             raise BadRequest(f"threads is {self.threads}: use 1 or more")

@@ -162,7 +162,7 @@ class Residency(Closing):
                 path,
                 engine,
                 placement,
-                kv_bytes=need.kv_per_cell * self._settings.context,
+                kv_bytes=need.kv_per_cell * self._settings.cells,
                 unseen=max(0, placement.host - taken),
                 used_at=self._clock(),
             )
@@ -217,7 +217,7 @@ class Residency(Closing):
         """Say where a model would go if those had left."""
         if device is not None:
             device = dataclasses.replace(device, free=device.free + sum(held.placement.device for held in leaving))
-        return place(need, self._settings.context, self._settings.gpu_layers, device)
+        return place(need, self._settings.cells, self._settings.gpu_layers, device)
 
     def _lacks_layers(self, need: Need, placement: Placement) -> bool:
         wanted, got = self._settings.gpu_layers, placement.gpu_layers
@@ -237,7 +237,7 @@ class Residency(Closing):
             staying = [held for held in self._by_age() if held not in idle]
             enough = host <= free + sum(held.placement.host for held in staying)
             names = [f"{held.model} ({'answering' if held.leases else 'pinned'})" for held in staying]
-        return refusal(model, need, self._settings.context, host, free, names if enough else ())
+        return refusal(model, need, self._settings.cells, host, free, names if enough else ())
 
     # --- leaving ---
 

@@ -61,7 +61,9 @@ class Scheduler:
         self._sampler_for = sampler_for
         self.cells = Cells(context, rewinds=model.rewinds)
         self._chunk = min(prefill_chunk, context.batch_size - context.outputs)
-        self.width = curve.widest(min(context.sequences - 1, context.outputs))
+        self._raised = "`--context`, which the slots share" if context.split else "`context` in settings.toml"
+        # Whoever parts the cache among slots wants all of them to run; a prompt's slot is its last sample's.
+        self.width = context.sequences if context.split else curve.widest(min(context.sequences - 1, context.outputs))
         self._queue: deque[Job] = deque()
         self._jobs: list[Job] = []
         self._live: list[Live] = []
@@ -81,12 +83,12 @@ class Scheduler:
         if prompt_tokens < 1:
             raise BadRequest(f"{self._model.name} reads nothing in this prompt: ask something else")
         need = prompt_tokens + request.sampling.max_tokens
-        limit = min(self._context.cells, self._model.n_ctx_train)
+        limit = min(self._context.longest, self._model.n_ctx_train)
         if need > limit:
             raise ContextFull(
                 f"{prompt_tokens} prompt tokens and {request.sampling.max_tokens} to generate need {need} tokens of "
                 f"context, and {self._model.name} has {limit}: shorten the prompt, lower max_tokens"
-                + (" or raise `context` in settings.toml" if limit < self._model.n_ctx_train else "")
+                + (f" or raise {self._raised}" if limit < self._model.n_ctx_train else "")
             )
 
     def add(self, job: Job) -> None:
@@ -149,7 +151,7 @@ class Scheduler:
 
     def _prompts_under_way(self) -> list[Held]:
         held = [Held(job.sequence, job.prompt[: job.evaluated]) for job in self._jobs if job.sequence is not None]
-        # The last sample of a request took its prompt's sequence over, and holds tokens of its own beyond it.
+        # Each sample of a request holds its prompt, and tokens of its own beyond it.
         samples = {live.job.group: live for live in self._live if live.job.sequence is None}
         return held + [
             Held(live.sequence, [*live.job.prompt, *live.tokens][: live.position]) for live in samples.values()
@@ -200,18 +202,19 @@ class Scheduler:
     def _evaluate(self, prefill: Sequence[tuple[Job, int]]) -> None:
         """Plan the rows, decode them, draw from them."""
         self._plan_guesses(sum(count for _, count in prefill))
+        self._live.sort(key=lambda live: live.sequence)
         taken_over = {live.job.group: live.sequence for live in self._live}
-        rows: list[tuple[int, int, int]] = []
+        rows: list[tuple[int, int, int, bool]] = []
         for job, count in prefill:
             sequence = taken_over[job.group] if job.sequence is None else job.sequence
-            rows += [(job.prompt[at], at, sequence) for at in range(job.evaluated, job.evaluated + count)]
-        unwanted = len(rows)
-        rows += [row for live in self._live for row in live.rows()]
+            rows += [(job.prompt[at], at, sequence, False) for at in range(job.evaluated, job.evaluated + count)]
+        rows += [(*row, True) for live in self._live for row in live.rows()]
         if not rows:
             return
+        rows.sort(key=lambda row: row[2])  # a split cache decodes together what stands together
         begin = time.perf_counter()
-        tokens, positions, sequences = (list(column) for column in zip(*rows, strict=True))
-        logits = self._context.decode(tokens, positions, sequences, [row >= unwanted for row in range(len(rows))])
+        tokens, positions, sequences, wanted = (list(column) for column in zip(*rows, strict=True))
+        logits = self._context.decode(tokens, positions, sequences, wanted)
         share = (time.perf_counter() - begin) / len(rows)
         self.steps += 1
         for job, count in prefill:
@@ -226,7 +229,9 @@ class Scheduler:
         return share_prefill(unready, rows)
 
     def _plan_guesses(self, prefill_rows: int) -> None:
-        offers = best_guesses(self._live, self._context.outputs - len(self._live)) if self._model.rewinds else []
+        # In a split cache the second tokens of several samples are a pass of their own, and cost more than they save.
+        guesses = self._model.rewinds and (len(self._live) == 1 or not self._context.split)
+        offers = best_guesses(self._live, self._context.outputs - len(self._live)) if guesses else []
         for live in self._live:
             live.draft = ()
         taken = self.curve.with_guesses(len(self._live) + prefill_rows, [offer.chance for offer in offers])

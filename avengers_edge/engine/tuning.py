@@ -119,6 +119,7 @@ def _file_of(path: Path, options: LoadOptions, settings: Settings) -> Path:
         options.gpu_layers,
         options.kv_type,
         options.sequences,
+        options.split,
         options.repack,
     )
     key = hashlib.blake2b(repr(facts).encode(), digest_size=6).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import json
 import math
 import os
@@ -22,6 +23,8 @@ from avengers_edge.config import Settings
 from avengers_edge.engine.backend import start_backend
 from avengers_edge.engine.job import derive_seed
 from avengers_edge.engine.llama import LlamaEngine
+from avengers_edge.engine.model import LlamaModel
+from avengers_edge.engine.native import LlamaContext
 from avengers_edge.engine.options import LoadOptions
 from avengers_edge.engine.ticket import generate_many
 from avengers_edge.library.catalog import Catalog
@@ -52,10 +55,14 @@ def fresh(path: Path) -> Iterator[LlamaEngine]:
         yield engine
 
 
-@pytest.fixture(scope="module")
-def chatty(path: Path) -> Iterator[LlamaEngine]:
+@pytest.fixture(
+    scope="module",
+    params=[LoadOptions(cells=2048, sequences=16), LoadOptions(cells=1024, sequences=16, split=True)],
+    ids=["shared", "split"],
+)
+def chatty(path: Path, request: pytest.FixtureRequest) -> Iterator[LlamaEngine]:
     """An engine that keeps conversations; the one that all tests share has none, so that its plans stay the same."""
-    with LlamaEngine(path, LoadOptions(cells=2048, sequences=16)) as engine:
+    with LlamaEngine(path, request.param) as engine:
         yield engine
 
 
@@ -245,7 +252,10 @@ def test_a_saved_conversation_goes_on_in_another_engine(path, chatty, fresh, tmp
     saved = chatty.save_state(tmp_path / "state")
     assert saved == first.prompt_tokens + first.completions[0].tokens - 1
     turns = (question, first.completions[0].text, "What is my name?")
-    with LlamaEngine(path, SMALL) as other:
+    split = chatty._context.split
+    with LlamaEngine(path, dataclasses.replace(SMALL, split=not split)) as unlike:
+        assert unlike.load_state(tmp_path / "state") == 0
+    with LlamaEngine(path, LoadOptions(cells=256, sequences=16, split=True) if split else SMALL) as other:
         assert other.save_state(tmp_path / "nothing kept") == 0
         assert other.load_state(tmp_path / "state") == saved
         second = other.generate(ask(*turns, logprobs=20))
@@ -365,3 +375,29 @@ def test_penalties_turn_a_text_away_from_what_it_said(small_engine, bare):
     assert "dog" in words
     forgetful = said(small_engine, STORY, logit_bias=close, max_tokens=24, frequency_penalty=2.0, penalty_window=1)
     assert set(forgetful.text.split()) == {"cat"}
+
+
+def test_samples_that_are_evaluated_apart_from_prompts_follow_from_the_same_tokens(path):
+    """A step of 64 rows and more is evaluated in two calls where all share a cache: the rows stay whose they were."""
+    tokens = [100 + 7 * place for place in range(80)]
+    with LlamaModel(path, LoadOptions()) as model, LlamaContext(model, LoadOptions(cells=1024, sequences=8)) as context:
+        for sequence in range(4):
+            count = 9 + sequence
+            context.decode(tokens[:count], list(range(count)), [sequence] * count, [False] * count)
+        alone = [context.decode([tokens[50 + s]], [9 + s], [s], [True]).copy()[0] for s in range(4)]
+        for sequence in range(4):
+            context.truncate(sequence, 9 + sequence)
+        prompt = len(tokens) - 4
+        columns = (
+            [tokens[50], tokens[51], *tokens[:prompt], tokens[52], tokens[53]],
+            [9, 10, *range(prompt), 11, 12],
+            [0, 1, *[5] * prompt, 2, 3],
+        )
+        among = context.decode(*columns, [True, True, *[False] * prompt, True, True]).copy()
+        with pytest.raises(AssertionError):
+            np.testing.assert_allclose(among[[1, 0, 3, 2]], alone, atol=1.0)
+        np.testing.assert_allclose(among, alone, atol=1.0)
+        after = context.decode([5], [prompt], [5], [True]).copy()
+        context.clear()
+        context.decode(tokens[:prompt], list(range(prompt)), [5] * prompt, [False] * prompt)
+        np.testing.assert_allclose(after, context.decode([5], [prompt], [5], [True]), atol=1.0)
