@@ -51,6 +51,7 @@ def test_slots_and_context_are_for_this_server_alone(serve, monkeypatch):
     settings = [(each.slots, each.context) for each in opened]
     assert settings == [(0, 8192), (4, 4096), (4, 8192), (32, 32_768)]
     assert "use 8192 tokens or more" in serve("--slots", 32, "--context", 4096, code=2)[1]
+    assert "3 slots of 1280 tokens each" in serve("--slots", 3, "--context", 4000)[1]
     assert "slots is 1" in serve("--slots", 1, code=2)[1]
 
 

@@ -41,7 +41,7 @@ _FILE = click.Path(path_type=Path)
     "--context",
     type=click.IntRange(256),
     metavar="TOKENS",
-    help=f"What a model holds: {_SLOT} for each slot, or as in settings.toml.",
+    help=f"What a model holds: as in settings.toml, at least {_SLOT} a slot.",
 )
 @click.option("--max-queue", type=click.IntRange(0), default=64, show_default=True, help="Requests that may wait.")
 @click.option("--max-seconds", type=float, default=600.0, show_default=True, help="Longest time of one request.")
@@ -115,6 +115,8 @@ def serve(
     context = context or max(settings.context, slots * _SLOT)
     settings = dataclasses.replace(settings, slots=slots, context=context)
     house = House.open(settings, team)
+    if slots:
+        click.echo(f"{slots} slots of {settings.part} tokens each, for a prompt and its answer", err=True)
     if missing := house.missing():
         name = house.default.team.name
         click.echo(

@@ -53,10 +53,11 @@ class StepCurve:
     def prefill_beside(self, running: int, most: int) -> int:
         """Choose how many prompt tokens to evaluate in a step of running samples.
 
-        They at most double its time; up to half a second they take what they can: whoever reads along gets two tokens a
-        second meanwhile, and whoever waits gets the first one so much sooner.
+        They take as long as the samples do, or half a second where that is longer: whoever reads along waits no longer
+        than that for the next token, and whoever waits gets the first one so much sooner.
         """
-        limit = max(2 * self.seconds(running), _PAUSE)
+        alone = self.seconds(running)
+        limit = alone + max(alone, _PAUSE)
         low, high = min(_LEAST_PREFILL, most), most
         while low < high:
             middle = (low + high + 1) // 2

@@ -136,7 +136,10 @@ def refusal(model: str, need: Need, cells: int, host: int, free: int, holders: I
     on_device = need.total(cells) - host
     if fitting := largest_context(need, free + on_device):
         fitting = min(fitting, cells)
-        return DoesNotFit(f"{numbers}: set `context = {fitting}` or less in settings.toml, or ask a smaller model")
+        return DoesNotFit(
+            f"{numbers}: set `context = {fitting}` or less in settings.toml (or `--context` of `avengers serve`), or "
+            "ask a smaller model"
+        )
     weights = free + on_device - (need.total(LEAST_CELLS) - need.weights)
     if weights > 0:
         share = weights / need.weights
