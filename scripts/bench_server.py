@@ -85,7 +85,7 @@ def main() -> None:
     parts = [bodies[start : start + args.requests] for start in range(0, len(bodies), args.requests)]
     if len(parts) <= args.rounds:
         parser.error(f"there are questions for {len(parts) - 1} rounds of {args.requests}: ask fewer or less often")
-    with ours(args.clients) as served, contextlib.closing(Server(args.server, setup)) as theirs:
+    with ours(args.clients) as served, contextlib.closing(Server(args.server, setup, cells_per_sample=SLOT)) as theirs:
         ports = {"ours": served.port, "llama-server": theirs.port}
         rounds: dict[str, list[Round]] = {name: [] for name in ports}
         for port in ports.values():

@@ -12,6 +12,8 @@ from typing import Any
 import hypothesis
 import pytest
 
+from avengers_edge.engine.options import LoadOptions
+
 # A deadline would make the machine's speed a law of the product.
 hypothesis.settings.register_profile("laws", deadline=None)
 hypothesis.settings.load_profile("laws")
@@ -73,23 +75,22 @@ def model_home() -> Path:
 @pytest.fixture(scope="session")
 def small_engine(model_home: Path) -> Iterator[Any]:
     """Real llama.cpp with the real 135M model."""
-    with _small_engine(model_home, cells=4096) as engine:
+    with _small_engine(model_home, LoadOptions(cells=4096)) as engine:
         yield engine
 
 
 @pytest.fixture(scope="session")
 def split_engine(model_home: Path) -> Iterator[Any]:
     """The same with cells of its own for each of 17 sequences."""
-    with _small_engine(model_home, cells=512, sequences=17, split=True) as engine:
+    with _small_engine(model_home, LoadOptions(cells=512, sequences=17, split=True)) as engine:
         yield engine
 
 
-def _small_engine(model_home: Path, **options: Any) -> Any:
+def _small_engine(model_home: Path, options: LoadOptions) -> Any:
     from avengers_edge.config import Settings
     from avengers_edge.engine.llama import LlamaEngine
-    from avengers_edge.engine.options import LoadOptions
     from avengers_edge.library.catalog import Catalog
     from avengers_edge.library.store import Store
 
     path = Store(model_home).find(Catalog.of(Settings(home=model_home)).load_model(SMALL_MODEL))
-    return LlamaEngine(path, LoadOptions(**options))
+    return LlamaEngine(path, options)

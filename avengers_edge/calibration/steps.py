@@ -133,7 +133,7 @@ def measure_team(
     plan = Plan(questions, wanted, samples, seed, max(settings.context, CELLS), keep_texts=keep_texts)
     for model in dict.fromkeys(member.model for member in wanted):
         Store(settings.home).find(catalog.load_model(model))  # what is missing is said before anything is measured
-    with open_residency(dataclasses.replace(settings, context=plan.cells, slots=0)) as residency, Grader() as grader:
+    with open_residency(dataclasses.replace(settings, context=plan.cells)) as residency, Grader() as grader:
         return measure(plan, chosen, out, residency.lease, grader.grade, on_measured=on_measured)
 
 

@@ -13,11 +13,12 @@ import click
 
 from avengers_edge.cli.names import complete_teams
 from avengers_edge.cli.session import Session, pass_session
+from avengers_edge.config import Settings
 from avengers_edge.errors import BadRequest, MissingExtra, NotFound
 
 KEY_VARIABLE = "AVENGERS_API_KEY"
 _MOST_KEY_BYTES = 4096
-_SLOT = 1024
+_SLOT = 1024  # tokens
 _FILE = click.Path(path_type=Path)
 
 
@@ -111,12 +112,7 @@ def serve(
         click.echo(
             "warning: without TLS the key and all texts can be read on their way (--tls-cert, --tls-key)", err=True
         )
-    settings = session.settings()
-    context = context or max(settings.context, slots * _SLOT)
-    settings = dataclasses.replace(settings, slots=slots, context=context)
-    house = House.open(settings, team)
-    if slots:
-        click.echo(f"{slots} slots of {settings.part} tokens each, for a prompt and its answer", err=True)
+    house = House.open(_with_slots(session.settings(), slots, context), team)
     if missing := house.missing():
         name = house.default.team.name
         click.echo(
@@ -127,6 +123,15 @@ def serve(
         options,
         lambda address: click.echo(f"serving {address}  (Ctrl-C ends)", err=True),
     )
+
+
+def _with_slots(settings: Settings, slots: int, context: int | None) -> Settings:
+    """Part the context among slots, and say what each has."""
+    context = context or max(settings.context, slots * _SLOT)
+    settings = dataclasses.replace(settings, slots=slots, context=context)
+    if slots:
+        click.echo(f"{slots} slots of {settings.part} tokens each, for a prompt and its answer", err=True)
+    return settings
 
 
 def _key(file: Path | None) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from avengers_edge.errors import BadRequest
 
 _LEAST_PREFILL = 16
-_PAUSE = 0.5
+_PAUSE = 0.5  # seconds
 _ODDS = 0.8
 _MOST_ROWS = 2**20
 

@@ -10,7 +10,8 @@ class EngineFacts:
     """A loaded model as llama.cpp reports it.
 
     `buffers` are its own log lines of memory taken, as (what, bytes): `("CPU_Mapped model", 485_000_000)`,
-    `("CUDA0 KV", …)`. `layers_offloaded` of `layers` are on a device. `features` is what the build can do.
+    `("CUDA0 KV", …)`. `cells` are those that one sequence can have. `layers_offloaded` of `layers` are on a device.
+    `features` is what the build can do.
     """
 
     name: str

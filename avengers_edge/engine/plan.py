@@ -14,9 +14,11 @@ def share_prefill(unready: Sequence[Job], rows: int) -> list[tuple[Job, int]]:
 
     Few long pieces are evaluated faster than many short ones, and one long prompt does not hold up all that come after.
     """
+    if not unready:
+        return []
+    first, *others = unready
     shares = dict.fromkeys(unready, 0)
-    turns = [(job, rows) for job in (*unready[1:], *unready[:1])]
-    for job, most in [(job, -(-rows // 2)) for job in unready[:1]] + turns:
+    for job, most in [(first, -(-rows // 2)), *((job, rows) for job in (*others, first))]:
         count = min(job.body - job.evaluated - shares[job], most, rows)
         shares[job] += count
         rows -= count

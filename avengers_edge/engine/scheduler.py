@@ -61,7 +61,6 @@ class Scheduler:
         self._sampler_for = sampler_for
         self.cells = Cells(context, rewinds=model.rewinds)
         self._chunk = min(prefill_chunk, context.batch_size - context.outputs)
-        self._raised = "`--context`, which the slots share" if context.split else "`context` in settings.toml"
         # Whoever parts the cache among slots wants all of them to run; a prompt's slot is its last sample's.
         self.width = context.sequences if context.split else curve.widest(min(context.sequences - 1, context.outputs))
         self._queue: deque[Job] = deque()
@@ -85,10 +84,11 @@ class Scheduler:
         need = prompt_tokens + request.sampling.max_tokens
         limit = min(self._context.longest, self._model.n_ctx_train)
         if need > limit:
+            setting = "`--context`, which the slots share" if self._context.split else "`context` in settings.toml"
             raise ContextFull(
                 f"{prompt_tokens} prompt tokens and {request.sampling.max_tokens} to generate need {need} tokens of "
                 f"context, and {self._model.name} has {limit}: shorten the prompt, lower max_tokens"
-                + (f" or raise {self._raised}" if limit < self._model.n_ctx_train else "")
+                + (f" or raise {setting}" if limit < self._model.n_ctx_train else "")
             )
 
     def add(self, job: Job) -> None:
