@@ -83,7 +83,7 @@ def _stand_alone() -> None:
     threading.excepthook = _end_with_thread
     log = logging.getLogger("avengers_edge.llama")
     log.addHandler(logging.StreamHandler(sys.stderr))
-    log.setLevel(logging.DEBUG)
+    log.setLevel(logging.INFO)  # each graph that llama.cpp builds brings ten lines below that
     if sys.platform == "win32":
         import msvcrt
 
