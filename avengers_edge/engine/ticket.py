@@ -51,8 +51,8 @@ class Ticket:
 
 
 def wait_for(future: concurrent.futures.Future[_T]) -> _T:
-    """Wait for a result in glances: a wait without an end could not be interrupted on Windows."""
-    while not future.done():
+    """Wait for a result; the thread that hears Ctrl-C does so in glances, since on Windows it could not be woken."""
+    while threading.current_thread() is threading.main_thread() and not future.done():
         concurrent.futures.wait([future], _LONG_GLANCE_SECONDS)
     return future.result()
 
