@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from avengers_edge.errors import BadRequest
 
 _LEAST_PREFILL = 16
-_PAUSE = 0.5  # seconds
+_PAUSE = 1.0  # seconds
 _ODDS = 0.8
 _MOST_ROWS = 2**20
 
@@ -53,7 +53,7 @@ class StepCurve:
     def prefill_beside(self, running: int, most: int) -> int:
         """Choose how many prompt tokens to evaluate in a step of running samples.
 
-        They take as long as the samples do, or half a second where that is longer: whoever reads along waits no longer
+        They take as long as the samples do, or a second where that is longer: whoever reads along waits no longer
         than that for the next token, and whoever waits gets the first one so much sooner.
         """
         alone = self.seconds(running)

@@ -60,7 +60,8 @@ class Scheduler:
         self._model, self._context, self.curve = model, context, curve
         self._sampler_for = sampler_for
         self.cells = Cells(context, rewinds=model.rewinds)
-        self._chunk = min(prefill_chunk, context.batch_size - context.outputs)
+        self._room = context.batch_size - context.outputs
+        self._chunk = min(prefill_chunk, self._room)
         # Whoever parts the cache among slots wants all of them to run; a prompt's slot is its last sample's.
         self.width = context.sequences if context.split else curve.widest(min(context.sequences - 1, context.outputs))
         self._queue: deque[Job] = deque()
@@ -225,7 +226,7 @@ class Scheduler:
 
     def _plan_prefill(self) -> list[tuple[Job, int]]:
         unready = [job for job in self._jobs if not job.ready and not job.settled]
-        rows = self.curve.prefill_beside(len(self._live), self._chunk) if self._live else self._chunk
+        rows = self.curve.prefill_beside(len(self._live), self._room) if self._live else self._chunk
         return share_prefill(unready, rows)
 
     def _plan_guesses(self, prefill_rows: int) -> None:
