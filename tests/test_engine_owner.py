@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import threading
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import avengers_edge.engine.llama as room
 from avengers_edge.engine.facts import EngineFacts
 from avengers_edge.engine.llama import LlamaEngine
 from avengers_edge.engine.options import LoadOptions
-from avengers_edge.engine.ticket import generate_many
+from avengers_edge.engine.ticket import generate_many, wait_for
 from avengers_edge.errors import BadRequest, ContextFull, EngineDied, VerificationFailed
 from avengers_edge.records import Closing, Message, Recall, Request, SamplingParams
 
@@ -538,3 +539,20 @@ def test_counters_count(engine):
     assert counters["prefilled"] == 29
     assert 0 <= counters["accepted"] <= counters["guessed"]
     assert counters["step_seconds"] > 0
+
+
+def test_only_the_thread_that_hears_ctrl_c_waits_in_glances(monkeypatch):
+    glancing, wait, future = set(), concurrent.futures.wait, concurrent.futures.Future()
+
+    def watched(*given):
+        glancing.add(threading.current_thread())
+        return wait(*given)
+
+    monkeypatch.setattr(concurrent.futures, "wait", watched)
+    other = threading.Thread(target=wait_for, args=(future,), daemon=True)
+    other.start()
+    threading.Timer(0.1, future.set_result, (7,)).start()
+    assert wait_for(future) == 7
+    other.join(LONG)
+    assert not other.is_alive()
+    assert glancing == {threading.main_thread()}

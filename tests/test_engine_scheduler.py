@@ -164,6 +164,20 @@ def test_a_long_prompt_does_not_stall_running_samples():
         llama.step()
 
 
+def test_a_prompt_goes_in_longer_pieces_beside_samples_than_alone_where_time_allows():
+    llama = FakeLlama(curve=FLAT)
+    running = llama.submit(ask("ab", n=2, max_tokens=100, temperature=0.01))
+    while running.running < 2:
+        llama.step()
+    before = llama.scheduler.prefilled
+    llama.submit(ask("x" * 300, n=1, max_tokens=1))
+    llama.step()
+    assert llama.scheduler.prefilled - before == llama.context.batch_size - llama.context.outputs
+    running.cancel()
+    while llama.scheduler.busy:
+        llama.step()
+
+
 def test_cancelling_during_prefill_ends_it_within_one_step():
     llama = FakeLlama()
     job = llama.submit(ask("x" * 300, n=4))

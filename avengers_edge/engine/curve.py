@@ -53,8 +53,8 @@ class StepCurve:
     def prefill_beside(self, running: int, most: int) -> int:
         """Choose how many prompt tokens to evaluate in a step of running samples.
 
-        They take as long as the samples do, or a second where that is longer: whoever reads along waits no longer
-        than that for the next token, and whoever waits gets the first one so much sooner.
+        They take as long as the samples do, or a second where that is longer: for whoever reads along the next token
+        comes about so much later, and for whoever waits the first one so much sooner.
         """
         alone = self.seconds(running)
         limit = alone + max(alone, _PAUSE)

@@ -34,7 +34,7 @@ from avengers_edge.records import Closing, Generation, OnFinish, OnToken, Reques
 
 _T = TypeVar("_T")
 _LONGEST_TOKEN = 64  # characters, about; what is longer by far is not worth being rendered and counted
-_CPU_PREFILL_CHUNK, _GPU_PREFILL_CHUNK = 128, 448  # small where it is slow, so that Ctrl-C is heard
+_CPU_PREFILL_CHUNK, _GPU_PREFILL_CHUNK = 128, 448  # without samples; small where slow, so that Ctrl-C is heard
 
 
 class LlamaEngine(Closing):

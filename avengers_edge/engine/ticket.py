@@ -52,8 +52,9 @@ class Ticket:
 
 def wait_for(future: concurrent.futures.Future[_T]) -> _T:
     """Wait for a result; the thread that hears Ctrl-C does so in glances, since on Windows it could not be woken."""
-    while threading.current_thread() is threading.main_thread() and not future.done():
-        concurrent.futures.wait([future], _LONG_GLANCE_SECONDS)
+    if threading.current_thread() is threading.main_thread():
+        while not future.done():
+            concurrent.futures.wait([future], _LONG_GLANCE_SECONDS)
     return future.result()
 
 
