@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Measure the reader of answers: does grading by keys agree with each benchmark's own grader on real samples?
+"""Measure the reader of answers: how often grading by keys agrees with each benchmark's own grader on real samples.
 
     python evals/reader_agreement.py SAMPLES.jsonl ... --questions QUESTIONS.jsonl.gz ... [--show 40]
 
 A vote counts keys, so a sample's key equal to the gold answer's should say what the benchmark's own rule says. Samples
-are lines of `evals/record_samples.py`. Programs are judged by what they print, after running, and are left out here, and
-so are letters, which are no text. Free text and code have no key: nothing is voted on there by this reader, so they are
+are lines of `evals/record_samples.py`. Programs are judged by what they print, after running, and are left out here, as
+are letters, which are no text. Free text and code have no key: nothing is voted on there by this reader, so they are
 counted apart and are in no percentage. FinQA's rule forgives 1 %, factors of 100 and table units, which no key can: its
 figure is given with that tolerance (does the rule accept the number that was read?) and, in brackets, without it.
 
@@ -102,7 +102,9 @@ def report(judged: list[Judged], keyless: Counter[str], show: int) -> None:
     print(f"{'data set':<15} {'samples':>7} {'key':>6} {'grader':>6} {'agree':>7}   key right only, grader right only")
     for dataset, rows in [*sorted(by_dataset.items()), ("all", judged)]:
         agree, exact = share(rows, tolerant=True), share(rows, tolerant=False)
-        accuracy = [100 * sum(flags) / max(1, len(rows)) for flags in ([r.by_key for r in rows], [r.by_grader for r in rows])]
+        accuracy = [
+            100 * sum(flags) / max(1, len(rows)) for flags in ([r.by_key for r in rows], [r.by_grader for r in rows])
+        ]
         only_key = sum(row.tolerant and not row.by_grader for row in rows)
         only_grader = sum(row.by_grader and not row.tolerant for row in rows)
         brackets = f" ({exact:.1f})" if exact != agree else ""
@@ -110,7 +112,9 @@ def report(judged: list[Judged], keyless: Counter[str], show: int) -> None:
             f"{dataset:<15} {len(rows):>7} {accuracy[0]:>6.1f} {accuracy[1]:>6.1f} {agree:>7.2f}{brackets}"
             f"   {only_key}, {only_grader}"
         )
-    print("no key, in no percentage:", ", ".join(f"{name} {count}" for name, count in sorted(keyless.items())) or "none")
+    print(
+        "no key, in no percentage:", ", ".join(f"{name} {count}" for name, count in sorted(keyless.items())) or "none"
+    )
     differing = [row for row in judged if row.tolerant != row.by_grader]
     for row in differing[:show]:
         print(f"{row.id}: read {str(row.read)[:80]!r}, gold {str(row.gold)[:80]!r}, grader says {row.by_grader}")

@@ -20,7 +20,14 @@ MATRICES = [
     r"A = \begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}",
     "[[1, 2], [3, 4]]",
 ]
-SAID = ["\\boxed{{{}}}", "Answer: ${}$", "Answer:\n\\[\n{}\n\\]", "Answer:\n$$\n{}\n$$\n", "So we get\n$$\n{}\n$$", "**Answer:** {}"]
+SAID = [
+    "\\boxed{{{}}}",
+    "Answer: ${}$",
+    "Answer:\n\\[\n{}\n\\]",
+    "Answer:\n$$\n{}\n$$\n",
+    "So we get\n$$\n{}\n$$",
+    "**Answer:** {}",
+]
 
 
 @pytest.mark.parametrize("matrix", MATRICES)
@@ -48,7 +55,13 @@ entry = st.sampled_from(["0", "-1", "12", "x", "\\frac{1}{2}", "\\sqrt{2}", "a+b
 gap = st.sampled_from(["", " ", "  ", "\n"])
 
 
-@given(st.lists(st.lists(entry, min_size=2, max_size=2), min_size=1, max_size=3), gap, gap, st.sampled_from("pb"), st.booleans())
+@given(
+    st.lists(st.lists(entry, min_size=2, max_size=2), min_size=1, max_size=3),
+    gap,
+    gap,
+    st.sampled_from("pb"),
+    st.booleans(),
+)
 def test_white_space_brackets_and_a_last_row_end_do_not_count(
     rows: list[list[str]], left: str, right: str, bracket: str, ends: bool
 ) -> None:
@@ -60,7 +73,17 @@ def test_white_space_brackets_and_a_last_row_end_do_not_count(
 
 
 ROOTS = [
-    *("1,2", "1, 2", "2, 1", "x=1,x=2", "x = 1, x = 2", "x=1, 2", "x = 2 \\text{ or } x = 1", "1 \\text{ and } 2", "1; 2"),
+    *(
+        "1,2",
+        "1, 2",
+        "2, 1",
+        "x=1,x=2",
+        "x = 1, x = 2",
+        "x=1, 2",
+        "x = 2 \\text{ or } x = 1",
+        "1 \\text{ and } 2",
+        "1; 2",
+    ),
     *("x=1 or x=2", "x_1 = 1, 2", "1 und 2", "1 ou 2"),
 ]
 
@@ -114,7 +137,21 @@ def test_figures_and_functions_in_formulas(text: str, key: str) -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    ["\\begin{pmatrix}", "1\\\\2&", "\\begin{a}", "x=1,", "1 or ", "; ", "\\\\[", "\\sin(", "\\frac{-", "is ", ", not ", "[(", "+-"],
+    [
+        "\\begin{pmatrix}",
+        "1\\\\2&",
+        "\\begin{a}",
+        "x=1,",
+        "1 or ",
+        "; ",
+        "\\\\[",
+        "\\sin(",
+        "\\frac{-",
+        "is ",
+        ", not ",
+        "[(",
+        "+-",
+    ],
 )
 @pytest.mark.parametrize("head", ["", "Answer: "])
 def test_formulas_without_end_are_read_in_one_pass(piece: str, head: str) -> None:

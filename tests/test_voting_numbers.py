@@ -154,7 +154,9 @@ def in_words(value: int, joint: str, tie: str) -> str:
         if value >= size:
             rest = value % size
             link = joint if rest < 100 else " "
-            return f"{in_words(value // size, joint, tie)} {name}" + (f"{link}{in_words(rest, joint, tie)}" if rest else "")
+            return f"{in_words(value // size, joint, tie)} {name}" + (
+                f"{link}{in_words(rest, joint, tie)}" if rest else ""
+            )
     if value < 20:
         return SMALL[value]
     return TENS[value // 10 - 2] + (tie + SMALL[value % 10] if value % 10 else "")
@@ -202,8 +204,32 @@ def test_what_is_denied_never_wins(said: int, denied: int, how: str, lead: str) 
 @pytest.mark.parametrize(
     "piece",
     [
-        *("one ", "one hundred and ", "- ", "minus ", "negative ", "not ", "1.234", "1.234.", "1'", "1 234 ", "half a "),
-        *("1_234_", "{,}", "1{,}", "1.2{,}", "rather than ", "5ではなく", "万", "5万", "twenty-", " and a half", "0 and a "),
+        *(
+            "one ",
+            "one hundred and ",
+            "- ",
+            "minus ",
+            "negative ",
+            "not ",
+            "1.234",
+            "1.234.",
+            "1'",
+            "1 234 ",
+            "half a ",
+        ),
+        *(
+            "1_234_",
+            "{,}",
+            "1{,}",
+            "1.2{,}",
+            "rather than ",
+            "5ではなく",
+            "万",
+            "5万",
+            "twenty-",
+            " and a half",
+            "0 and a ",
+        ),
     ],
 )
 @pytest.mark.parametrize("head", ["", "Answer: "])

@@ -10,19 +10,60 @@ from hypothesis import strategies as st
 from avengers_edge.voting.keys import answer_key
 
 WRAPPED = (
-    *("?", "?.", "(?)", "**?**", "**(?)**", "`?`", '"?"', "[?]", "{?}", "<?>", "→ ?", "“?”", "【?】", "「?」", "?)", "(?).", "?。"),
+    *(
+        "?",
+        "?.",
+        "(?)",
+        "**?**",
+        "**(?)**",
+        "`?`",
+        '"?"',
+        "[?]",
+        "{?}",
+        "<?>",
+        "→ ?",
+        "“?”",
+        "【?】",
+        "「?」",
+        "?)",
+        "(?).",
+        "?。",
+    ),
     *("$?$", "$$?$$", "\\(?\\)", "\\[?\\]", "$(?)$", "**$?$**", "$?.$", "\\( ? \\)"),
     *("$\\text{?}$", "$\\mathbf{?}$", "\\mathbf{?}", "\\textbf{?}", "\\text{(?)}", "$\\mathrm{?}$", "$\\mathbf{(?)}$"),
-    *("$\\mathbf{\\text{?}}$", "\\textbf{?.}", "$\\boldsymbol{?}$", "\\boxed{?}", "$\\boxed{\\text{?}}$", "\\boxed{\\mathbf{(?)}}"),
+    *(
+        "$\\mathbf{\\text{?}}$",
+        "\\textbf{?.}",
+        "$\\boldsymbol{?}$",
+        "\\boxed{?}",
+        "$\\boxed{\\text{?}}$",
+        "\\boxed{\\mathbf{(?)}}",
+    ),
     *("Option ?", "option (?)", "Option **?**", "letter ?", "choice ?", "Option $?$"),
 )
 ANNOUNCED = (
-    *("Answer: {}", "**Answer:** {}", "Answer:\n{}", "Final answer: {}", "The answer is {}", "The correct option is {}"),
+    *(
+        "Answer: {}",
+        "**Answer:** {}",
+        "Answer:\n{}",
+        "Final answer: {}",
+        "The answer is {}",
+        "The correct option is {}",
+    ),
     *("Antwort: {}", "Die richtige Antwort ist {}", "Réponse : {}", "La bonne réponse est {}", "Respuesta: {}"),
     *("La respuesta correcta es {}", "答案：{}", "答案是{}", "正确答案是 {}", "答え：{}", "答えは{}", "正解は{}"),
 )
 LOOSER = (
-    *("Option ! looks right.", "(!) is correct.", "I choose !.", "! is the right one.", "**!**", "!", "Option !", "选!"),
+    *(
+        "Option ! looks right.",
+        "(!) is correct.",
+        "I choose !.",
+        "! is the right one.",
+        "**!**",
+        "!",
+        "Option !",
+        "选!",
+    ),
     *("! is the best answer here.", "So I would pick option !, it seems.", "Lösung: Option !"),
 )
 letters = st.sampled_from("BCD")
@@ -84,7 +125,9 @@ def test_a_number_or_label_before_an_unclear_answer_does_not_take_its_place() ->
     assert answer_key("Answer: unknown\nNo, it is 7.", "number") == "7"
 
 
-@pytest.mark.parametrize("piece", ["$", "\\text{", "$\\text{B}$ ", "Option A ", "选", "A、", "（Ａ", "not A ", "答案是", "Antwort: "])
+@pytest.mark.parametrize(
+    "piece", ["$", "\\text{", "$\\text{B}$ ", "Option A ", "选", "A、", "（Ａ", "not A ", "答案是", "Antwort: "]
+)
 @pytest.mark.parametrize("head", ["", "Answer: "])
 def test_letters_without_end_are_read_in_one_pass(piece: str, head: str) -> None:
     """Ends at all: nothing looks further than a few words ahead or back."""

@@ -18,9 +18,11 @@ def _pattern(*alternatives: str) -> re.Pattern[str]:
 
 OPEN_ENDED = _pattern(
     # German
-    r"\A\W{0,5}(?:bitte )?(?:kannst du |können sie |könntest du )?(?:mir )?(?:erzähle?n?|schreibe?n?|verfasse|erkläre?n?"
+    r"\A\W{0,5}(?:bitte )?(?:kannst du |können sie |könntest du )?(?:mir )?(?:"
+    r"erzähle?n?|schreibe?n?|verfasse|erkläre?n?"
     r"|beschreibe?n?|diskutiere|vergleiche|nenne?n?|gib mir|liste|übersetze?n?|fasse|empfiehl|schlage?|hilf mir|plane?"
-    r"|warum|wieso|weshalb|wer|was sind|was hältst|wie (?:kann|könnte|mache?|macht|geht|geht's|funktionier(?:t|en)|lerne|heißt|heisst)"
+    r"|warum|wieso|weshalb|wer|was sind|was hältst"
+    r"|wie (?:kann|könnte|mache?|macht|geht|geht's|funktionier(?:t|en)|lerne|heißt|heisst)"
     r"|sollte ich|soll ich)(?!\w)",
     r"\A[^?\n]{0,60}\bsoll(?:te)? (?:ich|man)\b",
     # French
@@ -30,7 +32,8 @@ OPEN_ENDED = _pattern(
     r"|quel(?:le)?s sont|parle[rz]?-moi)(?!\w)",
     r"\A[^?\n]{0,60}\b(?:devrais-je|dois-je)\b",
     # Spanish
-    r"\A\W{0,5}(?:por favor,? )?(?:puedes |podrías |puede )?(?:cuénta(?:me|nos)|escrib[ea]r?|redacta|explíca(?:me|r)?|explica"
+    r"\A\W{0,5}(?:por favor,? )?(?:puedes |podrías |puede )?(?:"
+    r"cuénta(?:me|nos)|escrib[ea]r?|redacta|explíca(?:me|r)?|explica"
     r"|describ[ea]r?|compara|dame|enumera|menciona|resum[ea]|traduc[ei]r?|traduzca|recomi[eé]nda(?:me)?|sugi[eé]re(?:me)?"
     r"|ayúdame|planifica|háblame|por qué|quién(?:es)?|cómo|debería|cuáles son)(?!\w)",
     r"\A[^?\n]{0,60}\b(?:debería|debo) ",
@@ -44,14 +47,17 @@ OPEN_ENDED = _pattern(
 
 # --- code
 
-_THING_DE = r"(?:[\w+#]{1,20}-)?(?:funktion|programm(?! für| zur| zum| der| des)|skript|klasse|methode|abfrage|algorithmus|code(?! der| des| von))"
+_THING_DE = (
+    r"(?:[\w+#]{1,20}-)?(?:funktion|programm(?! für| zur| zum| der| des)|skript|klasse|methode|abfrage|algorithmus"
+    r"|code(?! der| des| von))"
+)
 _THING_FR = (
-    r"(?:fonction|script|classe|méthode|requête(?: sql)|algorithme|code(?! de)|expression régulière|programme (?:en |qui |"
-    r"python|java|informatique|c\+\+))"
+    r"(?:fonction|script|classe|méthode|requête(?: sql)|algorithme|code(?! de)|expression régulière"
+    r"|programme (?:en |qui |python|java|informatique|c\+\+))"
 )
 _THING_ES = (
-    r"(?:función|script|clase(?! de)|método|consulta(?: sql)|algoritmo|código(?! de)|expresión regular|programa (?:en |que |"
-    r"python|java|informático|c\+\+))"
+    r"(?:función|script|clase(?! de)|método|consulta(?: sql)|algoritmo|código(?! de)|expresión regular"
+    r"|programa (?:en |que |python|java|informático|c\+\+))"
 )
 _LANGUAGE = r"(?:python|java|javascript|typescript|c\+\+|c#|rust|go|ruby|sql|bash)"
 CODE = _pattern(
@@ -92,7 +98,9 @@ SYMBOLIC = _pattern(
     r"化简|化簡|因式分解|解方程|求导|求導|导数|積分|积分|展开|展開|求解|求[^。\n]{0,12}的(?:根|解|值|导数)|计算|計算",
     r"簡単にせよ|簡単にし|因数分解|展開せよ|展開し|微分せよ|微分し|導関数|方程式|解け|解いて|解きなさい|求めよ|求めなさい|求めて",
 )
-WANTS_INTEGER = _pattern(r"\bwie viele\b", r"\bcombien d(?:e\b|['’])", r"\bcuánt[oa]s\b", r"多少个|几个|いくつ|何個|何通り")
+WANTS_INTEGER = _pattern(
+    r"\bwie viele\b", r"\bcombien d(?:e\b|['’])", r"\bcuánt[oa]s\b", r"多少个|几个|いくつ|何個|何通り"
+)
 
 # --- numbers
 
@@ -121,7 +129,8 @@ _QUANTITY_DE = (
 )
 _QUANTITY_FR = (
     r"(?:somme|différence|produit|quotient|reste|moyenne|vitesse|probabilité|aire|périmètre|volume|circonférence|rayon|diamètre"
-    r"|distance|hauteur|largeur|longueur|poids|masse|coût|prix|bénéfice|perte|remise|intérêt|pourcentage|racine carrée|factorielle"
+    r"|distance|hauteur|largeur|longueur|poids|masse|coût|prix|bénéfice|perte|remise|intérêt|pourcentage"
+    r"|racine carrée|factorielle"
     r"|valeur|nombre (?:de\b|total)|âge|salaire|montant|pgcd|ppcm|total|résultat)\b"
 )
 _QUANTITY_ES = (
@@ -134,7 +143,8 @@ _QUANTITY_ZH = (
     r"|阶乘|值|总数|最大公约数|最小公倍数)"
 )
 _QUANTITY_JA = (
-    r"(?:和|差|積|商|余り|合計|平均|速度|確率|面積|周囲|体積|半径|距離|高さ|長さ|重さ|値段|利益|割合|値|最大公約数|最小公倍数|平方根)"
+    r"(?:和|差|積|商|余り|合計|平均|速度|確率|面積|周囲|体積|半径|距離|高さ|長さ|重さ|値段|利益|割合|値"
+    r"|最大公約数|最小公倍数|平方根)"
 )
 _WORDS = r"(?:[\w'’-]{1,20} ){0,3}?"
 QUANTITY = _pattern(
@@ -148,13 +158,18 @@ QUANTITY = _pattern(
     rf"{_QUANTITY_JA}[^。？?\n]{{0,8}}(?:計算(?:し|せよ)|求め(?:よ|なさい|て))",
 )
 """Asks for a thing that is a number, where the question has figures."""
-MATTER_OF_TASTE = _pattern(r"\b(?:best\w{0,3}|ideal\w{0,2}|optimale?\w?|meilleure?s?|idéale?|mejor(?:es)?|gute[rnsm]?)\b|最好|最佳|一番")
+MATTER_OF_TASTE = _pattern(
+    r"\b(?:best\w{0,3}|ideal\w{0,2}|optimale?\w?|meilleure?s?|idéale?|mejor(?:es)?|gute[rnsm]?)\b|最好|最佳|一番"
+)
 """Makes a question for a quantity one for an opinion."""
 
 ARITHMETIC = _pattern(
-    r"(?:\b(?:berechnen?|was ist|was ergibt|was sind|wie ?viel (?:ist|sind|ergibt)|rechne|combien (?:font|fait)|calcule[rz]?|que vaut"
-    r"|quel est|cuánto (?:es|son|da|suma)|calcul[ae]|qué es)\s|(?:计算|計算|算一下|求)\s{0,2})[^a-z\n]{0,6}?[-+]?\(?\d[\d,.]{0,20}\s?"
-    r"(?:[-+*/×÷^%]|plus|minus|mal|geteilt durch|prozent von|moins|fois|divisé par|más|menos|por\b|entre\b|dividido|乘以|加上?|减去?|除以)",
+    r"(?:\b(?:berechnen?|was ist|was ergibt|was sind|wie ?viel (?:ist|sind|ergibt)|rechne|combien (?:font|fait)"
+    r"|calcule[rz]?|que vaut"
+    r"|quel est|cuánto (?:es|son|da|suma)|calcul[ae]|qué es)\s|(?:计算|計算|算一下|求)\s{0,2})"
+    r"[^a-z\n]{0,6}?[-+]?\(?\d[\d,.]{0,20}\s?"
+    r"(?:[-+*/×÷^%]|plus|minus|mal|geteilt durch|prozent von|moins|fois|divisé par|más|menos"
+    r"|por\b|entre\b|dividido|乘以|加上?|减去?|除以)",
     r"\d\s?(?:[-+*/×÷]|乘以?|加上?|减去?|除以|足す|引く|かける|割る)\s?\d[\d.]{0,20}\s?(?:\)\s?)?(?:[=＝]|等于|等於|是多少|是几|は(?:いくつ|何|\?|？))",
 )
 

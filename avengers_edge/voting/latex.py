@@ -1,4 +1,4 @@
-"""Presentation taken off an answer: LaTeX text commands and spacing, Markdown emphasis, delimiters, full-width forms."""
+"""Presentation taken off an answer: LaTeX text commands and spacing, Markdown emphasis, delimiters, wide letters."""
 # ruff: noqa: RUF001 - typographic signs are what this module reads
 
 from __future__ import annotations
@@ -28,13 +28,15 @@ _PLACEHOLDER = re.compile(r"<[a-zA-Z][\w ,/-]{1,40}>|\[(?:your |the |final )[\w 
 
 _DENIED = re.compile(
     r"(?:(?<!\w)(?:not|never|rather than|instead of|as opposed to|nicht|statt|anstatt|pas|plutôt que|au lieu de"
-    r"|non|non pas|y no|en lugar de|en vez de)(?: (?:the|a|an|just|simply|die|der|das|la|le|el))?(?: (?:option|choice|answer))?"
+    r"|non|non pas|y no|en lugar de|en vez de)(?: (?:the|a|an|just|simply|die|der|das|la|le|el))?"
+    r"(?: (?:option|choice|answer))?"
     r"|n['’]t|, ?no|不是|而非|并非|並非)[\s:*_(\"'`$]*$",
     re.IGNORECASE,
 )
 _DENIED_AFTER = re.compile(
     r"[\s*_)\"'`$]{0,4}(?:(?:\w{1,3}\s?)?(?:ではなく|じゃなく|ではありません|ではない)"
-    r"|(?:is|are|was|would be) (?:wrong|incorrect|not (?:right|correct|the answer)|too (?:big|small|large|high|low))\b)",
+    r"|(?:is|are|was|would be) (?:wrong|incorrect|not (?:right|correct|the answer)"
+    r"|too (?:big|small|large|high|low))\b)",
     re.IGNORECASE,
 )
 _DENIAL = 40
@@ -44,8 +46,8 @@ _DENIAL = 40
 def plain(body: str) -> str:
     r"""Rewrite LaTeX presentation as plain characters; structure such as `\frac`, `\sqrt` and `\\` stays.
 
-    `5\,\text{cm}` becomes `5  cm`, `1{,}234` becomes `1,234`, `50\%` becomes `50%`, `\dfrac` becomes `\frac`, `（Ｂ）`
-    becomes `(B)`.
+    `5\,\text{cm}` becomes `5  cm`, `1{,}234` becomes `1,234`, `50\%` becomes `50%`, `\dfrac` becomes `\frac`, and
+    full-width letters become plain ones.
     """
     body = narrow(body)
     for _ in range(_NESTED):

@@ -33,7 +33,7 @@ _SCALES = {
     **{"milliarden": 10**9, "millions": 10**6, "milliard": 10**9, "milliards": 10**9, "millón": 10**6},
     **{"millones": 10**6, "万": 10**4, "萬": 10**4, "億": 10**8, "亿": 10**8},
 }
-"""Scale words of six languages. English "million" is German and French too; a "billion" is not, and is read in English."""
+"""Scale words of six languages. A "million" is German and French too; a "billion" is not, and is English here."""
 _SCALE_WORDS = "|".join(sorted((word for word in _SCALES if len(word) > 1), key=len, reverse=True))
 _SCALE_SIGNS = "|".join(word for word in _SCALES if len(word) == 1)
 _NUMBER = re.compile(
@@ -104,7 +104,7 @@ def number_in(body: str) -> str | None:
     r"""Find the number that an answer states, such as the 80 of `x = 80 km/h (rounded)`.
 
     After an equals sign comes the result; a number at the start is the answer; otherwise the last one is that is not
-    denied ("not 8"). A body that is a formula no number can stand for (`2\sqrt{3}`) is returned whole, and so is a list.
+    denied ("not 8"). A body that is a formula no number can stand for (`2\sqrt{3}`) is returned whole, as is a list.
     """
     body = _as_written(body)
     head = body[: aside.start()] if (aside := _ASIDE.search(body, 1)) else body
@@ -293,7 +293,7 @@ def _starts_with_number(head: str) -> bool:
 
 
 def _as_written(body: str) -> str:
-    """Write an answer as this module reads it: in ASCII, without markup, thousands and signs joined to their figures."""
+    """Write an answer as this module reads it: in ASCII, without markup, signs and thousands joined to the figures."""
     body = _joined(bare(simplify(_apart(body))))
     return body if _BULLET.match(body) else _FIRST_SIGN.sub("-", body, count=1)
 
@@ -305,7 +305,9 @@ def _apart(text: str) -> str:
 
 def _joined(text: str) -> str:
     text = _SPACED.sub(lambda match: match[1].replace(" ", ""), text)
-    text = _AND_A_PART.sub(lambda match: f" {_PART_OVER[match[1].lower()]}/{2 if match[2] else 3 if match[3] else 4}", text)
+    text = _AND_A_PART.sub(
+        lambda match: f" {_PART_OVER[match[1].lower()]}/{2 if match[2] else 3 if match[3] else 4}", text
+    )
     return _NEGATIVE.sub("-", _SPACED_SIGN.sub(r"\1\2-", text))
 
 

@@ -26,7 +26,8 @@ _SECOND = re.compile(
 )
 _ARTICLE = re.compile(r"a\s*[,;:–—-]\s*[a-z]")
 _REASON = re.compile(
-    r"\s+(?:is|because|since|as|for|would|seems|looks|fits|not|instead of|rather than|weil|da|car|porque|ya que|-|–|—)(?![a-z])"
+    r"\s+(?:is|because|since|as|for|would|seems|looks|fits|not|instead of|rather than"
+    r"|weil|da|car|porque|ya que|-|–|—)(?![a-z])"
 )
 
 _AT_START = re.compile(r"[\s*_\"'`(\[]{0,8}(?:option\s|choice\s)?[(\[*]{0,3}([A-Z])[)\].:*](?![A-Za-z])")
@@ -83,10 +84,7 @@ def last_letter(text: str, choices: Sequence[str] | None) -> str | None:
     if not lists_options and (match := _AT_START.match(text)):
         return match[1]
     for pattern in (_PREDICATE, _LINE_LETTER, _BOLD_LETTER, _NAMED):
-        if pattern is _BOLD_LETTER and lists_options:
-            where = text.rstrip().rpartition("\n")[2]
-        else:
-            where = text
+        where = text.rstrip().rpartition("\n")[2] if pattern is _BOLD_LETTER and lists_options else text
         said = [match for match in pattern.finditer(where) if not denied(where, match.start(), match.end())]
         if said:
             return said[-1][1].strip("()").upper()

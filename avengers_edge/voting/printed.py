@@ -10,7 +10,6 @@ import ast
 import math
 import re
 from collections.abc import Sequence
-from fractions import Fraction
 
 from avengers_edge.voting.expressions import expression_in
 from avengers_edge.voting.latex import bare, plain
@@ -25,7 +24,8 @@ _LONGEST_LABEL = 200
 _FAILURE = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception|Warning|Interrupt|Exit)\b|Traceback ")
 _UNSIGNED = r"(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9,])(?:\.[0-9]+)?|[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)"
 _NUMBER = re.compile(
-    rf"(?<![\w.^])[-+]?[$€£¥]?(?:[0-9]+(?::[0-9]{{2}})+|{_UNSIGNED}(?:[eE][-+]?[0-9]+)?(?:[ ]?/[ ]?-?[0-9]++)?)(?![\w.]*[0-9])"
+    rf"(?<![\w.^])[-+]?[$€£¥]?(?:[0-9]+(?::[0-9]{{2}})+"
+    rf"|{_UNSIGNED}(?:[eE][-+]?[0-9]+)?(?:[ ]?/[ ]?-?[0-9]++)?)(?![\w.]*[0-9])"
 )
 _CALL = re.compile(
     r"(?:(?:np|numpy|mpmath|sympy|fractions|decimal)\.)?(?:Fraction|Rational|mpq|Decimal|Integer|Float|mpf|u?int\d*|float\d*|S)"
@@ -35,14 +35,16 @@ _ALONE = re.compile(r"[\[({]\s*([^\[\](){},]+?)\s*,?\s*[\])}]")
 _LABEL = re.compile(r"(?<![0-9]):(?!:)|[=≈]")
 _ANOTHER_VALUE = re.compile(r"[:=]\s*[-+(]?[0-9][^:=]*[A-Za-z,;]")
 _SAYS = re.compile(
-    r"(?:^|.*\b(?:is|are|was|were|be|equals|has|have|costs?|takes?|pays?|earns?|needs?|makes?|gives?|approximately|about|total of)"
+    r"(?:^|.*\b(?:is|are|was|were|be|equals|has|have|costs?|takes?|pays?|earns?|needs?|makes?|gives?"
+    r"|approximately|about|total of)"
     r"|.*≈)[\s~≈]*$",
     re.IGNORECASE | re.DOTALL,
 )
 _UNIT = re.compile(r"\s*[%°]?[CF]?(?:[\s-]?[A-Za-z²³µ$€£%]+(?:\^?[0-9])?(?:/[A-Za-z]+(?:\^?[0-9])?)?){0,3}\s*[.!]?")
 _NO_NUMBER = frozenset({"none", "nan", "inf", "infinity", "true", "false", "error", "undefined"})
 _ANSWER = re.compile(
-    r"(?:(?:the )?(?:final |correct |right )?(?:answer|option|choice|result|letter)(?: is)?\s*:?\s+|(?:answer|result)\s*[:=]\s*)+",
+    r"(?:(?:the )?(?:final |correct |right )?(?:answer|option|choice|result|letter)(?: is)?\s*:?\s+"
+    r"|(?:answer|result)\s*[:=]\s*)+",
     re.IGNORECASE,
 )
 _CAPTION = re.compile(r"(?!lambda\b)[A-Za-z][A-Za-z' ]{0,60}")
@@ -50,7 +52,7 @@ _LETTER = re.compile(r"\(?([A-Za-z])(?:\)|[.:](?=\s|$)|\)\s*[.:])?(?:\s+(\S.*)|$
 
 
 def printed_number(line: str) -> str | None:
-    """Read a line that is one number, with at most a unit and a label: `Total: 42 apples`, `1e-05`, `Fraction(3, 4)`."""
+    """Read a line that is one number with at most a unit and a label: `Total: 42 apples`, `Fraction(3, 4)`."""
     if len(line) > _LONGEST or _FAILURE.match(line):
         return None
     line = _CALL.sub(lambda match: f"{match[1]}/{match[2]}" if match[2] else match[1], line.strip().strip("'\"`*"))
@@ -130,13 +132,15 @@ def _option(line: str, choices: Sequence[str]) -> str | None:
     same = [letter for letter, choice in lettered.items() if wanted and label_key(choice) == wanted]
     if not same and (number := printed_number(line)):
         key = number_key(number)
-        figures = {letter: printed_number(plain(choice)) for letter, choice in lettered.items() if is_bare_number(choice)}
+        figures = {
+            letter: printed_number(plain(choice)) for letter, choice in lettered.items() if is_bare_number(choice)
+        }
         same = [letter for letter, figure in figures.items() if figure and number_key(figure) == key]
     return same[0] if len(same) == 1 else None
 
 
 def _settled(number: str) -> str:
-    """Round off the noise of binary arithmetic: 0.30000000000000004 is 0.3; a number that has many digits keeps them."""
+    """Round off the noise of binary arithmetic, 0.30000000000000004; a number that has many digits keeps them."""
     if not re.fullmatch(r"-?[0-9]+\.[0-9]{6,}(?:e[-+][0-9]+)?", number) or sum(map(str.isdigit, number)) < 15:
         return number
     value = float(number)
@@ -175,7 +179,9 @@ _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.NotEq: r"\ne",
 }
 _NAME = re.compile(r"([A-Za-z])_?([0-9]*)")
-_HALF_OPEN = re.compile(r"([\[(])([^\[\]()]{1,80}(?:\([^()]{0,80}\))?[^\[\]()]{0,80}), ?([^\[\]()]{1,80}(?:\([^()]{0,80}\))?)([\])])")
+_HALF_OPEN = re.compile(
+    r"([\[(])([^\[\]()]{1,80}(?:\([^()]{0,80}\))?[^\[\]()]{0,80}), ?([^\[\]()]{1,80}(?:\([^()]{0,80}\))?)([\])])"
+)
 
 
 class _NotAFormula(Exception):
@@ -215,7 +221,11 @@ def _top(node: ast.expr) -> str:
     if isinstance(node, ast.Dict) and node.keys:
         pairs = zip(node.keys, node.values, strict=True)
         return ", ".join(f"{_latex(key)[0]} = {_latex(value)[0]}" for key, value in pairs if key is not None)
-    if isinstance(node, ast.Name) and len(node.id) > 1 and node.id.lower() not in _NO_NUMBER | {"zoo", *_NAMES, *_GREEK}:
+    if (
+        isinstance(node, ast.Name)
+        and len(node.id) > 1
+        and node.id.lower() not in _NO_NUMBER | {"zoo", *_NAMES, *_GREEK}
+    ):
         return node.id  # a person or a thing
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         raise _NotAFormula("a string")
@@ -355,23 +365,23 @@ def _call(name: str, arguments: list[ast.expr]) -> _Written:
             return rf"\sqrt[3]{{{_latex(first)[0]}}}", _ATOM
         case "root", 2:
             return rf"\sqrt[{_latex(arguments[1])[0]}]{{{_latex(first)[0]}}}", _ATOM
-        case ("Rational" | "Fraction"), 2:
+        case (("Rational" | "Fraction"), 2):
             return _quotient(first, arguments[1])
-        case ("Rational" | "Fraction"), 1:
+        case (("Rational" | "Fraction"), 1):
             return _unwrapped(first)
         case "exp", 1:
             return f"e^{{{_latex(first)[0]}}}", _POWER
-        case ("Abs" | "abs"), 1:
+        case (("Abs" | "abs"), 1):
             return f"|{_latex(first)[0]}|", _ATOM
         case "factorial", 1:
             return f"{_held(_latex(first), _ATOM)}!", _ATOM
         case "Eq", 2:
             return f"{_latex(first)[0]} = {_latex(arguments[1])[0]}", _SUM
-        case ("Interval" | "open" | "Lopen" | "Ropen"), _:
+        case (("Interval" | "open" | "Lopen" | "Ropen"), _):
             return _interval(name, arguments), _ATOM
         case "Union", _:
             return _row(arguments, r" \cup "), _SUM
-        case ("FiniteSet" | "set" | "frozenset"), _:
+        case (("FiniteSet" | "set" | "frozenset"), _):
             elements = first.elts if isinstance(first, ast.Set) else arguments
             return rf"\{{{_row(elements, ', ')}\}}", _ATOM
     if name in _MATRICES and isinstance(first, ast.List):
