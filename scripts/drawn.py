@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from avengers_edge.calibration.questions import Question, read_questions
-from avengers_edge.election import messages_for
+from avengers_edge.ways import messages_for
 from avengers_edge.records import Member, Request, SamplingParams
 
 

@@ -202,7 +202,7 @@ def test_answers_that_a_schema_bounds_vote_by_their_value(run, answers, file):  
     assert result.exit_code == 0, result.stderr
     values = json.loads(result.stdout)
     assert (values["answer"], values["samples_used"], values["stopped_early"]) == ('{"a": 1, "b": 2}', 4, True)
-    assert values["votes"] == [{"key": '{"a":1,"b":2}', "count": 3}, {"key": '{"a":2}', "count": 1}]
+    assert values["votes"] == [{"key": '{"a":1,"b":2}', "count": 3, "weight": 3.0}, {"key": '{"a":2}', "count": 1, "weight": 1.0}]
     assert engine.requests[0].least == 3
 
 
@@ -241,7 +241,8 @@ ANSWERED = Answer(
     kind="choice",
     model=LONG_NAME,
     models=(LONG_NAME, "tiny"),
-    confidence=0.75,
+    confidence=None,
+    agreement=0.75,
     route=ROUTE,
     votes=(Vote("B", 3), Vote("A \x1b[2J" * 30, 1)),
     samples_requested=4,
@@ -298,11 +299,11 @@ def test_bars_are_as_long_as_their_share():
 
 @pytest.mark.parametrize(
     ("worth", "said"),
-    [(1, "no vote beats the greedy answer"), (4, "a vote of 4 beats the greedy answer"), (None, None)],
+    [(1, "sample budget: the greedy answer"), (4, "sample budget: a vote of up to 4"), (None, None)],
 )
 def test_a_ranking_says_what_a_vote_is_worth_where_that_was_measured(worth, said):
     lines = ranking_lines(dataclasses.replace(ROUTE, samples=worth), 80).split("\n")
-    assert lines[1].startswith("measured") == (said is not None)
+    assert lines[1].startswith("sample budget") == (said is not None)
     assert said is None or lines[1].endswith(said)
 
 

@@ -31,6 +31,7 @@ from avengers_edge.opening import open_residency, open_shipped_embedder
 from avengers_edge.records import Embedder, Member, Team
 from avengers_edge.routing.table import CentroidTable
 from avengers_edge.sandbox.judge import SandboxJudge
+from avengers_edge.sandbox.programs import ProgramRunner
 
 OnEmbedded = Callable[[int, int], None]
 """Hears how many of how many questions are embedded."""
@@ -134,7 +135,10 @@ def measure_team(
     for model in dict.fromkeys(member.model for member in wanted):
         Store(settings.home).find(catalog.load_model(model))  # what is missing is said before anything is measured
     with open_residency(dataclasses.replace(settings, context=plan.cells)) as residency, Grader() as grader:
-        return measure(plan, chosen, out, residency.lease, grader.grade, on_measured=on_measured)
+        programs = ProgramRunner()
+        return measure(
+            plan, chosen, out, residency.lease, grader.grade, programs=programs, on_measured=on_measured
+        )
 
 
 def _members(team: Team, names: Sequence[str] | None) -> tuple[Member, ...]:

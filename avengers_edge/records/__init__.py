@@ -19,7 +19,7 @@ from avengers_edge.records.asking import Ask, Message, Request, SamplingParams
 from avengers_edge.records.basics import KINDS, MOST_SAMPLES, SEED_LIMIT, EarlyStop, FinishReason, Kind, Role, Speaker
 from avengers_edge.records.recall import Recall
 from avengers_edge.records.shapes import Closing, Embedder, Engine, Once, OnFinish, OnToken, Vectors
-from avengers_edge.records.teams import Member, Mode, Team
+from avengers_edge.records.teams import AnswerForm, Member, Mode, Team
 from avengers_edge.records.tools import Tool, ToolCall, Tools
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "MOST_SAMPLES",
     "SEED_LIMIT",
     "Answer",
+    "AnswerForm",
     "Ask",
     "Closing",
     "Completion",

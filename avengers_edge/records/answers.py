@@ -23,8 +23,8 @@ class Route:
 
     `cluster` is the nearest centroid and `similarity` the cosine to it; both are None when nothing was routed
     (the user named a model). `margin` is the lead of the first member over the second. `fallback` says why the
-    ranking is not the clusters' own, or is None. `samples` is how many a vote is worth on such questions,
-    where that was measured.
+    ranking is not the clusters' own, or is None. `samples` is the sample budget of such questions, where it was
+    measured; `expected` are the ranked members' accuracies on them, in the order of `ranking`, where they are known.
     """
 
     cluster: int | None
@@ -33,14 +33,26 @@ class Route:
     margin: float
     fallback: str | None = None
     samples: int | None = None
+    expected: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         require(bool(self.ranking), "a route ranks no member")
+        require(len(self.expected) in (0, len(self.ranking)), "a route has not one expected accuracy a ranked member")
+
+    def accuracy_of(self, model: str) -> float | None:
+        """Give a member's expected accuracy; None where it is not known."""
+        return next((share for ranked, share in zip(self.ranking, self.expected, strict=False) if ranked.model == model), None)
+
+    def noting(self, reason: str | None) -> Route:
+        """Add a reason why the ranking was not followed."""
+        if reason is None:
+            return self
+        return dataclasses.replace(self, fallback=reason if self.fallback is None else f"{self.fallback}; {reason}")
 
     def as_dict(self) -> dict[str, Any]:
         """Turn the decision into the plain values that commands print; what follows from it is not part of it."""
         values = dataclasses.asdict(self)
-        del values["samples"]
+        del values["samples"], values["expected"]
         return values
 
 
@@ -81,7 +93,11 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A completion with the member that wrote it and the key it votes for (None: no answer found)."""
+    """A completion with the member that wrote it and the key it votes for (None: it casts no vote).
+
+    `output` is what a program printed, None where no program was asked for, and "" where it failed; `failure` then says
+    why. `weight` is what the sample's vote counts.
+    """
 
     model: str
     seed: int
@@ -89,14 +105,22 @@ class Sample:
     key: str | None
     tokens: int
     finish_reason: FinishReason
+    output: str | None = None
+    failure: str | None = None
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """How many samples gave one answer."""
+    """How many samples gave one answer, and what their votes weigh together; unweighted votes weigh 1 each."""
 
     key: str
     count: int
+    weight: float = -1.0
+
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            object.__setattr__(self, "weight", float(self.count))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +151,12 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The result of one question. `text` is the text of one real sample of the winning group.
+    """The result of one question. `text` is the text of the sample shown, one of the winning group; of a program it is
+    the result with the program under it.
 
-    `confidence` is the winner's share of the votes, or None where nothing could be counted (free text); one sample
-    always agrees with itself, so with `samples_requested` 1 it says nothing.
+    `agreement` is the winner's share of the votes, by weight, and `confidence` the chance that the answer is right, as
+    calibrated on held-out questions. Both are None where nothing was voted on (free text, a single sample), and
+    `confidence` also where it was not calibrated.
     `samples_used` counts the samples that ran to their own end.
     """
 
@@ -140,6 +166,7 @@ class Answer:
     model: str
     models: tuple[str, ...]
     confidence: float | None
+    agreement: float | None
     route: Route
     votes: tuple[Vote, ...]
     samples_requested: int
@@ -149,6 +176,15 @@ class Answer:
     usage: Usage
     timings_ms: Timings
 
+    shown_sample: int = 0
+
+    @property
+    def shown(self) -> Sample:
+        """The sample that `text` shows."""
+        return self.samples[self.shown_sample]
+
     def as_dict(self) -> dict[str, Any]:
         """Turn the answer into the plain values that `ask --json` prints."""
-        return dataclasses.asdict(self) | {"route": self.route.as_dict()}
+        values = dataclasses.asdict(self) | {"route": self.route.as_dict()}
+        del values["shown_sample"]
+        return values
