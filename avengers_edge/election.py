@@ -26,6 +26,7 @@ from avengers_edge.records import (
     Team,
     Usage,
     Vote,
+    VoteForm,
 )
 from avengers_edge.voting.ballot import Ballot
 from avengers_edge.voting.behaviour import Judge
@@ -132,6 +133,7 @@ class Election:
         self._samples: dict[int, Sample] = {}
         self._generations: list[Generation] = []
         self._requested = self._first_place = 0
+        self._of_two = False
         self._ballot = Ballot((UNIT,))
 
     # --- who is asked ---
@@ -160,6 +162,7 @@ class Election:
 
     def _waves_of_two(self, first: Member, second: Member) -> Iterator[Wave]:
         both = (first, second)
+        self._of_two = True
         weights = [self._weight(both[place % 2]) for place in range(self._budget)]
         self._open(self._ballot_of(weights), self._budget)
         drawn = _is_drawn(self._inquiry)
@@ -334,7 +337,7 @@ class Election:
                 "member, or say with --kind what the answer is"
             )
         answer = answer_in(chosen, self._inquiry)
-        voted = bool(votes) and self._requested > 1
+        share = agreement(votes) if self._requested > 1 else None
         finished = sum(sample.finish_reason != "cancelled" for sample in samples)
         return Answer(
             answer=answer,
@@ -342,8 +345,8 @@ class Election:
             kind=self._inquiry.kind,
             model=chosen.model,
             models=self._asked,
-            confidence=None,
-            agreement=agreement(votes) if voted else None,
+            confidence=self._confidence(share),
+            agreement=share,
             route=self._route.noting(self._trial.fallback if self._trial else None),
             votes=votes,
             samples_requested=self._requested,
@@ -365,6 +368,15 @@ class Election:
             return ended[medoid(embed([samples[place].text for place in ended]).tolist())]
         texts = [place for place in ended if samples[place].output is None]
         return next(iter([*texts, *ended]), 0)
+
+    def _confidence(self, share: float | None) -> float | None:
+        """Give the calibrated chance that the answer is right, where votes like this one were recorded."""
+        first = self._members[0]
+        form: VoteForm = "letters" if first.form == "letters" else "ways" if self._of_two else "samples"
+        calibration, expected = self._route.confidence.get(form), self._route.accuracy_of(first.name)
+        if share is None or calibration is None or expected is None or len(self._asked) > 1 + self._of_two:
+            return None
+        return round(calibration.chance(share, expected), 4)
 
     def _usage(self, samples: Sequence[Sample], finished: int) -> Usage:
         """Count tokens; a sample that did not run to its end would have cost the mean of those that did."""

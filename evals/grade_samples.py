@@ -30,6 +30,7 @@ from avengers_edge.config import load_settings
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.records import Completion, Member, Sample
 from avengers_edge.sandbox.programs import ProgramRunner
+from avengers_edge.voting.tally import tally
 from avengers_edge.ways import read, stated
 
 Row = dict[str, Any]
@@ -56,13 +57,15 @@ def main() -> None:
     found: dict[tuple[str, bool], list[OutcomeRow]] = defaultdict(list)
     with Grader() as grader, ProgramRunnerPool(args.jobs) as pool:
 
-        def outcome(key: tuple[str, str, float]) -> tuple[OutcomeRow, list[Sample]]:
+        def outcome(key: tuple[str, str, float]) -> tuple[OutcomeRow, OutcomeRow | None, list[Sample]]:
             name, member, _ = key
             model, _, way = member.partition(":")
             return graded(questions[name], Member(model, modes[way]), asked[key], grader, pool.programs)
 
-        for count, (key, (row, samples)) in enumerate(zip(asked, pool.map(outcome, list(asked)), strict=True), 1):
+        for count, (key, (row, orders, samples)) in enumerate(zip(asked, pool.map(outcome, list(asked)), strict=True), 1):
             found[key[0], key[2] == 0].append(row)
+            if orders is not None:
+                found[key[0], False].append(orders)
             failures.update(sample.failure for sample in samples if sample.failure)
             if count % 50 == 0:
                 print(f"{count} of {len(asked)}", file=sys.stderr, flush=True)
@@ -97,13 +100,17 @@ class ProgramRunnerPool:
 
 def graded(
     question: Question, member: Member, rows: list[Row], grader: Grader, programs: ProgramRunner
-) -> tuple[OutcomeRow, list[Sample]]:
-    """Grade one member's samples of one question; by letters the mean over the orders is its one answer."""
+) -> tuple[OutcomeRow, OutcomeRow | None, list[Sample]]:
+    """Grade one member's samples of one question.
+
+    By letters what the orders elect is the one answer, and the orders' own votes come beside it.
+    """
     inquiry = inquiry_of(question)
     if member.form == "letters":
-        chances = [sum(column) / len(rows) for column in zip(*(row["chances"] for row in rows), strict=True)]
-        key = chr(ord("A") + max(range(len(chances)), key=chances.__getitem__))
-        samples, answers = [], [(key, float(key == question.answer))]
+        ordered = sorted(rows, key=lambda row: row["shift"])
+        keys = [chr(ord("A") + max(range(len(row["chances"])), key=row["chances"].__getitem__)) for row in ordered]
+        elected = tally(keys)[0].key
+        samples, answers = [], [(elected, float(elected == question.answer))]
     else:
         samples = [read(inquiry, member, completion_of(row), programs) for row in rows]
         answers = []
@@ -122,7 +129,9 @@ def graded(
         seconds={name: round(sum(each["seconds"] for each in rows) / len(answers), 4)},
         answers={name: tuple(answers)},
     )
-    return row, samples
+    if member.form != "letters":
+        return row, None, samples
+    return row, replace(row, answers={name: tuple((key, float(key == question.answer)) for key in keys)}), samples
 
 
 def completion_of(row: Mapping[str, Any]) -> Completion:

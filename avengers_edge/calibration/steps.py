@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from avengers_edge.calibration.budget import with_budgets
+from avengers_edge.calibration.ballots import with_ballots
 from avengers_edge.calibration.builtin import builtin_questions, parse_builtin
 from avengers_edge.calibration.evaluate import choose_clusters, evaluate_table
 from avengers_edge.calibration.extend import extend_table
@@ -215,7 +215,7 @@ def fit_outcomes(
         options = dataclasses.replace(options, clusters=choose_clusters(vectors, rows, options))
     table = fit(options)
     if voted is not None:
-        table = with_budgets(table, voted, votes, rows)
+        table = with_ballots(table, voted, votes, rows)
     table.save(out)
     return table
 

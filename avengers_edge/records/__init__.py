@@ -5,6 +5,7 @@ Each value refuses what it cannot mean when it is made, so no step checks its in
 
 from avengers_edge.records.answers import (
     Answer,
+    Calibration,
     Completion,
     Generation,
     Ranked,
@@ -14,6 +15,7 @@ from avengers_edge.records.answers import (
     TokenLogprob,
     Usage,
     Vote,
+    VoteForm,
 )
 from avengers_edge.records.asking import Ask, Message, Request, SamplingParams
 from avengers_edge.records.basics import KINDS, MOST_SAMPLES, SEED_LIMIT, EarlyStop, FinishReason, Kind, Role, Speaker
@@ -29,6 +31,7 @@ __all__ = [
     "Answer",
     "AnswerForm",
     "Ask",
+    "Calibration",
     "Closing",
     "Completion",
     "EarlyStop",
@@ -60,4 +63,5 @@ __all__ = [
     "Usage",
     "Vectors",
     "Vote",
+    "VoteForm",
 ]

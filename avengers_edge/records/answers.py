@@ -3,10 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from avengers_edge.records.basics import FinishReason, Kind, require
+
+
+VoteForm = Literal["greedy", "samples", "ways", "letters"]
+"""How an answer was voted on: not at all, by samples of one way, by two ways of one model, by orders of options."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The chance that a vote's winner is right: a logistic function of its share and of its voter's record (Platt 1999).
+
+    `intercept`, and the slopes of the winner's share of the votes and of the log odds of the first member's expected
+    accuracy.
+    """
+
+    intercept: float
+    agreement: float
+    expected: float
+
+    def chance(self, agreement: float, expected: float) -> float:
+        """Give the chance, 0 to 1."""
+        score = self.intercept + self.agreement * agreement + self.expected * self.log_odds(expected)
+        return 1 / (1 + math.exp(-max(-50.0, min(50.0, score))))
+
+    @staticmethod
+    def log_odds(share: float) -> float:
+        """Give the log odds of a share, which is taken for 0.02 to 0.98."""
+        bounded = min(max(share, 0.02), 0.98)
+        return math.log(bounded / (1 - bounded))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +54,8 @@ class Route:
     `cluster` is the nearest centroid and `similarity` the cosine to it; both are None when nothing was routed
     (the user named a model). `margin` is the lead of the first member over the second. `fallback` says why the
     ranking is not the clusters' own, or is None. `samples` is the sample budget of such questions, where it was
-    measured; `expected` are the ranked members' accuracies on them, in the order of `ranking`, where they are known.
+    measured; `expected` are the ranked members' accuracies on them, in the order of `ranking`, where they are known, and
+    `confidence` tells how sure a vote's winner is.
     """
 
     cluster: int | None
@@ -34,6 +65,7 @@ class Route:
     fallback: str | None = None
     samples: int | None = None
     expected: tuple[float, ...] = ()
+    confidence: Mapping[VoteForm, Calibration] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require(bool(self.ranking), "a route ranks no member")
@@ -51,9 +83,13 @@ class Route:
 
     def as_dict(self) -> dict[str, Any]:
         """Turn the decision into the plain values that commands print; what follows from it is not part of it."""
-        values = dataclasses.asdict(self)
-        del values["samples"], values["expected"]
-        return values
+        return {
+            "cluster": self.cluster,
+            "similarity": self.similarity,
+            "ranking": [dataclasses.asdict(ranked) for ranked in self.ranking],
+            "margin": self.margin,
+            "fallback": self.fallback,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +221,6 @@ class Answer:
 
     def as_dict(self) -> dict[str, Any]:
         """Turn the answer into the plain values that `ask --json` prints."""
-        values = dataclasses.asdict(self) | {"route": self.route.as_dict()}
-        del values["shown_sample"]
-        return values
+        whole = dataclasses.asdict(self) | {"route": self.route.as_dict()}
+        del whole["shown_sample"]
+        return whole

@@ -130,6 +130,7 @@ class Router:
             fallback="; ".join(said for said in (fallback, reason) if said) or None,
             samples=samples,
             expected=tuple(expected[ranked.model] for ranked in ranking),
+            confidence=self.table.header.confidence,
         )
 
     def best_of(self, members: Collection[str]) -> str:

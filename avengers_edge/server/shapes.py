@@ -130,7 +130,7 @@ def extension_of(result: Answer | Generation, member: str | None = None, *, text
         }
     values = result.as_dict()
     kept: Mapping[str, Any] = {name: values[name] for name in (*_TOLD, *(("samples",) if texts else ()))}
-    return {**kept, "saved_tokens": result.usage.saved_tokens}
+    return {**kept, "output": result.shown.output, "saved_tokens": result.usage.saved_tokens}
 
 
 _TOLD = (
