@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 from avengers_edge.clock import Clock
@@ -48,6 +48,7 @@ _WAVE = 4
 """Samples of a wave over two ways. Waves are the same whatever stops them, so that each slot's sample is, too."""
 
 _PROGRAMS_AT_A_TIME = 4
+_POLL_SECONDS = 0.5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,9 +80,9 @@ Wave = tuple[Draw, ...]
 class Election:
     """Holds the vote on one question over the samples of one member, or of two.
 
-    Two ways of asking one model vote together: the greedy answer of each first, then samples of both in turn, weighed by
-    the members' records. Of two models the second is asked where too few of the first one's samples agree (Model-Switch,
-    arXiv 2505.19797). Where all programs failed, the next-ranked member answers.
+    Two ways of asking one model vote together: the greedy answer of each first, then samples of both in turn, weighed
+    by the members' records. Of two models the second is asked where too few of the first one's samples agree
+    (Model-Switch, arXiv 2505.19797). Where all programs failed, the next-ranked member answers.
 
     Args:
         inquiry: what is asked, and how.
@@ -153,7 +154,7 @@ class Election:
                 yield (self._draw(member, range(1), wave=len(self._generations), greedy=True),)
 
     def _pairs(self, others: Sequence[Member]) -> bool:
-        """Tell whether the two best members vote together: two ways of one model, of which neither is exact by itself."""
+        """Tell whether the two best members vote together: two ways of one model, neither of them by letters."""
         if not (others and self._can_switch and self._votable and self._budget > 1 and self._trial is None):
             return False
         both = (self._members[0], others[0])
@@ -169,7 +170,9 @@ class Election:
         yield tuple(self._draw(both[at], (at,), wave=at, greedy=not drawn) for at in range(2))
         votes = [sample.key for sample in self._samples.values()]
         if self._inquiry.ask.samples is None and (None in votes or len(set(votes)) == 1):
-            self._requested = len(votes)  # two ways that agree settle it, and one that has no answer leaves it to the other
+            self._requested = len(
+                votes
+            )  # two ways that agree settle it, and one that has no answer leaves it to the other
             return
         for wave, start in enumerate(range(2, self._budget, _WAVE), 1):
             if not self._ballot.needed or self._cancel.is_set():
@@ -237,10 +240,12 @@ class Election:
             with ThreadPoolExecutor(len(jobs), "avengers-wave") as pool:
                 under_way = [pool.submit(self._generate, engine, *job) for job in jobs]
                 try:
-                    generations = [future.result() for future in under_way]
-                except BaseException:  # the others must not go on for nobody
+                    while wait(under_way, _POLL_SECONDS).not_done:  # on Windows Ctrl-C is heard only between waits
+                        pass
+                except KeyboardInterrupt:
                     self._cancel.set()
                     raise
+                generations = [future.result() for future in under_way]
         self._generations += generations
         for (draw, _, at), generation in zip(jobs, generations, strict=True):
             self._read_rest(draw, at, generation)
@@ -290,9 +295,7 @@ class Election:
         with ThreadPoolExecutor(_PROGRAMS_AT_A_TIME, "avengers-programs") as pool:
             samples = list(pool.map(lambda done: read(self._inquiry, draw.member, done, self._programs), ended))
         if self._trial and self._trial.held and ended:
-            keys = self._trial.keys(
-                [source_in(done.text, cut=done.finish_reason == "length") for done in ended]
-            )
+            keys = self._trial.keys([source_in(done.text, cut=done.finish_reason == "length") for done in ended])
             samples = [dataclasses.replace(sample, key=key) for sample, key in zip(samples, keys, strict=True)]
         for done, sample in zip(ended, samples, strict=True):
             self._count_sample(draw.places[at + done.index], sample)
@@ -333,8 +336,8 @@ class Election:
         chosen = samples[place]
         if chosen.output is not None and chosen.key is None:
             raise AvengersError(
-                f"no program of {chosen.model} gave an answer ({chosen.failure or 'it was cut off'}): ask again, ask another "
-                "member, or say with --kind what the answer is"
+                f"no program of {chosen.model} gave an answer ({chosen.failure or 'it was cut off'}): ask again, "
+                "ask another member, or say with --kind what the answer is"
             )
         answer = answer_in(chosen, self._inquiry)
         share = agreement(votes) if self._requested > 1 else None

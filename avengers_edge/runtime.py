@@ -154,8 +154,8 @@ class Avengers(Closing):
     ) -> Answer:
         """Answer a question: embed, route, sample, vote.
 
-        Which samples are drawn of whom is the election's to say. Where a later member cannot be sampled, the vote of the
-        earlier ones stands, and the route's `fallback` says so.
+        Which samples are drawn of whom is the election's to say. Where a later member cannot be sampled, the vote of
+        the earlier ones stands, and the route's `fallback` says so.
 
         `member` is who `ask.member` names, where somebody else than this team's own rule has decided that.
 
@@ -216,8 +216,8 @@ class Avengers(Closing):
                 self.require_tools(named)
             if not inquiry.suits(named):
                 raise BadRequest(
-                    f"{named.name} has no way to answer a question for a {inquiry.kind}: ask another member, or say with "
-                    "--kind what the answer is"
+                    f"{named.name} has no way to answer a question for a {inquiry.kind}: ask another member, or "
+                    "say with --kind what the answer is"
                 )
             return pick_only(ask.member)
         with clock("load"):
@@ -259,8 +259,8 @@ class Avengers(Closing):
         ]
         if not members:
             raise BadRequest(
-                f"no member of team {self.team.name} can answer a question for a {inquiry.kind}: ask another team, or say "
-                "with --kind what the answer is"
+                f"no member of team {self.team.name} can answer a question for a {inquiry.kind}: ask another team, or "
+                "say with --kind what the answer is"
             )
         return members
 

@@ -8,10 +8,8 @@ that a member is measured as it is asked.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from avengers_edge.errors import BadRequest
 from avengers_edge.records import (
     Ask,
     Completion,
@@ -79,7 +77,7 @@ class Inquiry:
         return member.takes(self.kind)
 
     def orders(self, member: Member) -> int:
-        """Count the orders of its options that a member has to be asked for one answer; 1 unless it answers by letters."""
+        """Count the orders of the options that make one answer of a member; 1 unless it answers by letters."""
         return len(self.choices or ()) if member.form == "letters" else 1
 
 
@@ -123,9 +121,7 @@ def messages_for(question: str, kind: Kind, member: Member, ask: Ask | None = No
     return (*((Message("system", system),) if system else ()), *(ask.history or ()), user, *ask.results)
 
 
-def read(
-    inquiry: Inquiry, member: Member, done: Completion, programs: Programs | None, *, shift: int = 0
-) -> Sample:
+def read(inquiry: Inquiry, member: Member, done: Completion, programs: Programs | None, *, shift: int = 0) -> Sample:
     """Read what a member wrote: the sample and the key that it votes for. A program is run for it.
 
     Args:

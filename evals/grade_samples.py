@@ -3,10 +3,10 @@
 
     python evals/grade_samples.py SAMPLES.jsonl ... --questions fit.jsonl --out OUTCOMES.jsonl.gz --votes VOTES.jsonl.gz
 
-Greedy answers go to --out, those at a temperature to --votes, members by their names. An answer's key may be a piece of a
-data set, so that only which answers agree is kept: the first key of a question is "1", the next other one "2", the same
-in both files. `calibrate fit` takes them as `--outcomes` and `--votes`, together with the question files. --with adds
-outcomes of earlier runs, whose keys are unknown here.
+Greedy answers go to --out, those at a temperature to --votes, members by their names. An answer's key may be a piece of
+a data set, so that only which answers agree is kept: the first key of a question is "1", the next other one "2", the
+same in both files. `calibrate fit` takes them as `--outcomes` and `--votes`, together with the question files. --with
+adds outcomes of earlier runs, whose keys are unknown here.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def main() -> None:
             model, _, way = member.partition(":")
             return graded(questions[name], Member(model, modes[way]), asked[key], grader, pool.programs)
 
-        for count, (key, (row, orders, samples)) in enumerate(zip(asked, pool.map(outcome, list(asked)), strict=True), 1):
+        for count, (key, (row, orders, samples)) in enumerate(
+            zip(asked, pool.map(outcome, list(asked)), strict=True), 1
+        ):
             found[key[0], key[2] == 0].append(row)
             if orders is not None:
                 found[key[0], False].append(orders)
@@ -165,7 +167,12 @@ def without(row: OutcomeRow, known: Mapping[str, float]) -> OutcomeRow:
         return None if values is None else {name: value for name, value in values.items() if name not in known}
 
     return replace(
-        row, prompt=None, scores=rest(row.scores) or {}, tokens=rest(row.tokens), seconds=rest(row.seconds), answers=None
+        row,
+        prompt=None,
+        scores=rest(row.scores) or {},
+        tokens=rest(row.tokens),
+        seconds=rest(row.seconds),
+        answers=None,
     )
 
 

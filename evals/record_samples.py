@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Record what a model writes when it is asked in several ways: text, tokens, log-probability and seconds of each sample.
+"""Record what a model writes when it is asked in several ways: text, tokens, log-probability, seconds.
 
     python evals/record_samples.py --questions fit.jsonl --model MODEL --ways program,brief --out SAMPLES.jsonl
     python evals/record_samples.py ... --samples 4 --temperature 0.7 --ids IDS.txt

@@ -121,7 +121,11 @@ def recorded(
     for place, (one, other, ones, others) in enumerate(cases):
         scores = {MEMBERS[0]: one[1], MEMBERS[1]: other[1]}
         name = f"{kind}/{place}"
-        votes.append(OutcomeRow(name, "sums", "maths", scores, kind=kind, answers=dict(zip(MEMBERS, (ones, others), strict=True))))
+        votes.append(
+            OutcomeRow(
+                name, "sums", "maths", scores, kind=kind, answers=dict(zip(MEMBERS, (ones, others), strict=True))
+            )
+        )
         greedy = {MEMBERS[0]: (one,), MEMBERS[1]: (other,)}
         single.append(OutcomeRow(name, "sums", "maths", scores, kind=kind, answers=greedy))
     return votes, single

@@ -202,7 +202,10 @@ def test_answers_that_a_schema_bounds_vote_by_their_value(run, answers, file):  
     assert result.exit_code == 0, result.stderr
     values = json.loads(result.stdout)
     assert (values["answer"], values["samples_used"], values["stopped_early"]) == ('{"a": 1, "b": 2}', 4, True)
-    assert values["votes"] == [{"key": '{"a":1,"b":2}', "count": 3, "weight": 3.0}, {"key": '{"a":2}', "count": 1, "weight": 1.0}]
+    assert values["votes"] == [
+        {"key": '{"a":1,"b":2}', "count": 3, "weight": 3.0},
+        {"key": '{"a":2}', "count": 1, "weight": 1.0},
+    ]
     assert engine.requests[0].least == 3
 
 

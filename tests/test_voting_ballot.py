@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from itertools import product
 
@@ -103,7 +104,7 @@ def test_no_vote_lowers_the_need_by_more_than_one_and_the_last_one_ends_it(
     keys, weights, order = run
     ballot = Ballot(weights)
     needs = [ballot.needed, *(ballot.add(index, keys[index]) for index in order)]
-    assert all(before - 1 <= after for before, after in zip(needs, needs[1:], strict=False))
+    assert all(before - 1 <= after for before, after in itertools.pairwise(needs))
     assert needs[-1] == 0
 
 
@@ -160,7 +161,11 @@ def test_all_samples_switch_if_too_few_agree_and_elect_over_the_union(
     switched = (votes[0].count if votes else 0) / len(first) < share
     together = tally(first + second, weights[0] + weights[1])
     off, key = elect("off", share, [first, second], weights, orders)
-    assert key == (together if off else votes or [Vote("nobody", 0)])[0].key if (votes or off and together) else key is None
+    assert (
+        key == (together if off else votes or [Vote("nobody", 0)])[0].key
+        if (votes or (off and together))
+        else key is None
+    )
     assert not off or switched
     if weights[0] == weights[1]:
         assert off == switched

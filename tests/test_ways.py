@@ -28,7 +28,9 @@ from avengers_edge.records import (
 from avengers_edge.runtime import Avengers
 
 BRIEF = Mode("brief", MappingProxyType({"number": "Think.", "choice": "Explain.", "label": "Explain."}))
-PROGRAM = Mode("program", MappingProxyType({"number": "Write a program.", "text": "Write a program."}), answer="program")
+PROGRAM = Mode(
+    "program", MappingProxyType({"number": "Write a program.", "text": "Write a program."}), answer="program"
+)
 LETTERS = Mode("letters", MappingProxyType({"choice": "Only the letter."}), max_tokens=1, answer="letters")
 BY_NAME = {mode.name: mode for mode in (BRIEF, PROGRAM, LETTERS)}
 SUM = "How many apples are 2 and 3 apples?"
@@ -57,15 +59,17 @@ class Printer:
 
 
 class Scripted:
-    """Answers each request by what it asks for: the texts of a way, in turn, whether one or several samples are wanted."""
+    """Answers each request with the texts of its way, in turn."""
 
     def __init__(self, **texts: list[str]) -> None:
         self.texts, self.requests, self.lock = {way: iter(said) for way, said in texts.items()}, [], threading.Lock()
 
     def generate(self, request, *, on_finish=None, on_token=None, cancel=None):
-        way = next(name for name, mode in BY_NAME.items() if any(
-            request.messages[-1].content.endswith(said) for said in mode.instructions.values()
-        ))
+        way = next(
+            name
+            for name, mode in BY_NAME.items()
+            if any(request.messages[-1].content.endswith(said) for said in mode.instructions.values())
+        )
         with self.lock:
             self.requests.append((way, request))
             texts = [next(self.texts[way]) for _ in range(request.n)]
@@ -172,12 +176,16 @@ def test_without_a_place_to_run_them_programs_are_passed_over_with_the_reason():
 def test_a_program_in_the_question_is_not_run():
     printer = Printer()
     question = f"{SUM}\n```python\nprint(99)\n```"
-    answer, _ = ask({"program": 0.7}, {"program": ["print(5)"]}, question, Ask(kind="number"), programs=printer, budget=1)
+    answer, _ = ask(
+        {"program": 0.7}, {"program": ["print(5)"]}, question, Ask(kind="number"), programs=printer, budget=1
+    )
     assert (answer.answer, printer.ran) == ("5", ["print(5)"])
 
 
 def test_a_question_is_put_to_a_member_only_in_ways_that_have_its_kind():
-    answer, _ = ask({"letters": 0.9, "program": 0.8, "brief": 0.1}, {"brief": ["B"]}, PICK, Ask(samples=1, kind="label"))
+    answer, _ = ask(
+        {"letters": 0.9, "program": 0.8, "brief": 0.1}, {"brief": ["B"]}, PICK, Ask(samples=1, kind="label")
+    )
     assert answer.model == "m:brief"
     with pytest.raises(BadRequest, match="m:letters has no way to answer a question for a number"):
         ask({"letters": 0.9}, {}, SUM, Ask(member="m:letters"))
@@ -256,7 +264,8 @@ def test_two_ways_elect_the_same_with_and_without_stopping_early():
     for keys in ("5656", "5566", "6655", "5555", "6565"):
         texts = {"program": [f"print({k})" for k in keys[:3]], "brief": [f"Answer: {k}" for k in keys[1:]]}
         exact, off = (
-            ask({"program": 0.8, "brief": 0.6}, texts, how=Ask(samples=6, early_stop=rule))[0] for rule in ("exact", "off")
+            ask({"program": 0.8, "brief": 0.6}, texts, how=Ask(samples=6, early_stop=rule))[0]
+            for rule in ("exact", "off")
         )
         assert exact.answer == off.answer
 

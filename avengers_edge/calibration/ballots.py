@@ -1,14 +1,14 @@
 """What votes are worth: recorded answers in, each cluster's sample budget and a calibration of confidence out.
 
 A vote is a function of its samples, so that it is replayed here from what was recorded, by the rules of `election`: two
-ways of one model begin with their greedy answers and are sampled on where these differ; one way has all its samples vote.
+ways of one model begin with their greedy answers and are sampled on where these differ; one way has all its samples
+vote.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -34,7 +34,7 @@ _LETTERS = ":letters"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Voter:
-    """One member's record on one question: its expected accuracy, its greedy answer and its samples, if there are any."""
+    """One member's record on one question: its expected accuracy, its greedy answer, and its samples, if any."""
 
     name: str
     expected: float
@@ -109,9 +109,9 @@ def with_ballots(
     """Give a table the sample budgets and the calibrated confidence that recorded votes support.
 
     A budget is worth what it gains over the greedy answer to the same questions, kind by kind. It pays only if at least
-    `LEAST_QUESTIONS` questions say so and the gain is more than chance (a 95 % interval above 0); of those that pay, the
-    smallest is taken that is not worse than the best by more than one standard error (Breiman's rule). A cluster takes
-    the budget of the kind that most of its questions are of.
+    `LEAST_QUESTIONS` questions say so and the gain is more than chance (a 95 % interval above 0); of those that pay,
+    the smallest is taken that is not worse than the best by more than one standard error (Breiman's rule). A cluster
+    takes the budget of the kind that most of its questions are of.
 
     Args:
         table: with the members that were recorded.
@@ -155,12 +155,19 @@ def _records(
             continue
         order = sorted(range(len(members)), key=lambda place: -accuracy[place])
         voters = [
-            Voter(members[place], float(accuracy[place]), greedy[row.id][members[place]][0], (row.answers or {}).get(members[place], ()))
+            Voter(
+                members[place],
+                float(accuracy[place]),
+                greedy[row.id][members[place]][0],
+                (row.answers or {}).get(members[place], ()),
+            )
             for place in order
             if len(greedy.get(row.id, {}).get(members[place], ())) == 1
         ]
         if voters and voters[0].name == members[order[0]]:
-            alike = [each for each in voters[1:2] if _model(each) == _model(voters[0]) and not each.name.endswith(_LETTERS)]
+            alike = [
+                each for each in voters[1:2] if _model(each) == _model(voters[0]) and not each.name.endswith(_LETTERS)
+            ]
             records.append((row.kind, (voters[0], *alike)))
     return records
 
@@ -196,9 +203,11 @@ def _budget(records: Sequence[Sequence[Voter]], kind: Kind) -> int:
 
 
 def _of_cluster(made_of: Sequence[int], table: CentroidTable, budgets: Mapping[Kind, int]) -> int:
-    kinds = Counter(dict(zip(table.header.kinds, (int(count) for count in made_of), strict=True)))
-    (most, count), *_ = kinds.most_common(1)
-    return budgets.get(most, 1) if count else 1  # type: ignore[call-overload,no-any-return]
+    counts = [int(count) for count in made_of]
+    if not any(counts):
+        return 1
+    most = table.header.kinds[counts.index(max(counts))]
+    return next((budget for kind, budget in budgets.items() if kind == most), 1)
 
 
 def calibrated(votes: Sequence[Vote]) -> dict[VoteForm, Calibration]:

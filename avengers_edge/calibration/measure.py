@@ -249,7 +249,7 @@ def inquiry_of(question: Question) -> Inquiry:
 
 
 def requests_of(inquiry: Inquiry, member: Member, team: Team, plan: Plan) -> tuple[Request, ...]:
-    """Ask as `Avengers.answer` would, greedily where one sample is taken; nothing where a member has no way to answer."""
+    """Ask as `Avengers.answer` would, greedily where one sample is taken; nothing where a member has no way."""
     if not inquiry.suits(member):
         return ()
     count = inquiry.orders(member) if member.form == "letters" else plan.samples
@@ -265,19 +265,19 @@ def _answers(engine: Counting, tasks: Sequence[Task], plan: Plan, judge: Judge) 
             asked.append(task)
         else:
             yield judge.outcome(task, ())
-    places = [(task, place) for task in range(len(asked)) for place in range(len(asked[task].requests))]
+    places = [(at, place) for at, task in enumerate(asked) for place in range(len(task.requests))]
     found: dict[int, dict[int, Generation]] = {}
     with concurrent.futures.ThreadPoolExecutor(2, "grading") as pool:
         graded: set[concurrent.futures.Future[OutcomeRow]] = set()
-        requests = (asked[task].requests[place] for task, place in places)
+        requests = (asked[number].requests[place] for number, place in places)
         try:
             for at, generation in generate_many(engine, requests, in_flight=plan.in_flight):
-                task, place = places[at]
-                parts = found.setdefault(task, {})
+                number, place = places[at]
+                parts = found.setdefault(number, {})
                 parts[place] = generation
-                if len(parts) == len(asked[task].requests):
-                    whole = [parts[each] for each in sorted(found.pop(task))]
-                    graded.add(pool.submit(judge.outcome, asked[task], whole))
+                if len(parts) == len(asked[number].requests):
+                    whole = [parts[each] for each in sorted(found.pop(number))]
+                    graded.add(pool.submit(judge.outcome, asked[number], whole))
                 ended = {future for future in graded if future.done()}
                 graded -= ended
                 for future in ended:

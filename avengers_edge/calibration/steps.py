@@ -136,9 +136,7 @@ def measure_team(
         Store(settings.home).find(catalog.load_model(model))  # what is missing is said before anything is measured
     with open_residency(dataclasses.replace(settings, context=plan.cells)) as residency, Grader() as grader:
         programs = ProgramRunner()
-        return measure(
-            plan, chosen, out, residency.lease, grader.grade, programs=programs, on_measured=on_measured
-        )
+        return measure(plan, chosen, out, residency.lease, grader.grade, programs=programs, on_measured=on_measured)
 
 
 def _members(team: Team, names: Sequence[str] | None) -> tuple[Member, ...]:

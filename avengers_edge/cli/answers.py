@@ -44,7 +44,8 @@ class SamplingDisplay:
 def shown(answer: Answer, width: int | None = None) -> str:
     """Write the chosen sample and, where it has an answer that can be voted on, that on a line of its own.
 
-    Of a program the result is written, and the program under it only for a terminal. With the `width` of a terminal, lines break between words, but for those of code, and nothing steers it.
+    Of a program the result is written, and the program under it only for a terminal. With the `width` of a terminal,
+    lines break between words, but for those of code, and nothing steers it.
     """
     if answer.shown.output is not None and width is None:
         return answer.answer

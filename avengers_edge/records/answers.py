@@ -10,14 +10,13 @@ from typing import Any, Literal
 
 from avengers_edge.records.basics import FinishReason, Kind, require
 
-
 VoteForm = Literal["greedy", "samples", "ways", "letters"]
 """How an answer was voted on: not at all, by samples of one way, by two ways of one model, by orders of options."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The chance that a vote's winner is right: a logistic function of its share and of its voter's record (Platt 1999).
+    """The chance that a vote's winner is right, a logistic function of its share and its voter's record (Platt 1999).
 
     `intercept`, and the slopes of the winner's share of the votes and of the log odds of the first member's expected
     accuracy.
@@ -54,8 +53,8 @@ class Route:
     `cluster` is the nearest centroid and `similarity` the cosine to it; both are None when nothing was routed
     (the user named a model). `margin` is the lead of the first member over the second. `fallback` says why the
     ranking is not the clusters' own, or is None. `samples` is the sample budget of such questions, where it was
-    measured; `expected` are the ranked members' accuracies on them, in the order of `ranking`, where they are known, and
-    `confidence` tells how sure a vote's winner is.
+    measured; `expected` are the ranked members' accuracies on them, in the order of `ranking`, where they are known,
+    and `confidence` tells how sure a vote's winner is.
     """
 
     cluster: int | None
@@ -73,7 +72,9 @@ class Route:
 
     def accuracy_of(self, model: str) -> float | None:
         """Give a member's expected accuracy; None where it is not known."""
-        return next((share for ranked, share in zip(self.ranking, self.expected, strict=False) if ranked.model == model), None)
+        return next(
+            (share for ranked, share in zip(self.ranking, self.expected, strict=False) if ranked.model == model), None
+        )
 
     def noting(self, reason: str | None) -> Route:
         """Add a reason why the ranking was not followed."""
@@ -187,9 +188,9 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The result of one question. `text` is the text of the sample shown, one of the winning group; of a program it is
-    the result with the program under it.
+    """The result of one question.
 
+    `text` is the text of the sample shown, one of the winning group; of a program the result with the program under it.
     `agreement` is the winner's share of the votes, by weight, and `confidence` the chance that the answer is right, as
     calibrated on held-out questions. Both are None where nothing was voted on (free text, a single sample), and
     `confidence` also where it was not calibrated.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from avengers_edge.errors import BadRequest
 from avengers_edge.records import EarlyStop, Kind, Vote
@@ -14,13 +14,13 @@ from avengers_edge.voting.tally import tally, winner
 class Ballot:
     """Collects the votes of one question as its samples finish, in any order; used from one thread at a time.
 
-    A slot is the place of a sample in the tie-break. All slots are known from the start, with what their votes weigh, so
-    that `exact` can stop as soon as those to come cannot change the winner.
+    A slot is the place of a sample in the tie-break. All slots are known from the start, with what their votes weigh,
+    so that `exact` can stop as soon as those to come cannot change the winner.
 
     Model-Switch (arXiv 2505.19797): where less than a share of `switch_below` of the votes agree, a second member is
-    asked, and `switch` opens the vote on the samples of both. `exact` holds for the switch as well: sampling goes on until
-    it is certain that enough agree. Once it is certain that too few do, all samples are wanted, because all of them vote
-    in the union. `adaptive` judges by the samples that it let end.
+    asked, and `switch` opens the vote on the samples of both. `exact` holds for the switch as well: sampling goes on
+    until it is certain that enough agree. Once it is certain that too few do, all samples are wanted, because all of
+    them vote in the union. `adaptive` judges by the samples that it let end.
 
     Args:
         weights: what the vote of each slot weighs, in thousandths; its length is the number of samples.
@@ -61,7 +61,9 @@ class Ballot:
 
         """
         if not 0 <= slot < len(self._own):
-            raise BadRequest(f"sample {slot} is not one of {len(self._own)}: indices run from 0 to {len(self._own) - 1}")
+            raise BadRequest(
+                f"sample {slot} is not one of {len(self._own)}: indices run from 0 to {len(self._own) - 1}"
+            )
         place = len(self._earlier) + slot
         if place in self._keys:
             raise BadRequest(f"sample {slot} finished twice: count each sample once")

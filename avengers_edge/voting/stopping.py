@@ -44,7 +44,9 @@ def still_needed(
         raise BadRequest(f"sample {stray[0]} is not one of {n}: indices run from 0 to {n - 1}")
     weight_of = [UNIT] * n if weights is None else weights
     # The heaviest first, and of equal ones those that win a tie.
-    left = sorted(((weight_of[index], index) for index in range(n) if index not in keys), key=lambda at: (-at[0], at[1]))
+    left = sorted(
+        ((weight_of[index], index) for index in range(n) if index not in keys), key=lambda at: (-at[0], at[1])
+    )
     if rule == "off":
         return len(left)
     sums: dict[str, int] = {}
