@@ -72,6 +72,8 @@ class Inquiry:
         """Tell whether this question can be put to a member in its way."""
         if member.form != "text" and (self.ask.schema or self.ask.grammar or self.ask.tools or self.ask.tests):
             return False
+        if member.form == "program" and self.kind == "text" and self.ask.kind is None:
+            return False  # nothing says what its answer is: an opinion, a letter, a tale, which no program can print
         if member.form == "letters" and cyclic_order(self.question, self.choices or (), 0) is None:
             return False
         return member.takes(self.kind)

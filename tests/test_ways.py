@@ -65,11 +65,9 @@ class Scripted:
         self.texts, self.requests, self.lock = {way: iter(said) for way, said in texts.items()}, [], threading.Lock()
 
     def generate(self, request, *, on_finish=None, on_token=None, cancel=None):
-        way = next(
-            name
-            for name, mode in BY_NAME.items()
-            if any(request.messages[-1].content.endswith(said) for said in mode.instructions.values())
-        )
+        asked = request.messages[-1].content
+        said = {text: name for name, mode in BY_NAME.items() for text in mode.instructions.values()}
+        way = next((name for text, name in said.items() if asked.endswith(text)), "brief")
         with self.lock:
             self.requests.append((way, request))
             texts = [next(self.texts[way]) for _ in range(request.n)]
@@ -189,6 +187,14 @@ def test_a_question_is_put_to_a_member_only_in_ways_that_have_its_kind():
     assert answer.model == "m:brief"
     with pytest.raises(BadRequest, match="m:letters has no way to answer a question for a number"):
         ask({"letters": 0.9}, {}, SUM, Ask(member="m:letters"))
+
+
+def test_free_text_gets_no_program_unless_the_user_says_that_its_answer_is_a_text():
+    texts = {"program": ["print(Ann is a knight)"], "brief": ["Once upon a time."]}
+    tale, _ = ask({"program": 0.9, "brief": 0.1}, texts, "Tell me a tale about a dragon")
+    assert (tale.model, tale.answer) == ("m:brief", "Once upon a time.")
+    puzzle, _ = ask({"program": 0.9, "brief": 0.1}, texts, "Who is a knight?", Ask(kind="text"))
+    assert (puzzle.model, puzzle.answer) == ("m:program", "Ann is a knight")
 
 
 # --- letters
