@@ -187,10 +187,10 @@ def _tasks(
 
 
 def request_for(question: Question, member: Member, team: Team, plan: Plan) -> Request:
-    """Ask as `Avengers.answer` would, the kind being known; greedily where one sample is taken."""
+    """Ask as `Avengers.answer` would, the kind being known; one sample is greedy unless the member thinks first."""
     kind = question.answer_type
     sampling = member.sampling(kind, team.sampling)
-    if plan.samples == 1:
+    if plan.samples == 1 and not member.thinks:
         sampling = replace(sampling, temperature=0.0)
     return Request(messages_for(question.question, kind, member), sampling, plan.samples, plan.seed)
 
