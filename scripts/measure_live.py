@@ -36,16 +36,18 @@ from drawn import read_rows
 
 from avengers_edge.calibration.bootstrap import resample
 from avengers_edge.calibration.graders import Grader
+from avengers_edge.calibration.measure import inquiry_of
 from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.calibration.questions import Question, group_of, read_questions
 from avengers_edge.calibration.splits import units_of
 from avengers_edge.config import load_settings
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.opening import open_shipped_embedder
-from avengers_edge.records import Answer, Ask
+from avengers_edge.records import Answer, Ask, Sample
 from avengers_edge.routing.table import CentroidTable
 from avengers_edge.runtime import Avengers
 from avengers_edge.voting.tally import tally, winner
+from avengers_edge.ways import stated
 
 DRAWS, SEED = 2000, 42
 WAYS = ("single", "routed", "voted", "auto")
@@ -131,14 +133,14 @@ def with_kind(ask: Ask, question: Question) -> Ask:
 
 def as_row(way: str, question: Question, answer: Answer, grader: Grader) -> dict[str, Any]:
     """Grade what a user would be shown; loading a model is not part of an answer's seconds."""
-    shown = next(sample for sample in answer.samples if sample.text == answer.text)
-    timings = answer.timings_ms
+    inquiry = inquiry_of(question)
+
+    def right(sample: Sample) -> bool:
+        text = stated(sample, inquiry)
+        return bool(text) and grader.grade(question, text, truncated=sample.finish_reason == "length")
+
     ballots = [
-        {
-            "member": sample.model,
-            "key": sample.key,
-            "right": grader.grade(question, sample.text, truncated=sample.finish_reason == "length"),
-        }
+        {"member": sample.model, "key": sample.key, "right": right(sample)}
         for sample in answer.samples
         if sample.finish_reason != "cancelled"
     ]
@@ -146,11 +148,13 @@ def as_row(way: str, question: Question, answer: Answer, grader: Grader) -> dict
         "way": way,
         "id": question.id,
         "dataset": question.dataset,
-        "right": grader.grade(question, answer.text, truncated=shown.finish_reason == "length"),
+        "right": right(answer.shown),
         "model": answer.model,
         "samples": answer.samples_used,
         "tokens": answer.usage.completion_tokens,
-        "seconds": round((timings.total - timings.load) / 1000, 3),
+        "seconds": round((answer.timings_ms.total - answer.timings_ms.load) / 1000, 3),
+        "agreement": answer.agreement,
+        "confidence": answer.confidence,
         "ballots": ballots,
     }
 

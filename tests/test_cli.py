@@ -175,7 +175,7 @@ def test_raw_prints_the_bare_answer(run, answers):
 def test_json_is_one_object_with_the_fields_of_the_contract(run, answers):
     answers("Answer: 5", "Answer: 6", "no idea", "Answer: 5", "Answer: 5")
     values = json.loads(run("ask", "--team", "solo", "--json", "--early-stop", "off", "--seed", 1, SUM).stdout)
-    assert (values["answer"], values["kind"], values["confidence"]) == ("5", "number", 0.75)
+    assert (values["answer"], values["kind"], values["agreement"]) == ("5", "number", 0.75)
     assert values["votes"] == [{"key": "5", "count": 3}, {"key": "6", "count": 1}]
     assert values["usage"] == {"prompt_tokens": 5, "completion_tokens": 15, "cached_tokens": 2, "saved_tokens": 0}
     assert sum(vote["count"] for vote in values["votes"]) == sum(s["key"] is not None for s in values["samples"])

@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "sandbox": {"errors", "files", "records", "config"},
     "conversations": {"errors", "files", "records", "config"},
     "clock": {"records"},
-    "election": {"errors", "records", "config", "voting", "clock"},
+    "ways": {"errors", "records", "config", "voting"},
+    "election": {"errors", "records", "config", "voting", "clock", "ways"},
     "opening": {"records", "config", "routing", "engine", "library"},
 }
 MAY_IMPORT["runtime"] = {*MAY_IMPORT["election"], *MAY_IMPORT["opening"], "sandbox", "election", "opening"}

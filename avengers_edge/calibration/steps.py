@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from avengers_edge.calibration.budget import with_budgets
+from avengers_edge.calibration.ballots import with_ballots
 from avengers_edge.calibration.builtin import builtin_questions, parse_builtin
 from avengers_edge.calibration.evaluate import choose_clusters, evaluate_table
 from avengers_edge.calibration.extend import extend_table
@@ -31,6 +31,7 @@ from avengers_edge.opening import open_residency, open_shipped_embedder
 from avengers_edge.records import Embedder, Member, Team
 from avengers_edge.routing.table import CentroidTable
 from avengers_edge.sandbox.judge import SandboxJudge
+from avengers_edge.sandbox.programs import ProgramRunner
 
 OnEmbedded = Callable[[int, int], None]
 """Hears how many of how many questions are embedded."""
@@ -134,7 +135,8 @@ def measure_team(
     for model in dict.fromkeys(member.model for member in wanted):
         Store(settings.home).find(catalog.load_model(model))  # what is missing is said before anything is measured
     with open_residency(dataclasses.replace(settings, context=plan.cells)) as residency, Grader() as grader:
-        return measure(plan, chosen, out, residency.lease, grader.grade, on_measured=on_measured)
+        programs = ProgramRunner()
+        return measure(plan, chosen, out, residency.lease, grader.grade, programs=programs, on_measured=on_measured)
 
 
 def _members(team: Team, names: Sequence[str] | None) -> tuple[Member, ...]:
@@ -211,7 +213,7 @@ def fit_outcomes(
         options = dataclasses.replace(options, clusters=choose_clusters(vectors, rows, options))
     table = fit(options)
     if voted is not None:
-        table = with_budgets(table, voted, votes, rows)
+        table = with_ballots(table, voted, votes, rows)
     table.save(out)
     return table
 

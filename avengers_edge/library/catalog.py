@@ -23,7 +23,7 @@ from avengers_edge.library.manifests import (
     write_manifest,
 )
 from avengers_edge.library.strict_toml import Table, blaming, parse_toml, read_toml, read_toml_text
-from avengers_edge.records import Kind, Member, Mode, SamplingParams, Team
+from avengers_edge.records import AnswerForm, Kind, Member, Mode, SamplingParams, Team
 
 DEFAULT_SAMPLES = 8
 DEFAULT_SWITCH_BELOW = 0.8
@@ -254,6 +254,7 @@ def _modes(table: Table) -> dict[str, Mode]:
             top_p=mode.take("top_p", int | float),
             top_k=mode.take("top_k", int),
             min_p=mode.take("min_p", int | float),
+            answer=cast("AnswerForm", mode.take("answer", str) or "text"),  # Mode refuses others
         )
         mode.done()
     return modes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Literal, get_args
 
 from avengers_edge.records.asking import SamplingParams
 from avengers_edge.records.basics import KINDS, Kind, require
@@ -13,19 +14,24 @@ _AS_THE_PAPER = SamplingParams()
 _OWN = ("thinking_budget", "temperature", "top_p", "top_k", "min_p")
 """What a mode can say of sampling besides a limit."""
 
+AnswerForm = Literal["text", "program", "letters"]
+"""Where an answer is read: in the text, in what a program prints, or in the probabilities of an option's letter."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mode:
     """A way of asking: an instruction per answer kind, a system prompt, sampling and token limits.
 
-    A kind without an instruction is asked as it is. `max_tokens` is of an answer that an instruction narrows;
-    `thinking_budget` comes on top of an answer's limit, whatever its kind. Sampling that is None is the team's.
+    A kind without an instruction is asked as it is, and not at all where the answer is a program's or a letter.
+    `max_tokens` is of an answer that an instruction narrows; `thinking_budget` comes on top of an answer's limit,
+    whatever its kind. Sampling that is None is the team's.
     """
 
     name: str
     instructions: Mapping[Kind, str] = field(default_factory=lambda: MappingProxyType({}))
     system: str | None = None
     max_tokens: int | None = None
+    answer: AnswerForm = "text"
     thinking_budget: int | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -33,6 +39,8 @@ class Mode:
     min_p: float | None = None
 
     def __post_init__(self) -> None:
+        forms = get_args(AnswerForm)
+        require(self.answer in forms, f"mode {self.name!r} has answer {self.answer!r}: use one of {', '.join(forms)}")
         unknown = sorted(set(self.instructions) - set(KINDS))
         require(not unknown, f"mode {self.name!r} has instructions for unknown kinds: {', '.join(unknown)}")
         require(
@@ -40,6 +48,10 @@ class Mode:
             f"mode {self.name!r} has max_tokens {self.max_tokens}: use 1 or more",
         )
         self.sampling("text", _AS_THE_PAPER)  # refuses what no sampling can be
+
+    def takes(self, kind: Kind) -> bool:
+        """Tell whether questions with answers of this kind can be asked so."""
+        return self.answer == "text" or kind in self.instructions
 
     def sampling(self, kind: Kind, usual: SamplingParams) -> SamplingParams:
         """Give the way a kind of answer is sampled where it is usually sampled so."""
@@ -59,6 +71,15 @@ class Member:
     def name(self) -> str:
         """The member as tables and users write it."""
         return self.model if self.mode is None else f"{self.model}:{self.mode.name}"
+
+    @property
+    def form(self) -> AnswerForm:
+        """Where this member's answer is read."""
+        return "text" if self.mode is None else self.mode.answer
+
+    def takes(self, kind: Kind) -> bool:
+        """Tell whether questions with answers of this kind can be put to this member."""
+        return self.mode is None or self.mode.takes(kind)
 
     def sampling(self, kind: Kind, usual: SamplingParams) -> SamplingParams:
         """Give the way this member is sampled for a kind of answer where it is usually sampled so."""

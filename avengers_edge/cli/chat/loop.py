@@ -146,8 +146,7 @@ class Loop:
 
 def _is_cut(answer: Answer) -> bool:
     """Tell whether the user stopped the sample that is the answer."""
-    own = [sample.finish_reason for sample in answer.samples if sample.text == answer.text]
-    return bool(own) and all(reason == "cancelled" for reason in own)
+    return answer.shown.finish_reason == "cancelled"
 
 
 @contextlib.contextmanager

@@ -72,7 +72,7 @@ class RichDisplay:
         if answer is not None and not self._has_text:
             drawing.add(said_in(answer.text).strip())
         drawing.end()
-        if answer is not None and answer.votes and said_in(answer.text).strip() != answer.answer:
+        if answer is not None and answer.votes and not said_in(answer.text).strip().startswith(answer.answer):
             click.echo("\n" + bold(f"=> {harmless(answer.answer)}"))
         if not self._quiet and (answer or stopped):
             click.echo(dim(quiet_line(answer, stopped=stopped)))
