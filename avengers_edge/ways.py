@@ -24,6 +24,7 @@ from avengers_edge.voting.keys import answer_key, canonical_key, extract_answer,
 from avengers_edge.voting.kinds import comparison_of, find_choices, kind_of
 from avengers_edge.voting.letters import cyclic_order, letter_chances
 from avengers_edge.voting.tally import UNIT
+from avengers_edge.voting.thoughts import said_in
 
 _SAMPLING = {each.name for each in dataclasses.fields(SamplingParams)} & {each.name for each in dataclasses.fields(Ask)}
 """What the user can say about sampling."""
@@ -88,7 +89,8 @@ def requests_for(
 ) -> tuple[Request, ...]:
     """Ask a member as the user says, else as its mode says, else as `usual`: one request of n samples.
 
-    By letters it is n requests, one for each order of the options, the first of which moves them by `first` places.
+    A member that thinks before it answers is never asked greedily, where it would repeat itself without end. By letters
+    it is n requests, one for each order of the options, the first of which moves them by `first` places.
 
     Raises:
         BadRequest: a value that sampling has no use for.
@@ -96,14 +98,16 @@ def requests_for(
     """
     ask = inquiry.ask
     said: dict[str, Any] = {name: value for name in _SAMPLING if (value := getattr(ask, name)) is not None}
-    if greedy:
+    if greedy and not member.thinks:
         said["temperature"] = 0.0
     sampling = dataclasses.replace(member.sampling(inquiry.kind, usual), **said)
     if member.form != "letters":
         messages = messages_for(inquiry.question, inquiry.kind, member, ask)
         keep = ask.history is not None
         return (Request(messages, sampling, n, seed, keep=keep, tools=ask.tools),)
-    sampling = dataclasses.replace(sampling, temperature=0.0, max_tokens=1, logprobs=_ALTERNATIVES, stop=())
+    sampling = dataclasses.replace(
+        sampling, temperature=0.0, max_tokens=1, logprobs=_ALTERNATIVES, stop=(), thinking_budget=0
+    )
     moved = [cyclic_order(inquiry.question, inquiry.choices or (), first + place) for place in range(n)]
     return tuple(
         Request(messages_for(question, inquiry.kind, member, ask), sampling, seed=seed)
@@ -156,7 +160,7 @@ def answer_in(sample: Sample, inquiry: Inquiry) -> str:
         return printed_answer(sample.output, inquiry.kind, choices=inquiry.choices) or ""
     cut = sample.finish_reason != "stop"
     found = extract_answer(sample.text, inquiry.kind, truncated=cut, choices=inquiry.choices)
-    return found or sample.text.strip()
+    return found or said_in(sample.text).strip()
 
 
 def text_of(sample: Sample, answer: str) -> str:

@@ -21,11 +21,13 @@ from avengers_edge.records import (
     Mode,
     Ranked,
     Route,
+    Sample,
     SamplingParams,
     Team,
     TokenLogprob,
 )
 from avengers_edge.runtime import Avengers
+from avengers_edge.ways import Inquiry, answer_in, requests_for
 
 BRIEF = Mode("brief", MappingProxyType({"number": "Think.", "choice": "Explain.", "label": "Explain."}))
 PROGRAM = Mode(
@@ -289,3 +291,36 @@ def test_one_way_is_sampled_where_the_user_decides_otherwise(how):
 def test_a_budget_of_one_is_the_greedy_answer_of_the_best_way():
     answer, engine = ask({"brief": 0.7, "program": 0.6}, {"brief": ["Answer: 5"]}, budget=1)
     assert ([way for way, _ in engine.requests], answer.samples_requested) == (["brief"], 1)
+
+
+# --- thinking before the answer
+
+REASON = Mode("reason", MappingProxyType({"number": "Finish."}), thinking_budget=90, temperature=0.6, top_p=0.95)
+
+
+def asked(mode, question=SUM, **options):
+    usual = SamplingParams(temperature=0.7, max_tokens=30)
+    return requests_for(Inquiry.of(question, Ask(**options)), Member("m", mode), usual, 1, seed=0, greedy=True)
+
+
+def test_who_thinks_before_answering_is_sampled_in_its_own_way_and_never_greedily():
+    (request,) = asked(REASON)
+    sampling = request.sampling
+    assert (sampling.temperature, sampling.top_p, sampling.max_tokens) == (0.6, 0.95, 120)
+    assert sampling.thinking_budget == 90
+    assert asked(BRIEF)[0].sampling.temperature == 0
+
+
+def test_the_user_has_the_last_word_on_how_a_thought_is_sampled():
+    sampling = asked(REASON, temperature=0.1, max_tokens=50)[0].sampling
+    assert (sampling.temperature, sampling.max_tokens, sampling.top_p) == (0.1, 50, 0.95)
+
+
+def test_a_letter_is_the_first_token_and_no_thought():
+    assert {request.sampling.thinking_budget for request in asked(LETTERS, PICK)} == {0}
+
+
+@pytest.mark.parametrize("kind", ["number", "text", "code"])
+def test_a_thought_that_was_cut_is_no_answer(kind):
+    sample = Sample("m:reason", 0, "<think>\nFive or six", None, 9, "length")
+    assert answer_in(sample, Inquiry.of(SUM, Ask(kind=kind))) == ""
