@@ -57,7 +57,7 @@ def calibrate() -> None:
 @calibrate.command(cls=SeveralValues)
 @click.option("--team", shell_complete=complete_teams, help="The team that is measured.")
 @click.option(
-    "--questions", multiple=True, required=True, metavar="FILE...|builtin[:SEED]", help="Question files, or our own."
+    "--questions", multiple=True, required=True, metavar="FILE...|builtin", help="Question files, or the built-in set."
 )
 @click.option("--out", required=True, type=_FILE, metavar="FILE", help="The outcome file; what it has is not redone.")
 @click.option("--samples", type=int, default=1, show_default=True, help="Samples of each answer; 1 is greedy.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 _DIVIDER = " | "
 
@@ -11,7 +11,7 @@ _DIVIDER = " | "
 @cache
 def rows(name: str) -> tuple[tuple[str, ...], ...]:
     """Read a file of lines whose parts are divided by " | "."""
-    file = resources.files(__package__) / "data" / f"{name}.txt"
+    file = Path(__file__).parent / "data" / f"{name}.txt"
     return tuple(tuple(line.split(_DIVIDER)) for line in file.read_text(encoding="utf-8").splitlines() if line)
 
 

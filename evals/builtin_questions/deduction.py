@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
-from avengers_edge.calibration.builtin.drafts import Draft, Template, choice, listed, number
-from avengers_edge.calibration.builtin.draw import Draw
-from avengers_edge.calibration.builtin.texts import people
+from builtin_questions.drafts import Draft, Template, choice, listed, number
+from builtin_questions.draw import Draw
+from builtin_questions.texts import people
 
 _Order = Sequence[str]
 _ORDINALS = ("first", "second", "third", "fourth", "fifth")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from avengers_edge.calibration.builtin.draw import Draw
-from avengers_edge.calibration.builtin.programs import Arguments, Program, sentence, word
+from builtin_questions.draw import Draw
+from builtin_questions.programs import Arguments, Program, sentence, word
 
 
 def _sentence(draw: Draw) -> Arguments:

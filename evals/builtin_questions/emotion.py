@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from avengers_edge.calibration.builtin.drafts import Draft, Template, choice
-from avengers_edge.calibration.builtin.draw import Draw
-from avengers_edge.calibration.builtin.texts import people, rows
+from builtin_questions.drafts import Draft, Template, choice
+from builtin_questions.draw import Draw
+from builtin_questions.texts import people, rows
 
 _EMOTIONS = ("joy", "sadness", "anger", "fear", "surprise", "disgust")
 _ASKED = (

@@ -5,29 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from avengers_edge.calibration.builtin.arithmetic import ARITHMETIC
-from avengers_edge.calibration.builtin.boolean import BOOLEAN
-from avengers_edge.calibration.builtin.counting import COUNTING
-from avengers_edge.calibration.builtin.dates import DATES
-from avengers_edge.calibration.builtin.deduction import ORDERING, TRACKING
-from avengers_edge.calibration.builtin.drafts import Draft, Template
-from avengers_edge.calibration.builtin.draw import Draw
-from avengers_edge.calibration.builtin.emotion import EMOTION
-from avengers_edge.calibration.builtin.equations import EQUATIONS
-from avengers_edge.calibration.builtin.general import general_knowledge
-from avengers_edge.calibration.builtin.knights import KNIGHTS
-from avengers_edge.calibration.builtin.programs_lists import LIST_PROGRAMS
-from avengers_edge.calibration.builtin.programs_numbers import NUMBER_PROGRAMS
-from avengers_edge.calibration.builtin.programs_texts import TEXT_PROGRAMS
-from avengers_edge.calibration.builtin.rates import RATES
-from avengers_edge.calibration.builtin.sentiment import SENTIMENT
-from avengers_edge.calibration.builtin.sequences import SEQUENCES
-from avengers_edge.calibration.builtin.strings import LETTERS, SORTING
-from avengers_edge.calibration.builtin.syllogisms import SYLLOGISMS
-from avengers_edge.calibration.builtin.tables import TABLES
-from avengers_edge.calibration.builtin.tracing import TRACING
-from avengers_edge.calibration.builtin.units import UNITS
-from avengers_edge.calibration.builtin.word_problems import WORD_PROBLEMS
+from builtin_questions.arithmetic import ARITHMETIC
+from builtin_questions.boolean import BOOLEAN
+from builtin_questions.counting import COUNTING
+from builtin_questions.dates import DATES
+from builtin_questions.deduction import ORDERING, TRACKING
+from builtin_questions.drafts import Draft, Template
+from builtin_questions.draw import Draw
+from builtin_questions.emotion import EMOTION
+from builtin_questions.equations import EQUATIONS
+from builtin_questions.general import general_knowledge
+from builtin_questions.knights import KNIGHTS
+from builtin_questions.programs_lists import LIST_PROGRAMS
+from builtin_questions.programs_numbers import NUMBER_PROGRAMS
+from builtin_questions.programs_texts import TEXT_PROGRAMS
+from builtin_questions.rates import RATES
+from builtin_questions.sentiment import SENTIMENT
+from builtin_questions.sequences import SEQUENCES
+from builtin_questions.strings import LETTERS, SORTING
+from builtin_questions.syllogisms import SYLLOGISMS
+from builtin_questions.tables import TABLES
+from builtin_questions.tracing import TRACING
+from builtin_questions.units import UNITS
+from builtin_questions.word_problems import WORD_PROBLEMS
 
 Stream = Callable[[str], Iterator[Draft]]
 """The questions of a data set in order, each different, under the name of a stream of draws; it may end."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from string import ascii_uppercase
 
-from avengers_edge.calibration.builtin.draw import Draw
 from avengers_edge.calibration.questions import CodeTests
 from avengers_edge.records import Kind
 from avengers_edge.records.basics import require
+from builtin_questions.draw import Draw
 
 
 @dataclass(frozen=True, slots=True)

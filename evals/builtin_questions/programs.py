@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from string import Template as Pattern
 from types import MappingProxyType
 
-from avengers_edge.calibration.builtin.drafts import Draft
-from avengers_edge.calibration.builtin.draw import Draw
-from avengers_edge.calibration.builtin.texts import all_words
 from avengers_edge.calibration.questions import CodeTests
+from builtin_questions.drafts import Draft
+from builtin_questions.draw import Draw
+from builtin_questions.texts import all_words
 
 Arguments = tuple[object, ...]
 _SHOWN = 2
@@ -54,7 +54,7 @@ class Program:
             drawn.setdefault(repr(arguments), arguments)
             if len(drawn) == _SHOWN + _DRAWN:
                 break
-        return [*drawn.values(), *self.edges]
+        return [*(drawn | {repr(arguments): arguments for arguments in self.edges}).values()]
 
 
 def _compiled(name: str, reference: str) -> Callable[..., object]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from avengers_edge.calibration.builtin.drafts import Draft, Template, number
-from avengers_edge.calibration.builtin.draw import Draw
+from builtin_questions.drafts import Draft, Template, number
+from builtin_questions.draw import Draw
 
 _SOLVE = ("Solve for {v}: {e}", "Find the value of {v} if {e}.", "What is {v} if {e}?", "Given that {e}, what is {v}?")
 _LETTERS = "xyntkm"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from avengers_edge.calibration.builtin.drafts import Draft, Template, choice, label, number
-from avengers_edge.calibration.builtin.draw import Draw
-from avengers_edge.calibration.builtin.texts import people
+from builtin_questions.drafts import Draft, Template, choice, label, number
+from builtin_questions.draw import Draw
+from builtin_questions.texts import people
 
 # Spelled out, because strftime speaks the language of the machine.
 _MONTHS = (

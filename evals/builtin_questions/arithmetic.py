@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from avengers_edge.calibration.builtin.drafts import Draft, Template, number, shown
-from avengers_edge.calibration.builtin.draw import Draw
+from builtin_questions.drafts import Draft, Template, number, shown
+from builtin_questions.draw import Draw
 
 _ASKED = ("What is {}?", "Calculate {}.", "Work out {}.", "Find the value of {}.", "Evaluate {}.")
 

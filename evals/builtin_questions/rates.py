@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from avengers_edge.calibration.builtin.drafts import Draft, Template, number
-from avengers_edge.calibration.builtin.draw import Draw
+from builtin_questions.drafts import Draft, Template, number
+from builtin_questions.draw import Draw
 
 _GOODS = ("jacket", "bicycle", "lamp", "desk", "camera", "tent", "guitar", "suitcase", "heater", "carpet")
 

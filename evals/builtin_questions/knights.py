@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from avengers_edge.calibration.builtin.drafts import Draft, Template, listed
-from avengers_edge.calibration.builtin.draw import Draw
-from avengers_edge.calibration.builtin.texts import people
+from builtin_questions.drafts import Draft, Template, listed
+from builtin_questions.draw import Draw
+from builtin_questions.texts import people
 
 _World = Sequence[bool]
 """Who is a knight, in the order of introduction."""

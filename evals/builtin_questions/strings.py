@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from string import ascii_lowercase
 
-from avengers_edge.calibration.builtin.drafts import Draft, Template, number, text
-from avengers_edge.calibration.builtin.draw import Draw
-from avengers_edge.calibration.builtin.texts import all_words
+from builtin_questions.drafts import Draft, Template, number, text
+from builtin_questions.draw import Draw
+from builtin_questions.texts import all_words
 
 _ONE_LINE = "Separate them by single spaces."
 

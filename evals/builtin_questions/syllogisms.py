@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import product
 
-from avengers_edge.calibration.builtin.drafts import Draft, Template, label
-from avengers_edge.calibration.builtin.draw import Draw
+from builtin_questions.drafts import Draft, Template, label
+from builtin_questions.draw import Draw
 
 _LABELS = ("valid", "invalid")
 _TERMS = (

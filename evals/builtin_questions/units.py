@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from avengers_edge.calibration.builtin.drafts import Draft, Template, number, shown
-from avengers_edge.calibration.builtin.draw import Draw
+from builtin_questions.drafts import Draft, Template, number, shown
+from builtin_questions.draw import Draw
 
 # Each row is of one kind of measure: names with their size in the row's first unit.
 _SCALES: tuple[tuple[tuple[str, Fraction], ...], ...] = tuple(

@@ -6,8 +6,8 @@ import math
 from collections import Counter
 from fractions import Fraction
 
-from avengers_edge.calibration.builtin.drafts import Draft, Template, number
-from avengers_edge.calibration.builtin.draw import Draw
+from builtin_questions.drafts import Draft, Template, number
+from builtin_questions.draw import Draw
 
 _WORDS = ("BANANA", "LEVEL", "PEPPER", "COFFEE", "BALLOON", "KITTEN", "SUMMER", "LETTER", "COLLEGE", "SUCCESS", "RIVER")
 

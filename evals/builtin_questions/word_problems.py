@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from avengers_edge.calibration.builtin.drafts import Draft, Template, number
-from avengers_edge.calibration.builtin.draw import Draw
-from avengers_edge.calibration.builtin.texts import people
+from builtin_questions.drafts import Draft, Template, number
+from builtin_questions.draw import Draw
+from builtin_questions.texts import people
 
 
 def _bakery(draw: Draw) -> Draft:

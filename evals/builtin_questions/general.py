@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from avengers_edge.calibration.builtin.drafts import Draft, choice
-from avengers_edge.calibration.builtin.draw import Draw
-from avengers_edge.calibration.builtin.texts import rows
+from builtin_questions.drafts import Draft, choice
+from builtin_questions.draw import Draw
+from builtin_questions.texts import rows
 
 _OPTIONS = 4
 

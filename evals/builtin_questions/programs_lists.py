@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from avengers_edge.calibration.builtin.draw import Draw
-from avengers_edge.calibration.builtin.programs import Arguments, Program, few_numbers, whole_numbers, word
+from builtin_questions.draw import Draw
+from builtin_questions.programs import Arguments, Program, few_numbers, whole_numbers, word
 
 
 def _one_list(draw: Draw) -> Arguments:

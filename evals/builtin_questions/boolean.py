@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from avengers_edge.calibration.builtin.drafts import Draft, Template, label
-from avengers_edge.calibration.builtin.draw import Draw
+from builtin_questions.drafts import Draft, Template, label
+from builtin_questions.draw import Draw
 
 _LABELS = ("True", "False")
 _Tree = tuple[str, bool]

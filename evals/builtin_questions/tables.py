@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from avengers_edge.calibration.builtin.drafts import Draft, Template, choice, label, number
-from avengers_edge.calibration.builtin.draw import Draw
+from builtin_questions.drafts import Draft, Template, choice, label, number
+from builtin_questions.draw import Draw
 
 _SUBJECTS = (
     (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from avengers_edge.calibration.builtin.drafts import Draft, Template, number
-from avengers_edge.calibration.builtin.draw import Draw
+from builtin_questions.drafts import Draft, Template, number
+from builtin_questions.draw import Draw
 
 _NEXT = (
     "What number comes next in this sequence? {}, ...",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from avengers_edge.calibration.builtin.drafts import Draft, Template, label
-from avengers_edge.calibration.builtin.draw import Draw
-from avengers_edge.calibration.builtin.texts import rows
+from builtin_questions.drafts import Draft, Template, label
+from builtin_questions.draw import Draw
+from builtin_questions.texts import rows
 
 _LABELS = ("positive", "negative", "neutral")
 _CLAUSES = ("good", "bad", "so")
