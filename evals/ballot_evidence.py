@@ -4,9 +4,9 @@
     python evals/ballot_evidence.py --outcomes models/tables/starter.outcomes.jsonl.gz \
         --votes models/tables/starter.votes.jsonl.gz --questions DIR
 
-Five folds by prompt and rule: the table, its sample budgets and its confidence are fitted on four, and every question of
-the fifth is answered as `ask` would by default. Accuracy is the mean over data sets, its gain over the best single way
-with a 95 % paired bootstrap over questions. DIR holds the question files, which have the texts that the outcomes lack.
+Five folds by prompt and rule: the table, its sample budgets and its confidence are fitted on four, and every question
+of the fifth is answered as `ask` would by default. Accuracy is the mean over data sets, its gain over the best single
+way with a 95 % paired bootstrap over questions. DIR holds the question files, which have the texts that outcomes lack.
 """
 
 from __future__ import annotations
@@ -155,7 +155,9 @@ def print_sets(found: Sequence[Replayed]) -> None:
     """Print each data set's figures."""
     for name, places in by_dataset([each.row for each in found]).items():
         own = [found[place] for place in places]
-        single, routed, voted = (100 * np.mean(list(each)) for each in zip(*((e.single, e.routed, e.vote.score) for e in own), strict=True))
+        single, routed, voted = (
+            100 * np.mean(list(each)) for each in zip(*((e.single, e.routed, e.vote.score) for e in own), strict=True)
+        )
         print(f"  {name:<16}{len(own):>4}{single:>8.1f}{routed:>8.1f}{voted:>8.1f}")
 
 

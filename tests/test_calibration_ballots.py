@@ -150,7 +150,7 @@ def test_a_budget_pays_where_the_gain_is_more_than_chance_on_thirty_questions() 
 
 def test_without_greedy_answers_of_who_is_routed_to_there_is_no_budget() -> None:
     rows, single = recorded([HELPED])
-    for known in ([], [dataclasses.replace(single[0], answers={MEMBERS[1]: (RIGHT,)})]):
+    for known in ([], [dataclasses.replace(single[0], scores={MEMBERS[1]: 1.0}, answers={MEMBERS[1]: (RIGHT,)})]):
         with pytest.raises(BadRequest, match="without and with --samples 8"):
             with_ballots(table(), np.array([EAST], dtype=np.float32), rows, known)
 

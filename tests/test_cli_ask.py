@@ -334,7 +334,12 @@ def test_a_route_that_was_not_compared_says_so():
 def test_a_programs_result_stands_alone_in_a_pipe_and_over_its_program_on_a_terminal():
     program = Sample("m:program", 0, "```python\nprint(5)\n```", "5", 9, "stop", output="5\n")
     answer = dataclasses.replace(
-        ANSWERED, answer="5", kind="number", text="5\n\n```python\nprint(5)\n```", samples=(program,), votes=(Vote("5", 1),)
+        ANSWERED,
+        answer="5",
+        kind="number",
+        text="5\n\n```python\nprint(5)\n```",
+        samples=(program,),
+        votes=(Vote("5", 1),),
     )
     assert shown(answer) == "5"
     assert shown(answer, 80) == "5\n\n```python\nprint(5)\n```"

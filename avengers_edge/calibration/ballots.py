@@ -148,28 +148,31 @@ def _records(
 ) -> list[tuple[Kind, tuple[Voter, ...]]]:
     """Find who would be asked each question, and what they answered."""
     members, expected = table.header.members, Router(table).expected(vectors)
-    greedy = {row.id: row.answers or {} for row in single}
+    greedy = {(row.id, row.prompt): row for row in single}
     records = []
     for row, accuracy in zip(rows, expected, strict=True):
-        if row.kind is None or row.kind in UNVOTED:
+        alone = greedy.get((row.id, row.prompt))
+        if row.kind is None or row.kind in UNVOTED or alone is None:
             continue
         order = sorted(range(len(members)), key=lambda place: -accuracy[place])
+        found = [(members[place], _greedy_of(alone, members[place]), float(accuracy[place])) for place in order]
         voters = [
-            Voter(
-                members[place],
-                float(accuracy[place]),
-                greedy[row.id][members[place]][0],
-                (row.answers or {}).get(members[place], ()),
-            )
-            for place in order
-            if len(greedy.get(row.id, {}).get(members[place], ())) == 1
+            Voter(name, share, answer, (row.answers or {}).get(name, ())) for name, answer, share in found if answer
         ]
-        if voters and voters[0].name == members[order[0]]:
-            alike = [
-                each for each in voters[1:2] if _model(each) == _model(voters[0]) and not each.name.endswith(_LETTERS)
-            ]
-            records.append((row.kind, (voters[0], *alike)))
+        if not voters or voters[0].name != members[order[0]]:
+            continue
+        by_letters = any(each.name.endswith(_LETTERS) for each in voters[:2])
+        second = [each for each in voters[1:2] if not by_letters and _model(each) == _model(voters[0])]
+        records.append((row.kind, (voters[0], *second)))
     return records
+
+
+def _greedy_of(row: OutcomeRow, name: str) -> tuple[str | None, float] | None:
+    """Find a member's greedy answer; where its key was not kept it is one that nobody else gave."""
+    answers = (row.answers or {}).get(name, ())
+    if len(answers) > 1 or name not in row.scores:
+        return None
+    return answers[0] if answers else (f"of {name}", row.scores[name])
 
 
 def _model(voter: Voter) -> str:

@@ -228,7 +228,7 @@ def fit_lines(facts: dict[str, Any]) -> str:
         paid = sorted(budget for budget in facts["samples"] if budget > 1)
         widths = f" ({', '.join(map(str, dict.fromkeys(paid)))} samples)" if paid else ""
         where = f"in {len(paid)} of {facts['clusters']} clusters{widths}"
-        lines.append(f"a vote pays {where}; where it does not, the greedy answer is as good")
+        lines.append(f"a vote pays {where}; elsewhere no gain over the greedy answer was measured")
     return "\n".join(lines)
 
 
