@@ -61,8 +61,8 @@ class Interpreter(Protocol):
 class CPython:
     """The Python that runs this product, in the sandbox that Linux has."""
 
-    def __init__(self, sandbox: Sandbox, limits: Limits = LIMITS) -> None:
-        self._sandbox, self._limits = sandbox, limits
+    def __init__(self, sandbox: Sandbox, limits: Limits = LIMITS, packages: Sequence[str] = PACKAGES) -> None:
+        self._sandbox, self._limits, self._packages = sandbox, limits, tuple(packages)
 
     @classmethod
     def find(cls) -> CPython:
@@ -76,13 +76,15 @@ class CPython:
 
     def describe(self) -> str:
         """Say in words what runs programs, and what shuts them in."""
-        packages = "with SymPy" if "sympy" in package_folders(PACKAGES) else "without SymPy, which is not installed"
+        packages = (
+            "with SymPy" if "sympy" in package_folders(self._packages) else "without SymPy, which is not installed"
+        )
         return f"CPython {platform.python_version()}, {packages}, in {self._sandbox.describe()}"
 
     def run(self, source: str) -> ProgramRun:
         """Run one program to its end, or to the limit that ends it."""
         try:
-            execution = self._sandbox.run_python(source, limits=self._limits, packages=PACKAGES)
+            execution = self._sandbox.run_python(source, limits=self._limits, packages=self._packages)
         except NoSandbox as error:  # which worked before: the machine is short of something
             return _failed(str(error), "cpython")
         return _ended(execution.stdout, "cpython") if execution.passed else _failed(self._why(execution), "cpython")
