@@ -27,6 +27,7 @@ from avengers_edge.records import (
     TokenLogprob,
 )
 from avengers_edge.runtime import Avengers
+from avengers_edge.voting.keys import canonical_key, printed_answer
 from avengers_edge.ways import Inquiry, answer_in, requests_for
 
 BRIEF = Mode("brief", MappingProxyType({"number": "Think.", "choice": "Explain.", "label": "Explain."}))
@@ -324,3 +325,8 @@ def test_a_letter_is_the_first_token_and_no_thought():
 def test_a_thought_that_was_cut_is_no_answer(kind):
     sample = Sample("m:reason", 0, "<think>\nFive or six", None, 9, "length")
     assert answer_in(sample, Inquiry.of(SUM, Ask(kind=kind))) == ""
+
+
+@pytest.mark.parametrize(("printed", "kind", "answer"), [("[[42]]", "number", "42"), ("[[x + 1]]", "expression", "x + 1")])
+def test_a_program_may_print_its_answer_in_the_brackets_that_a_question_asks_for(printed, kind, answer):
+    assert canonical_key(printed_answer(printed, kind), kind) == canonical_key(answer, kind)
