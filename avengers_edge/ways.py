@@ -8,6 +8,7 @@ that a member is measured as it is asked.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from avengers_edge.records import (
@@ -23,7 +24,6 @@ from avengers_edge.records import (
 from avengers_edge.voting.keys import answer_key, canonical_key, extract_answer, printed_answer
 from avengers_edge.voting.kinds import comparison_of, find_choices, kind_of
 from avengers_edge.voting.letters import cyclic_order, letter_chances
-from avengers_edge.voting.tally import UNIT
 from avengers_edge.voting.thoughts import said_in
 
 _SAMPLING = {each.name for each in dataclasses.fields(SamplingParams)} & {each.name for each in dataclasses.fields(Ask)}
@@ -163,11 +163,18 @@ def answer_in(sample: Sample, inquiry: Inquiry) -> str:
     return found or said_in(sample.text).strip()
 
 
-def text_of(sample: Sample, answer: str) -> str:
-    """Give the text that stands for a sample: a program's result comes first, the program under it."""
+def text_of(sample: Sample, answer: str, inquiry: Inquiry) -> str:
+    """Give the text that stands for an answer: a program's result comes first, a letter with its option's text."""
+    if sample.chances is not None and answer != sample.key:
+        return option_text(answer, inquiry.choices or ())
     if sample.output is None:
         return sample.text
     return f"{answer}\n\n```python\n{source_in(sample.text, cut=False) or ''}\n```"
+
+
+def option_text(letter: str, choices: Sequence[str]) -> str:
+    """Write an option as its letter and its text."""
+    return f"{letter}. {choices[ord(letter) - ord('A')]}"
 
 
 def stated(sample: Sample, inquiry: Inquiry) -> str:
@@ -209,8 +216,8 @@ def _read_letter(inquiry: Inquiry, member: Member, done: Completion, shift: int)
     if not shares or shares[best] <= 0:
         return _sample(member, done, None)
     letter = chr(ord("A") + best)
-    named = dataclasses.replace(done, text=f"{letter}. {choices[best]}", finish_reason="stop")
-    return _sample(member, named, letter, weight=max(1, round(UNIT * shares[best])))
+    named = dataclasses.replace(done, text=option_text(letter, choices), finish_reason="stop")
+    return dataclasses.replace(_sample(member, named, letter), chances=tuple(round(share, 6) for share in shares))
 
 
 def _sample(
@@ -220,8 +227,5 @@ def _sample(
     *,
     output: str | None = None,
     failure: str | None = None,
-    weight: int = UNIT,
 ) -> Sample:
-    return Sample(
-        member.name, done.seed, done.text, key, done.tokens, done.finish_reason, output, failure, weight / UNIT
-    )
+    return Sample(member.name, done.seed, done.text, key, done.tokens, done.finish_reason, output, failure)

@@ -76,10 +76,10 @@ def cross_fit(rows: Sequence[OutcomeRow], vectors: Vectors, votes: dict[str, Out
     for fold in range(FOLDS):
         train, test = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
         known = [rows[place] for place in train]
-        table = fit_table(vectors[train], known, FitOptions(members))
+        table = fit_table(vectors[train], known, FitOptions(members, partly=True))
         voted = [place for place in train if rows[place].id in votes]
         try:
-            table = with_ballots(table, vectors[voted], [votes[rows[place].id] for place in voted], known)
+            table = with_ballots(table, vectors[train], known, [votes[rows[place].id] for place in voted])
         except BadRequest as error:
             print(f"fold {fold}: {error}")
         expected = Router(table).expected(vectors[test])
@@ -96,7 +96,13 @@ def replay(
     order = sorted(range(len(members)), key=lambda place: -accuracy[place])
     ranked = [(members[place], float(accuracy[place])) for place in order if suits(members[place], row)]
     voters = [
-        Voter(name, share, greedy_of(row, name), ((votes.answers or {}) if votes else {}).get(name, ()))
+        Voter(
+            name,
+            share,
+            greedy_of(row, name),
+            ((votes.answers or {}) if votes else {}).get(name, ()),
+            (row.agreement or {}).get(name),
+        )
         for name, share in ranked
         if name in row.scores
     ]

@@ -102,7 +102,9 @@ def report(judged: list[Judged], keyless: Counter[str], show: int) -> None:
     print(f"{'data set':<15} {'samples':>7} {'key':>6} {'grader':>6} {'agree':>7}   key right only, grader right only")
     for dataset, rows in [*sorted(by_dataset.items()), ("all", judged)]:
         agree, exact = share(rows, tolerant=True), share(rows, tolerant=False)
-        accuracy = [100 * sum(flags) / max(1, len(rows)) for flags in ([r.by_key for r in rows], [r.by_grader for r in rows])]
+        accuracy = [
+            100 * sum(flags) / max(1, len(rows)) for flags in ([r.by_key for r in rows], [r.by_grader for r in rows])
+        ]
         only_key = sum(row.tolerant and not row.by_grader for row in rows)
         only_grader = sum(row.by_grader and not row.tolerant for row in rows)
         brackets = f" ({exact:.1f})" if exact != agree else ""
@@ -110,7 +112,9 @@ def report(judged: list[Judged], keyless: Counter[str], show: int) -> None:
             f"{dataset:<15} {len(rows):>7} {accuracy[0]:>6.1f} {accuracy[1]:>6.1f} {agree:>7.2f}{brackets}"
             f"   {only_key}, {only_grader}"
         )
-    print("no key, in no percentage:", ", ".join(f"{name} {count}" for name, count in sorted(keyless.items())) or "none")
+    print(
+        "no key, in no percentage:", ", ".join(f"{name} {count}" for name, count in sorted(keyless.items())) or "none"
+    )
     differing = [row for row in judged if row.tolerant != row.by_grader]
     for row in differing[:show]:
         print(f"{row.id}: read {str(row.read)[:80]!r}, gold {str(row.gold)[:80]!r}, grader says {row.by_grader}")

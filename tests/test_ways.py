@@ -327,6 +327,8 @@ def test_a_thought_that_was_cut_is_no_answer(kind):
     assert answer_in(sample, Inquiry.of(SUM, Ask(kind=kind))) == ""
 
 
-@pytest.mark.parametrize(("printed", "kind", "answer"), [("[[42]]", "number", "42"), ("[[x + 1]]", "expression", "x + 1")])
+@pytest.mark.parametrize(
+    ("printed", "kind", "answer"), [("[[42]]", "number", "42"), ("[[x + 1]]", "expression", "x + 1")]
+)
 def test_a_program_may_print_its_answer_in_the_brackets_that_a_question_asks_for(printed, kind, answer):
     assert canonical_key(printed_answer(printed, kind), kind) == canonical_key(answer, kind)

@@ -23,8 +23,9 @@ Answers = tuple[tuple[str | None, float], ...]
 class OutcomeRow:
     """How every member did on one question: scores 0 to 1, and, where measured, seconds, tokens, answers and texts.
 
-    A score is the mean over a member's samples. Rows with the same `group` (a shared rule, say) know of each other,
-    so a split never parts them; without one it is the prompt that must not be on both sides.
+    `agreement` is the winner's share where the one answer was elected, as by letters. A score is the mean over a
+    member's samples. Rows with the same `group` (a shared rule, say) know of each other, so a split never parts them;
+    without one it is the prompt that must not be on both sides.
     """
 
     id: str
@@ -38,6 +39,7 @@ class OutcomeRow:
     group: str | None = None
     answers: Mapping[str, Answers] | None = None
     texts: Mapping[str, tuple[str, ...]] | None = None
+    agreement: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         if wrong := [name for name, score in self.scores.items() if not 0 <= score <= 1]:

@@ -196,7 +196,7 @@ def fit_outcomes(
     """Fit a table to outcomes and write it; choose K by cross-validation, and so many members, where asked to.
 
     With `votes`, outcomes of several samples, each cluster learns how many a vote is worth beside the single
-    answers of `rows`; see `budget`.
+    answers of `rows`; see `ballots`.
 
     Raises:
         BadRequest: what `fit_table` refuses.
@@ -205,7 +205,6 @@ def fit_outcomes(
     """
     with open_shipped_embedder(settings) as embedder:
         vectors = embed_rows(embedder, rows, on_embedded)
-        voted = embed_rows(embedder, votes, on_embedded) if votes else None
     fit = functools.partial(
         fit_table, vectors, rows, embedder=embedder.fingerprint, fitted_at=_now(), provenance=provenance
     )
@@ -214,8 +213,8 @@ def fit_outcomes(
     if choose_k:
         options = dataclasses.replace(options, clusters=choose_clusters(vectors, rows, options))
     table = fit(options)
-    if voted is not None:
-        table = with_ballots(table, voted, votes, rows)
+    if votes:
+        table = with_ballots(table, vectors, rows, votes)
     table.save(out)
     return table
 

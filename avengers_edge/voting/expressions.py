@@ -47,7 +47,9 @@ _MATH_SPAN = re.compile(
     r"\$\$\s{0,4}([^$\n]{1,400}?)\s{0,4}\$\$|\$\$?([^$\n]{1,400})\$\$?"
     r"|\\\(([^\n]{1,400}?)\\\)|\\\[\s{0,4}([^\n]{1,400}?)\s{0,4}\\\]"
 )
-_ENVIRONMENT = re.compile(r"\\begin\s?\{([a-zA-Z]{1,12})\*?\}(?:\s?\{[lcr|. ]{0,20}\})?(.{0,1500}?)\\end\s?\{\1\*?\}", re.DOTALL)
+_ENVIRONMENT = re.compile(
+    r"\\begin\s?\{([a-zA-Z]{1,12})\*?\}(?:\s?\{[lcr|. ]{0,20}\})?(.{0,1500}?)\\end\s?\{\1\*?\}", re.DOTALL
+)
 _MATRICES = frozenset({"matrix", "pmatrix", "bmatrix", "Bmatrix", "smallmatrix", "array"})
 _ROW_END = re.compile(r"\\\\(?:\s?\[[^\]\n]{0,12}\])?|\\cr(?![a-z])")
 _RULE = re.compile(r"\\hline(?![a-z])")

@@ -32,7 +32,9 @@ def _pattern(*alternatives: str) -> re.Pattern[str]:
 # --- offered answers
 
 _OPTION_LINE = re.compile(r"^[ \t]{0,8}(?:\(([A-Z])\)|([A-Z])[).:、])[ \t]*+(\S[^\n]{0,4000})$", re.MULTILINE)
-_OPTION_INLINE = re.compile(r"(?<![\w(])(?:\(([A-H])\)|([A-H])\))[ \t]+|(?<![A-Za-z(])(?:\(([A-H])\)|([A-H])[)、.:])(?=[^\s!-~])")
+_OPTION_INLINE = re.compile(
+    r"(?<![\w(])(?:\(([A-H])\)|([A-H])\))[ \t]+|(?<![A-Za-z(])(?:\(([A-H])\)|([A-H])[)、.:])(?=[^\s!-~])"
+)
 _BULLET = re.compile(r"^[ \t]*[-*•][ \t]+")
 _LABEL_LIST = _pattern(
     r"^(?:options|choices|labels|categories)[ \t]*:[ \t]*\n((?:[ \t]{0,8}[-*•][ \t]+[^\n]{1,80}(?:\n|$)){2,30})"
@@ -172,7 +174,8 @@ def find_choices(question: str) -> tuple[str, ...] | None:
 def _options(asked: str) -> tuple[str, ...] | None:
     narrowed = narrow(asked)  # character by character, so that places stay what they are
     lines = [
-        ((match[1] or match[2]), asked[match.start(3) : match.end(3)].strip()) for match in _OPTION_LINE.finditer(narrowed)
+        ((match[1] or match[2]), asked[match.start(3) : match.end(3)].strip())
+        for match in _OPTION_LINE.finditer(narrowed)
     ]
     if found := _last_run(lines):
         return found
