@@ -27,6 +27,7 @@ from avengers_edge.calibration.steps import embed_rows, load_questions
 from avengers_edge.config import Settings
 from avengers_edge.errors import BadRequest
 from avengers_edge.opening import open_shipped_embedder
+from avengers_edge.records import Route
 from avengers_edge.routing.router import Router
 from avengers_edge.routing.table import CentroidTable
 from avengers_edge.voting.kinds import UNVOTED
@@ -59,6 +60,7 @@ def main() -> None:
     votes = {row.id: row for row in with_prompts([row for _, row in read_lines(args.votes)], prompts)}
     with open_shipped_embedder(Settings(home=Path())) as embedder:
         vectors = embed_rows(embedder, rows)
+    print_members(rows)
     found = cross_fit(rows, vectors, votes)
     print_accuracy("all", found)
     print_accuracy("where a program can help", [each for each in found if each.row.dataset in PROGRAM_SETS])
@@ -82,17 +84,19 @@ def cross_fit(rows: Sequence[OutcomeRow], vectors: Vectors, votes: dict[str, Out
             table = with_ballots(table, vectors[train], known, [votes[rows[place].id] for place in voted])
         except BadRequest as error:
             print(f"fold {fold}: {error}")
-        expected = Router(table).expected(vectors[test])
+        router = Router(table)
+        expected = router.expected(vectors[test])
         for place, accuracy in zip(test, expected, strict=True):
-            found.append(replay(rows[place], votes.get(rows[place].id), vectors[place], accuracy, table))
+            route = router.route(vectors[place])
+            found.append(replay(rows[place], votes.get(rows[place].id), route, accuracy, table))
     return found
 
 
 def replay(
-    row: OutcomeRow, votes: OutcomeRow | None, vector: Vectors, accuracy: np.ndarray, table: CentroidTable
+    row: OutcomeRow, votes: OutcomeRow | None, route: Route, accuracy: np.ndarray, table: CentroidTable
 ) -> Replayed:
     """Answer one question as `ask` would."""
-    members, route = table.header.members, Router(table).route(vector)
+    members = table.header.members
     order = sorted(range(len(members)), key=lambda place: -accuracy[place])
     ranked = [(members[place], float(accuracy[place])) for place in order if suits(members[place], row)]
     voters = [
@@ -134,6 +138,18 @@ def greedy_of(row: OutcomeRow, name: str) -> tuple[str | None, float]:
     """Give a greedy answer; where its key is not known it is one of its own."""
     answers = (row.answers or {}).get(name)
     return (f"of {name}", row.scores[name]) if not answers else answers[0]
+
+
+def print_members(rows: Sequence[OutcomeRow]) -> None:
+    """Print how often each way is right, data set by data set, with the number of questions that it was asked."""
+    members = list(dict.fromkeys(name for row in rows for name in row.scores))
+    print(f"{'percent right':<16}" + "".join(f"{name.partition(':')[2]:>16}" for name in members))
+    for dataset, places in by_dataset(rows).items():
+        cells = []
+        for name in members:
+            scores = [rows[place].scores[name] for place in places if name in rows[place].scores]
+            cells.append(f"{100 * np.mean(scores):.1f} ({len(scores)})" if scores else "-")
+        print(f"  {dataset:<14}" + "".join(f"{cell:>16}" for cell in cells))
 
 
 def print_accuracy(title: str, found: Sequence[Replayed]) -> None:

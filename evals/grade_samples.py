@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -68,13 +69,14 @@ def main() -> None:
                 print(f"{count} of {len(asked)}", file=sys.stderr, flush=True)
     greedy, votes = numbered(found)
     models = {member.partition(":")[0] for _, member, _ in asked}
-    for path in args.earlier:
-        for _, row in read_lines(path):
-            known = greedy[row.id].scores if row.id in greedy else {}
-            names = [name for name in row.scores if name.partition(":")[0] in models and name not in known]
-            if names:
-                # Its keys are numbered otherwise.
-                add(greedy, replace(restricted(row, names), prompt=None, answers=None))
+    before = [row for path in args.earlier for _, row in read_lines(path)]
+    scale_seconds(greedy, before)
+    for row in before:
+        known = greedy[row.id].scores if row.id in greedy else {}
+        names = [name for name in row.scores if name.partition(":")[0] in models and name not in known]
+        if names:
+            # Its keys are numbered otherwise.
+            add(greedy, replace(restricted(row, names), prompt=None, answers=None))
     write_outcomes(args.out, (greedy[name] for name in sorted(greedy)))
     if args.votes:
         write_outcomes(args.votes, (votes[name] for name in sorted(votes)))
@@ -152,6 +154,23 @@ def numbered(
             }
             add(joined[0 if is_greedy else 1], replace(row, answers=answers))
     return joined
+
+
+def scale_seconds(rows: dict[str, OutcomeRow], before: list[OutcomeRow]) -> None:
+    """Bring seconds to the batch of an earlier run, by the median ratio over what both measured."""
+    ratios = [
+        row.seconds[name] / mine
+        for row in before
+        if row.id in rows and row.seconds
+        for name, mine in (rows[row.id].seconds or {}).items()
+        if mine > 0 and name in row.seconds
+    ]
+    if ratios:
+        factor = statistics.median(ratios)
+        print(f"seconds times {factor:.2f}, the median of {len(ratios)} answers that an earlier run gave as well")
+        for name, row in rows.items():
+            seconds = {member: round(factor * spent, 4) for member, spent in (row.seconds or {}).items()}
+            rows[name] = replace(row, seconds=seconds)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The team against its best member on questions that no table was fitted on, through the product's own answer path.
 
-    python scripts/measure_live.py --questions live.jsonl --out RESULTS.jsonl [--team starter] [--prefer 0.6]
+    python evals/measure_live.py --questions live.jsonl --out RESULTS.jsonl [--team starter] [--prefer 0.6]
 
 Each question is asked in every way, one after the other, one question at a time:
 
@@ -32,7 +32,7 @@ from statistics import mean, median
 from typing import Any
 
 import numpy as np
-from drawn import read_rows
+from record_samples import read_rows
 
 from avengers_edge.calibration.bootstrap import resample
 from avengers_edge.calibration.graders import Grader

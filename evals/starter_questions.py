@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Choose the questions that the starter team is measured on, the same ones every time.
 
-    python scripts/starter_questions.py --data DIR --out fit.jsonl [--held-out live.jsonl]
+    python evals/starter_questions.py --data DIR --out fit.jsonl [--held-out live.jsonl]
 
 DIR holds question files of the benchmarks (`NAME.jsonl.gz`). Each data set gives so many short questions: two cores
 read 40 tokens a second, and a long question costs as much as five short ones. Those of the training split come first,
