@@ -56,6 +56,8 @@ _RULE = re.compile(r"\\hline(?![a-z])")
 _WRAPPED_MATRIX = re.compile(r"[(\[|]\s*(\[\[.*\]\])\s*[)\]|]", re.DOTALL)
 _EITHER = re.compile(r"\s*(?:,\s*)?(?<![a-zA-Z\\])(?:or|and|oder|und|ou|et)(?![a-zA-Z])\s*|\s*;\s*")
 _ROOT_OF = re.compile(r"\s*([a-zA-Z](?:_\{?\w\}?)?)\s*=\s*(?=\S)")
+_VERB = re.compile(r"\b(?:is|are|equals|be|makes|gives|get|becomes)\b[\s:]{1,3}(?=\S)")
+_DENIAL = re.compile(r"[,;]?\s\(?(?:and |but )?(?:not|never|rather than|instead of)\b")
 _LONGEST_WITH_MATRICES = 4000
 _ONLY_FORMULA = re.compile(
     r"(?=.{1,80}$)(?=.*[0-9a-zA-Z])(?:\\(?:text|mathrm)\{[^{}]*\}|\\[a-zA-Z]+|(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z])|[^a-zA-Z])+"
@@ -76,6 +78,7 @@ def expression_in(body: str, *, announced: bool = True) -> str | None:
     body = bare(body)
     if not body or len(body) > _LONGEST:
         return None
+    body = _asserted(body, prose=not announced)
     words = re.findall(r"(?<![\\a-zA-Z{])[a-zA-Z]{2,}", body)
     if len(words) > 6 or (not announced and (len(words) > 3 or not _MATHY.search(body))):
         return last_number(body) if len(words) <= 30 and not announced else None
@@ -116,6 +119,15 @@ def expression_key(body: str) -> str | None:
     return _canonical(formula, depth=0)
 
 
+def _asserted(body: str, *, prose: bool) -> str:
+    """Cut off what is denied, "7, not 8", and in prose what leads up to the answer, "it is 7"."""
+    verbs = list(_VERB.finditer(body)) if prose and "\\" not in body else []
+    said = body[verbs[-1].end() :] if verbs else body
+    if clause := _DENIAL.search(said, 1):
+        said = said[: clause.start()]
+    return bare(said) or body
+
+
 def _last_span(text: str) -> str | None:
     spans = [match for match in _MATH_SPAN.finditer(text) if not denied(text, match.start(), match.end())]
     return next((group for group in spans[-1].groups() if group), None) if spans else None
@@ -146,15 +158,17 @@ def _matrix(match: re.Match[str]) -> str:
 
 def _roots(formula: str) -> list[str]:
     """Split `x=1, x=2`, `x = 1 or x = 2` and `1 and 2` into their values; a single value is left alone."""
+    if _is_one(formula):
+        return [formula]
     parts = _top_level_parts(_EITHER.sub(", ", formula), ",")
     names = [match[1] if (match := _ROOT_OF.match(part)) else None for part in parts]
     if len(parts) > 1 and names[0] and set(names[1:]) <= {names[0], None}:
         parts = [_ROOT_OF.sub("", part, count=1) if name else part for part, name in zip(parts, names, strict=True)]
-    return parts if len(parts) > 1 and (all(names) or "," not in formula or not _is_one(formula)) else [formula]
+    return parts if len(parts) > 1 else [formula]
 
 
 def _is_one(formula: str) -> bool:
-    """Tell whether a formula with commas is one number, as `1,234` is."""
+    """Tell whether a formula is one number, as `1,234` and "one hundred and one" are."""
     number = whole_number(formula)
     return number is not None and not is_list(number)
 
@@ -172,6 +186,8 @@ def _canonical(formula: str, depth: int) -> str:
     if depth < 3:
         opening, inside, closing = _brackets(formula)
         parts = [part.strip().removeprefix("+") for part in _top_level_parts(inside, ",")]
+        if opening == "[" and len(parts) == 1 and parts[0].startswith("(") and _brackets(parts[0])[0]:
+            return _canonical(parts[0], depth + 1)  # the brackets that a question asked for, around the answer's own
         if opening and (len(parts) > 1 or opening == "{"):
             elements = [_canonical(part, depth + 1) for part in parts]
             return opening + ",".join(sorted(elements) if opening == "{" else elements) + closing

@@ -23,6 +23,7 @@ _FRACTION_NAME = re.compile(r"\\[dtc]frac(?![a-zA-Z])")
 _PRODUCT = re.compile(r"\\(?:times|cdot)(?![a-zA-Z])|[×·⋅∙]")
 _ESCAPED = re.compile(r"(?<!\\)\\([$%#&_])")
 _EMPHASIS = ' \t\r\n*_`"“”‘’'
+_STOPS = ".;,。、"
 _PLACEHOLDER = re.compile(r"<[a-zA-Z][\w ,/-]{1,40}>|\[(?:your |the |final )[\w ,/-]{0,40}\]|\.{2,}|…|_{2,}")
 
 _DENIED = re.compile(
@@ -70,7 +71,7 @@ def narrow(text: str) -> str:
 def bare(body: str) -> str:
     """Strip emphasis, quotes, an enclosing pair of math delimiters and trailing punctuation; "" for a placeholder."""
     while True:
-        stripped = body.strip(_EMPHASIS).rstrip(".;,。、").strip(_EMPHASIS)
+        stripped = body.lstrip(_EMPHASIS).rstrip(_EMPHASIS + _STOPS)
         for opening, closing in (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]")):
             inside = stripped[len(opening) : len(stripped) - len(closing)]
             if stripped.startswith(opening) and stripped.endswith(closing) and inside and opening not in inside:

@@ -38,7 +38,7 @@ _BOLD_LETTER = re.compile(r"\*\*\s?(?i:option\s|choice\s)?\(?([A-Za-z])(?:\)|[.:
 _ITEM = re.compile(r"^[ \t*_(\-]{0,6}([A-Z])[).:]", re.MULTILINE)
 _NAMED = re.compile(
     r"(?:\b(?i:option|choice|choose|select|pick|letter|opción|lettre|letra|buchstabe|wähle|choisis|elijo)"
-    r"\s(?i:is\s|la\s|l['’]option\s)?\(?(?:\*\*)?|(?:选项|選項|選択肢|选择|选|選)[\s(]?)([A-Za-z])(?![\w'’])",
+    r"\s(?i:is\s|la\s|l['’]option\s)?\(?(?:\*\*)?|\b(?i:option|choice|letter)\s\$|(?:选项|選項|選択肢|选择|选|選)[\s(]?)([A-Za-z])(?![\w'’])",
     re.ASCII,
 )
 _PREDICATE = re.compile(
@@ -76,7 +76,7 @@ def last_letter(text: str, choices: Sequence[str] | None) -> str | None:
     text = _MATH.sub(" ", plain(text[-_TAIL:]))
     if choices and (spelled := _spelled(text, choices)):
         return spelled
-    alone = bare(text).strip("()[]{}.: 【】「」")
+    alone = bare(text).strip("()[]{}<>.: 【】「」")
     if len(alone) == 1 and alone in ascii_letters:
         return alone.upper()
     lists_options = len(set(_ITEM.findall(text))) > 1
