@@ -1,40 +1,40 @@
-"""One question's way through one member, or two: what each is asked, its samples counted as they end, who wins."""
+"""One question's vote: which samples are drawn of whom, wave by wave, what each of them votes for, who wins."""
 
 from __future__ import annotations
 
 import dataclasses
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING
 
 from avengers_edge.clock import Clock
 from avengers_edge.errors import AvengersError, Cancelled
 from avengers_edge.records import (
     SEED_LIMIT,
     Answer,
-    Ask,
     Completion,
     Engine,
     Generation,
-    Kind,
     Member,
-    Message,
     OnToken,
+    Recall,
     Request,
     Route,
     Sample,
-    SamplingParams,
     Team,
     Usage,
     Vote,
+    VoteForm,
 )
 from avengers_edge.voting.ballot import Ballot
 from avengers_edge.voting.behaviour import Judge
-from avengers_edge.voting.keys import extract_answer
-from avengers_edge.voting.kinds import UNVOTED, comparison_of, find_choices, kind_of
-from avengers_edge.voting.tally import confidence, medoid, representative
+from avengers_edge.voting.kinds import UNVOTED, comparison_of
+from avengers_edge.voting.letters import letters_tally
+from avengers_edge.voting.tally import UNIT, agreement, medoid, representative, vote_weight, winner
 from avengers_edge.voting.trial import Trial
+from avengers_edge.ways import Inquiry, Programs, answer_in, read, requests_for, source_in, text_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,11 +42,14 @@ if TYPE_CHECKING:
 
 Embed = Callable[[Sequence[str]], "NDArray[np.float32]"]
 
-_SAMPLING = {each.name for each in dataclasses.fields(SamplingParams)} & {each.name for each in dataclasses.fields(Ask)}
-"""What the user can say about sampling."""
-
 _DRAWING = ("temperature", "top_p", "top_k", "min_p")
-"""What of it a greedy answer has no use for."""
+"""What of sampling a greedy answer has no use for."""
+
+_WAVE = 4
+"""Samples of a wave over two ways. Waves are the same whatever stops them, so that each slot's sample is, too."""
+
+_PROGRAMS_AT_A_TIME = 4
+_POLL_SECONDS = 0.5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,48 +66,37 @@ OnProgress = Callable[[Progress], None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Stage:
-    """What one member was asked, what it wrote, and which key each sample that ended votes for."""
+class Draw:
+    """The next samples of one member: its requests, and the place of each sample in the whole vote, in order."""
 
     member: Member
-    request: Request
-    generation: Generation
-    keys: Mapping[int, str | None]
+    requests: tuple[Request, ...]
+    places: tuple[int, ...]
 
-    @property
-    def samples(self) -> tuple[Sample, ...]:
-        """The samples that began, in index order."""
-        return tuple(
-            Sample(self.member.name, done.seed, done.text, self.keys.get(done.index), done.tokens, done.finish_reason)
-            for done in self.generation.completions
-        )
 
-    @property
-    def saved_tokens(self) -> int:
-        """What the samples that did not run to their end would still have cost, at the mean of those that did."""
-        completions = self.generation.completions
-        ended = [done.tokens for done in completions if done.finish_reason != "cancelled"]
-        if not ended:
-            return 0
-        spent_in_vain = sum(done.tokens for done in completions) - sum(ended)
-        return max(0, round((self.request.n - len(ended)) * sum(ended) / len(ended) - spent_in_vain))
+Wave = tuple[Draw, ...]
+"""What is drawn at once, of one model."""
 
 
 class Election:
-    """Holds the vote on one question: over one member's samples, or over two members' where the first one's disagree.
+    """Holds the vote on one question over the samples of one member, or of two.
+
+    Two ways of asking one model vote together: the greedy answer of each first, then samples of both in turn, weighed
+    by the members' records. Of two models the second is asked where too few of the first one's samples agree
+    (Model-Switch, arXiv 2505.19797). Where all programs failed, the next-ranked member answers.
 
     Args:
-        question: what is asked.
-        ask: how.
-        team: whose defaults hold where `ask` and a member's mode say nothing.
-        can_switch: whether there is a second member.
-        worth: how many samples were measured to be worth voting over, where they were; the team's default is the most.
-            1 says that no vote was measured to beat the greedy answer, which is then given.
-        on_progress: hears of each sample that ended.
-        on_token: hears of each piece of text; the second member's samples are counted on from the first one's.
+        inquiry: what is asked, and how.
+        members: who may be asked, best first.
+        team: whose defaults hold where the user and a member's mode say nothing.
+        route: what is expected of the members, and which sample budget was measured.
+        can_switch: whether a second member may vote.
+        on_progress: is called for each sample that ended.
+        on_token: is called for each piece of text, with its sample's place; not for programs, which are no answers.
         cancel: ends sampling; what there is by then is counted.
         judge: runs code, so that samples of code are compared by what they do. Without one, or where the question has
-            no example to run them on, they are compared by what they say, and the route's `fallback` says why.
+            no example to run them on, they are compared by their text, and the route's `fallback` says why.
+        programs: runs the programs of members that answer by one.
 
     Raises:
         BadRequest: tests that are no Python.
@@ -114,184 +106,318 @@ class Election:
 
     def __init__(
         self,
-        question: str,
-        ask: Ask,
+        inquiry: Inquiry,
+        members: Sequence[Member],
         team: Team,
+        route: Route,
         *,
         can_switch: bool = False,
-        worth: int | None = None,
         on_progress: OnProgress | None = None,
         on_token: OnToken | None = None,
         cancel: threading.Event | None = None,
         judge: Judge | None = None,
+        programs: Programs | None = None,
     ) -> None:
-        self.kind: Kind = kind_of(question, ask)
-        self._question, self._ask, self._team = question, ask, team
-        self._on_progress, self._on_token, self._cancel = on_progress, on_token, cancel
-        self._samples, self._greedy = _how_many(self.kind, ask, team, worth)
-        tried = ask.tests is not None or (self.kind == "code" and self._samples > 1)
-        self._trial = Trial(question, ask.tests, judge) if tried else None
+        self._inquiry, self._members, self._team, self._route = inquiry, tuple(members), team, route
+        self._on_progress, self._on_token = on_progress, on_token
+        self._cancel = Recall() if cancel is None else cancel
+        self._programs = programs
+        ask = inquiry.ask
         self._seed = secrets.randbelow(SEED_LIMIT) if ask.seed is None else ask.seed
-        switch_below = team.switch_below if ask.switch_below is None else ask.switch_below
-        self._ballot = Ballot(
-            self.kind,
-            self._samples,
-            "off" if self._trial and self._trial.held else ask.early_stop,
-            find_choices(question),
-            switch_below=switch_below if can_switch else 0.0,
-            key_of=comparison_of(ask),
+        self._budget, self._greedy = _how_many(inquiry, members[0], team, route.samples)
+        self._switch_below = team.switch_below if ask.switch_below is None else ask.switch_below
+        self._can_switch = can_switch and len(members) > 1
+        tried = ask.tests is not None or (inquiry.kind == "code" and self._budget > 1)
+        self._trial = Trial(inquiry.question, ask.tests, judge) if tried else None
+        free = inquiry.kind == "text" and comparison_of(ask) is None
+        self._rule = "off" if free or (self._trial and self._trial.held) else ask.early_stop
+        self._votable = not free
+        self._samples: dict[int, Sample] = {}
+        self._generations: list[Generation] = []
+        self._requested = self._first_place = 0
+        self._of_two = False
+        self._ballot = Ballot((UNIT,))
+
+    # --- who is asked ---
+
+    def waves(self) -> Iterator[Wave]:
+        """Say what is to be drawn next, for as long as the vote is open; `sample` each wave before the next."""
+        first, *others = self._members
+        if self._pairs(others):
+            yield from self._waves_of_two(first, others[0])
+        else:
+            yield from self._waves_of_one_by_one(first, others)
+        for member in others if first.form == "program" else ():
+            if self._ballot.leader or self._cancel.is_set():
+                return
+            if member.name not in self._asked:
+                self._open(self._ballot_of((UNIT,), earlier=True), 1)
+                yield (self._draw(member, range(1), wave=len(self._generations), greedy=True),)
+
+    def _pairs(self, others: Sequence[Member]) -> bool:
+        """Tell whether the two best members vote together: two ways of one model, neither of them by letters."""
+        if not (others and self._can_switch and self._votable and self._budget > 1 and self._trial is None):
+            return False
+        both = (self._members[0], others[0])
+        alike = both[0].model == both[1].model and "letters" not in (both[0].form, both[1].form)
+        return alike and self._inquiry.ask.switch_below is None
+
+    def _waves_of_two(self, first: Member, second: Member) -> Iterator[Wave]:
+        both = (first, second)
+        self._of_two = True
+        weights = [self._weight(both[place % 2]) for place in range(self._budget)]
+        self._open(self._ballot_of(weights), self._budget)
+        drawn = _is_drawn(self._inquiry)
+        yield tuple(self._draw(both[at], (at,), wave=at, greedy=not drawn) for at in range(2))
+        votes = [sample.key for sample in self._samples.values()]
+        if self._inquiry.ask.samples is None and (None in votes or len(set(votes)) == 1):
+            self._requested = len(
+                votes
+            )  # two ways that agree settle it, and one that has no answer leaves it to the other
+            return
+        for wave, start in enumerate(range(2, self._budget, _WAVE), 1):
+            if not self._ballot.needed or self._cancel.is_set():
+                return
+            slots = range(start, min(start + _WAVE, self._budget))
+            yield tuple(
+                self._draw(both[at], own, wave=2 * wave + at, greedy=False)
+                for at in range(2)
+                if (own := [slot for slot in slots if slot % 2 == at])
+            )
+
+    def _waves_of_one_by_one(self, first: Member, others: Sequence[Member]) -> Iterator[Wave]:
+        count = self._count(first)
+        share = self._switch_below if self._can_switch and self._votable else 0.0
+        self._open(self._ballot_of([self._weight(first)] * count, switch_below=share), count)
+        yield (self._draw(first, range(count), wave=0, greedy=self._greedy),)
+        if share and not self._cancel.is_set():
+            count = self._count(others[0])
+            union = self._ballot.switch([self._weight(others[0])] * count)
+            if union is not None:
+                self._open(union, count)
+                yield (self._draw(others[0], range(count), wave=1, greedy=self._greedy),)
+
+    def _count(self, member: Member) -> int:
+        """Count a member's samples: all orders of the options where it answers by letters and nobody wants fewer."""
+        orders = self._inquiry.orders(member)
+        return self._budget if orders == 1 else min(orders, self._inquiry.ask.samples or orders)
+
+    def _weight(self, member: Member) -> int:
+        return vote_weight(self._route.accuracy_of(member.name), self._inquiry.kind)
+
+    def _ballot_of(self, weights: Sequence[int], *, switch_below: float = 0.0, earlier: bool = False) -> Ballot:
+        before = [(None, UNIT)] * len(self._samples) if earlier else []
+        return Ballot(weights, self._rule, self._inquiry.kind, switch_below=switch_below, earlier=before)
+
+    def _open(self, ballot: Ballot, count: int) -> None:
+        self._ballot, self._first_place = ballot, self._requested
+        self._requested += count
+
+    def _draw(self, member: Member, slots: Sequence[int], *, wave: int, greedy: bool) -> Draw:
+        # Two members can be one model that is asked for this kind in the same words: each draws with seeds of its own.
+        seed = (self._seed + wave) % SEED_LIMIT if wave else self._seed
+        requests = requests_for(
+            self._inquiry, member, self._team.sampling, len(slots), seed=seed, greedy=greedy, first=slots[0]
         )
-        self._first = self._ballot
-        self._stages: list[Stage] = []
+        if member.form != "letters":
+            least = len(slots) if self._defers(member) else min(self._ballot.needed, len(slots))
+            requests = (dataclasses.replace(requests[0], least=least),)
+        return Draw(member, requests, tuple(self._first_place + slot for slot in slots))
 
-    def request_for(self, member: Member) -> Request:
-        """Ask a member as the user says, else as its mode says, else as its team does.
+    @property
+    def _asked(self) -> tuple[str, ...]:
+        """The members that have a sample, in the order in which they were asked."""
+        return tuple(dict.fromkeys(self._samples[place].model for place in sorted(self._samples)))
 
-        Raises:
-            BadRequest: a value that sampling has no use for.
+    # --- what they say ---
 
-        """
-        said: dict[str, Any] = {name: value for name in _SAMPLING if (value := getattr(self._ask, name)) is not None}
-        if self._greedy:
-            said["temperature"] = 0.0
-        return Request(
-            messages_for(self._question, self.kind, member, self._ask),
-            dataclasses.replace(member.sampling(self.kind, self._team.sampling), **said),
-            self._samples,
-            # The second has its own: two members can be one model that is asked for this kind in the same words.
-            (self._seed + 1) % SEED_LIMIT if self._stages else self._seed,
-            self._ballot.needed,
-            keep=self._ask.history is not None,
-            tools=self._ask.tools,
-        )
+    def sample(self, engine: Engine, wave: Wave) -> None:
+        """Draw a wave until the vote is decided, and read what was drawn."""
+        self._tell(wave[0].member)
+        jobs = [(draw, request, at) for draw in wave for at, request in enumerate(draw.requests)]
+        if len(jobs) == 1:
+            generations = [self._generate(engine, *jobs[0])]
+        else:
+            with ThreadPoolExecutor(len(jobs), "avengers-wave") as pool:
+                under_way = [pool.submit(self._generate, engine, *job) for job in jobs]
+                try:
+                    while wait(under_way, _POLL_SECONDS).not_done:  # on Windows Ctrl-C is heard only between waits
+                        pass
+                except KeyboardInterrupt:
+                    self._cancel.set()
+                    raise
+                generations = [future.result() for future in under_way]
+        self._generations += generations
+        for (draw, _, at), generation in zip(jobs, generations, strict=True):
+            self._read_rest(draw, at, generation)
 
-    def sample(self, engine: Engine, member: Member, request: Request) -> None:
-        """Sample a member until the vote is decided, or as long as it takes to know that it disagrees with itself."""
-        after = self._samples * len(self._stages)
+    def _generate(self, engine: Engine, draw: Draw, request: Request, at: int) -> Generation:
+        ended = 0
 
-        def count(completion: Completion) -> int:
-            needed = self._ballot.add(completion)
-            if self._on_progress:
-                asked = after + self._samples
-                self._on_progress(Progress(self._ballot.finished, asked, self._ballot.leader, member.name))
+        def finish(done: Completion) -> int:
+            nonlocal ended
+            ended += 1
+            needed = left = request.n - ended
+            if not self._defers(draw.member):
+                needed = min(left, self._count_vote(draw, at, done))
+            self._tell(draw.member)
             return needed
 
-        def tell(index: int, piece: str) -> None:
+        def token(index: int, piece: str) -> None:
             if self._on_token:
-                self._on_token(after + index, piece)
+                self._on_token(draw.places[at + index], piece)
 
+        heard = token if self._on_token and draw.member.form == "text" else None
+        return engine.generate(request, on_finish=finish, on_token=heard, cancel=self._cancel)
+
+    def _defers(self, member: Member) -> bool:
+        """Tell whether samples have no vote before something was run, for which the engine must not wait."""
+        return member.form == "program" or (self._trial is not None and self._trial.held)
+
+    def _count_vote(self, draw: Draw, at: int, done: Completion) -> int:
+        place = draw.places[at + done.index]
+        sample = read(self._inquiry, draw.member, done, self._programs, shift=at + draw.places[0] - self._first_place)
+        return self._count_sample(place, sample)
+
+    def _count_sample(self, place: int, sample: Sample) -> int:
+        slot = place - self._first_place
+        weighed = dataclasses.replace(sample, weight=self._ballot.weight_of(slot) / UNIT)
+        self._samples[place] = weighed
+        return self._ballot.add(slot, sample.key)
+
+    def _read_rest(self, draw: Draw, at: int, generation: Generation) -> None:
+        """Read the samples that were cut, and those whose program or code has to be run."""
+        rest = [done for done in generation.completions if draw.places[at + done.index] not in self._samples]
+        cut = [done for done in rest if done.finish_reason == "cancelled"]
+        ended = [done for done in rest if done.finish_reason != "cancelled"]
+        for done in cut:
+            place = draw.places[at + done.index]
+            self._samples[place] = read(self._inquiry, draw.member, done, self._programs)
+        with ThreadPoolExecutor(_PROGRAMS_AT_A_TIME, "avengers-programs") as pool:
+            samples = list(pool.map(lambda done: read(self._inquiry, draw.member, done, self._programs), ended))
+        if self._trial and self._trial.held and ended:
+            keys = self._trial.keys([source_in(done.text, cut=done.finish_reason == "length") for done in ended])
+            samples = [dataclasses.replace(sample, key=key) for sample, key in zip(samples, keys, strict=True)]
+        for done, sample in zip(ended, samples, strict=True):
+            self._count_sample(draw.places[at + done.index], sample)
+        if ended:
+            self._tell(draw.member)
+
+    def _tell(self, member: Member) -> None:
         if self._on_progress:
-            self._on_progress(Progress(self._ballot.finished, after + request.n, self._ballot.leader, member.name))
-        generation = engine.generate(
-            request, on_finish=count, on_token=tell if self._on_token else None, cancel=self._cancel
-        )
-        self._stages.append(Stage(member, request, generation, self._ballot.keys))
+            self._on_progress(Progress(self._ballot.finished, self._requested, self._ballot.leader, member.name))
 
-    def judge(self) -> None:
-        """Give the samples of the member that was asked last the keys of what their code does, if that can be run."""
-        if self._trial and self._trial.held:
-            ended = [done for done in self._stages[-1].generation.completions if done.finish_reason != "cancelled"]
-            sources = [extract_answer(done.text, self.kind, truncated=done.finish_reason == "length") for done in ended]
-            keys = self._trial.keys(sources)
-            self._ballot.revise({done.index: key for done, key in zip(ended, keys, strict=True)})
-            self._stages[-1] = dataclasses.replace(self._stages[-1], keys=self._ballot.keys)
-
-    def switch(self) -> bool:
-        """Open the vote to another member where too few samples agree (Model-Switch); tell whether that was done."""
-        if not self._ballot.switches or (self._cancel and self._cancel.is_set()):
-            return False
-        self._first, self._ballot = self._ballot, self._ballot.union()
-        return True
-
-    def go_without(self, member: Member, error: AvengersError, route: Route) -> Route:
-        """Leave out a second member that failed, and say so in the route.
+    def go_without(self, member: Member, error: AvengersError) -> None:
+        """Leave out a member that failed, where others were sampled, and let the answer say so.
 
         Raises:
-            AvengersError: the error itself, where no other member was sampled.
+            AvengersError: the error itself, where no other sample ended.
 
         """
-        if not self._stages:
+        if not self._samples:
             raise error
-        self._ballot = self._first
-        return dataclasses.replace(route, fallback=f"{member.name} could not vote too: {error}")
+        self._requested = len(self._samples)
+        self._route = self._route.noting(f"{member.name} could not vote too: {error}")
 
-    def answer(self, route: Route, clock: Clock, embed: Embed) -> Answer:
+    # --- who wins ---
+
+    def answer(self, clock: Clock, embed: Embed) -> Answer:
         """Elect the answer; `embed` finds the most central of several free texts.
 
         Raises:
             Cancelled: not one sample had begun.
+            AvengersError: programs were asked for, and none of them printed an answer.
 
         """
-        votes = self._ballot.votes
-        samples = tuple(sample for stage in self._stages for sample in stage.samples)
-        if not samples:
+        if not self._samples:
             raise Cancelled("cancelled before the first sample began: ask again")
-        if self._trial and self._trial.fallback:
-            reasons = [route.fallback, self._trial.fallback] if route.fallback else [self._trial.fallback]
-            route = dataclasses.replace(route, fallback="; ".join(reasons))
-        chosen = samples[self._choose(samples, embed)]
-        cut = chosen.finish_reason != "stop"
-        answer = extract_answer(chosen.text, self.kind, truncated=cut, choices=self._ballot.choices)
-        requested = sum(stage.request.n for stage in self._stages)
-        generations = [stage.generation for stage in self._stages]
+        samples = tuple(self._samples[place] for place in sorted(self._samples))
+        by_letters = letters_tally(samples) if all(sample.chances for sample in samples) else ()
+        votes = by_letters or self._ballot.votes
+        place = self._choose(samples, votes, embed)
+        chosen = samples[place]
+        if chosen.output is not None and chosen.key is None:
+            raise AvengersError(
+                f"no program of {chosen.model} gave an answer ({chosen.failure or 'it was cut off'}): ask again, "
+                "ask another member, or say with --kind what the answer is"
+            )
+        answer = by_letters[0].key if by_letters else answer_in(chosen, self._inquiry)
+        share = agreement(votes) if self._requested > 1 else None
+        finished = sum(sample.finish_reason != "cancelled" for sample in samples)
         return Answer(
-            answer=answer or chosen.text.strip(),
-            text=chosen.text,
-            kind=self.kind,
+            answer=answer,
+            text=text_of(chosen, answer, self._inquiry),
+            kind=self._inquiry.kind,
             model=chosen.model,
-            models=tuple(stage.member.name for stage in self._stages),
-            confidence=confidence(votes),
-            route=route,
+            models=self._asked,
+            confidence=self._confidence(share),
+            agreement=share,
+            route=self._route.noting(self._trial.fallback if self._trial else None),
             votes=votes,
-            samples_requested=requested,
-            samples_used=self._ballot.finished,
-            stopped_early=self._ballot.finished < requested,
+            samples_requested=self._requested,
+            samples_used=finished,
+            stopped_early=finished < self._requested,
             samples=samples,
-            usage=Usage(
-                prompt_tokens=sum(generation.prompt_tokens for generation in generations),
-                completion_tokens=sum(sample.tokens for sample in samples),
-                cached_tokens=sum(generation.reused_tokens for generation in generations),
-                saved_tokens=sum(stage.saved_tokens for stage in self._stages),
-            ),
-            timings_ms=clock.timings(generations),
+            usage=self._usage(samples, finished),
+            timings_ms=clock.timings(self._generations),
+            shown_sample=place,
         )
 
-    def _choose(self, samples: Sequence[Sample], embed: Embed) -> int:
+    def _choose(self, samples: Sequence[Sample], votes: Sequence[Vote], embed: Embed) -> int:
         """Choose the sample to show: one of the winning group, or the most central where there is no vote."""
-        leader = self._ballot.leader
-        if leader is not None:
+        if (leader := winner(votes)) is not None:
+            if not leader.count:  # the likeliest option over all orders was so in none of them
+                return 0
             return representative([s.key for s in samples], [s.finish_reason for s in samples], leader.key)
         ended = [place for place, sample in enumerate(samples) if sample.finish_reason != "cancelled"]
-        if self.kind == "text" and len(ended) > 2:
+        if self._inquiry.kind == "text" and len(ended) > 2:
             return ended[medoid(embed([samples[place].text for place in ended]).tolist())]
-        return ended[0] if ended else 0
+        texts = [place for place in ended if samples[place].output is None]
+        return next(iter([*texts, *ended]), 0)
+
+    def _confidence(self, share: float | None) -> float | None:
+        """Give the calibrated chance that the answer is right, where votes like this one were recorded."""
+        first = self._members[0]
+        form: VoteForm = "letters" if first.form == "letters" else "ways" if self._of_two else "samples"
+        calibration, expected = self._route.confidence.get(form), self._route.accuracy_of(first.name)
+        if share is None or calibration is None or expected is None or len(self._asked) > 1 + self._of_two:
+            return None
+        return round(calibration.chance(share, expected), 4)
+
+    def _usage(self, samples: Sequence[Sample], finished: int) -> Usage:
+        """Count tokens; a sample that did not run to its end would have cost the mean of those that did."""
+        completed = sum(sample.tokens for sample in samples)
+        ended = sum(sample.tokens for sample in samples if sample.finish_reason != "cancelled")
+        spared = (self._requested - finished) * ended / finished - (completed - ended) if finished else 0.0
+        return Usage(
+            prompt_tokens=sum(generation.prompt_tokens for generation in self._generations),
+            completion_tokens=completed,
+            cached_tokens=sum(generation.reused_tokens for generation in self._generations),
+            saved_tokens=max(0, round(spared)),
+        )
 
 
-def _how_many(kind: Kind, ask: Ask, team: Team, worth: int | None) -> tuple[int, bool]:
+def _is_drawn(inquiry: Inquiry) -> bool:
+    """Tell whether the user says how tokens are drawn, which a greedy answer has no use for."""
+    ask = inquiry.ask
+    return ask.temperature != 0 and any(getattr(ask, name) is not None for name in _DRAWING)
+
+
+def _how_many(inquiry: Inquiry, first: Member, team: Team, budget: int | None) -> tuple[int, bool]:
     """Tell how many samples are taken, and whether that is the greedy answer.
 
     Code that nobody votes on is greedy: of a single sample the coolest one passes most often (Codex, arXiv
     2107.03374). Of what can be voted on one sample is enough only as the greedy answer, so whoever says how tokens are
-    drawn has a vote. What a vote is worth says nothing of tests, which want one sample of many that passes.
+    drawn has a vote. A measured budget says nothing of tests, which want one sample of many that passes, and whoever
+    prefers speed takes the greedy answer where a budget is known.
     """
+    ask, drawn = inquiry.ask, _is_drawn(inquiry)
     if ask.samples is not None:
         return ask.samples, False
     if ask.tests is not None:
         return team.samples, False
-    drawn = ask.temperature != 0 and any(getattr(ask, name) is not None for name in _DRAWING)
-    if kind in UNVOTED:
-        return 1, kind == "code" and not drawn
-    if worth == 1:
+    if inquiry.kind in UNVOTED:
+        return 1, not drawn and (inquiry.kind == "code" or first.form == "program")
+    if budget is not None and (budget == 1 or ask.prefer < 1):
         return (team.samples, False) if drawn else (1, True)
-    return min(team.samples, worth or team.samples), False
-
-
-def messages_for(question: str, kind: Kind, member: Member, ask: Ask | None = None) -> tuple[Message, ...]:
-    """Put a question the way a member is asked: its instruction for the kind, its system prompt unless one is given."""
-    ask = ask or Ask()
-    mode, system = member.mode, ask.system
-    instruction = mode.instructions.get(kind) if mode else None
-    if system is None and mode:
-        system = mode.system
-    user = Message("user", f"{question}\n\n{instruction}" if instruction else question)
-    return (*((Message("system", system),) if system else ()), *(ask.history or ()), user, *ask.results)
+    return min(team.samples, budget or team.samples), False

@@ -5,14 +5,22 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 
 from avengers_edge.clock import Clock
 from avengers_edge.config import Settings
 from avengers_edge.election import Election, OnProgress
 from avengers_edge.engine.residency import Residency
-from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, EngineDied, NotFound, VerificationFailed
+from avengers_edge.errors import (
+    AvengersError,
+    BadRequest,
+    DoesNotFit,
+    EngineDied,
+    NoSandbox,
+    NotFound,
+    VerificationFailed,
+)
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.opening import open_residency, open_router, open_shipped_embedder, takes_tools
 from avengers_edge.records import (
@@ -31,7 +39,9 @@ from avengers_edge.records.basics import require, require_text
 from avengers_edge.routing.router import Router, pick_only, unfitted_route
 from avengers_edge.routing.topic import topic
 from avengers_edge.sandbox.judge import SandboxJudge
+from avengers_edge.sandbox.programs import ProgramRunner
 from avengers_edge.voting.behaviour import Judge
+from avengers_edge.ways import Inquiry, Programs
 
 _CLOSE = 0.5
 """A member that is expected to be right less than half as often as another one rather outvotes it than helps it."""
@@ -57,6 +67,7 @@ class Avengers(Closing):
         judge: runs code that the members wrote; without one it is compared by its text.
         takes_tools: tells of a model whether its chat template has a place for tools.
         stop_loading: gives up what `lease` is loading, so that closing need not wait for it.
+        programs: runs the programs of members that answer by one; without it they are passed over.
 
     """
 
@@ -71,8 +82,9 @@ class Avengers(Closing):
         judge: Judge | None = None,
         takes_tools: Callable[[str], bool] = lambda _model: True,
         stop_loading: Callable[[], None] = lambda: None,
+        programs: Programs | None = None,
     ) -> None:
-        self.stop_loading = stop_loading
+        self.stop_loading, self._programs = stop_loading, programs
         self.team, self._judge, self._takes_tools = team, judge, takes_tools
         self._embedder = Once(open_embedder)
         self._router = Once(lambda: open_router(self._embedder.get()))
@@ -108,6 +120,7 @@ class Avengers(Closing):
             SandboxJudge(),
             functools.cache(functools.partial(takes_tools, settings)),
             (lambda: None) if residency else loaded.stop_loading,
+            ProgramRunner(),
         )
 
     def warm(self) -> None:
@@ -141,9 +154,8 @@ class Avengers(Closing):
     ) -> Answer:
         """Answer a question: embed, route, sample, vote.
 
-        Where the samples of the member in front disagree, the second-ranked member is sampled too and both vote, unless
-        it is far behind and the user has not asked for it. Where it cannot be sampled, the first one's vote stands, and
-        the route's `fallback` says so.
+        Which samples are drawn of whom is the election's to say. Where a later member cannot be sampled, the vote of
+        the earlier ones stands, and the route's `fallback` says so.
 
         `member` is who `ask.member` names, where somebody else than this team's own rule has decided that.
 
@@ -155,59 +167,102 @@ class Avengers(Closing):
             EngineDied: llama.cpp failed.
             NoSandbox: there are tests, and code cannot be run here.
             Cancelled: `cancel` was set before a sample began; later, what there is makes the answer.
+            AvengersError: programs were asked for, and none of them printed an answer.
 
         """
         require(isinstance(ask, Ask | None), f"ask is {ask!r:.40}: use an Ask")
-        ask, clock = ask or Ask(), Clock()
-        route = self._route(question, ask, clock, self._resident())
+        _check_text(question)
+        inquiry, clock = Inquiry.of(question, ask or Ask()), Clock()
+        route = self._route(inquiry, clock, self._resident(), member)
         if on_route:
             on_route(route)
+        members = [member or self._member(ranked.model) for ranked in route.ranking]
         election = Election(
-            question,
-            ask,
+            inquiry,
+            members,
             self.team,
-            can_switch=_second_may_vote(ask, route),
-            worth=route.samples,
+            route,
+            can_switch=_second_may_vote(inquiry.ask, route),
             on_progress=on_progress,
             on_token=on_token,
             cancel=cancel,
             judge=self._judge,
+            programs=self._programs,
         )
-        for ranked in route.ranking[:2]:
-            chosen = member or self._member(ranked.model)
-            request = election.request_for(chosen)
+        for wave in election.waves():
+            drawn = wave[0].member
             try:
                 with contextlib.ExitStack() as lent:
                     with clock("load"):
-                        engine = lent.enter_context(self._lend(chosen.model, on_load))
-                    election.sample(engine, chosen, request)
+                        engine = lent.enter_context(self._lend(drawn.model, on_load))
+                    election.sample(engine, wave)
             except (NotFound, VerificationFailed, DoesNotFit, EngineDied) as error:
-                route = election.go_without(chosen, error, route)
+                election.go_without(drawn, error)
                 break
-            election.judge()
-            if not election.switch():
-                break
-        return election.answer(route, clock, lambda texts: self._embedder.get().embed(texts))
+        return election.answer(clock, lambda texts: self._embedder.get().embed(texts))
 
     def route(self, question: str, *, prefer: float = 1.0) -> Route:
         """Decide who would answer; no language model is loaded, and it does not matter which ones are."""
-        return self._route(question, Ask(prefer=prefer), Clock())
-
-    def _route(self, question: str, ask: Ask, clock: Clock, resident: Collection[str] = ()) -> Route:
         _check_text(question)
+        return self._route(Inquiry.of(question, Ask(prefer=prefer)), Clock())
+
+    def _route(
+        self, inquiry: Inquiry, clock: Clock, resident: Collection[str] = (), member: Member | None = None
+    ) -> Route:
+        ask = inquiry.ask
         if ask.member is not None:
+            named = member or self._member(ask.member)
             if ask.tools is not None:
-                self.require_tools(self._member(ask.member))
+                self.require_tools(named)
+            if not inquiry.suits(named):
+                raise BadRequest(
+                    f"{named.name} has no way to answer a question for a {inquiry.kind}: ask another member, or "
+                    "say with --kind what the answer is"
+                )
             return pick_only(ask.member)
-        names = [member.name for member in self.team.members] if ask.tools is None else self._who_takes_tools()
         with clock("load"):
             router = self._router.get()
-        if router is None:
-            return unfitted_route(self.team.name, names)
-        with clock("embed"):
-            (vector,) = self._embedder.get().embed([topic(question, ask.history or ())])
-        with clock("route"):
-            return router.route(vector, members=names, prefer=ask.prefer, resident=resident)
+        if router is not None:
+            with clock("embed"):
+                (vector,) = self._embedder.get().embed([topic(inquiry.question, ask.history or ())])
+
+        def ranked(members: Sequence[Member]) -> Route:
+            names = [member.name for member in members]
+            if router is None:
+                return unfitted_route(self.team.name, names)
+            with clock("route"):
+                return router.route(vector, members=names, prefer=ask.prefer, resident=resident)
+
+        members = self._who_can(inquiry)
+        route = ranked(members)
+        if any(self._member(each.model).form == "program" for each in route.ranking[:2]):
+            try:
+                self._require_programs()
+            except NoSandbox as error:
+                if not (others := [member for member in members if member.form != "program"]):
+                    raise
+                return ranked(others).noting(f"no program is asked for: {error}")
+        return route
+
+    def _require_programs(self) -> None:
+        if self._programs is None:
+            raise NoSandbox("there is nothing to run it in")
+        self._programs.prepare()
+
+    def _who_can(self, inquiry: Inquiry) -> list[Member]:
+        """List the members that this question can be put to."""
+        takers = None if inquiry.ask.tools is None else self._who_takes_tools()
+        members = [
+            member
+            for member in self.team.members
+            if inquiry.suits(member) and (takers is None or member.name in takers)
+        ]
+        if not members:
+            raise BadRequest(
+                f"no member of team {self.team.name} can answer a question for a {inquiry.kind}: ask another team, or "
+                "say with --kind what the answer is"
+            )
+        return members
 
     def _lend(self, model: str, on_load: OnLoad | None) -> AbstractContextManager[Engine]:
         """Lend a model's engine, and say so first where it has to be loaded."""

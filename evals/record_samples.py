@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Record what a model writes when it is asked in several ways: text, tokens, log-probability and seconds of each sample.
+"""Record what a model writes when it is asked in several ways: text, tokens, log-probability, seconds.
 
     python evals/record_samples.py --questions fit.jsonl --model MODEL --ways program,brief --out SAMPLES.jsonl
     python evals/record_samples.py ... --samples 4 --temperature 0.7 --ids IDS.txt
@@ -28,9 +28,12 @@ from avengers_edge.engine.options import LoadOptions
 from avengers_edge.engine.ticket import generate_many
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
-from avengers_edge.records import Generation, Member, Mode, Request, SamplingParams
+from avengers_edge.records import Generation, Member, Message, Mode, Request, SamplingParams
+from avengers_edge.voting.letters import cyclic_order, letter_chances
 
-CELLS, IN_FLIGHT = 16_384, 16
+LETTERS = "letters"
+SLOT, IN_FLIGHT = 1280, 32
+"""Tokens of a prompt and its sample, and how many samples run at once, each in a part of the cache of its own."""
 
 
 def main() -> None:
@@ -54,31 +57,64 @@ def main() -> None:
     settings = load_settings()
     catalog = Catalog.of(settings)
     modes = read_modes(args.modes) if args.modes else catalog.modes()
-    done = {(row["id"], row["way"], row["temperature"]) for row in read_rows(args.out)}
+    done = {(row["id"], row["way"], row["temperature"], row.get("shift", 0)) for row in read_rows(args.out)}
     jobs = [
-        (question, way)
+        (question, way, shift)
         for question in choose(args)
         for way in args.ways.split(",")
-        if (question.id, way, args.temperature) not in done
+        for shift in shifts_of(question, way)
+        if (question.id, way, args.temperature, shift) not in done
     ]
     print(f"{len(jobs)} requests of {args.samples} to do, {len(done)} done", file=sys.stderr, flush=True)
 
     def requests() -> Iterator[Request]:
-        for question, way in jobs:
-            yield request_for(question, Member(args.model, modes[way]), args)
+        for question, way, shift in jobs:
+            if way == LETTERS:
+                yield letters_request(question, modes[way], shift)
+            else:
+                yield request_for(question, Member(args.model, modes[way]), args)
 
     path = Store(settings.home).find(catalog.load_model(args.model))
     start = time.monotonic()
-    with LlamaEngine(path, LoadOptions(cells=CELLS, repack=False)) as engine, args.out.open("a", encoding="utf-8") as out:
+    slots = args.in_flight
+    options = LoadOptions(cells=SLOT, sequences=slots, split=True, repack=False)
+    with LlamaEngine(path, options) as engine, args.out.open("a", encoding="utf-8") as out:
+        engine.measure(10.0)
         ended = generate_many(engine, requests(), in_flight=max(1, args.in_flight // args.samples))
         for count, (place, generation) in enumerate(ended, 1):
-            question, way = jobs[place]
+            question, way, shift = jobs[place]
             for row in rows_of(question, args.model, way, args, generation):
+                if way == LETTERS:
+                    row |= {"shift": shift, "chances": chances(question, shift, generation)}
                 out.write(json.dumps(row, ensure_ascii=False) + "\n")
             out.flush()
             left = (len(jobs) - count) * (time.monotonic() - start) / count
             if count % 8 == 0 or count == len(jobs):
                 print(f"{count} of {len(jobs)}, about {left / 60:.0f} min left", file=sys.stderr, flush=True)
+
+
+def shifts_of(question: Question, way: str) -> range:
+    """Name the orders of its options that a question is asked in: all of them by letters, its own otherwise."""
+    if way != LETTERS:
+        return range(1)
+    choices = question.choices or ()
+    usable = question.answer_type == "choice" and cyclic_order(question.question, choices, 0) is not None
+    return range(len(choices) if usable else 0)
+
+
+def letters_request(question: Question, mode: Mode, shift: int) -> Request:
+    """Ask for a letter, with the options moved up by `shift` places."""
+    moved = cyclic_order(question.question, question.choices or (), shift)
+    assert moved is not None
+    content = f"{moved}\n\n{mode.instructions['choice']}"
+    return Request((Message("user", content),), SamplingParams(temperature=0.0, max_tokens=1, logprobs=20))
+
+
+def chances(question: Question, shift: int, generation: Generation) -> list[float]:
+    """Read each option's share of the first token's probability."""
+    (done,) = generation.completions
+    (token,) = done.logprobs or ()
+    return [round(chance, 5) for chance in letter_chances(token, question.choices or (), shift)]
 
 
 def choose(args: argparse.Namespace) -> list[Question]:

@@ -34,12 +34,12 @@ from drawn import choose, read_rows
 
 from avengers_edge.calibration.questions import Question
 from avengers_edge.config import load_settings
-from avengers_edge.election import messages_for
 from avengers_edge.errors import AvengersError
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
 from avengers_edge.records import Member, Message
 from avengers_edge.voting.keys import canonical_key
+from avengers_edge.ways import messages_for
 
 NAMES = ("ours", "sequential", "server")
 _WARM_UP = "How many legs do 3 cats have?"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from avengers_edge.calibration.questions import Question, read_questions
-from avengers_edge.election import messages_for
 from avengers_edge.records import Member, Request, SamplingParams
+from avengers_edge.ways import messages_for
 
 
 def choose(files: Sequence[Path], per_file: int, seed: int, split: str = "train") -> list[Question]:

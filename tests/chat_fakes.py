@@ -20,7 +20,8 @@ def answer(text, *, votes=(), reason="stop", samples=1):
         kind="number" if held else "text",
         model="small:think",
         models=("small:think",),
-        confidence=held[0].count / sum(vote.count for vote in held) if held else None,
+        confidence=None,
+        agreement=held[0].count / sum(vote.count for vote in held) if held else None,
         route=Route(3, 0.5, (Ranked("small:think", 0.75), Ranked("other", 0.25)), 0.5),
         votes=held,
         samples_requested=samples,
@@ -59,6 +60,9 @@ class RecordingDisplay:
 
     def piece(self, text):
         self.told.append(("piece", text))
+
+    def thought(self, text):
+        self.told.append(("thought", text))
 
     def vote(self, finished, samples, leader, member):
         self.told.append(("vote", finished, samples, leader and leader.key))

@@ -295,14 +295,14 @@ test("a single answer is drawn anew, a vote is held as it was", () => {
 // --- how an answer came about ----------------------------------------------------------------------------------------
 
 const INFO = {
-  ...{ model: "big", models: ["big"], votes: [{ key: "80", count: 3 }, { key: "<b>", count: 1 }], confidence: 0.75 },
+  ...{ model: "big", models: ["big"], votes: [{ key: "80", count: 3, weight: 3 }, { key: "<b>", count: 1, weight: 1 }], confidence: 0.75 },
   ...{ samples_requested: 8, samples_used: 5, stopped_early: true, saved_tokens: 70, timings_ms: { total: 3210, decode: 1500 } },
   route: { cluster: 3, similarity: 0.8, ranking: [{ model: "big", score: 0.7 }, { model: "small", score: 0.35 }], margin: 0.35, fallback: null },
 };
 
 test("the quiet line says who, votes, samples, seconds", () => {
-  assert.equal(lineOf(INFO), "big · 3 of 4 votes · 5 of 8 samples · 3.2 s");
-  const alone = { ...INFO, votes: [], samples_requested: 1, samples_used: 1, timings_ms: { prefill: 200, decode: 900 } };
+  assert.equal(lineOf(INFO), "big · 3 of 4 votes · 75 % sure · 5 of 8 samples · 3.2 s");
+  const alone = { ...INFO, votes: [], confidence: null, samples_requested: 1, samples_used: 1, timings_ms: { prefill: 200, decode: 900 } };
   assert.equal(lineOf(alone), "big · 1 sample · 1.1 s");
 });
 

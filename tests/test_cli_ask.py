@@ -202,7 +202,10 @@ def test_answers_that_a_schema_bounds_vote_by_their_value(run, answers, file):  
     assert result.exit_code == 0, result.stderr
     values = json.loads(result.stdout)
     assert (values["answer"], values["samples_used"], values["stopped_early"]) == ('{"a": 1, "b": 2}', 4, True)
-    assert values["votes"] == [{"key": '{"a":1,"b":2}', "count": 3}, {"key": '{"a":2}', "count": 1}]
+    assert values["votes"] == [
+        {"key": '{"a":1,"b":2}', "count": 3, "weight": 3.0},
+        {"key": '{"a":2}', "count": 1, "weight": 1.0},
+    ]
     assert engine.requests[0].least == 3
 
 
@@ -241,7 +244,8 @@ ANSWERED = Answer(
     kind="choice",
     model=LONG_NAME,
     models=(LONG_NAME, "tiny"),
-    confidence=0.75,
+    confidence=None,
+    agreement=0.75,
     route=ROUTE,
     votes=(Vote("B", 3), Vote("A \x1b[2J" * 30, 1)),
     samples_requested=4,
@@ -298,11 +302,11 @@ def test_bars_are_as_long_as_their_share():
 
 @pytest.mark.parametrize(
     ("worth", "said"),
-    [(1, "no vote beats the greedy answer"), (4, "a vote of 4 beats the greedy answer"), (None, None)],
+    [(1, "sample budget: the greedy answer"), (4, "sample budget: a vote of up to 4"), (None, None)],
 )
 def test_a_ranking_says_what_a_vote_is_worth_where_that_was_measured(worth, said):
     lines = ranking_lines(dataclasses.replace(ROUTE, samples=worth), 80).split("\n")
-    assert lines[1].startswith("measured") == (said is not None)
+    assert lines[1].startswith("sample budget") == (said is not None)
     assert said is None or lines[1].endswith(said)
 
 
@@ -325,3 +329,28 @@ def test_a_name_that_is_longer_than_the_terminal_keeps_both_ends():
 
 def test_a_route_that_was_not_compared_says_so():
     assert ranking_lines(Route(None, None, (Ranked("tiny", 1.0),), 0.0), 80).startswith("not routed: the model was")
+
+
+def test_a_programs_result_stands_alone_in_a_pipe_and_over_its_program_on_a_terminal():
+    program = Sample("m:program", 0, "```python\nprint(5)\n```", "5", 9, "stop", output="5\n")
+    answer = dataclasses.replace(
+        ANSWERED,
+        answer="5",
+        kind="number",
+        text="5\n\n```python\nprint(5)\n```",
+        samples=(program,),
+        votes=(Vote("5", 1),),
+    )
+    assert shown(answer) == "5"
+    assert shown(answer, 80) == "5\n\n```python\nprint(5)\n```"
+
+
+def test_an_explanation_says_why_programs_cast_no_vote_and_what_votes_weigh():
+    failed = Sample("m:program", 0, "", None, 9, "stop", output="", failure="NameError: x")
+    answer = dataclasses.replace(
+        ANSWERED, samples=(failed, *SAMPLES), votes=(Vote("B", 3, 4.5), Vote("A", 1, 1.0)), confidence=0.8
+    )
+    said = explanation(answer, 80)
+    assert "no vote: 1 of m:program, NameError: x" in said
+    assert "3 (4.5)" in said
+    assert said.endswith("chance of being right, as calibrated: 80%")

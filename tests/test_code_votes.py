@@ -85,7 +85,7 @@ def test_code_that_does_the_same_is_one_answer(judge):
     assert answer.answer == "def double(x):\n    return 2 * x"
     assert [vote.count for vote in answer.votes] == [2, 1]
     assert answer.samples[0].key == answer.samples[2].key == answer.votes[0].key
-    assert answer.confidence == 2 / 3
+    assert answer.agreement == 2 / 3
 
 
 def test_all_samples_of_code_end_before_they_are_compared(judge):
@@ -108,7 +108,7 @@ def test_code_that_does_not_run_votes_for_nothing(judge):
 
 def test_nothing_that_runs_leaves_the_first_sample_without_a_vote(judge):
     answer, _ = ask(judge, [BROKEN, BROKEN], samples=2)
-    assert (answer.text, answer.votes, answer.confidence) == (BROKEN, (), None)
+    assert (answer.text, answer.votes, answer.agreement) == (BROKEN, (), None)
 
 
 def test_a_question_without_examples_falls_back_and_says_so(judge):

@@ -69,7 +69,7 @@ def lent(*engines):
 def test_the_majority_of_the_samples_is_the_answer():
     avengers, _, _ = team_of(["Answer: 5", "Answer: 6", "Answer: 5.0", "so 5", "Answer: 6"])
     answer = avengers.answer(SUM, Ask(seed=1, early_stop="off"))
-    assert (answer.answer, answer.kind, answer.confidence) == ("5", "number", 3 / 5)
+    assert (answer.answer, answer.kind, answer.agreement) == ("5", "number", 3 / 5)
     assert [(vote.key, vote.count) for vote in answer.votes] == [("5", 3), ("6", 2)]
     assert sum(vote.count for vote in answer.votes) == answer.samples_used == answer.samples_requested == 5
 
@@ -147,7 +147,7 @@ def test_an_empty_system_prompt_silences_the_members_own():
 def test_free_text_is_sampled_once_and_nothing_is_voted_on():
     avengers, engine, _ = team_of(["A long tale."])
     answer = avengers.answer("Tell me a tale about a dragon")
-    assert (answer.kind, answer.answer, answer.votes, answer.confidence) == ("text", "A long tale.", (), None)
+    assert (answer.kind, answer.answer, answer.votes, answer.agreement) == ("text", "A long tale.", (), None)
     assert engine.requests[0].n == 1
 
 
@@ -160,7 +160,7 @@ def test_of_several_free_texts_the_one_closest_to_the_others_is_shown():
 def test_without_any_answer_in_the_samples_the_first_text_is_shown_and_no_vote_claimed():
     avengers, _, _ = team_of(["I do not know", "No idea"])
     answer = avengers.answer(SUM, Ask(samples=2, early_stop="off"))
-    assert (answer.text, answer.votes, answer.confidence) == ("I do not know", (), None)
+    assert (answer.text, answer.votes, answer.agreement) == ("I do not know", (), None)
     assert all(sample.key is None for sample in answer.samples)
 
 
@@ -242,12 +242,16 @@ def test_an_answer_as_plain_values_has_every_field_of_the_contract():
     avengers, _, _ = team_of(["Answer: 5"] * 5)
     values = avengers.answer(SUM, Ask(seed=1)).as_dict()
     assert set(values) == {
-        "answer", "text", "kind", "model", "models", "confidence", "route", "votes", "samples_requested",
+        "answer", "text", "kind", "model", "models", "confidence", "agreement", "route", "votes", "samples_requested",
         "samples_used", "stopped_early", "samples", "usage", "timings_ms",
     }  # fmt: skip
     assert set(values["route"]) == {"cluster", "similarity", "ranking", "margin", "fallback"}
     assert set(values["route"]["ranking"][0]) == {"model", "score"}
-    assert set(values["samples"][0]) == {"model", "seed", "text", "key", "tokens", "finish_reason"}
+    assert set(values["samples"][0]) == {
+        "model", "seed", "text", "key", "tokens", "finish_reason", "output", "failure", "weight",
+        "chances",
+    }  # fmt: skip
+    assert set(values["votes"][0]) == {"key", "count", "weight"}
     assert set(values["usage"]) == {"prompt_tokens", "completion_tokens", "cached_tokens", "saved_tokens"}
     assert set(values["timings_ms"]) == {"embed", "route", "load", "prefill", "decode", "total"}
 
@@ -339,7 +343,7 @@ def test_when_the_first_members_samples_disagree_the_second_one_is_asked_and_bot
     assert loaded == ["small", None, "big", None]
     assert (answer.answer, answer.model, answer.models) == ("5", "small", ("small", "big:think"))
     assert [(vote.key, vote.count) for vote in answer.votes] == [("5", 5), ("6", 2), ("7", 1)]
-    assert answer.confidence == 5 / 8
+    assert answer.agreement == 5 / 8
     assert [sample.model for sample in answer.samples] == ["small"] * 5 + ["big:think"] * 4
     assert (answer.samples_requested, answer.samples_used, answer.stopped_early) == (10, 9, True)
     assert answer.text == answer.samples[1].text

@@ -70,4 +70,4 @@ def test_a_team_in_which_nobody_takes_them_says_so():
 def test_samples_that_ask_for_the_same_calls_agree_and_the_text_is_one_of_theirs():
     other, again = CALL.replace("2", "3"), CALL.replace("arguments", "parameters")
     answer = team_of(QueuedEngine([other, CALL, again]), []).answer(SUM, Ask(tools=TOOLS, samples=3, early_stop="off"))
-    assert (answer.text, answer.confidence) == (CALL, 2 / 3)
+    assert (answer.text, answer.agreement) == (CALL, 2 / 3)

@@ -25,8 +25,8 @@ def test_the_team_votes_and_says_how():
     assert choice["message"]["content"] in VOTES[1:]
     assert choice["finish_reason"] == "stop"
     said = answer["avengers"]
-    assert (said["answer"], said["confidence"], said["samples_used"]) == ("6", 2 / 3, 3)
-    assert said["votes"] == [{"key": "6", "count": 2}, {"key": "5", "count": 1}]
+    assert (said["answer"], said["agreement"], said["samples_used"]) == ("6", 2 / 3, 3)
+    assert said["votes"] == [{"key": "6", "count": 2, "weight": 2.0}, {"key": "5", "count": 1, "weight": 1.0}]
     assert said["route"]["ranking"][0] == {"model": "big", "score": 0.8}
     assert said["models"] == ["big"]
     assert answer["usage"] == {
@@ -218,7 +218,7 @@ def test_a_vote_is_told_in_comments_and_then_the_winner_is_streamed():
     assert all("usage" not in each for each in objects)
     last = objects[-1]
     assert last["choices"][0]["finish_reason"] == "stop"
-    assert last["avengers"]["votes"][0] == {"key": "6", "count": 2}
+    assert last["avengers"]["votes"][0] == {"key": "6", "count": 2, "weight": 2.0}
     assert len({each["id"] for each in objects}) == 1
 
 

@@ -133,17 +133,17 @@ def test_samples_with_the_same_calls_agree():
     answer = asked(served, "avengers", avengers={"samples": 3, "early_stop": "off"}).json()
     assert answer["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"] == '{"city": "Paris"}'
     assert answer["avengers"]["votes"] == [
-        {"key": '[["weather",{"city":"Paris"}]]', "count": 2},
-        {"key": '[["weather",{"city":"Rome"}]]', "count": 1},
+        {"key": '[["weather",{"city":"Paris"}]]', "count": 2, "weight": 2.0},
+        {"key": '[["weather",{"city":"Rome"}]]', "count": 1, "weight": 1.0},
     ]
-    assert answer["avengers"]["confidence"] == 2 / 3
+    assert answer["avengers"]["agreement"] == 2 / 3
 
 
 def test_answering_without_a_call_can_win():
     served = Served(PARIS, "It rains.", "Rain.")
     answer = asked(served, "avengers", avengers={"samples": 3, "early_stop": "off"}).json()
     assert answer["choices"][0]["message"]["content"] == "It rains."
-    assert answer["avengers"]["votes"][0] == {"key": "no call", "count": 2}
+    assert answer["avengers"]["votes"][0] == {"key": "no call", "count": 2, "weight": 2.0}
 
 
 def test_one_sample_is_taken_unless_more_are_asked_for_whatever_the_question_sounds_like():

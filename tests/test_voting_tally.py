@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from avengers_edge.errors import BadRequest
 from avengers_edge.records import Vote
-from avengers_edge.voting.tally import confidence, medoid, representative, tally, winner
+from avengers_edge.voting.tally import agreement, medoid, representative, tally, winner
 
 keys = st.lists(st.sampled_from([None, "a", "b", "c"]), max_size=12)
 
@@ -26,11 +26,11 @@ def test_a_tie_goes_to_the_earliest_sample() -> None:
 def test_nobody_voted() -> None:
     assert tally([None, None]) == ()
     assert winner(()) is None
-    assert confidence(()) is None
+    assert agreement(()) is None
 
 
-def test_confidence_is_the_share_of_votes_cast_not_of_samples() -> None:
-    assert confidence(tally(["a", "a", "b", None])) == 2 / 3
+def test_agreement_is_the_share_of_votes_cast_not_of_samples() -> None:
+    assert agreement(tally(["a", "a", "b", None])) == 2 / 3
 
 
 @given(keys)

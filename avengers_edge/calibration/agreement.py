@@ -8,7 +8,7 @@ import numpy as np
 
 from avengers_edge.calibration.findings import Bin, Reliability
 from avengers_edge.calibration.outcomes import OutcomeRow, percent
-from avengers_edge.voting.tally import confidence, tally
+from avengers_edge.voting.tally import agreement, tally
 
 _BINS = 10
 _ROUNDING = 1e-9  # so that 3 of 10 votes lie in the bin that ends at 30 %
@@ -41,6 +41,6 @@ def _votes(rows: Sequence[OutcomeRow], members: Sequence[str]) -> Iterator[tuple
         for member in members:
             answers = (row.answers or {}).get(member, ())
             votes = tally([key for key, _ in answers])
-            share = confidence(votes)
+            share = agreement(votes)
             if len(answers) > 1 and share is not None:
                 yield share, next(score for key, score in answers if key == votes[0].key)

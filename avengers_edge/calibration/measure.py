@@ -17,14 +17,15 @@ from avengers_edge.calibration.outcome_files import add, read_lines, restricted,
 from avengers_edge.calibration.outcome_lines import as_values
 from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.calibration.questions import Question, group_of
-from avengers_edge.election import messages_for
 from avengers_edge.engine.facts import EngineFacts
 from avengers_edge.engine.ticket import Accepting, generate_many
 from avengers_edge.errors import AvengersError, BadRequest
 from avengers_edge.pace import Pace
-from avengers_edge.records import MOST_SAMPLES, Generation, Member, Request, Team
+from avengers_edge.records import MOST_SAMPLES, Ask, Generation, Member, Request, Sample, Team
 from avengers_edge.text_files import as_line, mend, sole_writer
-from avengers_edge.voting.keys import answer_key
+from avengers_edge.voting.letters import letters_tally
+from avengers_edge.voting.tally import agreement
+from avengers_edge.ways import Inquiry, Programs, option_text, read, requests_for, stated
 
 CELLS = 16_384
 """The least context that the requests under way share."""
@@ -101,12 +102,14 @@ def measure(
     lend: Callable[[str], contextlib.AbstractContextManager[Counting]],
     grade: Grade,
     *,
+    programs: Programs | None = None,
     on_measured: OnMeasured | None = None,
 ) -> tuple[OutcomeRow, ...]:
     """Measure what `out` does not have yet, and return all outcomes of the plan, whole rows first to last.
 
-    A question that does not fit into the context scores 0: that member cannot answer it. Members that put a question to
-    one model in the same words share its answer.
+    A question that does not fit into the context, or cannot be put to a member in its way, scores 0: that member cannot
+    answer it. Members that put a question to one model in the same words share its answer. A member that answers by
+    letters is asked for all orders of the options, and its one answer is their vote.
 
     Args:
         plan: what to measure.
@@ -114,7 +117,8 @@ def measure(
         out: the outcome file; its lines are kept, a last one that a kill cut off is dropped.
         lend: lends the engine of a model.
         grade: judges a text.
-        on_measured: hears of each graded answer.
+        programs: runs the programs of members that answer by one.
+        on_measured: is called for each graded answer.
 
     Raises:
         BadRequest: `out` was measured with another number of samples or holds other questions under these ids.
@@ -129,7 +133,8 @@ def measure(
             known = _known(plan, out)
             file = held.enter_context(out.open("a", encoding="utf-8"))
         pace = Pace(sum(len(row.scores) for row in known.values()), len(plan.questions) * len(plan.members))
-        for row in _measured(plan, team, known, lend, grade):
+        judge = Judge(plan, grade, programs)
+        for row in _measured(plan, team, known, lend, judge):
             with _writing(out):
                 file.write(as_line(as_values(row)))
                 file.flush()
@@ -143,12 +148,59 @@ def measure(
     return tuple(known[question.id] for question in plan.questions)
 
 
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Makes an outcome of what a model wrote."""
+
+    plan: Plan
+    grade: Grade
+    programs: Programs | None
+
+    def outcome(self, task: Task, generations: Sequence[Generation]) -> OutcomeRow:
+        """Read and grade the samples of a task; none at all score 0."""
+        reading = task.members[0]
+        samples: list[Sample] = []
+        for place, generation in enumerate(generations):
+            samples += [
+                read(task.inquiry, reading, done, self.programs, shift=place) for done in generation.completions
+            ]
+        share = None
+        if reading.form == "letters" and (votes := letters_tally(samples)):
+            share = agreement(votes)
+            text = option_text(votes[0].key, task.inquiry.choices or ())
+            samples = [replace(samples[0], key=votes[0].key, text=text)]
+        answers, texts = [], []
+        for sample in samples:
+            cut = sample.finish_reason == "length"
+            text = stated(sample, task.inquiry)
+            answers.append((sample.key, float(bool(text) and self.grade(task.question, text, truncated=cut))))
+            texts.append(sample.text)
+        question, names = task.question, [member.name for member in task.members]
+        count = max(1, len(samples))
+        seconds = sum(each.prefill_ms + each.decode_ms for each in generations) / 1000 / count
+        tokens = sum(done.tokens for each in generations for done in each.completions) / count
+        return OutcomeRow(
+            id=question.id,
+            dataset=question.dataset,
+            category=question.category,
+            kind=question.answer_type,
+            prompt=question.question,
+            group=group_of(question),
+            scores=dict.fromkeys(names, sum(right for _, right in answers) / count),
+            tokens=dict.fromkeys(names, round(tokens, 1)),
+            seconds=dict.fromkeys(names, round(seconds, 4)),
+            answers=dict.fromkeys(names, tuple(answers)),
+            agreement=None if share is None else dict.fromkeys(names, round(share, 4)),
+            texts=dict.fromkeys(names, tuple(texts)) if self.plan.keep_texts else None,
+        )
+
+
 def _measured(
     plan: Plan,
     team: Team,
     known: Mapping[str, OutcomeRow],
     lend: Callable[[str], contextlib.AbstractContextManager[Counting]],
-    grade: Grade,
+    judge: Judge,
 ) -> Iterator[OutcomeRow]:
     """Measure round by round, and in each model by model."""
     for start in range(0, len(plan.questions), ROUND):
@@ -156,21 +208,22 @@ def _measured(
             tasks = _tasks(plan, team, plan.questions[start : start + ROUND], model, known)
             if tasks:
                 with lend(model) as engine:
-                    yield from _answers(engine, tasks, plan, grade)
+                    yield from _answers(engine, tasks, plan, judge)
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
-    """A question put to a model in certain words, and the members that would put it so."""
+class Task:
+    """A question put to a model in certain words, and the members that would put it so; no request where none can."""
 
     question: Question
-    members: tuple[str, ...]
-    request: Request
+    inquiry: Inquiry
+    members: tuple[Member, ...]
+    requests: tuple[Request, ...]
 
 
 def _tasks(
     plan: Plan, team: Team, questions: Sequence[Question], model: str, known: Mapping[str, OutcomeRow]
-) -> list[_Task]:
+) -> list[Task]:
     """List what is still to be asked of a model.
 
     One question's tasks stand together: they share the prompt's beginning.
@@ -178,36 +231,52 @@ def _tasks(
     tasks = []
     for question in questions:
         have = known[question.id].scores if question.id in known else {}
-        by_request: dict[Request, list[str]] = {}
+        inquiry = inquiry_of(question)
+        alike: dict[tuple[str, tuple[Request, ...]], list[Member]] = {}
         for member in plan.members:
             if member.model == model and member.name not in have:
-                by_request.setdefault(request_for(question, member, team, plan), []).append(member.name)
-        tasks += [_Task(question, tuple(members), request) for request, members in by_request.items()]
+                requests = requests_of(inquiry, member, team, plan)
+                alike.setdefault((member.form, requests), []).append(member)
+        tasks += [Task(question, inquiry, tuple(members), requests) for (_, requests), members in alike.items()]
     return tasks
 
 
-def request_for(question: Question, member: Member, team: Team, plan: Plan) -> Request:
-    """Ask as `Avengers.answer` would, the kind being known; greedily where one sample is taken."""
+def inquiry_of(question: Question) -> Inquiry:
+    """Ask a question as `Avengers.answer` would, its kind and choices being known."""
     kind = question.answer_type
-    sampling = member.sampling(kind, team.sampling)
-    if plan.samples == 1:
-        sampling = replace(sampling, temperature=0.0)
-    return Request(messages_for(question.question, kind, member), sampling, plan.samples, plan.seed)
+    return Inquiry(question.question, Ask(kind=kind), kind, question.choices)
 
 
-def _answers(engine: Counting, tasks: Sequence[_Task], plan: Plan, grade: Grade) -> Iterator[OutcomeRow]:
+def requests_of(inquiry: Inquiry, member: Member, team: Team, plan: Plan) -> tuple[Request, ...]:
+    """Ask as `Avengers.answer` would, greedily where one sample is taken; nothing where a member has no way."""
+    if not inquiry.suits(member):
+        return ()
+    count = inquiry.orders(member) if member.form == "letters" else plan.samples
+    return requests_for(inquiry, member, team.sampling, count, seed=plan.seed, greedy=plan.samples == 1)
+
+
+def _answers(engine: Counting, tasks: Sequence[Task], plan: Plan, judge: Judge) -> Iterator[OutcomeRow]:
     """Ask, and grade beside the asking; yield each task's outcome as it is graded."""
-    fits = []
+    cells = min(plan.cells, engine.facts.n_ctx_train)
+    asked = []
     for task in tasks:
-        if _fits(engine, task.request, min(plan.cells, engine.facts.n_ctx_train)):
-            fits.append(task)
+        if task.requests and all(_fits(engine, request, cells) for request in task.requests):
+            asked.append(task)
         else:
-            yield _outcome(task, None, plan, grade)
+            yield judge.outcome(task, ())
+    places = [(at, place) for at, task in enumerate(asked) for place in range(len(task.requests))]
+    found: dict[int, dict[int, Generation]] = {}
     with concurrent.futures.ThreadPoolExecutor(2, "grading") as pool:
         graded: set[concurrent.futures.Future[OutcomeRow]] = set()
+        requests = (asked[number].requests[place] for number, place in places)
         try:
-            for place, generation in generate_many(engine, (task.request for task in fits), in_flight=plan.in_flight):
-                graded.add(pool.submit(_outcome, fits[place], generation, plan, grade))
+            for at, generation in generate_many(engine, requests, in_flight=plan.in_flight):
+                number, place = places[at]
+                parts = found.setdefault(number, {})
+                parts[place] = generation
+                if len(parts) == len(asked[number].requests):
+                    whole = [parts[each] for each in sorted(found.pop(number))]
+                    graded.add(pool.submit(judge.outcome, asked[number], whole))
                 ended = {future for future in graded if future.done()}
                 graded -= ended
                 for future in ended:
@@ -225,34 +294,6 @@ def _fits(engine: Counting, request: Request, cells: int) -> bool:
     longest = sum(len(message.content.encode()) for message in request.messages) + _TEMPLATE_TOKENS
     # A token is a byte or more, and counting waits for a step.
     return longest <= room or engine.count_tokens(request) <= room
-
-
-def _outcome(task: _Task, generation: Generation | None, plan: Plan, grade: Grade) -> OutcomeRow:
-    question, members = task.question, task.members
-    completions = () if generation is None else generation.completions
-    answers, texts = [], []
-    for done in completions:
-        cut = done.finish_reason == "length"
-        key = answer_key(done.text, question.answer_type, truncated=cut, choices=question.choices)
-        answers.append((key, float(grade(question, done.text, truncated=cut))))
-        texts.append(done.text)
-    samples = max(1, len(completions))
-    score = sum(right for _, right in answers) / samples
-    seconds = 0.0 if generation is None else (generation.prefill_ms + generation.decode_ms) / 1000 / samples
-    tokens = sum(done.tokens for done in completions) / samples
-    return OutcomeRow(
-        id=question.id,
-        dataset=question.dataset,
-        category=question.category,
-        kind=question.answer_type,
-        prompt=question.question,
-        group=group_of(question),
-        scores=dict.fromkeys(members, score),
-        tokens=dict.fromkeys(members, round(tokens, 1)),
-        seconds=dict.fromkeys(members, round(seconds, 4)),
-        answers=dict.fromkeys(members, tuple(answers)),
-        texts=dict.fromkeys(members, tuple(texts)) if plan.keep_texts else None,
-    )
 
 
 # --- the file ---

@@ -104,7 +104,7 @@ def _code_of(answer: Answer) -> str:
 
     code = first_block(answer.text)
     if code is None:
-        cut = any(sample.finish_reason == "length" for sample in answer.samples if sample.text == answer.text)
+        cut = answer.shown.finish_reason == "length"
         remedy = "it was cut off, so raise --max-tokens" if cut else "ask for one, or leave --extract out"
         raise AvengersError(f"the answer has no complete code block: {remedy}")
     return code

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from avengers_edge.cli.terminal import dim
-from avengers_edge.records import Answer, Route
+from avengers_edge.records import Answer, Route, Vote
 
 _WIDEST = 100
 _WIDEST_BAR = 20
@@ -26,10 +26,25 @@ class Bar:
 
 def explanation(answer: Answer, width: int) -> str:
     """Draw the route, the switch if there was one, and the votes for people."""
-    total = answer.samples_requested
-    bars = [Bar(vote.key, vote.count / total, str(vote.count)) for vote in answer.votes if total > 1]
+    requested = answer.samples_requested
+    weight = sum(sample.weight for sample in answer.samples) * requested / len(answer.samples)
+    bars = [Bar(vote.key, vote.weight / weight, _tally_of(vote)) for vote in answer.votes if requested > 1]
     votes = ["votes:", *chart(bars, width)] if bars else ["no vote was held"]
-    return "\n".join([ranking_lines(answer.route, width), *_wrapped(switch_lines(answer), width), *votes])
+    if answer.confidence is not None:
+        votes.append(f"chance of being right, as calibrated: {answer.confidence:.0%}")
+    said = [*switch_lines(answer), *failure_lines(answer)]
+    return "\n".join([ranking_lines(answer.route, width), *_wrapped(said, width), *votes])
+
+
+def _tally_of(vote: Vote) -> str:
+    """Write the number of votes and, where they are not worth 1 each, what they weigh."""
+    return str(vote.count) if vote.weight == vote.count else f"{vote.count} ({vote.weight:.1f})"
+
+
+def failure_lines(answer: Answer) -> list[str]:
+    """Write why programs cast no vote."""
+    failures = Counter((sample.model, sample.failure) for sample in answer.samples if sample.failure)
+    return [f"no vote: {count} of {member}, {_safe(why or '')}" for (member, why), count in failures.items()]
 
 
 def ranking_lines(decision: Route, width: int) -> str:
@@ -39,8 +54,8 @@ def ranking_lines(decision: Route, width: int) -> str:
     else:
         head = [f"cluster {decision.cluster}, similarity {decision.similarity:.2f}, margin {decision.margin:.3f}"]
         if decision.samples is not None:
-            vote = "no vote" if decision.samples == 1 else f"a vote of {decision.samples}"
-            head.append(f"measured: {vote} beats the greedy answer")
+            vote = "the greedy answer" if decision.samples == 1 else f"a vote of up to {decision.samples}"
+            head.append(f"sample budget: {vote}")
         head += [decision.fallback] if decision.fallback else []
     bars = [Bar(each.model, each.score, f"{each.score:.3f}") for each in decision.ranking]
     return "\n".join([*_wrapped(head, width), *chart(bars, width)])
@@ -50,7 +65,9 @@ def switch_lines(answer: Answer) -> list[str]:
     """Write why a second member was asked, where one was."""
     if len(answer.models) < 2:
         return []
-    first, second = answer.models
+    first, second = answer.models[:2]
+    if answer.samples[1].model == second:
+        return [f"two ways of asking one model voted: {first} and {second}"]
     keys = [sample.key for sample in answer.samples if sample.model == first and sample.finish_reason != "cancelled"]
     agreed = max(Counter(key for key in keys if key is not None).values(), default=0)
     return [f"switched: {agreed} of {len(keys)} samples of {first} agreed, so {second} voted too"]

@@ -23,7 +23,7 @@ from avengers_edge.library.manifests import (
     write_manifest,
 )
 from avengers_edge.library.strict_toml import Table, blaming, parse_toml, read_toml, read_toml_text
-from avengers_edge.records import Kind, Member, Mode, SamplingParams, Team
+from avengers_edge.records import AnswerForm, Kind, Member, Mode, SamplingParams, Team
 
 DEFAULT_SAMPLES = 8
 DEFAULT_SWITCH_BELOW = 0.8
@@ -249,6 +249,12 @@ def _modes(table: Table) -> dict[str, Mode]:
             instructions=MappingProxyType(cast("dict[Kind, str]", instructions)),  # Mode refuses unknown kinds
             system=mode.take("system", str),
             max_tokens=mode.take("max_tokens", int),
+            thinking_budget=mode.take("thinking_budget", int),
+            temperature=mode.take("temperature", int | float),
+            top_p=mode.take("top_p", int | float),
+            top_k=mode.take("top_k", int),
+            min_p=mode.take("min_p", int | float),
+            answer=cast("AnswerForm", mode.take("answer", str) or "text"),  # Mode refuses others
         )
         mode.done()
     return modes

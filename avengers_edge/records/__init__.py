@@ -5,6 +5,7 @@ Each value refuses what it cannot mean when it is made, so no step checks its in
 
 from avengers_edge.records.answers import (
     Answer,
+    Calibration,
     Completion,
     Generation,
     Ranked,
@@ -14,12 +15,13 @@ from avengers_edge.records.answers import (
     TokenLogprob,
     Usage,
     Vote,
+    VoteForm,
 )
 from avengers_edge.records.asking import Ask, Message, Request, SamplingParams
 from avengers_edge.records.basics import KINDS, MOST_SAMPLES, SEED_LIMIT, EarlyStop, FinishReason, Kind, Role, Speaker
 from avengers_edge.records.recall import Recall
 from avengers_edge.records.shapes import Closing, Embedder, Engine, Once, OnFinish, OnToken, Vectors
-from avengers_edge.records.teams import Member, Mode, Team
+from avengers_edge.records.teams import AnswerForm, Member, Mode, Team
 from avengers_edge.records.tools import Tool, ToolCall, Tools
 
 __all__ = [
@@ -27,7 +29,9 @@ __all__ = [
     "MOST_SAMPLES",
     "SEED_LIMIT",
     "Answer",
+    "AnswerForm",
     "Ask",
+    "Calibration",
     "Closing",
     "Completion",
     "EarlyStop",
@@ -59,4 +63,5 @@ __all__ = [
     "Usage",
     "Vectors",
     "Vote",
+    "VoteForm",
 ]

@@ -119,8 +119,9 @@ class Router:
             variance = variance * (prefer / max(np.ptp(scores), 1e-9)) ** 2
             scores = prefer * spread(scores) + (1 - prefer) * (1 - spread(cost))
         ranking = self._ranked(columns, np.clip(scores, 0, 1), cost)
-        errors = dict(zip((self.table.header.members[column] for column in columns), variance, strict=True))
-        ranking, reason = favour_resident(ranking, errors, resident)
+        names = [self.table.header.members[column] for column in columns]
+        ranking, reason = favour_resident(ranking, dict(zip(names, variance, strict=True)), resident)
+        expected = dict(zip(names, accuracy[columns].tolist(), strict=True))
         return Route(
             cluster=int(nearest[0]),
             similarity=best,
@@ -128,6 +129,8 @@ class Router:
             margin=ranking[0].score - ranking[1].score if len(ranking) > 1 else 0.0,
             fallback="; ".join(said for said in (fallback, reason) if said) or None,
             samples=samples,
+            expected=tuple(expected[ranked.model] for ranked in ranking),
+            confidence=self.table.header.confidence,
         )
 
     def best_of(self, members: Collection[str]) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from safetensors import numpy as tensors
 
 from avengers_edge.errors import AvengersError, NotFound, VerificationFailed
 from avengers_edge.files import write_named
-from avengers_edge.records import KINDS
+from avengers_edge.records import KINDS, Calibration, VoteForm
 
 FORMAT = 2
 MOST_BYTES = 64 * 1024 * 1024
@@ -60,6 +60,7 @@ class TableHeader:
         provenance: where the outcomes came from, for a reader.
         top_k: how many of the nearest clusters are averaged; a table with fewer uses all.
         beta: how fast a cluster's weight falls with distance; 0 weighs all alike.
+        confidence: how sure a vote's winner is, by the form of the vote, where that was calibrated.
 
     """
 
@@ -79,6 +80,7 @@ class TableHeader:
     provenance: str
     top_k: int = 3
     beta: float = 6.0
+    confidence: Mapping[VoteForm, Calibration] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _require_format(self.format)
@@ -159,7 +161,12 @@ class CentroidTable:
             AvengersError: the file cannot be written.
 
         """
-        header = json.dumps(asdict(self.header), sort_keys=True, ensure_ascii=False)
+        values = {each.name: getattr(self.header, each.name) for each in fields(TableHeader)}
+        values |= {
+            "datasets": dict(self.header.datasets),
+            "confidence": {form: astuple(fitted) for form, fitted in self.header.confidence.items()},
+        }
+        header = json.dumps(values, sort_keys=True, ensure_ascii=False)
         plain = {name: np.ascontiguousarray(tensor) for name, tensor in self.tensors().items()}
         try:
             write_named(path, tensors.save(plain, metadata={_METADATA_KEY: header}))
@@ -218,15 +225,24 @@ def _parse(content: bytes) -> CentroidTable:
 
 
 def _header_from(values: object) -> TableHeader:
-    known = {field.name for field in fields(TableHeader)}
+    known = {each.name for each in fields(TableHeader)}
     if not isinstance(values, dict):
         raise VerificationFailed("centroid table: its header is no object")
     _require_format(values.get("format"))
-    _require(set(values) == known, f"its header has not exactly the keys {', '.join(sorted(known))}")
+    _require(known - {"confidence"} <= set(values) <= known, f"its header has not the keys {', '.join(sorted(known))}")
+    values = {"confidence": {}, **values}
     for name, wanted in _JSON_TYPES.items():
         _require(wanted(values[name]), f"its header has {name} {str(values[name])[:60]!r}")
     sequences = {name: tuple(values[name]) for name in ("members", "macro", "kinds")}
-    return TableHeader(**{**values, **sequences})
+    confidence = {form: Calibration(*slopes) for form, slopes in values["confidence"].items()}
+    return TableHeader(**{**values, **sequences, "confidence": confidence})
+
+
+def _is_confidence(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        form in get_args(VoteForm) and isinstance(slopes, list) and len(slopes) == 3 and all(map(_is_number, slopes))
+        for form, slopes in value.items()
+    )
 
 
 def _is_text(value: object) -> bool:
@@ -258,4 +274,5 @@ _JSON_TYPES = {
     "provenance": _is_text,
     "top_k": _is_count,
     "beta": _is_number,
+    "confidence": _is_confidence,
 }

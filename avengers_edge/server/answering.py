@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable
 from typing import TypeAlias
 
-from avengers_edge.election import Progress, messages_for
+from avengers_edge.election import Progress
 from avengers_edge.errors import ContextFull
 from avengers_edge.records import SEED_LIMIT, Answer, Ask, Generation, Request
 from avengers_edge.server.asked import Asked
@@ -15,6 +15,7 @@ from avengers_edge.server.desk import Call
 from avengers_edge.server.house import House, Target
 from avengers_edge.server.problems import Problem
 from avengers_edge.voting.kinds import kind_of
+from avengers_edge.ways import messages_for
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ def respond(house: House, target: Target, asked: Asked, call: Call, tell: Tell |
 
     """
     try:
-        if target.member is None or asked.voted:
+        # A program has to be run and letters have to be weighed: what such a member writes is no answer by itself.
+        if target.member is None or asked.voted or target.member.form != "text":
             return _elect(target, asked, call, tell)
         return _complete(house, target, asked, call, tell)
     except ContextFull as error:
@@ -47,9 +49,12 @@ def respond(house: House, target: Target, asked: Asked, call: Call, tell: Tell |
 
 
 def _elect(target: Target, asked: Asked, call: Call, tell: Tell | None) -> Answer:
+    ask = asked.ask(target.member.name if target.member else None)
+    if target.member is not None and target.member.form == "program" and ask.samples is None:
+        ask = dataclasses.replace(ask, samples=1)
     return target.avengers.answer(
         asked.question,
-        asked.ask(target.member.name if target.member else None),
+        ask,
         member=target.member,
         on_progress=tell,
         on_token=None if tell is None else (lambda index, text: tell(Piece(index, text))),

@@ -91,7 +91,7 @@ class Reply:
 def choices_of(result: Answer | Generation, tools: Tools | None = None) -> list[Choice]:
     """Give the texts, and the calls of these tools in them: the elected one, or all that a member wrote."""
     if isinstance(result, Answer):
-        reason = next((each.finish_reason for each in result.samples if each.text == result.text), "stop")
+        reason = result.shown.finish_reason
         return [_choice(0, result.text, reason, None, tools)]
     return [_choice(done.index, done.text, done.finish_reason, done.logprobs, tools) for done in result.completions]
 
@@ -122,6 +122,7 @@ def extension_of(result: Answer | Generation, member: str | None = None, *, text
             "route": None,
             "votes": [],
             "confidence": None,
+            "agreement": None,
             "samples_requested": ended,
             "samples_used": ended,
             "saved_tokens": 0,
@@ -129,11 +130,11 @@ def extension_of(result: Answer | Generation, member: str | None = None, *, text
         }
     values = result.as_dict()
     kept: Mapping[str, Any] = {name: values[name] for name in (*_TOLD, *(("samples",) if texts else ()))}
-    return {**kept, "saved_tokens": result.usage.saved_tokens}
+    return {**kept, "output": result.shown.output, "saved_tokens": result.usage.saved_tokens}
 
 
 _TOLD = (
-    *("answer", "kind", "model", "models", "route", "votes", "confidence"),
+    *("answer", "kind", "model", "models", "route", "votes", "confidence", "agreement"),
     *("samples_requested", "samples_used", "stopped_early", "timings_ms"),
 )
 

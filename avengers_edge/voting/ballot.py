@@ -2,123 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from avengers_edge.errors import BadRequest
-from avengers_edge.records import Completion, EarlyStop, Kind, Vote
+from avengers_edge.records import EarlyStop, Kind, Vote
 from avengers_edge.voting.behaviour import failures
-from avengers_edge.voting.keys import answer_key
 from avengers_edge.voting.stopping import quorum_of, still_needed
 from avengers_edge.voting.tally import tally, winner
 
 
 class Ballot:
-    """Collects the samples of one request as they finish, in any order; used from one thread at a time.
+    """Collects the votes of one question as its samples finish, in any order; used from one thread at a time.
 
-    Free text has no majority, so it is decided only when every sample is in; unless there is a way to compare it, by
-    its value where a JSON schema bounds it, by its calls where it may call functions.
+    A slot is the place of a sample in the tie-break. All slots are known from the start, with what their votes weigh,
+    so that `exact` can stop as soon as those to come cannot change the winner.
 
-    Model-Switch (arXiv 2505.19797): where less than a share of `switch_below` of the samples agree, a second member is
-    asked, and `union` votes on the samples of both. `exact` holds for the switch as well: sampling goes on until it is
-    certain that enough agree. Once it is certain that too few do, all samples are wanted, because all of them vote in
-    the union. `adaptive` judges by the samples that it let end.
+    Model-Switch (arXiv 2505.19797): where less than a share of `switch_below` of the votes agree, a second member is
+    asked, and `switch` opens the vote on the samples of both. `exact` holds for the switch as well: sampling goes on
+    until it is certain that enough agree. Once it is certain that too few do, all samples are wanted, because all of
+    them vote in the union. `adaptive` judges by the samples that it let end.
 
     Args:
-        kind: what an answer is.
-        n: how many samples this request has.
+        weights: what the vote of each slot weighs, in thousandths; its length is the number of samples.
         rule: when sampling may stop.
-        choices: the answers that the question offers.
-        switch_below: 0 never switches; nor does free text or a single sample.
-        earlier: keys of samples that count as well, before these in the tie-break.
-        key_of: makes the keys of free text, so that it is voted on.
+        kind: what an answer is. Code that fails loses to code that does not.
+        switch_below: 0 never switches; nor does a single sample.
+        earlier: the votes of samples that count as well, before these in the tie-break, with what they weigh.
 
     Raises:
-        BadRequest: n is below 1.
+        BadRequest: no slot, or a weight below 1.
 
     """
 
     def __init__(
         self,
-        kind: Kind,
-        n: int,
+        weights: Sequence[int],
         rule: EarlyStop = "exact",
-        choices: Sequence[str] | None = None,
+        kind: Kind = "number",
         *,
         switch_below: float = 0.0,
-        earlier: Sequence[str | None] = (),
-        key_of: Callable[[str], str | None] | None = None,
+        earlier: Sequence[tuple[str | None, int]] = (),
     ) -> None:
-        if n < 1:
-            raise BadRequest(f"a vote over {n} samples was asked for: use 1 or more")
-        self._kind: Kind = kind
-        self._n = n
-        self._key_of_text = key_of if kind == "text" else None
-        free = kind == "text" and key_of is None
-        self._rule: EarlyStop = "off" if free else rule
-        self.choices = None if choices is None else tuple(choices)
-        self._switch_below = switch_below if not free and n > 1 else 0.0
-        self._earlier = len(earlier)
-        self._keys: dict[int, str | None] = dict(enumerate(earlier))
+        if not weights:
+            raise BadRequest("a vote over 0 samples was asked for: use 1 or more")
+        if min(weights) < 1:
+            raise BadRequest(f"a vote weighs {min(weights)} thousandths: use 1 or more")
+        self._own, self._rule, self._kind = tuple(weights), rule, kind
+        self._switch_below = switch_below if len(weights) > 1 else 0.0
+        self._earlier = tuple(earlier)
+        self._weights = (*(weight for _, weight in earlier), *weights)
+        self._keys: dict[int, str | None] = {place: key for place, (key, _) in enumerate(earlier)}
 
-    def add(self, completion: Completion) -> int:
-        """Count a finished sample and tell how many more are `needed`. A cancelled sample has no say.
+    def add(self, slot: int, key: str | None) -> int:
+        """Count a finished sample's vote (None: it casts none) and tell how many more are `needed`.
 
         Raises:
-            BadRequest: the sample's index is outside the request, or was counted before.
+            BadRequest: the slot is not one of this ballot's, or was counted before.
 
         """
-        if not 0 <= completion.index < self._n:
-            raise BadRequest(f"sample {completion.index} is not one of {self._n}: indices run from 0 to {self._n - 1}")
-        place = self._earlier + completion.index
+        if not 0 <= slot < len(self._own):
+            raise BadRequest(
+                f"sample {slot} is not one of {len(self._own)}: indices run from 0 to {len(self._own) - 1}"
+            )
+        place = len(self._earlier) + slot
         if place in self._keys:
-            raise BadRequest(f"sample {completion.index} finished twice: count each sample once")
-        if completion.finish_reason != "cancelled":
-            self._keys[place] = self._key_of(completion)
+            raise BadRequest(f"sample {slot} finished twice: count each sample once")
+        self._keys[place] = key
         return self.needed
 
-    def _key_of(self, completion: Completion) -> str | None:
-        if self._key_of_text is not None:
-            return self._key_of_text(completion.text)
-        truncated = completion.finish_reason == "length"
-        return answer_key(completion.text, self._kind, truncated=truncated, choices=self.choices)
-
-    def revise(self, keys: Mapping[int, str | None]) -> None:
-        """Replace the keys of this request's finished samples, by index, once all of them can be judged.
-
-        Raises:
-            BadRequest: a sample that has not finished.
-
-        """
-        for index, key in keys.items():
-            if self._earlier + index not in self._keys:
-                raise BadRequest(f"sample {index} has not finished: judge those that have")
-            self._keys[self._earlier + index] = key
+    def weight_of(self, slot: int) -> int:
+        """Say what the vote of a slot weighs, in thousandths."""
+        return self._own[slot]
 
     @property
     def needed(self) -> int:
         """How many more samples it takes at the least; 0 when sampling may stop."""
-        quorum = quorum_of(self._switch_below, self._n) if self._rule == "exact" else 0
-        return still_needed(self._rule, self._keys, self.asked, quorum)
+        quorum = quorum_of(self._switch_below, len(self._own)) if self._rule == "exact" else 0
+        return still_needed(self._rule, self._keys, self.asked, quorum, self._weights)
 
-    @property
-    def switches(self) -> bool:
-        """Whether, now that sampling has ended, too few agree; never where a second member could not change the winner.
+    def switch(self, weights: Sequence[int]) -> Ballot | None:
+        """Open the vote to a second member's samples where too few agree, now that sampling has ended; else None.
 
-        The Beta rule can be sure of a winner that few agree on, and then it is sure of it in the union too.
+        None as well where they could not change the winner: the Beta rule can be sure of one that few agree on, and
+        then it is sure of it in the union too.
         """
         leader = self.leader
-        agreed = leader.count if leader else 0
-        return self.finished > 0 and agreed / self.finished < self._switch_below and self.union().needed > 0
-
-    def union(self) -> Ballot:
-        """Open the ballot of as many samples of a second member, on which the finished samples here vote too."""
-        earlier = [self._keys[place] for place in sorted(self._keys)]
-        return Ballot(self._kind, self._n, self._rule, self.choices, earlier=earlier, key_of=self._key_of_text)
+        if not self.finished or (leader.count if leader else 0) / self.finished >= self._switch_below:
+            return None
+        earlier = [(self._keys[place], self._weights[place]) for place in sorted(self._keys)]
+        union = Ballot(weights, self._rule, self._kind, earlier=earlier)
+        return union if union.needed > 0 else None
 
     @property
     def asked(self) -> int:
         """How many samples can vote, the earlier ones included."""
-        return self._earlier + self._n
+        return len(self._weights)
 
     @property
     def finished(self) -> int:
@@ -127,13 +105,15 @@ class Ballot:
 
     @property
     def keys(self) -> Mapping[int, str | None]:
-        """The keys of this request's finished samples by index; None is a sample without an answer."""
-        return {place - self._earlier: key for place, key in self._keys.items() if place >= self._earlier}
+        """The votes of this ballot's own finished samples by slot; None is a sample without a vote."""
+        skipped = len(self._earlier)
+        return {place - skipped: key for place, key in self._keys.items() if place >= skipped}
 
     @property
     def votes(self) -> tuple[Vote, ...]:
         """The tally so far, winner first, the earlier samples included; code that fails loses to code that does not."""
-        votes = tally([self._keys[place] for place in sorted(self._keys)])
+        places = sorted(self._keys)
+        votes = tally([self._keys[place] for place in places], [self._weights[place] for place in places])
         return tuple(sorted(votes, key=lambda vote: failures(vote.key))) if self._kind == "code" else votes
 
     @property

@@ -38,6 +38,7 @@ from avengers_edge.voting.source import code_in, code_key
 
 _BULLET = re.compile(r"\s*[-*+]\s+(?=[0-9][0-9.,]*+\s*[A-Za-z])")
 _LIST_ITEM = re.compile(r"\s*(?:[-*+]|[0-9]{1,3}[.)])\s+\S")
+_BRACKETED = re.compile(r"\[\[([^\[\]]+)\]\]")
 _LONGEST_BELOW = 80
 _EXPLICIT = ("boxed", "line")
 
@@ -109,7 +110,8 @@ def printed_answer(printed: str, kind: Kind, *, choices: Sequence[str] | None = 
 
     A number is one number with at most a unit and a label, a formula is in Python's or SymPy's notation (and is given
     in LaTeX), a choice is a letter or an option's text, a label one of `choices`, and free text the line itself. None
-    where the line is of another kind, as `nan`, `[1, 2]` or a traceback's last line is no number.
+    where the line is of another kind, as `nan`, `[1, 2]` or a traceback's last line is no number. Around what is not
+    free text `[[` and `]]` may stand, which some questions ask for.
 
     Args:
         printed: all that the program printed.
@@ -121,6 +123,8 @@ def printed_answer(printed: str, kind: Kind, *, choices: Sequence[str] | None = 
     line = line[max(line.rfind("\n"), line.rfind("\r")) + 1 :].strip()
     if not line or kind == "code":
         return None
+    if kind != "text" and (marked := _BRACKETED.fullmatch(line)):
+        line = marked[1].strip()
     if kind == "number":
         return printed_number(line)
     if kind == "expression":

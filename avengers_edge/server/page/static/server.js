@@ -11,14 +11,17 @@ import { EventReader } from "./sse.js";
  * @property {string[]} models
  * @property {{cluster: number | null, similarity: number | null, ranking: {model: string, score: number}[],
  *   margin: number, fallback: string | null} | null} route
- * @property {{key: string, count: number}[]} votes
- * @property {number | null} confidence
+ * @property {{key: string, count: number, weight: number}[]} votes
+ * @property {number | null} confidence the calibrated chance that the answer is right
+ * @property {number | null} [agreement] the winner's share of the votes, by weight
+ * @property {string | null} [output] what the program printed, where the answer is a program's
  * @property {number} samples_requested
  * @property {number} samples_used
  * @property {boolean} [stopped_early]
  * @property {number} saved_tokens
  * @property {Record<string, number>} timings_ms
- * @property {{model: string, text: string, key: string | null, tokens: number, finish_reason: string}[]} [samples]
+ * @property {{model: string, text: string, key: string | null, tokens: number, finish_reason: string,
+ *   failure?: string | null}[]} [samples]
  * @property {string | null} [corrected]
  * @property {string} [answer]
  * @property {string} [kind]

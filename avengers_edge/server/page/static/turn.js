@@ -78,6 +78,7 @@ export class TurnView {
 
   draw() {
     this.drawn = draw(this.parts.text, this.turn.text, this.drawn.shown);
+    if (this.turn.info && typeof this.turn.info.output === "string") fold(this.parts.text);
   }
 
   /** Show it as it is now: done, stopped, failed, or still under way. */
@@ -160,6 +161,21 @@ function draw(element, text, shown) {
     element.textContent = text;
     return { trees: [text], shown: [] };
   }
+}
+
+/**
+ * Fold the program under its result.
+ *
+ * @param {HTMLElement} text
+ */
+function fold(text) {
+  const code = text.lastElementChild;
+  if (!code || code === text.firstElementChild || code.localName === "details") return;
+  const folded = document.createElement("details");
+  const title = document.createElement("summary");
+  title.textContent = "The program that printed this";
+  code.replaceWith(folded);
+  folded.append(title, code);
 }
 
 /** @param {Turn} turn */

@@ -17,6 +17,7 @@ export function lineOf(info) {
   return [
     info.models.join(", "),
     ...(cast && !one ? [`${info.votes[0].count} of ${cast} votes`] : []),
+    ...(typeof info.confidence === "number" ? [`${Math.round(100 * info.confidence)} % sure`] : []),
     one ? "1 sample" : `${info.samples_used} of ${info.samples_requested} samples`,
     `${seconds(info).toFixed(1)} s`,
   ].join(" · ");
@@ -49,14 +50,17 @@ function votesOf(info) {
     return part("Votes", note("No vote: such answers cannot be counted, and the most central one is shown."));
   }
   const cast = info.votes.reduce((sum, vote) => sum + vote.count, 0);
-  const bars = info.votes.map(({ key, count }, place) =>
-    bar(key, count / cast, count === 1 ? "1 vote" : `${count} votes`, place === 0),
+  const weight = info.votes.reduce((sum, vote) => sum + vote.weight, 0);
+  const bars = info.votes.map((vote, place) =>
+    bar(vote.key, vote.weight / weight, vote.count === 1 ? "1 vote" : `${vote.count} votes`, place === 0),
   );
+  const weighed = info.votes.some((vote) => vote.weight !== vote.count);
   const early = info.stopped_early && info.samples_used < info.samples_requested;
   const left = info.samples_requested - info.samples_used;
   const others = left === 1 ? "the last sample" : `the other ${left}`;
   const saved = info.saved_tokens ? `, which saved about ${info.saved_tokens} tokens` : "";
   const notes = [
+    ...(weighed ? [note("Votes weigh by how often each way of asking is right on such questions.")] : []),
     ...(early ? [note(`Sampling ended early: ${others} could not have changed the answer${saved}.`)] : []),
     ...(info.samples_used > cast ? [note(`${info.samples_used - cast} samples had no answer to count.`)] : []),
     ...(info.corrected ? [note("The first sample was shown while the vote ran; the vote elected another text.")] : []),
@@ -118,7 +122,8 @@ function costOf(turn, info) {
  */
 export function sampleLine(sample, place, several) {
   const how = { length: "cut at the token limit", cancelled: "not finished" }[sample.finish_reason];
-  const vote = sample.key === null ? "no vote" : `votes ${sample.key}`;
+  const why = sample.failure ? `no vote: ${sample.failure}` : "no vote";
+  const vote = sample.key === null ? why : `votes ${sample.key}`;
   const model = several ? [sample.model] : [];
   return [`Sample ${place + 1}`, vote, ...model, `${sample.tokens} tokens`, ...(how ? [how] : [])].join(" · ");
 }
