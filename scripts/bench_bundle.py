@@ -126,7 +126,7 @@ def run_all(home: Path, team: str, files: list[Path], scratch: Path, measured: d
     for folder in (copies[0].parent, out):
         folder.mkdir()
     pairs = [str(path) for pair in zip(files, copies, strict=True) for path in pair]
-    archive = str(out / "bench.tar.zst")
+    archive = str(out / "bench.tar")
     steps = (
         [sys.executable, "-c", COPY, *pairs],
         [sys.executable, "-c", HASH, *map(str, files)],

@@ -16,11 +16,16 @@ from pathlib import Path
 from gguf_files import BASICS, Tiny, tensor, tiny_model
 
 from avengers_edge.config import shipped_dir
-from avengers_edge.library.bundle.archive import Front
-from avengers_edge.library.bundle.manifest import BundleFile, BundleManifest, Origin, in_order, write_manifest_json
+from avengers_edge.library.bundle.archive import member_header
+from avengers_edge.library.bundle.manifest import (
+    Bundle,
+    BundleFile,
+    BundleManifest,
+    Receipt,
+    in_order,
+    write_manifest,
+)
 from avengers_edge.library.bundle.pack import PackOptions, pack, write_archive
-from avengers_edge.library.bundle.tar import END, header, padding
-from avengers_edge.library.bundle.zstd import RawWriter
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.files import write_text
 from avengers_edge.library.manifests import ModelManifest, PathSource
@@ -63,9 +68,9 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def promised(path: str, data: bytes, role: str) -> BundleFile:
-    origin = Origin("a test", "2026-01-01", "import", None) if role == "model" else None
-    return BundleFile(path, len(data), sha256(data), role, origin)
+def listed(path: str, data: bytes, role: str) -> BundleFile:
+    receipt = Receipt("a test", "2026-01-01", "import", None) if role == "model" else None
+    return BundleFile(path, len(data), sha256(data), role, receipt)
 
 
 CONTENTS = {
@@ -78,48 +83,45 @@ CONTENTS = {
 """Files that make an archive, though no team; the model's name is too long for a plain header."""
 
 
-def front_of(contents=CONTENTS, signature: bytes | None = None, **facts) -> Front:
-    """Promise some contents."""
-    files = in_order([promised(path, data, role) for path, (role, data) in contents.items()])
-    told = {"name": "small", "created": "2026-01-01T00:00:00Z", "product": "0.1.0", "team": "small"} | facts
-    manifest = BundleManifest(files=files, **told)
-    return Front(manifest, write_manifest_json(manifest), signature)
+def bundle_of(contents=CONTENTS, signature: bytes | None = None, **fields) -> Bundle:
+    """Make the manifest of some contents."""
+    files = in_order(listed(path, data, role) for path, (role, data) in contents.items())
+    given = {"name": "small", "created": "2026-01-01T00:00:00Z", "product": "0.1.0", "team": "small"} | fields
+    manifest = BundleManifest(files=files, **given)
+    return Bundle(manifest, write_manifest(manifest), signature)
 
 
-def right_archive(contents=CONTENTS, front: Front | None = None) -> bytes:
+def right_archive(contents=CONTENTS, bundle: Bundle | None = None) -> bytes:
     """Build the archive that the product writes of some contents."""
     file = io.BytesIO()
-    write_archive(file, front or front_of(contents), {path: data for path, (_, data) in contents.items()})
+    write_archive(file, bundle or bundle_of(contents), {path: data for path, (_, data) in contents.items()})
     return file.getvalue()
 
 
 def entry(path: str, data: bytes) -> bytes:
-    return header(path, len(data)) + data + bytes(padding(len(data)))
+    return member_header(path, len(data)) + data + bytes(-len(data) % 512)
 
 
-def entries_of(front: Front, contents=CONTENTS) -> list[bytes]:
+def entries_of(bundle: Bundle, contents=CONTENTS) -> list[bytes]:
     """List the entries of a right archive, one by one."""
-    files = [entry(file.path, contents[file.path][1]) for file in front.manifest.files]
-    return [*(entry(name, data) for name, data in front.entries()), *files]
-
-
-def frame(tar: bytes) -> bytes:
-    """Pack the bytes of a tar, whatever they are."""
-    file = io.BytesIO()
-    writer = RawWriter(file)
-    writer.write(tar)
-    writer.close()
-    return file.getvalue()
+    files = [entry(file.path, contents[file.path][1]) for file in bundle.manifest.files]
+    return [*(entry(name, data) for name, data in bundle.entries()), *files]
 
 
 def archive_of(entries: list[bytes]) -> bytes:
-    return frame(b"".join(entries) + END)
+    """Join entries, whatever they are, and end them as tar does."""
+    tar = b"".join(entries) + bytes(1024)
+    return tar + bytes(-len(tar) % 10240)
 
 
-def relabelled(front: Front, **changes) -> Front:
+def spelled(value: object) -> bytes:
+    """Spell JSON as manifests are."""
+    return (json.dumps(value, indent=1) + "\n").encode()
+
+
+def relabelled(bundle: Bundle, **changes) -> Bundle:
     """Change what the JSON of a manifest says, with right checksums: the manifest of a liar."""
-    value = json.loads(front.spelled) | changes
-    return dataclasses.replace(front, spelled=json.dumps(value).encode())
+    return dataclasses.replace(bundle, payload=spelled(json.loads(bundle.payload) | changes))
 
 
 def fake_wheel(folder: Path, name: str, version: str, files: dict[str, str], metadata: str = "") -> Path:

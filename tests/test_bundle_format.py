@@ -1,143 +1,38 @@
-"""Laws of what bundles are written in: raw zstd frames, tar headers, signatures, manifests. One spelling for each."""
+"""Laws of what bundles are written in: tar headers, signatures, manifests. One spelling for each."""
 
 from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import json
-import shutil
-import subprocess
 import tarfile
 
 import pytest
-from bundle_files import CONTENTS, frame, front_of, promised
+from bundle_files import CONTENTS, bundle_of, listed, spelled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avengers_edge.errors import AvengersError, BadRequest, VerificationFailed
-from avengers_edge.library.bundle import tar
-from avengers_edge.library.bundle.ed25519 import is_signed, read_public_key
-from avengers_edge.library.bundle.manifest import ROLES, BundleManifest, read_manifest_json, write_manifest_json
-from avengers_edge.library.bundle.tar import DamagedHeader, header, padding, read_head
-from avengers_edge.library.bundle.zstd import BLOCK_BYTES, RawReader, RawWriter, packed_bytes
+from avengers_edge.errors import AvengersError, BadRequest, NotFound, VerificationFailed
+from avengers_edge.library.bundle.archive import member_header
+from avengers_edge.library.bundle.install import read_plain_manifest
+from avengers_edge.library.bundle.manifest import ROLES, BundleManifest, read_manifest, write_manifest
+from avengers_edge.library.bundle.signature import is_signed, load_public_key, read_public_key
 
-SIZES = [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 3 * BLOCK_BYTES, 3 * BLOCK_BYTES + 5]
-
-
-def data_of(size):
-    return bytes(value % 251 for value in range(size))
-
-
-# --- zstd ---
-
-
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("step", [1000, BLOCK_BYTES, 300_000])
-def test_a_frame_gives_back_what_was_written_however_it_was_cut(size, step):
-    data, file = data_of(size), io.BytesIO()
-    writer = RawWriter(file)
-    for begin in range(0, size, step):
-        writer.write(data[begin : begin + step])
-    writer.close()
-    assert file.getvalue() == frame(data)  # one spelling
-    assert len(file.getvalue()) == packed_bytes(size)
-    reader = RawReader(file)
-    assert reader.read(size) == data
-    reader.finish()
-
-
-@pytest.mark.skipif(shutil.which("zstd") is None, reason="zstd is not installed")
-@pytest.mark.parametrize("size", SIZES)
-def test_the_zstd_tool_opens_a_frame(size):
-    done = subprocess.run(["zstd", "-dc"], input=frame(data_of(size)), capture_output=True, check=True)
-    assert done.stdout == data_of(size)
-
-
-@pytest.mark.skipif(shutil.which("zstd") is None, reason="zstd is not installed")
-@pytest.mark.parametrize("options", [[], ["--no-check"], ["-19", "--no-check"]])
-def test_a_frame_that_was_compressed_again_is_refused_with_the_cure(options):
-    again = subprocess.run(["zstd", "-c", *options], input=data_of(500_000), capture_output=True, check=True).stdout
-    with pytest.raises(VerificationFailed, match=r"as it was packed .* `zstd -d`"):
-        RawReader(io.BytesIO(again)).read(500_000)
-
-
-@given(st.lists(st.integers(0, 3 * BLOCK_BYTES + 5), max_size=6), st.integers(0, 300))
-def test_seeking_lands_where_reading_would(places, size):
-    data = data_of(3 * BLOCK_BYTES + 5)
-    reader = RawReader(io.BytesIO(frame(data)))
-    for place in sorted(places):
-        if place >= reader.tell():
-            reader.seek(place)
-            size = min(size, len(data) - place)
-            assert reader.read(size) == data[place : place + size]
-    reader.seek(len(data))
-    reader.finish()
-
-
-def test_nothing_can_be_read_or_sought_behind_the_end():
-    for use in (lambda reader: reader.read(11), lambda reader: reader.seek(11), lambda reader: reader.seek(10**15)):
-        with pytest.raises(VerificationFailed, match="too early"):
-            use(RawReader(io.BytesIO(frame(data_of(10)))))
-    with pytest.raises(ValueError, match="go back"):
-        reader = RawReader(io.BytesIO(frame(data_of(10))))
-        reader.read(5)
-        reader.seek(4)
-
-
-@pytest.mark.parametrize("size", [0, 100, BLOCK_BYTES + 1])
-def test_more_behind_the_end_is_refused(size):
-    for packed in (frame(data_of(size)) + b"x", frame(data_of(size) + b"x")):
-        reader = RawReader(io.BytesIO(packed))
-        reader.read(size)
-        with pytest.raises(VerificationFailed, match="more follows"):
-            reader.finish()
-
-
-# --- tar ---
+# --- members ---
 
 NAMES = st.text(st.characters(min_codepoint=33, exclude_categories=["Cs"]), min_size=1, max_size=250)
 
 
-@given(NAMES, st.one_of(st.integers(0, 2000), st.integers(8**11 - 2, 2**50)))
+@given(
+    NAMES.filter(lambda name: name.strip("/") == name), st.one_of(st.integers(0, 2000), st.integers(8**11 - 2, 2**50))
+)
 @settings(max_examples=200)
-def test_a_header_is_read_back_by_us_and_by_any_tar(name, size):
-    raw = header(name, size)
-    head = read_head(io.BytesIO(raw).read)
-    assert (head.raw, head.path, head.size, head.kind) == (raw, name, size, None)
-    with tarfile.open(fileobj=io.BytesIO(raw + bytes(1024)), mode="r:") as opened:
+def test_a_header_says_name_and_size_and_nothing_of_the_machine(name, size):
+    with tarfile.open(fileobj=io.BytesIO(member_header(name, size) + bytes(1024)), mode="r:") as opened:
         member = opened.next()
-    assert (member.name, member.size, member.mode, member.uid, member.type) == (name, size, 0o644, 0, tarfile.REGTYPE)
-
-
-@pytest.mark.parametrize("place", range(0, 512, 3))
-def test_a_header_with_a_changed_byte_is_damaged_or_spelled_otherwise(place):
-    raw = bytearray(header("name", 5))
-    raw[place] ^= 0x11
-    try:
-        head = read_head(io.BytesIO(bytes(raw)).read)
-    except DamagedHeader:
-        return
-    assert head.raw != header(head.path, head.size)
-
-
-@given(st.binary(min_size=512, max_size=512).filter(any))
-def test_noise_is_no_header(noise):
-    with pytest.raises(DamagedHeader):
-        read_head(io.BytesIO(noise + bytes(4096)).read)
-
-
-def test_a_size_that_is_negative_or_beyond_all_disks_is_damage():
-    for number in (b"\xff" * 12, b"\x80" + b"\xff" * 11):
-        raw = bytearray(header("name", 5))
-        raw[124:136] = number
-        raw[148:156] = b"%06o\0 " % (sum(raw[:148]) + 8 * 32 + sum(raw[156:]))
-        with pytest.raises(DamagedHeader):
-            read_head(io.BytesIO(bytes(raw)).read)
-
-
-def test_padding_ends_a_block():
-    assert [padding(size) for size in (0, 1, 511, 512, 513)] == [0, 511, 1, 0, 511]
-    assert tar.entry_bytes("name", 513) == 512 + 1024
+    assert (member.name, member.size, member.mode, member.type) == (name, size, 0o644, tarfile.REGTYPE)
+    assert (member.uid, member.gid, member.uname, member.gname, member.mtime) == (0, 0, "", "", 315532800)
 
 
 # --- signatures ---
@@ -214,14 +109,24 @@ def test_what_is_no_public_key_is_refused_in_words(pem, complaint):
     assert str(caught.value).startswith("the file is ")
 
 
+def test_a_key_file_that_is_none_is_refused_in_words(tmp_path):
+    (tmp_path / "long").write_bytes(bytes(2**17))
+    with pytest.raises(NotFound, match="there is no key"):
+        load_public_key(tmp_path / "none")
+    with pytest.raises(BadRequest, match="is not a regular file"):
+        load_public_key(tmp_path)
+    with pytest.raises(BadRequest, match="longer than any key"):
+        load_public_key(tmp_path / "long")
+
+
 # --- manifests ---
 
 
 def test_a_manifest_is_read_back_and_spelled_alike():
-    manifest = front_of(platforms=("linux_x86_64",), python="3.11", extras=("hub",)).manifest
-    spelled = write_manifest_json(manifest)
-    assert read_manifest_json(spelled) == manifest
-    assert write_manifest_json(read_manifest_json(spelled)) == spelled
+    manifest = bundle_of(platforms=("linux_x86_64",), python="3.11", extras=("hub",)).manifest
+    data = write_manifest(manifest)
+    assert read_manifest(data) == manifest
+    assert write_manifest(read_manifest(data)) == data
     assert [file.role for file in manifest.files] == sorted((role for role, _ in CONTENTS.values()), key=ROLES.index)
 
 
@@ -250,66 +155,110 @@ def test_a_manifest_is_read_back_and_spelled_alike():
 )
 def test_a_manifest_names_no_file_that_lies_elsewhere_than_its_role_says(path, role):
     with pytest.raises(BadRequest):
-        promised(path, b"", role)
+        listed(path, b"", role)
 
 
 @pytest.mark.parametrize("other", ["licences/MODELS.txt", "licences/models.txt"], ids=["in another case", "the same"])
 def test_a_file_stands_in_a_manifest_once(other):
-    files = (promised("licences/models.txt", b"", "licence"), promised(other, b"x", "licence"))
+    files = (listed("licences/models.txt", b"", "licence"), listed(other, b"x", "licence"))
     with pytest.raises(BadRequest, match="twice"):
-        BundleManifest("x", "now", "0", "x", files)
+        BundleManifest(name="x", created="now", product="0", team="x", files=files)
+
+
+FIELDS = json.loads(bundle_of().payload)
 
 
 def changed(**changes):
-    return json.dumps(json.loads(front_of().spelled) | changes).encode()
+    return spelled(FIELDS | changes)
 
 
 def with_file(**changes):
-    value = json.loads(front_of().spelled)
-    value["files"][0] |= changes
-    return json.dumps(value).encode()
+    first, *others = FIELDS["files"]
+    return changed(files=[first | changes, *others])
 
 
 LIES = {
-    "no JSON": b"{",
-    "no object": b"[]",
-    "not UTF-8": b"\xff",
-    "deep": b'{"a":' * 5000 + b"1" + b"}" * 5000,
-    "another kind": changed(kind="a recipe"),
-    "no format": changed(format="1"),
-    "true as a number": changed(format=True),
-    "unknown key": changed(surprise=1),
-    "a key twice": front_of().spelled.replace(b'"name"', b'"team"', 1),
-    "a name that is a path": changed(name="../x"),
-    "a text that steers": changed(created="\x1b[2J"),
-    "no files": changed(files={}),
-    "a file that is none": changed(files=["x"]),
-    "extras that are none": changed(extras=[1]),
-    "out of order": changed(files=json.loads(front_of().spelled)["files"][::-1]),
-    "an unknown key of a file": with_file(mode=0o4755),
-    "negative size": with_file(bytes=-1),
-    "a size beyond all disks": with_file(bytes=10**30),
-    "a size that is true": with_file(bytes=True),
-    "a float size": with_file(bytes=1.5),
-    "a number of 5000 digits": front_of().spelled.replace(b'"bytes": 9', b'"bytes": ' + b"9" * 5000, 1),
-    "no hash": with_file(sha256="x"),
-    "a receipt where none belongs": with_file(receipt={}),
-    "a lone surrogate": with_file(path="licences/\ud800"),
+    "no JSON": (b"{", "not valid JSON"),
+    "no object": (b"[]", "object"),
+    "not UTF-8": (b"\xff", "not valid JSON"),
+    "deep": (b'{"a":' * 5000 + b"1" + b"}" * 5000, "not valid JSON"),
+    "another kind": (changed(kind="a recipe"), "kind"),
+    "no format": (changed(format="1"), "format"),
+    "true as a number": (changed(format=True), "format"),
+    "unknown key": (changed(surprise=1), "surprise"),
+    "an unknown key that steers": (changed(**{"a\n\x1b[2J": 1}), "unknown field"),
+    "a key twice": (bundle_of().payload.replace(b'"name"', b'"team"', 1), "name"),
+    "a key twice, alike": (bundle_of().payload.replace(b' "team"', b' "team": "x",\n "team"'), "spelled"),
+    "spelled otherwise": (json.dumps(FIELDS).encode(), "spelled"),
+    "a name that is a path": (changed(name="../x"), "'../x'"),
+    "a text that steers": (changed(created="\x1b[2J"), "cannot be shown"),
+    "a text beyond all screens": (changed(created="x" * 1001), "created"),
+    "no files": (changed(files={}), "files"),
+    "a file that is none": (changed(files=["x"]), r"files\[0\]"),
+    "extras that are none": (changed(extras=[1]), r"extras\[0\]"),
+    "out of order": (changed(files=FIELDS["files"][::-1]), "not in order"),
+    "an unknown key of a file": (with_file(mode=0o4755), "mode"),
+    "negative size": (with_file(bytes=-1), r"files\[0\].bytes"),
+    "a size beyond all disks": (with_file(bytes=10**30), r"files\[0\].bytes"),
+    "a size that is true": (with_file(bytes=True), r"files\[0\].bytes"),
+    "a float size": (with_file(bytes=1.5), r"files\[0\].bytes"),
+    "a number of 5000 digits": (
+        bundle_of().payload.replace(b'"bytes": 9', b'"bytes": ' + b"9" * 5000, 1),
+        r"files\[0\].bytes",
+    ),
+    "no hash": (with_file(sha256="x"), r"files\[0\].sha256"),
+    "a hash and a line": (with_file(sha256="0" * 64 + "\n"), r"files\[0\].sha256"),
+    "a receipt where none belongs": (with_file(receipt=FIELDS["files"][-1]["receipt"]), "needless"),
+    "a receipt that lacks all": (with_file(receipt={}), r"files\[0\].receipt"),
+    "a lone surrogate": (with_file(path="licences/\ud800"), "not valid JSON"),
 }
 
 
-@pytest.mark.parametrize("data", LIES.values(), ids=LIES.keys())
-def test_a_manifest_that_is_not_as_we_write_it_is_refused_in_one_line(data):
+@pytest.mark.parametrize(("data", "named"), LIES.values(), ids=LIES.keys())
+def test_a_manifest_that_is_not_as_we_write_it_is_refused_in_one_line_that_names_the_field(data, named):
+    with pytest.raises(VerificationFailed, match=named) as caught:
+        read_manifest(data)
+    assert str(caught.value).isprintable()
+
+
+def without(key):
+    return spelled({name: value for name, value in FIELDS.items() if name != key})
+
+
+PLAIN_LIES = {
+    **{name: LIES[name][0] for name in ("no JSON", "no object", "not UTF-8", "deep", "another kind", "no format")},
+    **{name: LIES[name][0] for name in ("true as a number", "no files", "a file that is none", "extras that are none")},
+    **{name: LIES[name][0] for name in ("negative size", "a size that is true", "a float size", "no hash")},
+    **{f"no {key}": without(key) for key in ("kind", "format", "name", "product", "python", "extras", "files")},
+    "a path that is none": with_file(path=None),
+    "a role that is none": with_file(role=["wheel"]),
+    "a wheel upwards": with_file(path="wheels/..", role="wheel"),
+    "a wheel on another disk": with_file(path="wheels/c:\\x.whl", role="wheel"),
+}
+
+
+@pytest.mark.parametrize("data", PLAIN_LIES.values(), ids=PLAIN_LIES.keys())
+def test_the_installer_refuses_a_manifest_that_it_could_not_install_from(data):
     with pytest.raises(VerificationFailed) as caught:
-        read_manifest_json(data)
-    assert "\n" not in str(caught.value)
+        read_plain_manifest(data)
+    assert str(caught.value).isprintable()
+
+
+def test_the_installer_reads_the_same_of_a_manifest_as_the_product():
+    manifest = bundle_of(platforms=("linux_x86_64",), python="3.11", extras=("hub",)).manifest
+    plain = read_plain_manifest(write_manifest(manifest))
+    for name in ("name", "created", "product", "python"):
+        assert getattr(plain, name) == getattr(manifest, name)
+    assert (plain.platforms, plain.extras) == (["linux_x86_64"], ["hub"])
+    rows = [(file.path, file.bytes, file.sha256, file.role) for file in manifest.files]
+    assert [(file.path, file.bytes, file.sha256, file.role) for file in plain.files] == rows
 
 
 @pytest.mark.parametrize("paths", [["licences/a", "licences/a/b"], ["licences/A/B/c", "licences/a/b"]])
 def test_no_file_of_a_manifest_lies_below_another(paths):
     files = [{"path": path, "bytes": 0, "sha256": "0" * 64, "role": "licence"} for path in paths]
     with pytest.raises(VerificationFailed, match="stands in it as a file and as the folder of"):
-        read_manifest_json(changed(files=files))
+        read_manifest(changed(files=files))
 
 
 @given(
@@ -321,15 +270,21 @@ def test_no_file_of_a_manifest_lies_below_another(paths):
 def test_no_json_at_all_ends_in_anything_but_a_refusal(value):
     for key in ("files", "name", "format", "platforms"):
         with pytest.raises(AvengersError):
-            read_manifest_json(changed(**{key: {"x": value}}))
+            read_manifest(changed(**{key: {"x": value}}))
+        with pytest.raises(AvengersError):
+            read_plain_manifest(changed(**{key: {"x": value}}))
 
 
-@pytest.mark.parametrize(("number", "cure"), [(2, "install the product that packed it"), (0, "pack it again")])
-def test_another_format_is_named_with_the_cure(number, cure):
-    with pytest.raises(VerificationFailed, match=rf"format {number}\b.*{cure}"):
-        read_manifest_json(changed(format=number, something="new"))
+@pytest.mark.parametrize("read", [read_manifest, read_plain_manifest])
+@pytest.mark.parametrize("number", [0, 2])
+def test_another_format_is_named_with_the_remedy(number, read):
+    with pytest.raises(VerificationFailed, match=rf"format {number}\b.*install the product that packed it"):
+        read(changed(format=number, something="new"))
 
 
-def test_a_front_counts_its_own_length():
-    front = front_of()
-    assert dataclasses.replace(front, signature=bytes(64)).packed_bytes() == front.packed_bytes() + 1024
+def test_an_envelope_counts_the_length_of_its_archive():
+    bundle = bundle_of()
+    sizes = [
+        dataclasses.replace(bundle, payload=bytes(size)).archive_bytes() for size in range(1024, 21 * 512 + 1, 512)
+    ]
+    assert {second - first for first, second in itertools.pairwise(sizes)} == {0, 10240}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import errno
 import json
 import os
@@ -20,11 +20,10 @@ from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, NotFound
 from avengers_edge.files import exclusive
 from avengers_edge.library.bundle import pack as packing
 from avengers_edge.library.bundle.archive import check_archive, open_archive
-from avengers_edge.library.bundle.contents import find_models, find_wheels, licence_items
-from avengers_edge.library.bundle.installer import installer_script
-from avengers_edge.library.bundle.sbom import build_sbom
+from avengers_edge.library.bundle.contents import build_sbom, find_models, find_wheels, licence_items
+from avengers_edge.library.bundle.manifest import read_manifest
+from avengers_edge.library.bundle.pack import installer_script
 from avengers_edge.library.bundle.wheels import WheelOptions
-from avengers_edge.library.bundle.zstd import RawReader
 from avengers_edge.library.files import write_text
 from avengers_edge.library.leftovers import find_leftovers
 
@@ -36,19 +35,14 @@ def names(folder):
 
 
 def problems_of(path):
-    with open_archive(path) as archive:
+    with open_archive(path, read_manifest) as archive:
         archive.require_whole()
         return check_archive(archive)
 
 
-def contents_of(path, folder):
+def contents_of(path):
     """Read an archive with Python's own tar, as an auditor would."""
-    plain = folder / "plain.tar"
-    with path.open("rb") as file, plain.open("wb") as written, contextlib.suppress(VerificationFailed):
-        reader = RawReader(file)
-        while True:
-            written.write(reader.read(512))
-    with tarfile.open(plain) as opened:
+    with tarfile.open(path) as opened:
         return {member.name: opened.extractfile(member).read() for member in opened}
 
 
@@ -56,7 +50,7 @@ def test_a_bundle_has_the_team_byte_for_byte_and_is_right(home, tmp_path):
     make_home(home)
     path = pack_small(home, tmp_path / "out")
     assert problems_of(path) == ()
-    contents = contents_of(path, tmp_path)
+    contents = contents_of(path)
     assert list(contents)[:2] == ["bundle.json", "bundle.json.sha256"]
     assert contents["models/tiny/Tiny.gguf"] == tiny_model()
     assert contents["teams/small.toml"] == TEAM.encode()
@@ -68,7 +62,7 @@ def test_a_bundle_has_the_team_byte_for_byte_and_is_right(home, tmp_path):
     }
     assert contents["bundle.json.sha256"] == f"{sha256(contents['bundle.json'])}  bundle.json\n".encode()
     assert told["files"][-1]["receipt"]["expected_from"] == "manifest"
-    assert names(tmp_path / "out") == ["small.install.py", "small.tar.zst"]
+    assert names(tmp_path / "out") == ["small.install.py", "small.tar"]
 
 
 def test_what_ships_is_not_packed_beside_the_wheel_but_what_the_user_changed_is(home, tmp_path):
@@ -92,8 +86,8 @@ def test_the_same_files_give_the_same_bytes(home, tmp_path):
 def test_the_clock_goes_into_the_moment_of_making_only(home, tmp_path):
     catalog, store = make_home(home)
     options = packing.PackOptions("small", "small", tmp_path, None)
-    told = packing.pack(options, catalog, store, environ={}).front.manifest
-    assert told.created > "2026-01-01T00:00:00Z"
+    manifest = packing.pack(options, catalog, store, environ={}).bundle.manifest
+    assert manifest.created > "2026-01-01T00:00:00Z"
     with pytest.raises(BadRequest, match="SOURCE_DATE_EPOCH is 'soon'"):
         packing.pack(options, catalog, store, environ={"SOURCE_DATE_EPOCH": "soon"})
 
@@ -120,9 +114,9 @@ def test_a_file_that_changes_while_it_is_packed_ends_it(home, tmp_path, monkeypa
     path = home / "models" / "tiny" / "Tiny.gguf"
     real = packing.write_archive
 
-    def late(file, front, contents, heard):
+    def late(file, bundle, contents, on_progress):
         path.write_bytes(change(path.read_bytes()))
-        real(file, front, contents, heard)
+        real(file, bundle, contents, on_progress)
 
     monkeypatch.setattr(packing, "write_archive", late)
     with pytest.raises(VerificationFailed, match=r"models/tiny/Tiny.gguf changed while it was packed"):
@@ -198,7 +192,7 @@ def test_wheels_are_gathered_in_the_home_or_the_temporary_folder_and_never_besid
 
     monkeypatch.setattr(packing, "gather_wheels", gather)
     packed = packing.pack(options, catalog, store)
-    assert "wheels/thing-1-py3-none-any.whl" in [file.path for file in packed.front.manifest.files]
+    assert "wheels/thing-1-py3-none-any.whl" in [file.path for file in packed.bundle.manifest.files]
     ((place, before),) = seen
     assert place.parent == home / "partial"
     assert before == []
@@ -212,7 +206,7 @@ def test_wheels_are_gathered_in_the_home_or_the_temporary_folder_and_never_besid
     packing.pack(options, catalog, store)
     assert not seen[2][0].is_relative_to(home)
     assert not seen[2][0].exists()
-    assert names(tmp_path / "out") == ["small.install.py", "small.tar.zst"]
+    assert names(tmp_path / "out") == ["small.install.py", "small.tar"]
 
 
 def test_ctrl_c_leaves_nothing(home, tmp_path):
@@ -240,7 +234,7 @@ def test_a_kill_at_any_moment_leaves_no_archive_that_is_not_whole_and_the_next_r
         for path in out.glob("small.*"):
             assert path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes()
         assert pack_small(home, out).read_bytes() == expected
-        assert names(out) == ["small.install.py", "small.tar.zst"]
+        assert names(out) == ["small.install.py", "small.tar"]
 
 
 # --- what explains it ---
@@ -295,6 +289,26 @@ def test_the_sbom_names_the_embedder_in_the_products_wheel(tmp_path):
     assert embedder["type"] == "machine-learning-model"
     onnx = (shipped_dir() / "embedder" / "model.onnx").read_bytes()
     assert embedder["hashes"][0]["content"] == sha256(onnx)
+
+
+@pytest.mark.parametrize(
+    ("text", "described"),
+    [
+        ("apache-2.0", {"license": {"id": "Apache-2.0"}}),
+        ("MIT OR Apache-2.0", {"expression": "MIT OR Apache-2.0"}),
+        ("Apache-2.0 WITH LLVM-exception", {"expression": "Apache-2.0 WITH LLVM-exception"}),
+        ("Apache-2.0+", {"expression": "Apache-2.0+"}),
+        ("(MIT)", {"expression": "(MIT)"}),
+        ("LicenseRef-Gemma", {"expression": "LicenseRef-Gemma"}),
+        ("gemma", {"license": {"name": "gemma"}}),
+        ("MIT OR", {"license": {"name": "MIT OR"}}),
+    ],
+)
+def test_a_licence_is_an_spdx_id_an_spdx_expression_or_a_name(home, tmp_path, text, described):
+    catalog, store = make_home(home)
+    (model,) = find_models(catalog.load_team("small"), catalog, store)
+    packed = dataclasses.replace(model, manifest=dataclasses.replace(model.manifest, licence=text))
+    assert json.loads(build_sbom("small", "now", (packed,), ()))["components"][0]["licenses"] == [described]
 
 
 def test_the_texts_of_all_licences_are_packed_under_plain_names(home, tmp_path):

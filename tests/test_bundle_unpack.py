@@ -18,12 +18,11 @@ from bundle_files import (
     archive_of,
     entry,
     fake_wheel,
-    frame,
     killed_at,
     large_model,
+    listed,
     make_home,
     pack_small,
-    promised,
     relabelled,
     sha256,
     tree,
@@ -36,10 +35,10 @@ from avengers_edge.files import exclusive
 from avengers_edge.library import files
 from avengers_edge.library.bundle import unpack as unpacking
 from avengers_edge.library.bundle.archive import open_archive
-from avengers_edge.library.bundle.installed import check_home
+from avengers_edge.library.bundle.manifest import read_manifest
 from avengers_edge.library.bundle.pack import PackOptions, pack
-from avengers_edge.library.bundle.tar import END, entry_bytes
 from avengers_edge.library.bundle.unpack import unpack
+from avengers_edge.library.bundle.verify import check_home
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.files import write_text
 from avengers_edge.library.importing import import_file
@@ -62,32 +61,32 @@ def store(home):
 
 
 def problems(home):
-    return [(problem.path, problem.what) for problem in check_home(home).problems]
+    return [(problem.path, problem.what) for problem in check_home(home)[1]]
 
 
-def rewritten(archive: Path, front, contents: dict[str, bytes] | None = None) -> Path:
-    """Write the archive again with another front and, by path, other contents."""
-    with open_archive(archive) as opened:
+def rewritten(archive: Path, bundle, contents: dict[str, bytes] | None = None) -> Path:
+    """Write the archive again with another manifest and, by path, other contents."""
+    with open_archive(archive, read_manifest) as opened:
         kept: dict[str, bytes] = {}
-        for each in opened.read_files(lambda problem: pytest.fail(str(problem))):
+        for each in opened.members(lambda problem: pytest.fail(str(problem))):
             pieces: list[bytes] = []
             each.copy(pieces.append)
-            kept[each.file.path] = b"".join(pieces)
+            kept[each.member.path] = b"".join(pieces)
     kept |= contents or {}
-    order = [file["path"] for file in json.loads(front.spelled)["files"]]
-    entries = [entry(name, data) for name, data in front.entries()] + [entry(path, kept[path]) for path in order]
+    order = [file["path"] for file in json.loads(bundle.payload)["files"]]
+    entries = [entry(name, data) for name, data in bundle.entries()] + [entry(path, kept[path]) for path in order]
     archive.write_bytes(archive_of(entries))
     return archive
 
 
-def front_in(archive):
-    with open_archive(archive) as opened:
-        return opened.front
+def bundle_in(archive):
+    with open_archive(archive, read_manifest) as opened:
+        return opened.envelope
 
 
-def with_files(front, change):
-    rows = json.loads(front.spelled)["files"]
-    return relabelled(front, files=change(rows))
+def with_files(bundle, change):
+    rows = json.loads(bundle.payload)["files"]
+    return relabelled(bundle, files=change(rows))
 
 
 # --- what it does ---
@@ -213,7 +212,7 @@ def test_a_model_that_rotted_in_place_is_mended_without_replacing_anything_else(
     unpack(archive, store)
     path = home / "models" / "tiny" / "Tiny.gguf"
     rot(path)
-    [problem] = check_home(home).problems
+    [problem] = check_home(home)[1]
     assert (problem.path, problem.why.endswith("unpack the bundle again")) == ("models/tiny/Tiny.gguf", True)
     told = []
     assert unpack(archive, store, progress=told.append).already == 4
@@ -228,7 +227,7 @@ def test_what_may_be_somebodys_work_is_kept_and_verify_names_the_option_that_men
     unpack(archive, store)
     rot(home / place)
     (home / "models" / "tiny" / "Tiny.gguf.receipt.json").unlink()
-    [problem] = check_home(home).problems
+    [problem] = check_home(home)[1]
     assert (problem.path, problem.why.endswith("unpack the bundle again, with --replace")) == (place, True)
     with pytest.raises(BadRequest, match=f"{place}; --replace"):
         unpack(archive, store)
@@ -308,11 +307,11 @@ def test_a_model_in_several_files_is_carried_whole(split_archive, store, home):
 
 
 def test_a_part_without_its_model_is_refused(split_archive, store, home):
-    front = with_files(
-        front_in(split_archive), lambda rows: [row for row in rows if not row["path"].endswith(PARTS[1])]
+    bundle = with_files(
+        bundle_in(split_archive), lambda rows: [row for row in rows if not row["path"].endswith(PARTS[1])]
     )
     with pytest.raises(VerificationFailed, match="has other files than the manifest of tiny pins"):
-        unpack(rewritten(split_archive, front), store)
+        unpack(rewritten(split_archive, bundle), store)
     assert not (home / "models").exists()
 
 
@@ -376,13 +375,13 @@ def test_an_archive_that_grew_is_refused(archive, store, home):
 
 
 def test_an_extra_or_hostile_entry_of_the_right_length_puts_nothing_in_place(archive, store, home):
-    front = front_in(archive)
-    file = front.manifest.files[-1]
-    data = b"".join(entry(name, text) for name, text in front.entries())
-    room = sum(entry_bytes(each.path, each.bytes) for each in front.manifest.files)
+    bundle = bundle_in(archive)
+    file = bundle.manifest.files[-1]
+    data = [entry(name, text) for name, text in bundle.entries()]
+    room = bundle.archive_bytes() - sum(map(len, data)) - 1024
     for name in ("../../escape", "/tmp/escape", "partial/x", file.path):
         hostile = entry(name, bytes(room - 512))
-        archive.write_bytes(frame(data + hostile + END))
+        archive.write_bytes(archive_of([*data, hostile]))
         with pytest.raises(VerificationFailed, match="nothing was put in place"):
             unpack(archive, store)
         assert not [path for path in tree(home.parent) if "escape" in path]
@@ -391,11 +390,11 @@ def test_an_extra_or_hostile_entry_of_the_right_length_puts_nothing_in_place(arc
 
 def test_a_manifest_that_promises_a_model_that_its_team_pins_otherwise_is_refused(archive, store, home):
     other = tiny_model(salt=9)
-    front = with_files(
-        front_in(archive), lambda rows: [*rows[:-1], rows[-1] | {"sha256": sha256(other), "bytes": len(other)}]
+    bundle = with_files(
+        bundle_in(archive), lambda rows: [*rows[:-1], rows[-1] | {"sha256": sha256(other), "bytes": len(other)}]
     )
     with pytest.raises(VerificationFailed, match="has other files than the manifest of tiny pins"):
-        unpack(rewritten(archive, front, {"models/tiny/Tiny.gguf": other}), store)
+        unpack(rewritten(archive, bundle, {"models/tiny/Tiny.gguf": other}), store)
     assert not (home / "models").exists()
 
 
@@ -417,8 +416,8 @@ def receipt(value, **changes):
 
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES.keys())
 def test_a_manifest_that_makes_no_team_that_can_answer_is_refused(archive, store, home, lie):
-    front = front_in(archive)
-    lying = relabelled(front, **lie(json.loads(front.spelled)))
+    bundle = bundle_in(archive)
+    lying = relabelled(bundle, **lie(json.loads(bundle.payload)))
     with pytest.raises(VerificationFailed) as caught:
         unpack(rewritten(archive, lying), store)
     assert "\n" not in str(caught.value)
@@ -426,7 +425,7 @@ def test_a_manifest_that_makes_no_team_that_can_answer_is_refused(archive, store
 
 
 def test_nothing_of_a_bundle_that_cannot_be_used_waits_for_a_next_run(archive, store, home):
-    lying = relabelled(front_in(archive), team="other")
+    lying = relabelled(bundle_in(archive), team="other")
     with pytest.raises(VerificationFailed, match="team other"):
         unpack(rewritten(archive, lying), store)
     assert tree(home) == {}
@@ -434,11 +433,11 @@ def test_nothing_of_a_bundle_that_cannot_be_used_waits_for_a_next_run(archive, s
 
 def test_a_model_that_is_no_model_is_refused(archive, store, home):
     bad = b"GGUF" + bytes(100)
-    front = with_files(
-        front_in(archive), lambda rows: [*rows[:-1], rows[-1] | {"sha256": sha256(bad), "bytes": len(bad)}]
+    bundle = with_files(
+        bundle_in(archive), lambda rows: [*rows[:-1], rows[-1] | {"sha256": sha256(bad), "bytes": len(bad)}]
     )
     with pytest.raises(VerificationFailed):
-        unpack(rewritten(archive, front, {"models/tiny/Tiny.gguf": bad}), store)
+        unpack(rewritten(archive, bundle, {"models/tiny/Tiny.gguf": bad}), store)
     assert not (home / "models").exists()
 
 
@@ -469,8 +468,8 @@ def test_a_signed_bundle_is_unpacked_with_its_key_and_no_other(tmp_path, home, s
     assert not home.exists()
     unpack(path, store, key=public)
     assert len((home / "bundles" / "small" / "bundle.json.sig").read_bytes()) == 64
-    assert check_home(home, public).problems == ()
-    assert check_home(home, other).problems[0].path == "bundles/small.json"
+    assert check_home(home, public)[1] == ()
+    assert check_home(home, other)[1][0].path == "bundles/small.json"
 
 
 def test_an_unsigned_bundle_is_refused_where_a_key_is_given(archive, store, home, keys):
@@ -478,9 +477,7 @@ def test_an_unsigned_bundle_is_refused_where_a_key_is_given(archive, store, home
         unpack(archive, store, key=keys[1])
     assert not home.exists()
     unpack(archive, store)
-    assert [problem.what for problem in check_home(home, keys[1]).problems if problem.path == "bundles/small.json"] == [
-        "bad"
-    ]
+    assert [problem.what for problem in check_home(home, keys[1])[1] if problem.path == "bundles/small.json"] == ["bad"]
 
 
 # --- the disk ---
@@ -488,7 +485,7 @@ def test_an_unsigned_bundle_is_refused_where_a_key_is_given(archive, store, home
 
 def test_a_disk_without_room_is_told_with_both_numbers_before_it_is_filled(archive, store, home, monkeypatch):
     monkeypatch.setattr(files.shutil, "disk_usage", lambda _: SimpleNamespace(free=5_000_000))
-    with pytest.raises(DoesNotFit, match=r"unpacking small.tar.zst needs 67\.1 MB .* 5\.0 MB are free") as caught:
+    with pytest.raises(DoesNotFit, match=r"unpacking small.tar needs 67\.1 MB .* 5\.0 MB are free") as caught:
         unpack(archive, store)
     assert caught.value.exit_code == 6
     assert tree(home) == {}
@@ -556,7 +553,7 @@ def test_two_processes_do_not_unpack_at_once(archive, store, home):
 
 def test_what_is_not_there_is_told_so(store, tmp_path):
     with pytest.raises(NotFound):
-        unpack(tmp_path / "none.tar.zst", store)
+        unpack(tmp_path / "none.tar", store)
 
 
 def test_models_on_another_disk_are_copied_there_and_named_once_they_are_right(
@@ -665,14 +662,14 @@ def test_what_cannot_be_read_in_a_home_is_bad_and_the_rest_is_looked_at(archive,
 
     monkeypatch.setattr(Path, "open", failing)
     monkeypatch.setattr(os, "scandir", refusing)
-    found = check_home(home)
-    assert [(each.path, each.what) for each in found.problems] == [
+    found = check_home(home)[1]
+    assert [(each.path, each.what) for each in found] == [
         ("models/tiny/Tiny.gguf", "bad"),
         ("teams/small.toml", "bad"),
         ("bundles/small", "bad"),
         ("tables/x", "extra"),
     ]
-    assert "cannot be read: Input/output error" in found.problems[0].why
+    assert "cannot be read: Input/output error" in found[0].why
 
 
 def test_a_model_of_the_right_size_and_time_but_other_bytes_is_bad(archive, store, home):
@@ -705,17 +702,20 @@ def test_a_manifest_in_the_home_that_was_changed_is_bad(archive, store, home, ch
 def test_a_home_of_two_bundles_is_checked_for_both(archive, store, home, tmp_path):
     unpack(archive, store)
     unpack(pack_small(tmp_path / "origin", tmp_path / "stick", name="second"), store)
-    report = check_home(home)
-    assert [front.manifest.name for front in report.fronts] == ["second", "small"]
-    assert report.problems == ()
-    assert report.files == 7  # model, team and manifest are the same
+    progress = []
+    bundles, found = check_home(home, on_progress=lambda done, total: progress.append((done, total)))
+    assert [bundle.manifest.name for bundle in bundles] == ["second", "small"]
+    assert found == ()
+    same = sum(file.bytes for file in bundles[0].manifest.files if file.role in ("model", "team", "manifest"))
+    own = [file.bytes for bundle in bundles for file in bundle.manifest.files if file.role in ("sbom", "licence")]
+    assert progress[-1] == (same + sum(own), same + sum(own))  # what is the same is checked once
 
 
 def test_a_manifest_of_wheels_puts_none_of_them_into_the_home(archive, store, home, tmp_path):
     data = fake_wheel(tmp_path, "thing", "1", {}).read_bytes()
-    row = promised("wheels/thing-1-py3-none-any.whl", data, "wheel")
-    told = {"path": row.path, "bytes": row.bytes, "sha256": row.sha256, "role": "wheel"}
-    front = with_files(front_in(archive), lambda rows: [*rows[:3], told, *rows[3:]])
-    unpack(rewritten(archive, front, {row.path: data}), store)
+    row = listed("wheels/thing-1-py3-none-any.whl", data, "wheel")
+    fields = {"path": row.path, "bytes": row.bytes, "sha256": row.sha256, "role": "wheel"}
+    bundle = with_files(bundle_in(archive), lambda rows: [*rows[:3], fields, *rows[3:]])
+    unpack(rewritten(archive, bundle, {row.path: data}), store)
     assert not [name for name in tree(home) if name.endswith(".whl")]
     assert problems(home) == []

@@ -27,11 +27,9 @@ from bundle_files import EPOCH, fake_wheel, make_home, pack_small
 import avengers_edge
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, NotFound, OfflineRefused, VerificationFailed
 from avengers_edge.library.bundle import wheels
-from avengers_edge.library.bundle.installer import installer_script
-from avengers_edge.library.bundle.pack import PackOptions, pack
-from avengers_edge.library.bundle.rebuild import rebuild_wheel
-from avengers_edge.library.bundle.requirements import needed_names
-from avengers_edge.library.bundle.wheels import USER_EXTRAS, WheelOptions, gather_wheels
+from avengers_edge.library.bundle.pack import PackOptions, installer_script, pack
+from avengers_edge.library.bundle.wheel_files import rebuild_wheel
+from avengers_edge.library.bundle.wheels import USER_EXTRAS, WheelOptions, gather_wheels, needed_names
 
 VERSION = avengers_edge.__version__
 MAIN = "import json, os, sys\nopen(os.environ['HEARD'], 'w').write(json.dumps(sys.argv[1:]))\n"
@@ -196,6 +194,21 @@ def test_what_is_needed_follows_the_installed_metadata():
     assert needed_names("nobody-knows-this", ()) == ()
 
 
+def test_what_another_machine_or_extra_needs_is_not_needed(monkeypatch):
+    metadata = {
+        "top": ["a[x]>=1", "b; sys_platform == 'nowhere'", "c; extra == 'more'", "d; extra == 'most'", "not a name ("],
+        "a": ["e; extra == 'x'", "f; extra == 'y'", "Top"],
+    }
+
+    def requires(name):
+        if name.lower() in ("top", "a", "b", "c", "d", "e", "f"):
+            return metadata.get(name.lower(), [])
+        raise importlib.metadata.PackageNotFoundError
+
+    monkeypatch.setattr(wheels.importlib.metadata, "requires", requires)
+    assert needed_names("top", ("more",)) == ("a", "c", "e")
+
+
 # --- wheels made again ---
 
 
@@ -272,7 +285,7 @@ def test_the_installer_has_no_name_that_nothing_defines(tmp_path):
     path = tmp_path / "install.py"
     path.write_bytes(installer_script())
     done = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F", "--no-cache", str(path)],
+        [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F82", "--no-cache", str(path)],
         capture_output=True,
         text=True,
         check=False,
@@ -321,7 +334,7 @@ def one_line(done, code):
 
 
 def test_the_installer_makes_an_environment_of_the_wheels_and_unpacks_with_it(carried, installer, tmp_path):
-    paths = [file.path for file in carried.front.manifest.files if file.role == "wheel"]
+    paths = [file.path for file in carried.bundle.manifest.files if file.role == "wheel"]
     pip = f"wheels/pip-{importlib.metadata.version('pip')}-py3-none-any.whl"
     assert paths == [f"wheels/avengers_edge-{VERSION}-py3-none-any.whl", "wheels/helper-1.5-py3-none-any.whl", pip]
     venv, heard = tmp_path / "venv", tmp_path / "heard.json"
@@ -399,7 +412,7 @@ def test_the_installer_runs_nothing_of_an_archive_that_is_not_all_right(
     ("words", "code", "complaint"),
     [
         ((), 2, "--venv"),
-        (("none.tar.zst", "--venv", "v"), 3, "there is no file none.tar.zst"),
+        (("none.tar", "--venv", "v"), 3, "there is no file none.tar"),
         (("install.py", "--venv", "v"), 4, "is no bundle"),
         (("--unknown",), 2, "see --help"),
     ],

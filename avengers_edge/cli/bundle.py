@@ -17,7 +17,8 @@ from avengers_edge.errors import BadRequest, VerificationFailed
 from avengers_edge.library.files import human_bytes
 
 if TYPE_CHECKING:
-    from avengers_edge.library.bundle.archive import Front, Problem
+    from avengers_edge.library.bundle.archive import Problem
+    from avengers_edge.library.bundle.manifest import Bundle
     from avengers_edge.library.bundle.pack import PackOptions
     from avengers_edge.library.bundle.wheels import WheelOptions
 
@@ -26,24 +27,26 @@ _PATH = click.Path(path_type=Path)
 
 @click.group()
 def bundle() -> None:
-    """Carry a team to a machine without a network: one archive, checked at any time."""
+    """Carry a team to a machine without a network: one archive that can be checked at any time."""
 
 
 @bundle.command()
 @click.argument("team", required=False, shell_complete=complete_teams)
-@click.option("-o", "--out", type=_PATH, default=".", help="Folder, or the archive's name ending in .tar.zst.")
+@click.option("-o", "--out", type=_PATH, default=".", help="Folder, or the archive's name ending in .tar.")
 @click.option("--name", help="The bundle's name; by default the team's.")
-@click.option("--wheels", "folder", type=_PATH, metavar="DIR", help="Folder of wheels that pip looks into first.")
-@click.option("--no-wheels", is_flag=True, help="Pack the team's files only, for machines that have the product.")
+@click.option("--wheels", "folder", type=_PATH, metavar="DIR", help="Folder of wheels that pip searches first.")
+@click.option("--no-wheels", is_flag=True, help="Without wheels, for machines that have the product.")
 @click.option(
     "--extras",
     callback=names,
     metavar="A,B|none",
-    help="What the wheels shall serve beside `ask`; by default chat,serve,calibrate, which is all that users need.",
+    help="Extras that the wheels are for, beside `ask`; by default chat,serve,calibrate.",
 )
-@click.option("--platform", "platforms", multiple=True, metavar="TAG", help="Pack for it, e.g. manylinux_2_28_x86_64.")
 @click.option(
-    "--python-version", "python", default="", metavar="X.Y", help="Pack for this Python; by default this one."
+    "--platform", "platforms", multiple=True, metavar="TAG", help="Platform of the wheels, e.g. manylinux_2_28_x86_64."
+)
+@click.option(
+    "--python-version", "python", default="", metavar="X.Y", help="Python of the wheels; by default the running one."
 )
 @click.option("--sign-key", type=_PATH, metavar="FILE", help="Ed25519 private key in PEM; needs the extra `sign`.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -61,7 +64,7 @@ def pack(
     sign_key: Path | None,
     as_json: bool,
 ) -> None:
-    """Pack TEAM (default: the one in use) into NAME.tar.zst, with NAME.install.py beside it.
+    """Pack TEAM (default: the one in use) into NAME.tar, with NAME.install.py beside it.
 
     \b
     The archive holds the model files byte for byte, the team's table and manifests, the wheels of the product and of
@@ -79,7 +82,7 @@ def pack(
 
     \b
     On the other machine:
-      python3 starter.install.py starter.tar.zst --venv avengers
+      python3 starter.install.py starter.tar --venv avengers
     """
     from avengers_edge.library.bundle.pack import pack as pack_bundle
     from avengers_edge.library.bundle.wheels import USER_EXTRAS, WheelOptions
@@ -97,17 +100,17 @@ def pack(
         packed = pack_bundle(options, catalog, store, progress=PullDisplay(status, None).progress)
     if as_json:
         paths = {"archive": str(packed.archive), "installer": str(packed.installer), "bytes": packed.bytes}
-        click.echo(json.dumps(paths | facts(packed.front)))
+        click.echo(json.dumps(paths | facts(packed.bundle)))
         return
     click.echo(packed.archive)
     click.echo(
-        f"{packed.archive.name}: {human_bytes(packed.bytes)}, {len(packed.front.manifest.files)} files; the sha256 of "
-        f"its manifest, which stands for all of them, is {packed.front.digest}",
+        f"{packed.archive.name}: {human_bytes(packed.bytes)}, {len(packed.bundle.manifest.files)} files; the sha256 of "
+        f"its manifest, which stands for all of them, is {packed.bundle.digest}",
         err=True,
     )
-    click.echo(wheel_words(packed.front), err=True)
-    told = f"{packed.installer.name}: sha256 {installer_sha256(packed.front)}, to be compared where it is run"
-    click.echo(told, err=True)
+    click.echo(wheel_words(packed.bundle), err=True)
+    line = f"{packed.installer.name}: sha256 {installer_sha256(packed.bundle)}, to be compared where it is run"
+    click.echo(line, err=True)
 
 
 @bundle.command()
@@ -122,32 +125,32 @@ def verify(session: Session, archive: Path | None, key: Path | None, as_json: bo
 
     \b
     Examples:
-      avengers bundle verify starter.tar.zst --key operator.pub
+      avengers bundle verify starter.tar --key operator.pub
       avengers bundle verify --json
     """
-    from avengers_edge.library.bundle.signing import load_public_key
+    from avengers_edge.library.bundle.signature import load_public_key
 
     public = load_public_key(key) if key else None
     try:
-        fronts, row, problems = check_home(session, public) if archive is None else check_archive(archive, public)
+        bundles, row, problems = check_home(session, public) if archive is None else check_archive(archive, public)
     except VerificationFailed as error:  # so early that nothing is known of what it holds
         if as_json:
-            told = [{"path": str(archive), "what": "bad", "why": str(error)}]
+            listed = [{"path": str(archive), "what": "bad", "why": str(error)}]
             row = {"archive": str(archive), "installer": None}
-            click.echo(json.dumps({"ok": False, **row, "bundles": [], "problems": told}))
+            click.echo(json.dumps({"ok": False, **row, "bundles": [], "problems": listed}))
         raise
     if as_json:
-        told = [{"path": each.path, "what": each.what, "why": each.why} for each in problems]
-        bundles = [facts(front, checked=public is not None) for front in fronts]
-        click.echo(json.dumps({"ok": not problems, **row, "bundles": bundles, "problems": told}))
+        listed = [{"path": each.path, "what": each.what, "why": each.why} for each in problems]
+        rows = [facts(each, checked=public is not None) for each in bundles]
+        click.echo(json.dumps({"ok": not problems, **row, "bundles": rows, "problems": listed}))
     else:
         for problem in problems:
             click.echo(str(problem))
-        for front in () if problems else fronts:
-            manifest = front.manifest
+        for each in () if problems else bundles:
+            manifest = each.manifest
             click.echo(
-                f"{manifest.name}: ok, {len(manifest.files)} files, {human_bytes(manifest.bytes)}, manifest "
-                f"{front.digest}, {signed_words(front, public is not None)}"
+                f"{manifest.name}: ok, {len(manifest.files)} files, {human_bytes(manifest.total_bytes)}, manifest "
+                f"{each.digest}, {signed_words(each, public is not None)}"
             )
         if archive is not None and not problems:
             beside = row["installer"]
@@ -163,7 +166,7 @@ def verify(session: Session, archive: Path | None, key: Path | None, as_json: bo
 @bundle.command()
 @click.argument("archive", type=_PATH)
 @click.option("--key", type=_PATH, metavar="PUBLIC", help="Ed25519 public key in PEM that must have signed it.")
-@click.option("--replace", is_flag=True, help="Use the bundle's files where others of the same name are there.")
+@click.option("--replace", is_flag=True, help="Replace different files of the same name.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @pass_session
 def unpack(session: Session, archive: Path, key: Path | None, replace: bool, as_json: bool) -> None:
@@ -171,9 +174,9 @@ def unpack(session: Session, archive: Path, key: Path | None, replace: bool, as_
 
     \b
     Example:
-      avengers bundle unpack starter.tar.zst --key operator.pub
+      avengers bundle unpack starter.tar --key operator.pub
     """
-    from avengers_edge.library.bundle.signing import load_public_key
+    from avengers_edge.library.bundle.signature import load_public_key
     from avengers_edge.library.bundle.unpack import unpack as unpack_bundle
 
     public = load_public_key(key) if key else None
@@ -198,8 +201,7 @@ def pack_options(
     team: str, out: Path, name: str | None, wheels: WheelOptions | None, sign_key: Path | None
 ) -> PackOptions:
     """Find out where a bundle goes and what it is called."""
-    from avengers_edge.library.bundle.layout import SUFFIX
-    from avengers_edge.library.bundle.manifest import check_name
+    from avengers_edge.library.bundle.manifest import SUFFIX, check_name
     from avengers_edge.library.bundle.pack import PackOptions
 
     folder = out
@@ -207,33 +209,38 @@ def pack_options(
         if name is not None:
             raise BadRequest(f"--out {out} names the bundle already: leave out --name, or name a folder")
         folder, name = out.parent, out.name.removesuffix(SUFFIX)
+    elif out.name.endswith(".tar.zst"):
+        raise BadRequest(f"--out is {out}, and an archive is a plain tar: end its name in {SUFFIX}")
     return PackOptions(team, check_name(name or team), folder, wheels, sign_key)
 
 
-def check_archive(path: Path, key: bytes | None) -> tuple[tuple[Front, ...], dict[str, object], tuple[Problem, ...]]:
+def check_archive(path: Path, key: bytes | None) -> tuple[tuple[Bundle, ...], dict[str, object], tuple[Problem, ...]]:
     """Check an archive in full, and the installer beside it; a signature that is wrong ends it at once."""
     from avengers_edge.library.bundle import archive
-    from avengers_edge.library.bundle.installer import check_installer
+    from avengers_edge.library.bundle.manifest import read_manifest
+    from avengers_edge.library.bundle.verify import check_installer
 
-    with archive.open_archive(path) as opened, StatusLine() as status:
+    with archive.open_archive(path, read_manifest) as opened, StatusLine() as status:
         if key is not None:
-            opened.front.require_signature(key, str(path))
+            opened.envelope.require_signature(key, str(path))
         display = VerifyDisplay(status, path.name)
-        total = opened.front.manifest.bytes
-        problems = archive.check_archive(opened, lambda done: display.heard(done, total))
-    installer, problem = check_installer(path, opened.front)
+        total = opened.envelope.manifest.total_bytes
+        problems = archive.check_archive(opened, lambda done: display.progress(done, total))
+    installer, problem = check_installer(path, opened.envelope)
     row: dict[str, object] = {"archive": str(path), "installer": None if installer is None else str(installer)}
-    return (opened.front,), row, (*problems, *filter(None, (problem,)))
+    return (opened.envelope,), row, (*problems, *filter(None, (problem,)))
 
 
-def check_home(session: Session, key: bytes | None) -> tuple[tuple[Front, ...], dict[str, object], tuple[Problem, ...]]:
+def check_home(
+    session: Session, key: bytes | None
+) -> tuple[tuple[Bundle, ...], dict[str, object], tuple[Problem, ...]]:
     """Check all that bundles put into the home folder."""
-    from avengers_edge.library.bundle import installed
+    from avengers_edge.library.bundle import verify as verifying
 
     home = session.settings().home
     with StatusLine() as status:
-        report = installed.check_home(home, key, VerifyDisplay(status, str(home)).heard)
-    return report.fronts, {"home": str(home)}, report.problems
+        bundles, problems = verifying.check_home(home, key, VerifyDisplay(status, str(home)).progress)
+    return bundles, {"home": str(home)}, problems
 
 
 class VerifyDisplay:
@@ -243,17 +250,17 @@ class VerifyDisplay:
         self._display = PullDisplay(status, None)
         self._name = name
 
-    def heard(self, done: int, total: int) -> None:
-        """Hear how far it is."""
+    def progress(self, done: int, total: int) -> None:
+        """Show how many bytes were checked."""
         from avengers_edge.library.transfer import PullProgress
 
         self._display.progress(PullProgress(self._name, done, total, "checked"))
 
 
-def facts(front: Front, *, checked: bool = False) -> dict[str, object]:
-    """Collect what is told of a bundle."""
-    manifest = front.manifest
-    signed = "none" if front.signature is None else "valid" if checked else "unchecked"
+def facts(bundle: Bundle, *, checked: bool = False) -> dict[str, object]:
+    """Collect what `--json` says of a bundle."""
+    manifest = bundle.manifest
+    signed = "none" if bundle.signature is None else "valid" if checked else "unchecked"
     return {
         "name": manifest.name,
         "team": manifest.team,
@@ -263,29 +270,29 @@ def facts(front: Front, *, checked: bool = False) -> dict[str, object]:
         "python": manifest.python,
         "extras": list(manifest.extras),
         "files": len(manifest.files),
-        "file_bytes": manifest.bytes,
-        "manifest_sha256": front.digest,
-        "installer_sha256": installer_sha256(front),
+        "file_bytes": manifest.total_bytes,
+        "manifest_sha256": bundle.digest,
+        "installer_sha256": installer_sha256(bundle),
         "signature": signed,
     }
 
 
-def installer_sha256(front: Front) -> str | None:
+def installer_sha256(bundle: Bundle) -> str | None:
     """Return what the installer of a bundle hashes to; None where it has none."""
-    return next((file.sha256 for file in front.manifest.files if file.role == "installer"), None)
+    return next((file.sha256 for file in bundle.manifest.files if file.role == "installer"), None)
 
 
-def wheel_words(front: Front) -> str:
+def wheel_words(bundle: Bundle) -> str:
     """Say what the wheels of a bundle are for."""
-    manifest = front.manifest
+    manifest = bundle.manifest
     if not manifest.python:
         return "it has no wheels: the other machine must have the product already"
     serves = ", ".join(("ask", *manifest.extras))
     return f"its wheels are for Python {manifest.python} on {', '.join(manifest.platforms)}, and serve {serves}"
 
 
-def signed_words(front: Front, checked: bool) -> str:
+def signed_words(bundle: Bundle, checked: bool) -> str:
     """Say what is known of a bundle's signature."""
-    if front.signature is None:
+    if bundle.signature is None:
         return "not signed"
     return "its signature is that of the key" if checked else "signed: give --key to check by whom"

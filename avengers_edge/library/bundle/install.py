@@ -1,7 +1,10 @@
-"""The installer that a bundle carries: a virtual environment, the wheels, then the product's own `bundle unpack`.
+"""The installer of a bundle: a virtual environment, the wheels, then the product's own `bundle unpack`.
 
-All of the archive is checked before anything of it runs. Each step may be done again, so a run that was interrupted is
-mended by running it once more.
+All of the archive is checked against its manifest before anything of it runs. Of the manifest the installer reads what
+installing needs; `bundle unpack` reads it strictly afterwards. Each step may be done again, so a run that was
+interrupted is completed by the next one.
+
+It runs where nothing but Python is: this module and those it imports need nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -9,24 +12,92 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from avengers_edge.errors import INTERRUPTED_EXIT_CODE, AvengersError, BadRequest, DoesNotFit, VerificationFailed
-from avengers_edge.library.bundle.archive import Archive, Problem, check_archive, open_archive
-from avengers_edge.library.bundle.ed25519 import read_public_key
-from avengers_edge.library.bundle.manifest import ROLES, BundleFile, BundleManifest
+from avengers_edge.library.bundle.archive import (
+    Archive,
+    Problem,
+    check_archive,
+    open_archive,
+    printable,
+    require_format,
+)
+from avengers_edge.library.bundle.signature import load_public_key
+from avengers_edge.library.names import is_plain
 
 _PRODUCT = "avengers-edge"
 _DONE, _UNFINISHED = "bundle.sha256", "bundle.unfinished"
-_QUIET_SECONDS = 10
-_SPREAD = 5  # what an environment takes against its wheels: they are unpacked, and compiled to bytecode
+_PROGRESS_SECONDS = 10
+_EXPANSION = 5  # the size of an environment against that of its wheels: they are unpacked, and compiled to bytecode
 _PIP = ("--no-index", "--no-cache-dir", "--only-binary=:all:", "--disable-pip-version-check", "--no-input", "--quiet")
+
+
+@dataclass(frozen=True, slots=True)
+class PlainFile:
+    """A file of the manifest, as far as the installer needs it; its name is a plain one."""
+
+    path: str
+    bytes: int
+    sha256: str
+    role: str
+
+    def __post_init__(self) -> None:
+        texts = (self.path, self.sha256, self.role)
+        if not all(isinstance(text, str) for text in texts) or type(self.bytes) is not int or self.bytes < 0:
+            raise ValueError(f"a file of other types: {self}")
+        if not is_plain(self.name, 255) or not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise ValueError(f"a file of no possible name or sha256: {self}")
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.split("/")[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class PlainManifest:
+    """The manifest, as far as the installer needs it."""
+
+    name: str
+    created: str
+    product: str
+    platforms: list[str]
+    python: str
+    extras: list[str]
+    files: tuple[PlainFile, ...]
+
+    @property
+    def wheels(self) -> list[PlainFile]:
+        """The wheels."""
+        return [file for file in self.files if file.role == "wheel"]
+
+
+def read_plain_manifest(data: bytes) -> PlainManifest:
+    """Read what installing needs of a manifest; one that lacks it, or is of another format, is refused."""
+    try:
+        fields = json.loads(data)
+        require_format(fields["kind"], fields["format"])
+        files = tuple(PlainFile(row["path"], row["bytes"], row["sha256"], row["role"]) for row in fields["files"])
+        texts = [fields[key] for key in ("name", "created", "product", "python")]
+        lists = [fields[key] for key in ("platforms", "extras")]
+        if not all(isinstance(each, list) for each in lists):
+            raise ValueError("platforms and extras are no lists")
+        if not all(isinstance(text, str) for text in (*texts, *lists[0], *lists[1])):
+            raise ValueError("texts of other types")
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError, BadRequest) as error:
+        raise VerificationFailed("its manifest is not that of a bundle, or damaged: copy the bundle again") from error
+    name, created, product, python = texts
+    return PlainManifest(name, created, product, lists[0], python, lists[1], files)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -45,7 +116,7 @@ def install_main(words: list[str]) -> int:
         _say(str(error))
         return error.exit_code
     except OSError as error:
-        _say(f"{error.filename or 'the disk'}: {error.strerror or error}: mend it and run this again")
+        _say(f"{error.filename or 'the disk'}: {error.strerror or error}: repair it and run this again")
         return 1
     except KeyboardInterrupt:
         _say("interrupted: run it again, it goes on where it was")
@@ -57,7 +128,7 @@ def _options(words: list[str]) -> argparse.Namespace:
         prog="python3 NAME.install.py",
         description="Install Avengers Edge and a team of models from a bundle. Nothing is fetched from any network.",
     )
-    parser.add_argument("archive", type=Path, metavar="NAME.tar.zst", help="the bundle")
+    parser.add_argument("archive", type=Path, metavar="NAME.tar", help="the bundle")
     parser.add_argument("--venv", type=Path, required=True, metavar="DIR", help="virtual environment to install into")
     parser.add_argument("--home", type=Path, metavar="DIR", help="folder for the models (default: the product's own)")
     parser.add_argument("--key", type=Path, metavar="PUBLIC", help="Ed25519 public key in PEM that must have signed it")
@@ -67,31 +138,30 @@ def _options(words: list[str]) -> argparse.Namespace:
 
 def _install(archive: Path, venv: Path, home: Path | None, key: Path | None, *, replace: bool) -> int:
     done = venv / _DONE
-    with open_archive(archive) as opened:
-        manifest, digest = opened.front.manifest, opened.front.digest
+    with open_archive(archive, read_plain_manifest) as opened:
+        manifest, digest = opened.envelope.manifest, opened.envelope.digest
         _say(f"checking {archive}: bundle {manifest.name} of {manifest.created}, manifest {digest[:16]}")
         opened.require_whole()
         if key is not None:
-            opened.front.require_signature(read_public_key(_read_key(key), str(key)), str(archive))
+            opened.envelope.require_signature(load_public_key(key), str(archive))
             _say(f"its signature is that of {key}")
-        wheels = [file for file in manifest.files if file.role == "wheel"]
-        _check_python(manifest, wheels)
+        _check_python(manifest)
         _check_place(venv)
-        there = _read_mark(done) == digest
-        if not there:  # what is there already came out of it when it was right, and `bundle unpack` checks the rest
+        installed = _read_mark(done) == digest
+        if not installed:  # else it was right when it was installed, and `bundle unpack` checks the rest
             _check_all(opened)
-    python = _make_environment(venv, sum(file.bytes for file in wheels))
-    if there:
+    python = _make_environment(venv, sum(file.bytes for file in manifest.wheels))
+    if installed:
         _say(f"the wheels are installed in {venv} already")
     else:
         done.unlink(missing_ok=True)
         folder = venv / "bundle-wheels"
-        with open_archive(archive) as opened:
-            if opened.front.digest != digest:
+        with open_archive(archive, read_plain_manifest) as opened:
+            if opened.envelope.digest != digest:
                 raise VerificationFailed(f"{archive} was changed while it was read: copy it again")
-            _extract(opened, wheels, folder)
-        _say(f"installing {len(wheels)} wheels into {venv}")
-        _forget_half(venv, wheels)
+            _extract_wheels(opened, folder)
+        _say(f"installing {len(manifest.wheels)} wheels into {venv}")
+        _remove_half_installed(venv, manifest.wheels)
         _run_pip(python, folder, manifest)
         done.write_text(digest + "\n", encoding="ascii")
         (venv / _UNFINISHED).unlink(missing_ok=True)
@@ -104,8 +174,8 @@ def _install(archive: Path, venv: Path, home: Path | None, key: Path | None, *, 
     return code
 
 
-def _check_python(manifest: BundleManifest, wheels: list[BundleFile]) -> None:
-    if not wheels:
+def _check_python(manifest: PlainManifest) -> None:
+    if not manifest.wheels:
         raise BadRequest(
             f"bundle {manifest.name} has no wheels: install the product first, then run `avengers bundle unpack`"
         )
@@ -123,39 +193,40 @@ def _check_place(venv: Path) -> None:
         raise BadRequest(f"{venv} is there and is no virtual environment: choose another --venv")
 
 
-def _check_all(archive: Archive) -> None:
+def _check_all(archive: Archive[PlainManifest]) -> None:
     """Read all of the archive, so that nothing of one that is not right is ever run."""
-    total, said = archive.front.manifest.bytes, time.monotonic()
+    total, shown_at = sum(file.bytes for file in archive.envelope.manifest.files), time.monotonic()
 
-    def heard(done: int) -> None:
-        nonlocal said
-        if time.monotonic() - said > _QUIET_SECONDS:
-            said = time.monotonic()
+    def on_progress(done: int) -> None:
+        nonlocal shown_at
+        if time.monotonic() - shown_at > _PROGRESS_SECONDS:
+            shown_at = time.monotonic()
             _say(f"checked {done // 10**6} of {total // 10**6} MB")
 
-    first, *further = check_archive(archive, heard) or (None,)
+    first, *further = check_archive(archive, on_progress) or (None,)
     if first is not None:
         more = f" (and {len(further)} more are not right)" if further else ""
         raise VerificationFailed(f"nothing was installed, for {first}{more}")
 
 
 def _make_environment(venv: Path, wheel_bytes: int) -> Path:
-    """Make the environment, or mend it; return its Python."""
+    """Make the environment, or repair it; return its Python."""
     _say(f"making a virtual environment in {venv}")
     venv.mkdir(parents=True, exist_ok=True)
     if not (venv / "pyvenv.cfg").is_file():
         (venv / _UNFINISHED).touch()
-    free, need = shutil.disk_usage(venv).free, _SPREAD * wheel_bytes
+    free, need = shutil.disk_usage(venv).free, _EXPANSION * wheel_bytes
     if free < need and not (venv / _DONE).exists():
         raise DoesNotFit(f"{venv} needs about {need // 10**6} MB of disk and {free // 10**6} MB are free: free some")
     _run([sys.executable, "-m", "venv", "--without-pip", str(venv)], "making the environment")
     return venv.absolute() / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def _extract(archive: Archive, wheels: list[BundleFile], folder: Path) -> None:
+def _extract_wheels(archive: Archive[PlainManifest], folder: Path) -> None:
     """Write the wheels into a folder, each under its name only once it is known to be right."""
     folder.mkdir(exist_ok=True)
-    names = {file.path.split("/")[-1] for file in wheels}
+    left = {file.path for file in archive.envelope.manifest.wheels}
+    names = {file.name for file in archive.envelope.manifest.wheels}
     for path in folder.iterdir():  # of another bundle, or half written
         if path.name not in names:
             path.unlink()
@@ -163,37 +234,33 @@ def _extract(archive: Archive, wheels: list[BundleFile], folder: Path) -> None:
     def refuse(problem: Problem) -> None:
         raise VerificationFailed(str(problem))
 
-    for entry in archive.read_files(refuse):
-        if ROLES.index(entry.file.role) > ROLES.index("wheel"):
+    for reader in archive.members(refuse):
+        if reader.member.path in left:
+            left.remove(reader.member.path)
+            path = folder / reader.member.path.split("/")[-1]
+            if not _is_right(path, reader.member.bytes, reader.member.sha256) and (problem := reader.save(path)):
+                refuse(problem)
+        if not left:  # the models, which follow, are `bundle unpack`'s
             return
-        path = folder / entry.file.path.split("/")[-1]
-        if entry.file.role != "wheel" or _is_right(path, entry.file):
-            continue
-        part = path.with_name(path.name + ".part")
-        with part.open("wb") as written:
-            problem = entry.copy(written.write)
-        if problem:
-            refuse(problem)
-        part.replace(path)
 
 
-def _is_right(path: Path, file: BundleFile) -> bool:
-    if not path.is_file() or path.stat().st_size != file.bytes:
+def _is_right(path: Path, size: int, sha256: str) -> bool:
+    if not path.is_file() or path.stat().st_size != size:
         return False
     with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256
+        return hashlib.file_digest(opened, "sha256").hexdigest() == sha256
 
 
-def _forget_half(venv: Path, wheels: list[BundleFile]) -> None:
+def _remove_half_installed(venv: Path, wheels: list[PlainFile]) -> None:
     """Delete what pip had half installed when it was killed, and would refuse to replace for want of a list of it."""
-    names = {file.path.split("/")[-1].split("-")[0].lower() for file in wheels}
+    names = {file.name.split("-")[0].lower() for file in wheels}
     for packages in (*venv.glob("lib/python3*/site-packages"), *venv.glob("Lib/site-packages")):
         for facts in packages.glob("*.dist-info"):
             if facts.name.split("-")[0].lower() in names and not (facts / "RECORD").is_file():
                 shutil.rmtree(facts)
 
 
-def _run_pip(python: Path, folder: Path, manifest: BundleManifest) -> None:
+def _run_pip(python: Path, folder: Path, manifest: PlainManifest) -> None:
     carried = sorted(folder.glob("pip-*.whl"))
     if carried:
         pip = [str(python), str(carried[0] / "pip")]  # Python runs what lies in a zip file
@@ -202,18 +269,13 @@ def _run_pip(python: Path, folder: Path, manifest: BundleManifest) -> None:
         pip = [str(python), "-m", "pip"]
     extras = f"[{','.join(manifest.extras)}]" if manifest.extras else ""
     wanted = f"{_PRODUCT}{extras}=={manifest.product}"
-    # What is there may be of the same version and of another bundle.
+    # What is installed may be of the same version and of another bundle.
     command = [*pip, "install", *_PIP, "--force-reinstall", "--find-links", str(folder), wanted]
     _run(command, f"installing the wheels, which are for {', '.join(manifest.platforms)},")
 
 
 def _run(command: list[str], purpose: str) -> None:
-    """Run a command that must not see this user's settings of pip.
-
-    Raises:
-        AvengersError: it failed; the message has its last complaint.
-
-    """
+    """Run a command that must not see this user's settings of pip; an error has its last complaint."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "PYTHON"))}
     environment |= {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_ROOT_USER_ACTION": "ignore"}
     done = subprocess.run(
@@ -231,13 +293,6 @@ def _run(command: list[str], purpose: str) -> None:
         raise AvengersError(f"{purpose} failed: {reason.removeprefix('ERROR: ')}")
 
 
-def _read_key(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BadRequest(f"the key {path} cannot be read: {error.strerror or error}") from error
-
-
 def _read_mark(path: Path) -> str | None:
     with contextlib.suppress(OSError, UnicodeDecodeError):
         return path.read_text(encoding="ascii").strip()
@@ -245,5 +300,5 @@ def _read_mark(path: Path) -> str | None:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write("".join(letter if letter.isprintable() else "?" for letter in line) + "\n")
+    sys.stderr.write(printable(line) + "\n")
     sys.stderr.flush()

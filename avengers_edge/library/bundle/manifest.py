@@ -1,35 +1,54 @@
-"""The manifest of a bundle: which files it holds, what each is for and hashes to, and what was packed when.
+"""The manifest of a bundle (`bundle.json`): its files, what each is for and hashes to, and where each goes.
 
-It is `bundle.json`, the first entry of the archive. The files follow in its order, and the archive holds nothing else
-but the manifest's own checksum and signature; so the manifest alone decides what every byte of the archive must be.
+It is the first member of the archive, and the archive holds nothing that it does not list. `msgspec` reads it into
+typed values; a manifest that is not spelled exactly as `write_manifest` spells it is refused.
+
+NAME.tar, NAME.install.py                           beside each other, to be carried
+
+models/, manifests/, teams/, tables/, modes.toml    in a home folder as in the archive
+bundles/NAME.json                                   the manifest
+bundles/NAME/                                       its checksums and signature, the SBOM, licences
 """
 
 from __future__ import annotations
 
 import json
-import re
 import unicodedata
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import msgspec
 
 from avengers_edge.errors import BadRequest, VerificationFailed
+from avengers_edge.library.bundle.archive import (
+    CHECKSUMS,
+    FORMAT,
+    KIND,
+    SIGNATURE,
+    Envelope,
+    Member,
+    printable,
+    require_format,
+)
 from avengers_edge.library.names import is_id, is_plain
 
-FORMAT = 1
-MANIFEST, SIGNATURE, SUMS = "bundle.json", "bundle.json.sig", "bundle.json.sha256"
-MAX_MANIFEST_BYTES = 8 * 2**20
-_KIND = "avengers-edge bundle"
-_MAX_FILES, _MAX_BYTES, _MAX_TEXT = 10_000, 2**60, 1000
-_HEX = re.compile(r"[0-9a-f]{64}")
+SUFFIX, INSTALLER_SUFFIX = ".tar", ".install.py"
+_MAX_FILES = 10_000
+_NOT_IN_HOME = frozenset({"installer", "wheel"})
+_OF_THE_BUNDLE = frozenset({"sbom", "licence"})
+
+Size = Annotated[int, msgspec.Meta(ge=0, le=2**60)]
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+Text = Annotated[str, msgspec.Meta(max_length=1000)]
 
 
-def _named(folder: str, suffix: str, good: Callable[[str], bool]) -> Callable[[list[str]], bool]:
-    def check(parts: list[str]) -> bool:
+def _named(folder: str, suffix: str, is_good: Callable[[str], bool]) -> Callable[[list[str]], bool]:
+    def fits(parts: list[str]) -> bool:
         *before, name = parts
-        return before == [folder] and name.endswith(suffix) and good(name[: -len(suffix)] if suffix else name)
+        return before == [folder] and name.endswith(suffix) and is_good(name.removesuffix(suffix))
 
-    return check
+    return fits
 
 
 def _is_model(parts: list[str]) -> bool:
@@ -52,41 +71,34 @@ _ROLES: dict[str, Callable[[list[str]], bool]] = {
 ROLES = tuple(_ROLES)
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the packer's receipt of a model file says; the words are those of `receipts.Receipt`."""
 
-    source: str
-    verified_at: str
-    expected_from: str
-    chat_template_sha256: str | None
+    source: Text
+    verified_at: Text
+    expected_from: Text
+    chat_template_sha256: Sha256 | None
 
     def __post_init__(self) -> None:
-        for text in (self.source, self.verified_at, self.expected_from):
-            _check_text("a receipt", text)
+        _require_printable("a receipt", (self.source, self.verified_at, self.expected_from))
 
 
-@dataclass(frozen=True, slots=True)
-class BundleFile:
-    """A file in a bundle: `path` is relative, with slashes; `origin` is told of model files only."""
+class BundleFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A file of a bundle: `path` is relative, with slashes; model files have a receipt."""
 
     path: str
-    bytes: int
-    sha256: str
+    bytes: Size
+    sha256: Sha256
     role: str
-    origin: Origin | None = None
+    receipt: Receipt | None = None
 
     def __post_init__(self) -> None:
-        parts = self.path.split("/")
-        fits = _ROLES.get(self.role)
+        parts, fits = self.path.split("/"), _ROLES.get(self.role)
         _require(fits is not None, f"{self.path!r} has the unknown role {self.role!r}")
         _require(all(is_plain(part, 255) for part in parts), f"{self.path!r} is not a plain path below the bundle")
         _require(fits is not None and fits(parts), f"{self.path!r} is not where a {self.role} lies")
-        _require(0 <= self.bytes <= _MAX_BYTES, f"{self.path} has {self.bytes} bytes")
-        _require(_HEX.fullmatch(self.sha256) is not None, f"the sha256 of {self.path} is not 64 hex digits")
-        _require(
-            (self.origin is not None) == (self.role == "model"), f"{self.path} lacks a receipt, or has a needless one"
-        )
+        has_one, needs_one = self.receipt is not None, self.role == "model"
+        _require(has_one == needs_one, f"{self.path} lacks a receipt, or has a needless one")
 
     @property
     def model(self) -> str:
@@ -94,29 +106,28 @@ class BundleFile:
         return self.path.split("/")[1]
 
 
-@dataclass(frozen=True, slots=True)
-class BundleManifest:
-    """What was packed.
+class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What was packed, with its fields in the order of the JSON object.
 
     `created` is a moment in ISO 8601, `product` a version. `platforms` and `python` (as in 3.11) are those that the
     wheels are for, `extras` those of the product that they serve; they are empty where there are no wheels.
     """
 
+    format: int = FORMAT
+    kind: str = KIND
     name: str
-    created: str
-    product: str
+    created: Text
+    product: Text
+    platforms: tuple[Text, ...] = ()
+    python: Text = ""
+    extras: tuple[Text, ...] = ()
     team: str
-    files: tuple[BundleFile, ...]
-    platforms: tuple[str, ...] = ()
-    python: str = ""
-    extras: tuple[str, ...] = ()
+    files: Annotated[tuple[BundleFile, ...], msgspec.Meta(max_length=_MAX_FILES)]
 
     def __post_init__(self) -> None:
         check_name(self.name)
         _require(is_id(self.team), f"{self.team!r} is not a valid name of a team")
-        for text in (self.created, self.product, self.python, *self.platforms, *self.extras):
-            _check_text("the manifest", text)
-        _require(len(self.files) <= _MAX_FILES, f"it has {len(self.files)} files, which are more than {_MAX_FILES}")
+        _require_printable("the manifest", (self.created, self.product, self.python, *self.platforms, *self.extras))
         # Some systems take names for the same that differ in case or in how an accent is spelled.
         seen: set[str] = set()
         for file in self.files:
@@ -126,18 +137,24 @@ class BundleManifest:
         for path in seen:
             above = next((folder for folder in _folders(path) if folder in seen), None)
             _require(above is None, f"{above} stands in it as a file and as the folder of {path}")
-        order = [(ROLES.index(file.role), file.path) for file in self.files]
-        _require(order == sorted(order), "its files are not in order")
+        _require(self.files == in_order(self.files), "its files are not in order")
 
     @property
-    def bytes(self) -> int:
+    def total_bytes(self) -> int:
         """The sizes of all files together."""
         return sum(file.bytes for file in self.files)
 
+    def models(self) -> dict[str, list[BundleFile]]:
+        """Map each model's id to its files, the first part first."""
+        files: dict[str, list[BundleFile]] = {}
+        for file in self.files:
+            if file.role == "model":
+                files.setdefault(file.model, []).append(file)
+        return files
 
-def _folders(path: str) -> Iterator[str]:
-    parts = path.split("/")
-    return ("/".join(parts[:count]) for count in range(1, len(parts)))
+
+Bundle: TypeAlias = Envelope[BundleManifest]
+"""A bundle's manifest with its bytes and signature."""
 
 
 def check_name(name: str) -> str:
@@ -152,126 +169,73 @@ def check_name(name: str) -> str:
     return name
 
 
-def in_order(files: list[BundleFile]) -> tuple[BundleFile, ...]:
+def in_order(files: Iterable[BundleFile]) -> tuple[BundleFile, ...]:
     """Sort files as they must stand in an archive: the small ones that explain it first, the models last."""
     return tuple(sorted(files, key=lambda file: (ROLES.index(file.role), file.path)))
 
 
-def write_manifest_json(manifest: BundleManifest) -> bytes:
-    """Spell a manifest; the same one is always spelled alike."""
-    files: list[dict[str, object]] = []
-    for file in manifest.files:
-        row: dict[str, object] = {"path": file.path, "bytes": file.bytes, "sha256": file.sha256, "role": file.role}
-        if file.origin is not None:
-            row["receipt"] = {name: getattr(file.origin, name) for name in Origin.__slots__}
-        files.append(row)
-    value = {
-        "format": FORMAT,
-        "kind": _KIND,
-        "name": manifest.name,
-        "created": manifest.created,
-        "product": manifest.product,
-        "platforms": manifest.platforms,
-        "python": manifest.python,
-        "extras": manifest.extras,
-        "team": manifest.team,
-        "files": files,
-    }
-    return (json.dumps(value, indent=1) + "\n").encode("ascii")
+def write_manifest(manifest: BundleManifest) -> bytes:
+    """Return the JSON of a manifest; the same one is always spelled alike."""
+    return (json.dumps(msgspec.to_builtins(manifest), indent=1) + "\n").encode("ascii")
 
 
-def read_manifest_json(data: bytes) -> BundleManifest:
-    """Read a manifest strictly: whatever it has that is not known here is refused.
+def read_manifest(data: bytes) -> BundleManifest:
+    """Read a manifest strictly: an unknown field, a wrong type or another spelling is refused.
 
     Raises:
-        VerificationFailed: it is damaged, contradicts itself, or is of another format.
+        VerificationFailed: it is damaged, contradicts itself, or is of another format; the message names the field.
 
     """
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_no_duplicates)
-        if not isinstance(value, dict) or value.get("kind") != _KIND:
-            raise BadRequest("it is not the manifest of a bundle")
-        _check_format(value.get("format"))
-        rows = _take(value, "files", list)
-        manifest = BundleManifest(
-            name=_take(value, "name", str),
-            created=_take(value, "created", str),
-            product=_take(value, "product", str),
-            team=_take(value, "team", str),
-            files=tuple(_file(row) for row in rows),
-            platforms=_texts(value, "platforms"),
-            python=_take(value, "python", str),
-            extras=_texts(value, "extras"),
-        )
-        _done({key: left for key, left in value.items() if key not in ("kind", "format")})
-    except BadRequest as error:
-        raise VerificationFailed(f"its manifest cannot be trusted: {error}") from error
+        head = msgspec.json.decode(data, type=_Head)
+        require_format(head.kind, head.format)
+        manifest = msgspec.json.decode(data, type=BundleManifest)
+    except (BadRequest, msgspec.ValidationError) as error:
+        raise VerificationFailed(f"its manifest cannot be trusted: {printable(str(error))}") from error
     except (ValueError, RecursionError) as error:
         raise VerificationFailed("its manifest is damaged: it is not valid JSON; copy the bundle again") from error
+    if write_manifest(manifest) != data:  # a field that stands there twice, among others
+        raise VerificationFailed("its manifest is not spelled as `bundle pack` spells it: copy the bundle again")
     return manifest
 
 
-def _check_format(told: object) -> None:
-    if not isinstance(told, int) or isinstance(told, bool):
-        raise BadRequest("it names no format")
-    if told > FORMAT:
-        raise VerificationFailed(
-            f"it is of format {told} and this version reads format {FORMAT}: install the product that packed it, which "
-            "is in its wheels"
-        )
-    if told < FORMAT:
-        raise VerificationFailed(f"it is of the old format {told}, this version reads format {FORMAT}: pack it again")
+def installer_beside(archive: Path) -> Path:
+    """Return where the installer of an archive lies, unless somebody moved one of the two."""
+    return archive.with_name(archive.name.removesuffix(SUFFIX) + INSTALLER_SUFFIX)
 
 
-def _file(row: object) -> BundleFile:
-    if not isinstance(row, dict):
-        raise BadRequest("one of its files is no object")
-    told = row.pop("receipt", None)
-    origin = None
-    if told is not None:
-        if not isinstance(told, dict):
-            raise BadRequest("a receipt is no object")
-        template = told.pop("chat_template_sha256", None)
-        if template is not None and not (isinstance(template, str) and _HEX.fullmatch(template)):
-            raise BadRequest("the chat template's sha256 is not 64 hex digits")
-        source, verified_at, expected_from = (_take(told, key, str) for key in Origin.__slots__[:3])
-        origin = Origin(source, verified_at, expected_from, template)
-        _done(told)
-    file = BundleFile(
-        _take(row, "path", str), _take(row, "bytes", int), _take(row, "sha256", str), _take(row, "role", str), origin
-    )
-    _done(row)
-    return file
+def home_path(name: str, file: Member) -> str | None:
+    """Return where a file of the bundle `name` lies below the home folder; None for one that is not kept there."""
+    if file.role in _NOT_IN_HOME:
+        return None
+    return f"bundles/{name}/{file.path}" if file.role in _OF_THE_BUNDLE else file.path
 
 
-def _take(values: dict[str, Any], key: str, kind: type) -> Any:  # noqa: ANN401 - JSON
-    value = values.pop(key, None)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise BadRequest(f"{key} is missing or of the wrong type")
-    return value
+def manifest_path(name: str) -> str:
+    """Return where the manifest of the bundle `name` lies below the home folder."""
+    return f"bundles/{name}.json"
 
 
-def _texts(values: dict[str, Any], key: str) -> tuple[str, ...]:
-    texts = _take(values, key, list)
-    if not all(isinstance(text, str) for text in texts):
-        raise BadRequest(f"{key} is not a list of texts")
-    return tuple(texts)
+def envelope_paths(bundle: Bundle) -> list[tuple[str, bytes]]:
+    """List signature, checksums and, last, the manifest: their paths below the home folder, and their content."""
+    name = bundle.manifest.name
+    signature = [] if bundle.signature is None else [(f"bundles/{name}/{SIGNATURE}", bundle.signature)]
+    return [*signature, (f"bundles/{name}/{CHECKSUMS}", bundle.checksums), (manifest_path(name), bundle.payload)]
 
 
-def _done(values: dict[str, Any]) -> None:
-    if values:
-        raise BadRequest(f"it has the unknown key {next(iter(values))!r}")
+class _Head(msgspec.Struct):
+    kind: object = None
+    format: object = None
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise BadRequest("a key stands in it twice")
-    return values
+def _folders(path: str) -> Iterator[str]:
+    parts = path.split("/")
+    return ("/".join(parts[:count]) for count in range(1, len(parts)))
 
 
-def _check_text(what: str, text: str) -> None:
-    _require(text.isprintable() and len(text) <= _MAX_TEXT, f"{what} has a text that cannot be shown")
+def _require_printable(what: str, texts: Iterable[str]) -> None:
+    for text in texts:
+        _require(text.isprintable(), f"{what} has a text that cannot be shown: {text!r}")
 
 
 def _require(holds: bool, complaint: str) -> None:

@@ -4,27 +4,46 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast, get_args
 
 from avengers_edge.config import shipped_dir
-from avengers_edge.errors import BadRequest, VerificationFailed
+from avengers_edge.errors import BadRequest, NotFound, VerificationFailed
 from avengers_edge.files import exclusive, write_whole
-from avengers_edge.library.bundle.archive import Archive, Entry, Front, Problem, open_archive
-from avengers_edge.library.bundle.layout import front_places, manifest_place, place_of
-from avengers_edge.library.bundle.manifest import BundleFile
-from avengers_edge.library.bundle.usable import check_usable, is_mended, record_models
+from avengers_edge.library.bundle.archive import Archive, Problem, open_archive
+from avengers_edge.library.bundle.manifest import (
+    Bundle,
+    BundleFile,
+    BundleManifest,
+    Receipt,
+    envelope_paths,
+    home_path,
+    manifest_path,
+    read_manifest,
+)
+from avengers_edge.library.bundle.verify import is_repairable
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.files import disk_errors, move, require_room, sha256_of
-from avengers_edge.library.receipts import receipt_path
+from avengers_edge.library.gguf import read_header
+from avengers_edge.library.receipts import (
+    Expected,
+    ExpectedFrom,
+    describe,
+    hash_template,
+    read_receipt,
+    receipt_path,
+    write_receipt,
+)
 from avengers_edge.library.store import Store
 from avengers_edge.library.transfer import OnProgress, PullProgress
 
 _SHADOWING = frozenset({"manifest", "table", "team"})
 """Roles of files that hide one of the same name that ships with the product."""
+
+_REMEDY = "install the product from the wheels of this bundle first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,52 +58,30 @@ class Unpacked:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """A promised file and where it will lie; `stage` is where it waits for the others."""
+class _Target:
+    """A listed file, where it will lie, and `stage`, where it waits for the others."""
 
     file: BundleFile
     path: Path
     stage: Path
 
-    def is_right(self, heard: Callable[[int], None]) -> bool:
-        """Tell whether the right bytes are in place, by hashing them: no size, time or receipt sees a rotten disk."""
-        return self._holds(self.path, heard)
+    def is_in_place(self, on_progress: Callable[[int], None]) -> bool:
+        """Whether the right bytes are in place, by hashing them: size, time and receipt show no rotten disk."""
+        return self._is_right(self.path, on_progress)
 
-    def belongs_to(self, models: set[str]) -> bool:
-        """Tell whether it is a file of one of these models."""
-        return self.file.role == "model" and self.file.model in models
-
-    def is_staged(self, heard: Callable[[int], None]) -> bool:
-        """Tell whether an earlier run left the right bytes in the stage; others, and unreadable ones, are deleted."""
+    def is_staged(self, on_progress: Callable[[int], None]) -> bool:
+        """Whether an earlier run left the right bytes in the stage; others, and unreadable ones, are deleted."""
         try:
-            right = self._holds(self.stage, heard)
+            right = self._is_right(self.stage, on_progress)
         except OSError:
             right = False
         if not right:
             self.stage.unlink(missing_ok=True)
         return right
 
-    def _holds(self, path: Path, heard: Callable[[int], None]) -> bool:
-        return path.is_file() and path.stat().st_size == self.file.bytes and sha256_of(path, heard) == self.file.sha256
-
-
-@dataclass(slots=True)
-class _Checked:
-    """Tells of the bytes that are hashed where they lie, added up over the files."""
-
-    name: str
-    progress: OnProgress
-    before: int = 0
-
-    def tells(self, check: Callable[[Callable[[int], None]], bool]) -> bool:
-        """Run one file's check."""
-        done = self.before
-
-        def heard(hashed: int) -> None:
-            self.before = done + hashed
-            self.progress(PullProgress(self.name, self.before, None, "checking what is there,"))
-
-        return check(heard)
+    def _is_right(self, path: Path, on_progress: Callable[[int], None]) -> bool:
+        size, sha256 = self.file.bytes, self.file.sha256
+        return path.is_file() and path.stat().st_size == size and sha256_of(path, on_progress) == sha256
 
 
 def unpack(
@@ -92,8 +89,8 @@ def unpack(
 ) -> Unpacked:
     """Put the files of a bundle in place. Whatever ends it early, the next run goes on where it was.
 
-    Each file is hashed by this run: as it is read from the archive, or where it lies already, in place or waiting.
-    A damaged file is replaced: one that is bad, and that its receipt says was once the bundle's.
+    Each file is hashed by this run: as it is read from the archive, or where it lies already, in place or staged.
+    A damaged file is replaced: one that is bad, and whose receipt says that it was once the bundle's.
     `key` is a public key that must have signed it. Without `replace`, different files of the same name are refused.
 
     Raises:
@@ -104,88 +101,101 @@ def unpack(
         AvengersError: the home folder cannot be written, or another process is unpacking.
 
     """
-    home = store.home
-    with open_archive(path) as archive:
-        front = archive.front
+    with open_archive(path, read_manifest) as archive:
         if key is not None:
-            front.require_signature(key, str(path))
+            archive.envelope.require_signature(key, str(path))
         archive.require_whole()
-        manifest = front.manifest
-        stage = home / "partial" / "_bundle" / front.digest[:16]  # no id begins like that
-        places = [
-            _Place(file, home / place, stage / file.path)
-            for file in manifest.files
-            if (place := place_of(manifest.name, file)) is not None
-        ]
-        purpose = f"unpacking {path.name}"
-        busy = f"another process is unpacking into {home}: wait for it to end"
-        with disk_errors(home, purpose, manifest.bytes), exclusive(stage.parent.with_suffix(".lock"), busy):
-            checked = _Checked(manifest.name, progress)
-            missing = [place for place in places if not checked.tells(place.is_right)]
-            if not replace:
-                _refuse_different(missing, home / manifest_place(manifest.name), front.spelled)
-            # The parts of a model wait together, for its header is read from all of them.
-            lacking = {place.file.model for place in missing if place.file.role == "model"}
-            missing = [place for place in places if place in missing or place.belongs_to(lacking)]
-            waiting = [place for place in missing if checked.tells(place.is_staged)]
-            todo = {place.file.path: place for place in missing if place not in waiting}
-            need = sum(place.file.bytes for place in todo.values())
-            stage.mkdir(parents=True, exist_ok=True)
-            require_room(stage, need, purpose)
-            _require_room_elsewhere(missing, home, stage, purpose)
-            staged = (lambda _: None) if replace else _refuse_other_modes
-            for each in waiting:
-                staged(each)
-            _stage(archive, todo, need, progress, staged)
-            apart = {place.path for place in missing}
-            models = {
-                place.file.path: (place.stage if place.path in apart else place.path)
-                for place in places
-                if place.file.role == "model"
-            }
-            try:
-                check_usable(manifest, models, roots=(stage, home, shipped_dir()))
-            except VerificationFailed:
-                shutil.rmtree(stage, ignore_errors=True)  # what cannot be used is not kept for a next run
-                raise
-            _put_in_place(missing, front, store)
-            _sweep(home, places, front)
-            shutil.rmtree(stage)
-            with contextlib.suppress(OSError):  # another bundle may wait there
-                stage.parent.rmdir()
-    already = len(places) - len(missing)
-    return Unpacked(manifest.name, manifest.team, len(places), sum(place.file.bytes for place in places), already)
+        stage = store.home / "partial" / "_bundle" / archive.envelope.digest[:16]  # no id begins like that
+        busy = f"another process is unpacking into {store.home}: wait for it to end"
+        purpose, size = f"unpacking {path.name}", archive.envelope.manifest.total_bytes
+        with disk_errors(store.home, purpose, size), exclusive(stage.parent.with_suffix(".lock"), busy):
+            return _unpack(archive, store, stage, purpose, replace, progress)
 
 
-def _require_room_elsewhere(missing: list[_Place], home: Path, stage: Path, purpose: str) -> None:
+def _unpack(
+    archive: Archive[BundleManifest], store: Store, stage: Path, purpose: str, replace: bool, on_progress: OnProgress
+) -> Unpacked:
+    home, bundle, manifest = store.home, archive.envelope, archive.envelope.manifest
+    hashed = 0
+
+    def check(is_right: Callable[[Callable[[int], None]], bool]) -> bool:
+        """Check a file where it lies; the bytes of all are added up."""
+        before = hashed
+
+        def report(done: int) -> None:
+            nonlocal hashed
+            hashed = before + done
+            on_progress(PullProgress(manifest.name, hashed, None, "checking what is there,"))
+
+        return is_right(report)
+
+    targets = [
+        _Target(file, home / place, stage / file.path)
+        for file in manifest.files
+        if (place := home_path(manifest.name, file)) is not None
+    ]
+    missing = [each for each in targets if not check(each.is_in_place)]
+    if not replace:
+        _refuse_different(missing, home, bundle)
+    # The parts of a model are staged together, for its header is read from all of them.
+    incomplete = {each.file.model for each in missing if each.file.role == "model"}
+    missing = [
+        each for each in targets if each in missing or (each.file.role == "model" and each.file.model in incomplete)
+    ]
+    staged = [each for each in missing if check(each.is_staged)]
+    unread = {each.file.path: each for each in missing if each not in staged}
+    stage.mkdir(parents=True, exist_ok=True)
+    require_room(stage, sum(each.file.bytes for each in unread.values()), purpose)
+    _require_room_for_models(missing, home, stage, purpose)
+    check_staged = (lambda _: None) if replace else _refuse_other_modes
+    for each in staged:
+        check_staged(each)
+    _stage(archive, unread, on_progress, check_staged)
+    places = {each.file.path: each.stage if each in missing else each.path for each in targets}
+    try:
+        _check_usable(manifest, places, Catalog(stage, home, shipped_dir()))
+    except VerificationFailed:
+        shutil.rmtree(stage, ignore_errors=True)  # what cannot be used is not kept for a next run
+        raise
+    _put_in_place(missing, bundle, store)
+    _sweep(home, targets, bundle)
+    shutil.rmtree(stage)
+    with contextlib.suppress(OSError):  # another bundle may be staged there
+        stage.parent.rmdir()
+    size = sum(each.file.bytes for each in targets)
+    return Unpacked(manifest.name, manifest.team, len(targets), size, len(targets) - len(missing))
+
+
+def _require_room_for_models(missing: list[_Target], home: Path, stage: Path, purpose: str) -> None:
     """Check the disk of the models too, where that is another one than the stage's."""
     models = home / "models"
     if models.is_dir() and models.stat().st_dev != stage.stat().st_dev:
-        need = sum(place.file.bytes for place in missing if place.file.role == "model")
+        need = sum(each.file.bytes for each in missing if each.file.role == "model")
         require_room(models.resolve(), need, f"{purpose} into {models}")
 
 
-def _refuse_different(missing: list[_Place], manifest_path: Path, spelled: bytes) -> None:
+def _refuse_different(missing: list[_Target], home: Path, bundle: Bundle) -> None:
     different = []
-    if manifest_path.is_file() and manifest_path.read_bytes() != spelled:
-        different.append(manifest_path)
-    for place in missing:
-        if place.path.exists() and not is_mended(place.path, place.file):
-            different.append(place.path)
-        shipped = shipped_dir() / place.file.path
-        if place.file.role in _SHADOWING and shipped.is_file() and sha256_of(shipped) != place.file.sha256:
+    manifest = home / manifest_path(bundle.manifest.name)
+    if manifest.is_file() and manifest.read_bytes() != bundle.payload:
+        different.append(manifest)
+    for each in missing:
+        if each.path.exists() and not is_repairable(each.path, each.file):
+            different.append(each.path)
+        shipped = shipped_dir() / each.file.path
+        if each.file.role in _SHADOWING and shipped.is_file() and sha256_of(shipped) != each.file.sha256:
             different.append(shipped)
     if different:
         names = ", ".join(map(str, different))
         raise BadRequest(f"the bundle has other files than those that are here: {names}; --replace uses the bundle's")
 
 
-def _refuse_other_modes(place: _Place) -> None:
+def _refuse_other_modes(staged: _Target) -> None:
     """Refuse ways of asking, once they are staged, that would change those that ship: they are every team's."""
-    if place.file.role != "modes":
+    if staged.file.role != "modes":
         return
     try:
-        theirs = Catalog(place.stage.parent).modes()
+        theirs = Catalog(staged.stage.parent).modes()
     except BadRequest as error:
         raise VerificationFailed(f"the ways of asking in the bundle cannot be used here: {error}") from error
     ours = Catalog(shipped_dir()).modes()
@@ -197,61 +207,107 @@ def _refuse_other_modes(place: _Place) -> None:
 
 
 def _stage(
-    archive: Archive, todo: dict[str, _Place], need: int, progress: OnProgress, staged: Callable[[_Place], None]
+    archive: Archive[BundleManifest],
+    unread: Mapping[str, _Target],
+    on_progress: OnProgress,
+    check_staged: Callable[[_Target], None],
 ) -> None:
-    name, done = archive.front.manifest.name, 0
+    """Copy files from the archive to the stage, each under its name once it is right; stop at the first problem."""
+    name, done, need = archive.envelope.manifest.name, 0, sum(each.file.bytes for each in unread.values())
 
     def refuse(problem: Problem) -> None:
         raise VerificationFailed(f"nothing was put in place, for {problem}")
 
-    def write(entry: Entry, stage: Path) -> None:
+    def count(size: int) -> None:
         nonlocal done
-        stage.parent.mkdir(parents=True, exist_ok=True)
-        part = stage.with_name(stage.name + ".part")
-        with part.open("wb") as file:
+        done += size
+        on_progress(PullProgress(name, done, need, "unpacking"))
 
-            def take(data: bytes) -> None:
-                nonlocal done
-                file.write(data)
-                done += len(data)
-                progress(PullProgress(name, done, need, "unpacking"))
-
-            problem = entry.copy(take)
-            file.flush()
-            os.fsync(file.fileno())
-        if problem:
-            part.unlink()
-            refuse(problem)
-        part.replace(stage)
-
-    for entry in archive.read_files(refuse) if todo else ():
-        if place := todo.get(entry.file.path):
-            write(entry, place.stage)
-            staged(place)
+    for reader in archive.members(refuse) if unread else ():
+        if target := unread.get(reader.member.path):
+            if problem := reader.save(target.stage, count):
+                refuse(problem)
+            check_staged(target)
         # What is not kept in a home is no reason to trust a damaged archive.
-        elif place_of(name, entry.file) is None and (problem := entry.copy(lambda _: None)):
+        elif home_path(name, reader.member) is None and (problem := reader.copy(lambda _: None)):
             refuse(problem)
 
 
-def _put_in_place(missing: list[_Place], front: Front, store: Store) -> None:
+def _check_usable(manifest: BundleManifest, places: Mapping[str, Path], catalog: Catalog) -> None:
+    """Check that the team is known, that its models are the bundle's, and that their headers are what is pinned.
+
+    `places` maps each file's path in the bundle to where it lies now.
+    """
+    try:
+        team, models = catalog.load_team(manifest.team), manifest.models()
+        if missing := set(team.models) - models.keys():
+            raise VerificationFailed(
+                f"the bundle is of team {team.name} and lacks its model {min(missing)}: pack it again"
+            )
+        if team.table is not None:
+            catalog.find_table(team)
+        for model, parts in models.items():
+            known, receipt = catalog.load_model(model), _receipt(parts)
+            pins = {known.file: known.sha256} | {part.file: part.sha256 for part in known.parts}
+            found = {Path(file.path).name: file.sha256 for file in parts}
+            if pins.keys() != found.keys() or any(pin not in (None, found[name]) for name, pin in pins.items()):
+                raise VerificationFailed(
+                    f"models/{model} has other files than the manifest of {model} pins here: {_REMEDY}"
+                )
+            header = read_header(places[f"models/{model}/{known.file}"])
+            template = hash_template(header)
+            if known.chat_template_sha256 not in (None, template) or receipt.chat_template_sha256 != template:
+                raise VerificationFailed(f"the chat template of {model} is not the pinned one: pack the bundle again")
+            if receipt.expected_from not in get_args(ExpectedFrom) or header.parts != len(parts):
+                raise VerificationFailed(f"the receipt of {model} is of an unknown kind, or of a part: {_REMEDY}")
+    except (BadRequest, NotFound) as error:
+        raise VerificationFailed(
+            f"team {manifest.team} of the bundle cannot be used here: {error}; or {_REMEDY}"
+        ) from error
+
+
+def _put_in_place(missing: list[_Target], bundle: Bundle, store: Store) -> None:
     with contextlib.ExitStack() as locks:
-        for model in {file.model for file in front.manifest.files if file.role == "model"}:
+        for model in bundle.manifest.models():
             locks.enter_context(store.lock(model))
-        for place in missing:
-            place.path.parent.mkdir(parents=True, exist_ok=True)
-            move(place.stage, place.path, place.file.sha256)
-        record_models(front.manifest, Catalog(store.home, shipped_dir()), store)
-    for name, data in front_places(front):
+        for each in missing:
+            each.path.parent.mkdir(parents=True, exist_ok=True)
+            move(each.stage, each.path, each.file.sha256)
+        _write_receipts(bundle.manifest, store)
+    for name, data in envelope_paths(bundle):
         write_whole(store.home / name, data)
 
 
-def _sweep(home: Path, places: list[_Place], front: Front) -> None:
+def _write_receipts(manifest: BundleManifest, store: Store) -> None:
+    """Write the receipts of models that were just verified, but where a valid one is there."""
+    catalog = Catalog(store.home, shipped_dir())
+    for model, parts in manifest.models().items():
+        known, packed = catalog.load_model(model), _receipt(parts)
+        place, kept = store.place_of(known), read_receipt(store.place_of(known))
+        found = {Path(file.path).name: file.sha256 for file in parts}
+        names = [known.file, *(part.file for part in known.parts)]
+        hashes = [] if kept is None or kept.link else [kept.sha256, *(part.sha256 for part in kept.parts)]
+        if kept is not None and hashes == [found[name] for name in names] and kept.untouched(place):
+            continue
+        statuses = [place.with_name(name).stat() for name in names]
+        expected = Expected(found[known.file], cast("ExpectedFrom", packed.expected_from), packed.source)
+        write_receipt(describe(place, known, expected, statuses, read_header(place)))
+
+
+def _receipt(parts: list[BundleFile]) -> Receipt:
+    receipt = parts[0].receipt
+    assert receipt is not None  # a model file without one cannot be made
+    return receipt
+
+
+def _sweep(home: Path, targets: list[_Target], bundle: Bundle) -> None:
     """Delete what an earlier bundle of the same name left in its folder, and what a killed run had half written."""
-    kept = {place.path for place in places} | {home / name for name, _ in front_places(front)}
-    for path in (home / "bundles" / front.manifest.name).rglob("*"):
+    name = bundle.manifest.name
+    kept = {each.path for each in targets} | {home / place for place, _ in envelope_paths(bundle)}
+    for path in (home / "bundles" / name).rglob("*"):
         if path.is_file() and path not in kept:
             path.unlink()
-    written = [receipt_path(place.path) for place in places if place.file.role == "model"]
-    for path in (*written, home / manifest_place(front.manifest.name)):
+    written = [receipt_path(each.path) for each in targets if each.file.role == "model"]
+    for path in (*written, home / manifest_path(name)):
         for half in path.parent.glob(glob.escape(f".{path.name}-") + "*"):
             half.unlink()

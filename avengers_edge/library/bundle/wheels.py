@@ -1,6 +1,6 @@
-"""The wheels of a bundle: the product's own, those of what it needs at the versions that run here, and pip's.
+"""The wheels of a bundle: the product's own, those of its requirements at the installed versions, and pip's.
 
-pip chooses and brings them, so a site's own index and settings hold; what it is told is which versions are wanted.
+pip resolves and downloads them, so a site's own index and settings hold; it is constrained to the installed versions.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
 import avengers_edge
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, NotFound, OfflineRefused
-from avengers_edge.library.bundle.rebuild import rebuild_wheel
-from avengers_edge.library.bundle.requirements import installed_versions, needed_names, normal_name
-from avengers_edge.library.bundle.wheel_facts import read_wheel
+from avengers_edge.library.bundle.wheel_files import read_wheel, rebuild_wheel
 from avengers_edge.library.pip import read_complaint, run_pip
 
 PRODUCT = "avengers-edge"
 USER_EXTRAS = ("chat", "serve", "calibrate")
-"""What a site expects to work, and could not install later."""
+"""The extras that a site expects, and could not install later."""
 
 _QUIET = ("--quiet", "--disable-pip-version-check")
 _PYTHON = re.compile(r"3\.\d{1,3}")
@@ -61,8 +62,8 @@ class WheelOptions:
             raise NotFound(f"there is no folder {self.folder}: name one with wheels in it, or leave out --wheels")
 
     @property
-    def elsewhere(self) -> bool:
-        """Whether the wheels are for another machine than this one."""
+    def is_cross(self) -> bool:
+        """Whether the wheels are for another platform or Python than those that pack."""
         return bool(self.platforms or self.python)
 
 
@@ -77,11 +78,11 @@ def python_of(options: WheelOptions) -> str:
 
 
 def gather_wheels(
-    options: WheelOptions, folder: Path, heard: Callable[[int], None] = lambda _: None
+    options: WheelOptions, folder: Path, on_progress: Callable[[int], None] = lambda _: None
 ) -> tuple[Path, ...]:
-    """Bring all wheels into a folder of their own below `folder`, which exists, and list them.
+    """Gather all wheels in a folder of their own below `folder`, which exists, and list them.
 
-    `heard` is told how many bytes lie there so far.
+    `on_progress` gets how many bytes lie there so far.
 
     Raises:
         OfflineRefused: a wheel is not in `options.folder`, and only the network could bring it.
@@ -99,9 +100,9 @@ def gather_wheels(
     constraints = folder / "constraints.txt"
     constraints.write_text("".join(f"{pin}\n" for pin in _pins(options).values()), encoding="utf-8")
     extras = f"[{','.join(options.extras)}]" if options.extras else ""
-    words = ["download", "--dest", str(found), *_target(options)] if options.elsewhere else ["wheel", "-w", str(found)]
+    words = ["download", "--dest", str(found), *_target(options)] if options.is_cross else ["wheel", "-w", str(found)]
     words += [*_QUIET, *_places(options), "-c", str(constraints), f"{PRODUCT}{extras} @ {own.as_uri()}"]
-    log = run_pip(words, folder, heard, _environ(options))
+    log = run_pip(words, folder, on_progress, _environ(options))
     if log is not None:
         raise _failure(log, options, folder)
     shutil.copyfile(own, found / own.name)
@@ -113,7 +114,7 @@ def gather_wheels(
 
 
 def _own_wheel(options: WheelOptions, folder: Path) -> Path:
-    """Find or make the product's own wheel."""
+    """Find, rebuild or build the product's own wheel."""
     version, made = avengers_edge.__version__, folder / "own"
     made.mkdir()
     given = sorted(options.folder.glob(f"avengers_edge-{version}-*.whl")) if options.folder else []
@@ -150,22 +151,47 @@ def _installed() -> importlib.metadata.Distribution | None:
 
 def _is_editable(distribution: importlib.metadata.Distribution) -> bool:
     try:
-        told = json.loads(distribution.read_text("direct_url.json") or "{}")
-        return bool(told.get("dir_info", {}).get("editable", False))
+        origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+        return bool(origin.get("dir_info", {}).get("editable", False))
     except (ValueError, AttributeError):
         return False
 
 
 def _pins(options: WheelOptions) -> dict[str, str]:
-    """Pin everything to the version that runs here, but for what the operator brought."""
-    brought = (
-        {normal_name(path.name.split("-")[0]) for path in options.folder.glob("*.whl")} if options.folder else set()
-    )
-    return {
-        name: f"{name}=={version}"
-        for name, version in sorted(installed_versions().items())
-        if name not in brought and name != PRODUCT
-    }
+    """Map each installed distribution but those of `options.folder` to a pin of its version."""
+    given = options.folder.glob("*.whl") if options.folder else ()
+    unpinned = {PRODUCT, *(canonicalize_name(path.name.split("-")[0]) for path in given)}
+    versions: dict[str, str] = {}
+    for each in importlib.metadata.distributions():
+        if name := each.metadata["Name"]:
+            versions.setdefault(canonicalize_name(name), each.version)
+    return {name: f"{name}=={version}" for name, version in sorted(versions.items()) if name not in unpinned}
+
+
+def needed_names(product: str, extras: tuple[str, ...]) -> tuple[str, ...]:
+    """List the installed distributions that one needs with some of its extras, and those that they need in turn."""
+    todo, seen = [(product, frozenset(extras))], {canonicalize_name(product)}
+    found: set[str] = set()
+    while todo:
+        name, chosen = todo.pop()
+        try:
+            lines = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        found.add(canonicalize_name(name))
+        for line in lines:
+            with contextlib.suppress(InvalidRequirement):  # of old metadata; pip will say what it makes of it
+                needed = Requirement(line)
+                if canonicalize_name(needed.name) not in seen and _applies(needed, chosen):
+                    seen.add(canonicalize_name(needed.name))
+                    todo.append((needed.name, frozenset(needed.extras)))
+    return tuple(sorted(found - {canonicalize_name(product)}))
+
+
+def _applies(requirement: Requirement, extras: frozenset[str]) -> bool:
+    """Whether a requirement holds on this machine with some extras, or with none."""
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
 
 
 def _target(options: WheelOptions) -> list[str]:
@@ -176,7 +202,7 @@ def _target(options: WheelOptions) -> list[str]:
 
 
 def _older(tag: str) -> list[str]:
-    """List a platform's tag with those of older systems whose wheels run there too; pip does so for macOS alone."""
+    """List a platform's tag and those of older systems, whose wheels run there too; pip does so for macOS alone."""
     match = _MANYLINUX.fullmatch(tag)
     if match is None:
         return [tag]
@@ -195,7 +221,7 @@ def _places(options: WheelOptions) -> list[str]:
 
 
 def _environ(options: WheelOptions) -> Mapping[str, str]:
-    """Return what pip may see: off line none of its settings, for they too may name places on the network."""
+    """Return the environment of pip: off line without its settings, for they too may name places on the network."""
     if not options.offline:
         return os.environ
     return {name: value for name, value in os.environ.items() if not name.startswith("PIP_")} | {
@@ -204,14 +230,14 @@ def _environ(options: WheelOptions) -> Mapping[str, str]:
 
 
 def _failure(log: Path, options: WheelOptions, folder: Path) -> AvengersError:
-    told = read_complaint(log)
-    if told.disk_full:
+    complaint = read_complaint(log)
+    if complaint.disk_full:
         free = shutil.disk_usage(folder).free // 10**6
         return DoesNotFit(f"the wheels need more disk than the {free} MB that are free in {folder.parent}: free some")
-    if told.unreachable:
+    if complaint.unreachable:
         return AvengersError(
-            f"the package index cannot be reached: {told.reason}; check the network and `pip config list`, or pass "
-            "--offline --wheels DIR"
+            f"the package index cannot be reached: {complaint.reason}; check the network and `pip config list`, or "
+            "pass --offline --wheels DIR"
         )
     missing = ", ".join(_without_wheel(options, folder))
     fewer = f", pack fewer --extras than {','.join(options.extras)}" if options.extras else ""
@@ -226,7 +252,9 @@ def _failure(log: Path, options: WheelOptions, folder: Path) -> AvengersError:
             f"there is no wheel of {missing} for {place}: build it on such a machine with `pip wheel` and pass its "
             f"folder with --wheels{fewer}"
         )
-    return AvengersError(f"pip could not bring the wheels: {told.reason}; pass those of another run with --wheels DIR")
+    return AvengersError(
+        f"pip could not bring the wheels: {complaint.reason}; pass those of another run with --wheels DIR"
+    )
 
 
 def _without_wheel(options: WheelOptions, folder: Path) -> list[str]:
@@ -235,7 +263,7 @@ def _without_wheel(options: WheelOptions, folder: Path) -> list[str]:
     asked = [pins.get(name, name) for name in needed_names(PRODUCT, options.extras)]
     lacking: list[str] = []
     probe = folder / "probe"
-    target = _target(options) if options.elsewhere else ["--only-binary=:all:"]
+    target = _target(options) if options.is_cross else ["--only-binary=:all:"]
     while asked:
         words = ["download", "--no-deps", "--dest", str(probe), *_QUIET, *target, *_places(options), *asked]
         log = run_pip(words, folder, environ=_environ(options))

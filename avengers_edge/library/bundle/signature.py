@@ -1,6 +1,8 @@
-"""Ed25519 signatures checked in plain Python (RFC 8032), because who installs a bundle has nothing else yet.
+"""Ed25519 signatures checked in plain Python (RFC 8032): a machine that gets a bundle has no package for it yet.
 
-Checking handles nothing secret, so it need not take constant time. Signing does: `signing` leaves it to `cryptography`.
+Checking handles nothing secret, so it need not take constant time. Signing does: `pack` leaves it to `cryptography`.
+
+The installer of a bundle contains this module, so it needs nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -8,8 +10,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from pathlib import Path
 
-from avengers_edge.errors import BadRequest
+from avengers_edge.errors import BadRequest, NotFound
+
+_MAX_KEY_BYTES = 64 * 2**10
 
 _P = 2**255 - 19
 _ORDER = 2**252 + 27742317777372353535851937790883648493
@@ -22,13 +27,35 @@ _Point = tuple[int, int, int, int]
 _NEUTRAL: _Point = (0, 1, 1, 0)
 
 
-def read_public_key(pem: bytes, where: str) -> bytes:
-    """Return the 32 bytes of a public key in PEM; `where` names it in a refusal.
+def read_key_file(path: Path) -> bytes:
+    """Return the content of a PEM file."""
+    try:
+        if path.exists() and not path.is_file():  # to open a pipe would wait for ever
+            raise BadRequest(f"the key {path} is not a regular file: name a PEM file")
+        with path.open("rb") as file:
+            data = file.read(_MAX_KEY_BYTES + 1)
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no key {path}: name a PEM file") from error
+    except OSError as error:
+        raise BadRequest(f"the key {path} cannot be read: {error.strerror or error}; name a PEM file") from error
+    if len(data) > _MAX_KEY_BYTES:
+        raise BadRequest(f"{path} is longer than any key: name a PEM file")
+    return data
+
+
+def load_public_key(path: Path) -> bytes:
+    """Return the 32 bytes of the Ed25519 public key in a PEM file.
 
     Raises:
-        BadRequest: it is no Ed25519 public key.
+        NotFound: there is no such file.
+        BadRequest: it holds no such key.
 
     """
+    return read_public_key(read_key_file(path), str(path))
+
+
+def read_public_key(pem: bytes, where: str) -> bytes:
+    """Return the 32 bytes of an Ed25519 public key in PEM; `where` names it in a refusal."""
     if b"PRIVATE KEY" in pem:
         raise BadRequest(
             f"{where} is a private key: give the public one (`openssl pkey -in KEY -pubout`), keep this one"
@@ -46,7 +73,7 @@ def read_public_key(pem: bytes, where: str) -> bytes:
 
 
 def is_signed(key: bytes, message: bytes, signature: bytes) -> bool:
-    """Tell whether `signature` (64 bytes) of `message` was made with the private half of `key` (32 bytes)."""
+    """Whether `signature` (64 bytes) of `message` was made with the private half of `key` (32 bytes)."""
     if len(signature) != 64:
         return False
     public, commitment = _decode(key), _decode(signature[:32])
