@@ -8,6 +8,7 @@ that a member is measured as it is asked.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -28,6 +29,9 @@ from avengers_edge.voting.thoughts import said_in
 
 _SAMPLING = {each.name for each in dataclasses.fields(SamplingParams)} & {each.name for each in dataclasses.fields(Ask)}
 """What the user can say about sampling."""
+
+_WHOLE_FLOAT = re.compile(r"^(-?\d+)\.0+$")
+"""A whole number as Python prints a float."""
 
 _ALTERNATIVES = 20
 """How many of the likeliest first tokens are looked at for letters."""
@@ -157,7 +161,8 @@ def read(inquiry: Inquiry, member: Member, done: Completion, programs: Programs 
 def answer_in(sample: Sample, inquiry: Inquiry) -> str:
     """Give the answer that a sample states, for people: what its program printed, or what is read in its text."""
     if sample.output is not None:
-        return printed_answer(sample.output, inquiry.kind, choices=inquiry.choices) or ""
+        printed = printed_answer(sample.output, inquiry.kind, choices=inquiry.choices) or ""
+        return _WHOLE_FLOAT.sub(r"\1", printed) if inquiry.kind == "number" else printed
     cut = sample.finish_reason != "stop"
     found = extract_answer(sample.text, inquiry.kind, truncated=cut, choices=inquiry.choices)
     return found or said_in(sample.text).strip()

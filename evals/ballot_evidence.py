@@ -20,7 +20,7 @@ import numpy as np
 
 from avengers_edge.calibration.ballots import Vote, Voter, hold, letters_vote, with_ballots
 from avengers_edge.calibration.evaluate import deal
-from avengers_edge.calibration.fit import FitOptions, fit_table
+from avengers_edge.calibration.fit import SMOOTHING, FitOptions, fit_table
 from avengers_edge.calibration.outcome_files import read_lines, with_prompts
 from avengers_edge.calibration.outcomes import OutcomeRow, Vectors, by_dataset
 from avengers_edge.calibration.steps import embed_rows, load_questions
@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--outcomes", type=Path, required=True)
     parser.add_argument("--votes", type=Path, required=True)
     parser.add_argument("--questions", required=True)
+    parser.add_argument("--smoothing", type=float, default=SMOOTHING)
     args = parser.parse_args()
     prompts = {question.id: question.question for question in load_questions([args.questions])}
     rows = with_prompts([row for _, row in read_lines(args.outcomes)], prompts)
@@ -61,7 +62,7 @@ def main() -> None:
     with open_shipped_embedder(Settings(home=Path())) as embedder:
         vectors = embed_rows(embedder, rows)
     print_members(rows)
-    found = cross_fit(rows, vectors, votes)
+    found = cross_fit(rows, vectors, votes, args.smoothing)
     print_accuracy("all", found)
     print_accuracy("where a program can help", [each for each in found if each.row.dataset in PROGRAM_SETS])
     print_accuracy("choices", [each for each in found if each.row.dataset in CHOICE_SETS])
@@ -70,7 +71,9 @@ def main() -> None:
     print_confidence(found)
 
 
-def cross_fit(rows: Sequence[OutcomeRow], vectors: Vectors, votes: dict[str, OutcomeRow]) -> list[Replayed]:
+def cross_fit(
+    rows: Sequence[OutcomeRow], vectors: Vectors, votes: dict[str, OutcomeRow], smoothing: float
+) -> list[Replayed]:
     """Answer each question by what was fitted on the other folds."""
     fold_of = deal(rows, FOLDS, SEED)
     found = []
@@ -78,7 +81,7 @@ def cross_fit(rows: Sequence[OutcomeRow], vectors: Vectors, votes: dict[str, Out
     for fold in range(FOLDS):
         train, test = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
         known = [rows[place] for place in train]
-        table = fit_table(vectors[train], known, FitOptions(members, partly=True))
+        table = fit_table(vectors[train], known, FitOptions(members, smoothing=smoothing, partly=True))
         voted = [place for place in train if rows[place].id in votes]
         try:
             table = with_ballots(table, vectors[train], known, [votes[rows[place].id] for place in voted])

@@ -147,6 +147,11 @@ def test_where_no_program_gives_an_answer_the_next_ranked_way_does(said, why):
     assert (failed.key, failed.failure, spoken.output) == (None, why, None)
 
 
+def test_a_whole_number_is_shown_as_one_however_it_was_computed():
+    answer, _ = ask({"program": 0.7, "brief": 0.6}, {"program": ["print(80.0)"]}, budget=1)
+    assert (answer.answer, answer.text.split("\n")[0], answer.samples[0].output) == ("80", "80", "80.0\n")
+
+
 def test_a_failed_program_is_never_an_answer():
     with pytest.raises(AvengersError, match=r"no program of m:program gave an answer \(1/0\)"):
         ask({"program": 0.7}, {"program": ["1/0"]}, how=Ask(member="m:program", samples=1))
