@@ -108,7 +108,7 @@ def label_in(text: str, choices: Sequence[str] | None) -> str | None:
 def last_label(text: str, choices: Sequence[str] | None) -> str | None:
     """Find the label of a text that announces none: the only one named, else the last line's, else the first word's.
 
-    Where the last line names several, the text's first phrase counts if it is a label, else the last sentence, else what
+    Where the last line names several, the first phrase counts if it is a label, else the last sentence, else what
     the first phrase names.
     """
     text = text.strip()[-_TAIL:]
