@@ -247,6 +247,8 @@ LABELS = [
     ("The statement is TRUE", ("True", "False"), "true"),
     ("This is not true", ("True", "False"), None),
     ("It is very positive", ("positive", "very positive"), "very positive"),
+    ("Both operands are False, and not False is True. So it evaluates to `True`.", ("True", "False"), "true"),
+    ("No. One might say yes. In the end yes is wrong.", ("yes", "no"), "no"),
     ("yesterday", ("yes", "no"), None),
     ("yes and no", ("yes", "no"), None),
     ("Answer: The Positive one", None, "positive one"),

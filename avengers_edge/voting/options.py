@@ -45,6 +45,7 @@ _NAMED = re.compile(
 _PREDICATE = re.compile(
     r"(?<![A-Za-z'’])\(?([B-HJ-Z]|\([AI]\)|A(?=\)))\)?\*{0,2}\sis\s(?:the\s)?(?:correct|right|best)"
 )
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
 _BRACKETED = re.compile(r"\(([A-Z])\)")
 
 
@@ -105,13 +106,19 @@ def label_in(text: str, choices: Sequence[str] | None) -> str | None:
 
 
 def last_label(text: str, choices: Sequence[str] | None) -> str | None:
-    """Find the label of a text that announces none: the only one named, else the last line's, else the first word's."""
+    """Find the label of a text that announces none: the only one named, else the last line's, else the first word's.
+
+    Where the last line names several, the first phrase counts if it is a label, else the last sentence, else what
+    the first phrase names.
+    """
     text = text.strip()[-_TAIL:]
     if not choices:
         return label_in(text, None) if len(text) <= 200 else None
     last_line = text.rpartition("\n")[2]
     first_phrase = re.split(r"[.,;:\n]", text, maxsplit=1)[0]
-    for part in (text, last_line, first_phrase):
+    answers_first = label_key(first_phrase) in {label_key(choice) for choice in choices}
+    last_sentence = _SENTENCE_END.split(last_line)[-1]
+    for part in (text, last_line, first_phrase if answers_first else "", last_sentence, first_phrase):
         if label := label_in(part, choices):
             return label
     return None
