@@ -22,7 +22,6 @@ from typing import Any
 
 from avengers_edge.calibration.questions import Question, read_questions
 from avengers_edge.config import load_settings
-from avengers_edge.election import messages_for
 from avengers_edge.engine.llama import LlamaEngine
 from avengers_edge.engine.options import LoadOptions
 from avengers_edge.engine.ticket import generate_many
@@ -30,6 +29,7 @@ from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
 from avengers_edge.records import Generation, Member, Message, Mode, Request, SamplingParams
 from avengers_edge.voting.letters import cyclic_order, letter_chances
+from avengers_edge.ways import messages_for
 
 LETTERS = "letters"
 SLOT, IN_FLIGHT = 1280, 32
@@ -135,10 +135,8 @@ def choose(args: argparse.Namespace) -> list[Question]:
 def request_for(question: Question, member: Member, args: argparse.Namespace) -> Request:
     """Ask as the product would, the kind being known, with each token's log-probability."""
     kind = question.answer_type
-    limit = member.mode.limit(kind) if member.mode else None
-    sampling = SamplingParams(
-        temperature=args.temperature, max_tokens=min(limit or args.max_tokens, args.max_tokens), logprobs=0
-    )
+    usual = SamplingParams(temperature=args.temperature, max_tokens=args.max_tokens, logprobs=0)
+    sampling = member.sampling(kind, usual)
     return Request(messages_for(question.question, kind, member), sampling, args.samples, args.seed)
 
 
