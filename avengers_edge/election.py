@@ -31,7 +31,8 @@ from avengers_edge.records import (
 from avengers_edge.voting.ballot import Ballot
 from avengers_edge.voting.behaviour import Judge
 from avengers_edge.voting.kinds import UNVOTED, comparison_of
-from avengers_edge.voting.tally import UNIT, agreement, medoid, representative, vote_weight
+from avengers_edge.voting.letters import letters_tally
+from avengers_edge.voting.tally import UNIT, agreement, medoid, representative, vote_weight, winner
 from avengers_edge.voting.trial import Trial
 from avengers_edge.ways import Inquiry, Programs, answer_in, read, requests_for, source_in, text_of
 
@@ -331,20 +332,21 @@ class Election:
         if not self._samples:
             raise Cancelled("cancelled before the first sample began: ask again")
         samples = tuple(self._samples[place] for place in sorted(self._samples))
-        votes = self._ballot.votes
-        place = self._choose(samples, embed)
+        by_letters = letters_tally(samples) if all(sample.chances for sample in samples) else ()
+        votes = by_letters or self._ballot.votes
+        place = self._choose(samples, votes, embed)
         chosen = samples[place]
         if chosen.output is not None and chosen.key is None:
             raise AvengersError(
                 f"no program of {chosen.model} gave an answer ({chosen.failure or 'it was cut off'}): ask again, "
                 "ask another member, or say with --kind what the answer is"
             )
-        answer = answer_in(chosen, self._inquiry)
+        answer = by_letters[0].key if by_letters else answer_in(chosen, self._inquiry)
         share = agreement(votes) if self._requested > 1 else None
         finished = sum(sample.finish_reason != "cancelled" for sample in samples)
         return Answer(
             answer=answer,
-            text=text_of(chosen, answer),
+            text=text_of(chosen, answer, self._inquiry),
             kind=self._inquiry.kind,
             model=chosen.model,
             models=self._asked,
@@ -361,10 +363,11 @@ class Election:
             shown_sample=place,
         )
 
-    def _choose(self, samples: Sequence[Sample], embed: Embed) -> int:
+    def _choose(self, samples: Sequence[Sample], votes: Sequence[Vote], embed: Embed) -> int:
         """Choose the sample to show: one of the winning group, or the most central where there is no vote."""
-        leader = self._ballot.leader
-        if leader is not None:
+        if (leader := winner(votes)) is not None:
+            if not leader.count:  # the likeliest option over all orders was so in none of them
+                return 0
             return representative([s.key for s in samples], [s.finish_reason for s in samples], leader.key)
         ended = [place for place, sample in enumerate(samples) if sample.finish_reason != "cancelled"]
         if self._inquiry.kind == "text" and len(ended) > 2:

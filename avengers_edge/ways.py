@@ -8,6 +8,7 @@ that a member is measured as it is asked.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from avengers_edge.records import (
@@ -23,7 +24,7 @@ from avengers_edge.records import (
 from avengers_edge.voting.keys import answer_key, canonical_key, extract_answer, printed_answer
 from avengers_edge.voting.kinds import comparison_of, find_choices, kind_of
 from avengers_edge.voting.letters import cyclic_order, letter_chances
-from avengers_edge.voting.tally import UNIT
+from avengers_edge.voting.thoughts import said_in
 
 _SAMPLING = {each.name for each in dataclasses.fields(SamplingParams)} & {each.name for each in dataclasses.fields(Ask)}
 """What the user can say about sampling."""
@@ -72,6 +73,8 @@ class Inquiry:
         """Tell whether this question can be put to a member in its way."""
         if member.form != "text" and (self.ask.schema or self.ask.grammar or self.ask.tools or self.ask.tests):
             return False
+        if member.form == "program" and self.kind == "text" and self.ask.kind is None:
+            return False  # nothing says what its answer is: an opinion, a letter, a tale, which no program can print
         if member.form == "letters" and cyclic_order(self.question, self.choices or (), 0) is None:
             return False
         return member.takes(self.kind)
@@ -86,7 +89,8 @@ def requests_for(
 ) -> tuple[Request, ...]:
     """Ask a member as the user says, else as its mode says, else as `usual`: one request of n samples.
 
-    By letters it is n requests, one for each order of the options, the first of which moves them by `first` places.
+    A member that thinks before it answers is never asked greedily, where it would repeat itself without end. By letters
+    it is n requests, one for each order of the options, the first of which moves them by `first` places.
 
     Raises:
         BadRequest: a value that sampling has no use for.
@@ -94,14 +98,16 @@ def requests_for(
     """
     ask = inquiry.ask
     said: dict[str, Any] = {name: value for name in _SAMPLING if (value := getattr(ask, name)) is not None}
-    if greedy:
+    if greedy and not member.thinks:
         said["temperature"] = 0.0
     sampling = dataclasses.replace(member.sampling(inquiry.kind, usual), **said)
     if member.form != "letters":
         messages = messages_for(inquiry.question, inquiry.kind, member, ask)
         keep = ask.history is not None
         return (Request(messages, sampling, n, seed, keep=keep, tools=ask.tools),)
-    sampling = dataclasses.replace(sampling, temperature=0.0, max_tokens=1, logprobs=_ALTERNATIVES, stop=())
+    sampling = dataclasses.replace(
+        sampling, temperature=0.0, max_tokens=1, logprobs=_ALTERNATIVES, stop=(), thinking_budget=0
+    )
     moved = [cyclic_order(inquiry.question, inquiry.choices or (), first + place) for place in range(n)]
     return tuple(
         Request(messages_for(question, inquiry.kind, member, ask), sampling, seed=seed)
@@ -154,14 +160,21 @@ def answer_in(sample: Sample, inquiry: Inquiry) -> str:
         return printed_answer(sample.output, inquiry.kind, choices=inquiry.choices) or ""
     cut = sample.finish_reason != "stop"
     found = extract_answer(sample.text, inquiry.kind, truncated=cut, choices=inquiry.choices)
-    return found or sample.text.strip()
+    return found or said_in(sample.text).strip()
 
 
-def text_of(sample: Sample, answer: str) -> str:
-    """Give the text that stands for a sample: a program's result comes first, the program under it."""
+def text_of(sample: Sample, answer: str, inquiry: Inquiry) -> str:
+    """Give the text that stands for an answer: a program's result comes first, a letter with its option's text."""
+    if sample.chances is not None and answer != sample.key:
+        return option_text(answer, inquiry.choices or ())
     if sample.output is None:
         return sample.text
     return f"{answer}\n\n```python\n{source_in(sample.text, cut=False) or ''}\n```"
+
+
+def option_text(letter: str, choices: Sequence[str]) -> str:
+    """Write an option as its letter and its text."""
+    return f"{letter}. {choices[ord(letter) - ord('A')]}"
 
 
 def stated(sample: Sample, inquiry: Inquiry) -> str:
@@ -203,8 +216,8 @@ def _read_letter(inquiry: Inquiry, member: Member, done: Completion, shift: int)
     if not shares or shares[best] <= 0:
         return _sample(member, done, None)
     letter = chr(ord("A") + best)
-    named = dataclasses.replace(done, text=f"{letter}. {choices[best]}", finish_reason="stop")
-    return _sample(member, named, letter, weight=max(1, round(UNIT * shares[best])))
+    named = dataclasses.replace(done, text=option_text(letter, choices), finish_reason="stop")
+    return dataclasses.replace(_sample(member, named, letter), chances=tuple(round(share, 6) for share in shares))
 
 
 def _sample(
@@ -214,8 +227,5 @@ def _sample(
     *,
     output: str | None = None,
     failure: str | None = None,
-    weight: int = UNIT,
 ) -> Sample:
-    return Sample(
-        member.name, done.seed, done.text, key, done.tokens, done.finish_reason, output, failure, weight / UNIT
-    )
+    return Sample(member.name, done.seed, done.text, key, done.tokens, done.finish_reason, output, failure)

@@ -6,13 +6,14 @@
 Greedy answers go to --out, those at a temperature to --votes, members by their names. An answer's key may be a piece of
 a data set, so that only which answers agree is kept: the first key of a question is "1", the next other one "2", the
 same in both files. `calibrate fit` takes them as `--outcomes` and `--votes`, together with the question files. --with
-adds outcomes of earlier runs, whose keys are unknown here.
+adds what earlier runs say of the same models, but for the keys, which are numbered otherwise there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -23,14 +24,13 @@ from typing import Any
 
 from avengers_edge.calibration.graders import Grader
 from avengers_edge.calibration.measure import inquiry_of
-from avengers_edge.calibration.outcome_files import add, read_lines, write_outcomes
+from avengers_edge.calibration.outcome_files import add, read_lines, restricted, write_outcomes
 from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.calibration.questions import Question, group_of, read_questions
 from avengers_edge.config import load_settings
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.records import Completion, Member, Sample
 from avengers_edge.sandbox.programs import ProgramRunner
-from avengers_edge.voting.tally import tally
 from avengers_edge.ways import read, stated
 
 Row = dict[str, Any]
@@ -57,25 +57,26 @@ def main() -> None:
     found: dict[tuple[str, bool], list[OutcomeRow]] = defaultdict(list)
     with Grader() as grader, ProgramRunnerPool(args.jobs) as pool:
 
-        def outcome(key: tuple[str, str, float]) -> tuple[OutcomeRow, OutcomeRow | None, list[Sample]]:
+        def outcome(key: tuple[str, str, float]) -> tuple[OutcomeRow, list[Sample]]:
             name, member, _ = key
             model, _, way = member.partition(":")
             return graded(questions[name], Member(model, modes[way]), asked[key], grader, pool.programs)
 
-        for count, (key, (row, orders, samples)) in enumerate(
-            zip(asked, pool.map(outcome, list(asked)), strict=True), 1
-        ):
+        for count, (key, (row, samples)) in enumerate(zip(asked, pool.map(outcome, list(asked)), strict=True), 1):
             found[key[0], key[2] == 0].append(row)
-            if orders is not None:
-                found[key[0], False].append(orders)
             failures.update(sample.failure for sample in samples if sample.failure)
             if count % 50 == 0:
                 print(f"{count} of {len(asked)}", file=sys.stderr, flush=True)
     greedy, votes = numbered(found)
-    for path in args.earlier:
-        for _, row in read_lines(path):
-            known = greedy[row.id].scores if row.id in greedy else {}
-            add(greedy, without(row, known))
+    models = {member.partition(":")[0] for _, member, _ in asked}
+    before = [row for path in args.earlier for _, row in read_lines(path)]
+    scale_seconds(greedy, before)
+    for row in before:
+        known = greedy[row.id].scores if row.id in greedy else {}
+        names = [name for name in row.scores if name.partition(":")[0] in models and name not in known]
+        if names:
+            # Its keys are numbered otherwise.
+            add(greedy, replace(restricted(row, names), prompt=None, answers=None))
     write_outcomes(args.out, (greedy[name] for name in sorted(greedy)))
     if args.votes:
         write_outcomes(args.votes, (votes[name] for name in sorted(votes)))
@@ -102,24 +103,20 @@ class ProgramRunnerPool:
 
 def graded(
     question: Question, member: Member, rows: list[Row], grader: Grader, programs: ProgramRunner
-) -> tuple[OutcomeRow, OutcomeRow | None, list[Sample]]:
-    """Grade one member's samples of one question.
-
-    By letters what the orders elect is the one answer, and the orders' own votes come beside it.
-    """
-    inquiry = inquiry_of(question)
+) -> tuple[OutcomeRow, list[Sample]]:
+    """Grade one member's samples of one question; by letters what the orders elect is the one answer."""
+    inquiry, name, share = inquiry_of(question), member.name, None
     if member.form == "letters":
-        ordered = sorted(rows, key=lambda row: row["shift"])
-        keys = [chr(ord("A") + max(range(len(row["chances"])), key=row["chances"].__getitem__)) for row in ordered]
-        elected = tally(keys)[0].key
+        means = [sum(column) / len(rows) for column in zip(*(row["chances"] for row in rows), strict=True)]
+        elected = chr(ord("A") + max(range(len(means)), key=means.__getitem__))
         samples, answers = [], [(elected, float(elected == question.answer))]
+        share = {name: round(max(means), 4)}
     else:
         samples = [read(inquiry, member, completion_of(row), programs) for row in rows]
         answers = []
         for sample in samples:
             text, cut = stated(sample, inquiry), sample.finish_reason == "length"
             answers.append((sample.key, float(bool(text) and grader.grade(question, text, truncated=cut))))
-    name = member.name
     row = OutcomeRow(
         id=question.id,
         dataset=question.dataset,
@@ -130,10 +127,9 @@ def graded(
         tokens={name: round(sum(each["tokens"] for each in rows) / len(answers), 1)},
         seconds={name: round(sum(each["seconds"] for each in rows) / len(answers), 4)},
         answers={name: tuple(answers)},
+        agreement=share,
     )
-    if member.form != "letters":
-        return row, None, samples
-    return row, replace(row, answers={name: tuple((key, float(key == question.answer)) for key in keys)}), samples
+    return row, samples
 
 
 def completion_of(row: Mapping[str, Any]) -> Completion:
@@ -160,20 +156,21 @@ def numbered(
     return joined
 
 
-def without(row: OutcomeRow, known: Mapping[str, float]) -> OutcomeRow:
-    """Leave out of an earlier run's row what was measured anew, and its keys, whose numbers mean something else."""
-
-    def rest(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
-        return None if values is None else {name: value for name, value in values.items() if name not in known}
-
-    return replace(
-        row,
-        prompt=None,
-        scores=rest(row.scores) or {},
-        tokens=rest(row.tokens),
-        seconds=rest(row.seconds),
-        answers=None,
-    )
+def scale_seconds(rows: dict[str, OutcomeRow], before: list[OutcomeRow]) -> None:
+    """Bring seconds to the batch of an earlier run, by the median ratio over what both measured."""
+    ratios = [
+        row.seconds[name] / mine
+        for row in before
+        if row.id in rows and row.seconds
+        for name, mine in (rows[row.id].seconds or {}).items()
+        if mine > 0 and name in row.seconds
+    ]
+    if ratios:
+        factor = statistics.median(ratios)
+        print(f"seconds times {factor:.2f}, the median of {len(ratios)} answers that an earlier run gave as well")
+        for name, row in rows.items():
+            seconds = {member: round(factor * spent, 4) for member, spent in (row.seconds or {}).items()}
+            rows[name] = replace(row, seconds=seconds)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from statistics import median
 
 from contenders import Server, Setup, as_openai, free_port
 
-from avengers_edge.calibration.builtin.questions import builtin_questions
+from avengers_edge.calibration.questions import builtin_questions
 from avengers_edge.config import load_settings
 from avengers_edge.engine.model import LlamaModel
 from avengers_edge.engine.options import LoadOptions

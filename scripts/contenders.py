@@ -31,10 +31,10 @@ from avengers_edge.engine.curve import StepCurve
 from avengers_edge.engine.llama import LlamaEngine
 from avengers_edge.engine.options import LoadOptions
 from avengers_edge.engine.process import WorkerEngine
-from avengers_edge.records import Closing, Kind, Message, Request, SamplingParams
+from avengers_edge.records import Closing, Completion, Kind, Message, Request, SamplingParams
 from avengers_edge.voting.ballot import Ballot
 from avengers_edge.voting.keys import answer_key
-from avengers_edge.voting.tally import tally, winner
+from avengers_edge.voting.tally import UNIT, tally, winner
 
 SERVER_START_SECONDS = 120
 _ANSWER_SECONDS = 3600
@@ -94,9 +94,14 @@ class Ours(Closing):
     def poll(self, messages: Sequence[Message], kind: Kind, seed: int) -> Poll:
         """See `Contender`."""
         start = time.perf_counter()
-        ballot = Ballot(kind, self._setup.samples)
+        ballot = Ballot([UNIT] * self._setup.samples)
+
+        def finish(done: Completion) -> int:
+            key = answer_key(done.text, kind, truncated=done.finish_reason == "length")
+            return ballot.add(done.index, key)
+
         request = Request(tuple(messages), self._setup.sampling, self._setup.samples, seed, least=ballot.needed)
-        generation = self._engine.generate(request, on_finish=ballot.add)
+        generation = self._engine.generate(request, on_finish=finish)
         leader = ballot.leader
         return Poll(
             answer=leader.key if leader else None,

@@ -3,10 +3,10 @@
 
     python scripts/make_tables.py --data DIR      DIR holds outcomes/*.jsonl.gz and questions/*.jsonl.gz
 
-`open-7b` is fitted on real outcomes of its four models. `avengers-10` is a prior: clusters of benchmark questions, each
-cell the accuracies that the paper's Table 2 (arXiv 2505.19797) gives a model on the cluster's data sets, mixed by
-their share of it. A cell counts as one answer, so that what you measure and add with `calibrate fit --add-to` outweighs
-it.
+`open-7b` is fitted on real outcomes of its four models. The others are priors: clusters of benchmark questions, each
+cell the accuracies that were published of a model on the cluster's data sets, mixed by their share of it. A cell counts
+as one answer, so that what you measure and add with `calibrate fit --add-to` outweighs it. `avengers-10` has those of
+the paper's Table 2 (arXiv 2505.19797), `trio` and `octet` those of `lightweight_models.py`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from lightweight_models import OCTET, QUESTION_FILES, REASON, TRIO, by_set, figures_of
 
 from avengers_edge.calibration.fit import FitOptions, fit_table
 from avengers_edge.calibration.outcome_files import read_outcomes
@@ -58,7 +59,7 @@ PUBLISHED = {
 
 
 def main() -> None:
-    """Parse the command line and make both tables."""
+    """Parse the command line and make the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=shipped_dir() / "tables")
@@ -67,7 +68,9 @@ def main() -> None:
     with open_shipped_embedder(Settings(home=Path())) as embedder:
         for name, table in (
             ("open-7b", open_7b(args.data, embedder)),
-            ("avengers-10", avengers_10(args.data, embedder, args.questions_a_set)),
+            ("avengers-10", prior(args, embedder, by_set(PUBLISHED_SETS, PUBLISHED), "2505.19797, Table 2")),
+            ("trio", prior(args, embedder, by_set(QUESTION_FILES, figures_of(TRIO)), "2601.07206, Table 6")),
+            ("octet", prior(args, embedder, by_set(QUESTION_FILES, figures_of(OCTET)), "2601.07206, Table 6")),
         ):
             table.save(args.out / f"{name}.safetensors")
             print(f"{name}: {sum(table.header.datasets.values())} questions, {table.header.clusters} clusters")
@@ -83,19 +86,18 @@ def open_7b(data: Path, embedder: FormEmbedder) -> CentroidTable:
     return fitted(renamed, embedder, "public per-question outcomes of ulab-uiuc/LLMRouter, 14 data sets")
 
 
-def avengers_10(data: Path, embedder: FormEmbedder, most: int) -> CentroidTable:
-    """Spread the published accuracies over clusters of the benchmarks' questions."""
-    columns = {name: [float(share) / 100 for share in line.split()] for name, line in PUBLISHED.items()}
+def prior(
+    args: argparse.Namespace, embedder: FormEmbedder, published: Mapping[str, Mapping[str, float]], source: str
+) -> CentroidTable:
+    """Spread published accuracies over clusters of the benchmarks' questions."""
     rows = []
-    for place, dataset in enumerate(PUBLISHED_SETS):
-        scores = {f"{model}:{MODE}": shares[place] for model, shares in columns.items()}
-        questions = list(read_questions(data / "questions" / f"{dataset}.jsonl.gz"))[:most]
+    for dataset, shares in published.items():
+        scores = {f"{model}:{'reason' if model in REASON else MODE}": share for model, share in shares.items()}
+        questions = list(read_questions(args.data / "questions" / f"{dataset}.jsonl.gz"))[: args.questions_a_set]
         rows += [
             OutcomeRow(q.id, q.dataset, q.category, scores, kind=q.answer_type, prompt=q.question) for q in questions
         ]
-    said = (
-        "prior: accuracies published in arXiv 2505.19797, Table 2, mixed by each cluster's data sets; not measured here"
-    )
+    said = f"prior: accuracies published in arXiv {source}, mixed by each cluster's data sets; not measured here"
     table = fitted(rows, embedder, said, smoothing=0.0)
     return dataclasses.replace(table, counts=np.ones_like(table.counts))
 

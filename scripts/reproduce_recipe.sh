@@ -10,8 +10,6 @@ python="$here/.venv/bin/python"
 mkdir -p "$out"
 
 six=codegemma-7b,gemma-2-9b-it,llama-3.1-8b-instruct,llama3-chatqa-1.5-8b,mistral-7b-instruct-v0.3,qwen2.5-7b-instruct
-starter=qwen2.5-coder-1.5b-instruct:brief,qwen2.5-coder-1.5b-instruct:direct,qwen2.5-coder-0.5b-instruct:direct
-starter=$starter,smollm2-135m-instruct:direct
 
 report() { # name, outcome file, further options
     name=$1
@@ -26,19 +24,15 @@ report llmrouter llmrouter --members "$six"
 report kor_bench kor_bench
 report eq_bench eq_bench
 echo "-- starter"
-"$python" -m avengers_edge calibrate report --outcomes "$here/models/tables/starter.outcomes.jsonl.gz" \
-    --questions "$data/questions" --members "$starter" --seeds 5 --out "$out/starter.html" --json > "$out/starter.json"
-"$python" "$here/scripts/starter_evidence.py" --questions "$data/questions" | tee "$out/starter.txt"
-"$python" "$here/scripts/votes_evidence.py" | tee "$out/votes.txt"
-"$python" -m avengers_edge calibrate fit --outcomes "$here/models/tables/starter.outcomes.jsonl.gz" \
-    --questions "$data/questions" --members "$starter" --votes "$here/models/tables/starter.votes-0.4.jsonl.gz" \
-    --out "$out/starter.safetensors" | tee -a "$out/votes.txt"
-"$python" "$here/scripts/starter_questions.py" --data "$data/questions" --out "$out/fit.jsonl" --held-out "$out/live.jsonl"
-for run in starter.live starter.live-0.7; do
-    gunzip -c "$here/models/tables/$run.jsonl.gz" > "$out/$run.jsonl"
-    "$python" "$here/scripts/measure_live.py" --questions "$out/live.jsonl" --out "$out/$run.jsonl" --report |
-        tee "$out/$run.txt"
-done
+tables="$here/models/tables"
+"$python" "$here/evals/ballot_evidence.py" --outcomes "$tables/starter.outcomes.jsonl.gz" \
+    --votes "$tables/starter.votes.jsonl.gz" --questions "$data/questions" | tee "$out/starter.txt"
+"$python" -m avengers_edge calibrate fit --outcomes "$tables/starter.outcomes.jsonl.gz" --votes "$tables/starter.votes.jsonl.gz" \
+    --questions "$data/questions" --partly --out "$out/starter.safetensors" | tee -a "$out/starter.txt"
+"$python" "$here/evals/starter_questions.py" --data "$data/questions" --out "$out/fit.jsonl" --held-out "$out/live.jsonl"
+gunzip -c "$tables/starter.live.jsonl.gz" > "$out/starter.live.jsonl"
+"$python" "$here/evals/measure_live.py" --questions "$out/live.jsonl" --out "$out/starter.live.jsonl" --report |
+    tee "$out/starter.live.txt"
 echo "-- ablations"
 "$python" "$here/scripts/ablate_recipe.py" --data "$data" --members "$six" | tee "$out/ablations.txt"
 echo "-- costs"

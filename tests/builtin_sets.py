@@ -1,24 +1,29 @@
-"""What the tests of the built-in questions share: the start of one data set under a seed."""
+"""What the tests of the built-in questions share: the questions that ship, and others by the same generators."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from fractions import Fraction
-from itertools import islice
+from functools import cache
 
-import hypothesis.strategies as st
+from builtin_questions.questions import draw_questions
 
-from avengers_edge.calibration.builtin.drafts import Draft
-from avengers_edge.calibration.builtin.families import FAMILIES
+from avengers_edge.calibration.questions import Question, builtin_questions
 
-seeds = st.integers(0, 2**32 - 1)
+OTHER_SEED = 2_024
 
 
-def drafts_of(name: str, seed: int, count: int) -> list[Draft]:
-    """The first questions of a data set, by its name without `builtin_`."""
-    family = next(family for family in FAMILIES if family.name == name)
-    return list(islice(family.drafts(f"{name}/{seed}"), count))
+@cache
+def the_set(seed: int) -> tuple[Question, ...]:
+    """All questions of a seed: what ships for 0, newly drawn ones for others."""
+    return tuple(builtin_questions() if seed == 0 else draw_questions(seed))
+
+
+def questions_of(name: str) -> list[Question]:
+    """The questions of a data set, by its name without `builtin_`: 50 that ship, and 50 of another seed."""
+    questions = (*the_set(0), *the_set(OTHER_SEED))
+    return [question for question in questions if question.dataset == f"builtin_{name}"]
 
 
 def numbers_in(text: str) -> list[Fraction]:
@@ -26,11 +31,11 @@ def numbers_in(text: str) -> list[Fraction]:
     return [Fraction(found) for found in re.findall(r"\d+(?:\.\d+)?", text)]
 
 
-def chosen(draft: Draft) -> str:
+def chosen(question: Question) -> str:
     """The text of the right option."""
-    assert draft.choices is not None
-    assert draft.answer is not None
-    return draft.choices["ABCDEFGH".index(draft.answer)]
+    assert question.choices is not None
+    assert question.answer is not None
+    return question.choices["ABCDEFGH".index(question.answer)]
 
 
 def only(found: Sequence[str]) -> str:

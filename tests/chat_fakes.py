@@ -61,6 +61,9 @@ class RecordingDisplay:
     def piece(self, text):
         self.told.append(("piece", text))
 
+    def thought(self, text):
+        self.told.append(("thought", text))
+
     def vote(self, finished, samples, leader, member):
         self.told.append(("vote", finished, samples, leader and leader.key))
 

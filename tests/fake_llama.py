@@ -28,6 +28,7 @@ class FakeModel:
 
     name = "fake.gguf"
     n_ctx_train = 4096
+    last_words = ()
 
     def __init__(self, *, rewinds: bool = True) -> None:
         self.rewinds = rewinds
@@ -144,14 +145,16 @@ class FakeLlama:
         rewinds: bool = True,
         split: bool = False,
         curve: StepCurve = FLAT,
+        model: FakeModel | None = None,
+        opened: str = "",
     ) -> None:
-        self.model = FakeModel(rewinds=rewinds)
+        self.model, self.opened = model or FakeModel(rewinds=rewinds), opened
         self.context = FakeContext(cells=cells, sequences=sequences, rewinds=rewinds, split=split)
         self.scheduler = Scheduler(self.model, self.context, curve, CountingSampler, prefill_chunk=16)
 
     def submit(self, request, *, on_finish=None, on_token=None) -> Job:
         job = Job(request, on_finish, on_token)
-        job.begin(self.model.tokenize(request.messages[-1].content))
+        job.begin(self.model.tokenize(request.messages[-1].content), self.opened)
         self.scheduler.check(len(job.prompt), request)
         self.scheduler.add(job)
         return job

@@ -8,10 +8,9 @@ from datetime import date, datetime, timedelta
 from fractions import Fraction
 from itertools import pairwise, permutations, product
 
-from builtin_sets import chosen, drafts_of, only, seeds
-from hypothesis import given, settings
+from builtin_sets import chosen, only, questions_of
 
-from avengers_edge.calibration.builtin.drafts import Draft
+from avengers_edge.calibration.questions import Question
 
 PERSON = r"([A-Z][a-z]+) is a (knight|knave)"
 
@@ -39,34 +38,30 @@ def believed(claim: str, world: dict[str, bool]) -> bool:
     return holds(simple)
 
 
-@settings(max_examples=30)
-@given(seed=seeds)
-def test_only_one_island_fits_what_was_said(seed: int) -> None:
-    for draft in drafts_of("knights", seed, 8):
+def test_only_one_island_fits_what_was_said() -> None:
+    for item in questions_of("knights"):
         said = {}
-        for line in draft.question.splitlines()[1:-1]:
+        for line in item.question.splitlines()[1:-1]:
             claim = only(re.findall(r'"(.+?)[.,]"', line))
             said[only(re.findall(r"(\w+) (?:says|tells you):|says (\w+)\.$", line)[0:1])[0 if ":" in line else 1]] = (
                 claim
             )
-        meeting = only(re.findall(r"You meet (.+)\.\n", draft.question))
+        meeting = only(re.findall(r"You meet (.+)\.\n", item.question))
         assert list(said) == re.split(", | and ", meeting)
         worlds = [dict(zip(said, kinds, strict=True)) for kinds in product((True, False), repeat=len(said))]
         fitting = [world for world in worlds if all(believed(said[name], world) is world[name] for name in world)]
-        answer = {name: kind == "knight" for name, kind in re.findall(PERSON, str(draft.answer))}
-        assert fitting == [answer], draft
+        answer = {name: kind == "knight" for name, kind in re.findall(PERSON, str(item.answer))}
+        assert fitting == [answer], item
         assert list(answer) == list(said)
 
 
-@settings(max_examples=20)
-@given(seed=seeds)
-def test_expressions_have_the_value_python_gives_them(seed: int) -> None:
-    for draft in drafts_of("boolean", seed, 12):
-        lines = draft.question.splitlines()
+def test_expressions_have_the_value_python_gives_them() -> None:
+    for item in questions_of("boolean"):
+        lines = item.question.splitlines()
         if "true or false" in lines[1]:
             continue
         values = {name: value == "True" for name, value in re.findall(r"\b([pqrs]) is (True|False)", lines[0])}
-        assert str(eval(lines[1], {}, values)) == draft.answer, draft
+        assert str(eval(lines[1], {}, values)) == item.answer, item
 
 
 RULES = {
@@ -77,15 +72,13 @@ RULES = {
 }
 
 
-@settings(max_examples=20)
-@given(seed=seeds)
-def test_rules_of_everyday_are_kept(seed: int) -> None:
-    drafts = [draft for draft in drafts_of("boolean", seed, 18) if "in no other case" in draft.question]
-    assert drafts
-    for draft in drafts:
-        facts = draft.question.partition("in no other case. ")[2]
-        *words, rule = only([rule for word, rule in RULES.items() if word in draft.question])
-        assert str(rule(*(each in facts for each in words))) == draft.answer, draft
+def test_rules_of_everyday_are_kept() -> None:
+    items = [item for item in questions_of("boolean") if "in no other case" in item.question]
+    assert items
+    for item in items:
+        facts = item.question.partition("in no other case. ")[2]
+        *words, rule = only([rule for word, rule in RULES.items() if word in item.question])
+        assert str(rule(*(each in facts for each in words))) == item.answer, item
 
 
 # Figure and mood of the syllogisms that hold without a claim of existence (Aristotle's, less the weakened ones).
@@ -125,14 +118,12 @@ def stands(first: tuple[str, str, str], second: tuple[str, str, str], conclusion
     return False
 
 
-@settings(max_examples=25)
-@given(seed=seeds)
-def test_syllogisms_are_valid_by_the_table_of_the_fifteen(seed: int) -> None:
-    for draft in drafts_of("syllogisms", seed, 10):
-        parts = re.findall(r"(?:Premise \d|Conclusion): (.+)\.", draft.question)
-        if "need not be any members" in draft.question:
+def test_syllogisms_are_valid_by_the_table_of_the_fifteen() -> None:
+    for item in questions_of("syllogisms"):
+        parts = re.findall(r"(?:Premise \d|Conclusion): (.+)\.", item.question)
+        if "need not be any members" in item.question:
             first, second, conclusion = (read(part) for part in parts)
-            assert draft.answer == ("valid" if stands(first, second, conclusion) else "invalid"), draft
+            assert item.answer == ("valid" if stands(first, second, conclusion) else "invalid"), item
 
 
 NEGATIONS = [
@@ -170,21 +161,19 @@ def clause(sentence: str) -> list[tuple[str, bool]]:
     return [literal(each) for each in sentence.split(" or ")]
 
 
-@settings(max_examples=25)
-@given(seed=seeds)
-def test_conditionals_are_valid_by_their_truth_table(seed: int) -> None:
-    for draft in drafts_of("syllogisms", seed, 10):
-        if "need not be any members" in draft.question:
+def test_conditionals_are_valid_by_their_truth_table() -> None:
+    for item in questions_of("syllogisms"):
+        if "need not be any members" in item.question:
             continue
-        parts = [clause(part) for part in re.findall(r"(?:Premise \d|Conclusion): (.+)\.", draft.question)]
+        parts = [clause(part) for part in re.findall(r"(?:Premise \d|Conclusion): (.+)\.", item.question)]
         names = sorted({name for part in parts for name, _ in part})
-        assert len(names) == (3 if "If" in draft.question.rpartition("Conclusion")[2] else 2), draft
+        assert len(names) == (3 if "If" in item.question.rpartition("Conclusion")[2] else 2), item
         valid = True
         for values in product((True, False), repeat=len(names)):
             world = dict(zip(names, values, strict=True))
             first, second, conclusion = (any(world[name] is so for name, so in part) for part in parts)
             valid = valid and (not (first and second) or conclusion)
-        assert draft.answer == ("valid" if valid else "invalid"), draft
+        assert item.answer == ("valid" if valid else "invalid"), item
 
 
 PLACES = {"first": 0, "second": 1, "third": 2, "fourth": 3, "fifth": 4}
@@ -208,50 +197,46 @@ def fits(hint: str, order: tuple[str, ...]) -> bool:
     raise AssertionError(hint)
 
 
-@settings(max_examples=15)
-@given(seed=seeds)
-def test_hints_leave_one_order_and_every_hint_is_needed(seed: int) -> None:
-    for draft in drafts_of("ordering", seed, 6):
-        assert draft.choices is not None
-        hints = draft.question.splitlines()[0].split(". ")
+def test_hints_leave_one_order_and_every_hint_is_needed() -> None:
+    for item in questions_of("ordering"):
+        assert item.choices is not None
+        hints = item.question.splitlines()[0].split(". ")
         hints, asked = hints[1:-1], hints[-1]
         hints = [hint[:1].lower() + hint[1:] if hint.startswith("The ") else hint for hint in hints]
-        orders = list(permutations(draft.choices))
+        orders = list(permutations(item.choices))
         left = [order for order in orders if all(fits(hint, order) for hint in hints)]
-        assert only(left)[PLACES[only(re.findall(NTH, asked))]] == chosen(draft), draft
+        assert only(left)[PLACES[only(re.findall(NTH, asked))]] == chosen(item), item
         for hint in hints:
-            assert sum(all(fits(other, order) for other in hints if other != hint) for order in orders) > 1, draft
+            assert sum(all(fits(other, order) for other in hints if other != hint) for order in orders) > 1, item
 
 
-@settings(max_examples=20)
-@given(seed=seeds)
-def test_things_end_where_the_moves_take_them(seed: int) -> None:
-    for draft in drafts_of("tracking", seed, 10):
-        text = draft.question.partition("\n")[0]
+def test_things_end_where_the_moves_take_them() -> None:
+    for item in questions_of("tracking"):
+        text = item.question.partition("\n")[0]
         if "cups" in text:
             row = [place == only(re.findall(r"under the (\w+) cup\.", text)) for place in ("left", "middle", "right")]
             for one, two in re.findall(r"the (\w+) and the (\w+) cup", text):
                 a, b = (("left", "middle", "right").index(each) for each in (one, two))
                 row[a], row[b] = row[b], row[a]
-            assert chosen(draft) == f"the {('left', 'middle', 'right')[row.index(True)]} cup"
+            assert chosen(item) == f"the {('left', 'middle', 'right')[row.index(True)]} cup"
         elif "facing" in text:
             way = {"north": 1j, "east": 1, "south": -1j, "west": -1}
             facing = way[only(re.findall(r"facing (\w+)", text))]
             for turn in re.findall(r"turns (left|right|around)", text):
                 facing *= {"left": 1j, "right": -1j, "around": -1}[turn]
-            assert way[chosen(draft)] == facing
+            assert way[chosen(item)] == facing
         elif "straight line" in text:
             place = sum(
                 int(metres) * {"north": 1j, "east": 1, "south": -1j, "west": -1}[to]
                 for metres, to in re.findall(r"(\d+) m (\w+)", text)
             )
-            assert Fraction(str(draft.answer)) ** 2 == Fraction(place.real) ** 2 + Fraction(place.imag) ** 2
+            assert Fraction(str(item.answer)) ** 2 == Fraction(place.real) ** 2 + Fraction(place.imag) ** 2
         else:
             start = re.split(", | and ", text.partition(": ")[2].partition(". ")[0])
             holding = dict(each.split(" ", 1) for each in start)
             for one, two in re.findall(r"(\w+) and (\w+) swap", text):
                 holding[one], holding[two] = holding[two], holding[one]
-            assert chosen(draft) == holding[only(re.findall(r"does (\w+) have", text))], draft
+            assert chosen(item) == holding[only(re.findall(r"does (\w+) have", text))], item
 
 
 DAY = r"(\d{1,2} [A-Z][a-z]+ \d{4})"
@@ -307,22 +292,20 @@ def date_answer(text: str) -> object:
     return int(found[1]) * int(found[2])
 
 
-@settings(max_examples=20)
-@given(seed=seeds)
-def test_dates_agree_with_the_calendar(seed: int) -> None:
-    for draft in drafts_of("dates", seed, 22):
-        expected = date_answer(draft.question.partition("\n")[0])
-        if draft.kind == "choice":
-            assert expected == (day(chosen(draft)) if isinstance(expected, date) else chosen(draft)), draft
-        elif draft.kind == "label":
-            assert draft.answer == expected, draft
+def test_dates_agree_with_the_calendar() -> None:
+    for item in questions_of("dates"):
+        expected = date_answer(item.question.partition("\n")[0])
+        if item.answer_type == "choice":
+            assert expected == (day(chosen(item)) if isinstance(expected, date) else chosen(item)), item
+        elif item.answer_type == "label":
+            assert item.answer == expected, item
         else:
-            assert Fraction(str(draft.answer)) == Fraction(str(expected)), draft
+            assert Fraction(str(item.answer)) == Fraction(str(expected)), item
 
 
-def table_answer(draft: Draft) -> object:
+def table_answer(item: Question) -> object:
     """The answer to a question about a table, from the table in its text."""
-    _, table, question = draft.question.split("\n\n")
+    _, table, question = item.question.split("\n\n")
     question = question.partition("\n")[0]
     header, *lines = (line.split(" | ") for line in table.splitlines())
     rows = {name: dict(zip(header[1:], map(int, cells), strict=True)) for name, *cells in lines}
@@ -360,14 +343,12 @@ def table_answer(draft: Draft) -> object:
     return "yes" if all(a < b for a, b in pairwise(cells)) else "no"
 
 
-@settings(max_examples=20)
-@given(seed=seeds)
-def test_tables_say_what_the_answer_says(seed: int) -> None:
-    for draft in drafts_of("tables", seed, 26):
-        expected = table_answer(draft)
-        given_answer = chosen(draft) if draft.kind == "choice" else str(draft.answer)
-        if draft.kind == "number":
-            assert Fraction(given_answer) == Fraction(str(expected)), draft
+def test_tables_say_what_the_answer_says() -> None:
+    for item in questions_of("tables"):
+        expected = table_answer(item)
+        given_answer = chosen(item) if item.answer_type == "choice" else str(item.answer)
+        if item.answer_type == "number":
+            assert Fraction(given_answer) == Fraction(str(expected)), item
             assert Fraction(given_answer) >= 0
         else:
-            assert given_answer == expected, draft
+            assert given_answer == expected, item

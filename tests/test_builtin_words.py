@@ -7,13 +7,8 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from builtin_sets import chosen, drafts_of, only, seeds
-from hypothesis import given, settings
-
-from avengers_edge.calibration.builtin.draw import Draw
-from avengers_edge.calibration.builtin.emotion import EMOTION
-from avengers_edge.calibration.builtin.sentiment import SENTIMENT
-from avengers_edge.calibration.builtin.texts import all_words, people, rows
+from builtin_questions.texts import people, rows
+from builtin_sets import chosen, only, questions_of
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 
@@ -36,16 +31,14 @@ def in_order(question: str, words: list[str]) -> bool:
     return True
 
 
-@settings(max_examples=20)
-@given(seed=seeds)
-def test_sorted_words_are_the_given_ones_in_the_order_asked_for(seed: int) -> None:
-    for draft in drafts_of("sorting", seed, 12):
-        request = draft.question.splitlines()[0]
+def test_sorted_words_are_the_given_ones_in_the_order_asked_for() -> None:
+    for item in questions_of("sorting"):
+        request = item.question.splitlines()[0]
         asked, given_words = request.rsplit(": ", 1)
-        words = str(draft.answer).split(" ")
+        words = str(item.answer).split(" ")
         assert Counter(words) == Counter(given_words.split(" "))
         assert len(set(words)) == len(words)
-        assert in_order(asked, words), draft
+        assert in_order(asked, words), item
 
 
 def letter_answer(text: str) -> str:
@@ -75,46 +68,27 @@ def letter_answer(text: str) -> str:
     return str(sum(ord(each) - 96 for each in quoted[0]))
 
 
-@settings(max_examples=20)
-@given(seed=seeds)
-def test_letters_are_counted_moved_and_picked_rightly(seed: int) -> None:
-    for draft in drafts_of("letters", seed, 22):
-        assert draft.answer == letter_answer(draft.question), draft
+def test_letters_are_counted_moved_and_picked_rightly() -> None:
+    for item in questions_of("letters"):
+        assert item.answer == letter_answer(item.question), item
 
 
-@pytest.mark.parametrize("words", [all_words(), people()], ids=["words", "names"])
-def test_words_are_plain_and_there_once(words: tuple[str, ...]) -> None:
-    assert len(set(words)) == len(words)
-    assert all(re.fullmatch("[A-Za-z][a-z]+", word) for word in words)
-
-
-@settings(max_examples=20)
-@given(seed=seeds)
-def test_an_emotion_is_the_one_its_line_is_filed_under(seed: int) -> None:
+def test_an_emotion_is_the_one_its_line_is_filed_under() -> None:
     filed = {
         re.sub(r"NAME", "*", line): emotion
         for kind in ("events", "quotes", "scenes")
         for emotion, line in rows(f"emotion_{kind}")
     }
-    for draft in drafts_of("emotion", seed, 10):
-        said, asked, *_ = draft.question.splitlines()
+    for item in questions_of("emotion"):
+        said, asked, *_ = item.question.splitlines()
         name = only(sorted(set(re.findall("|".join(people()), asked))))
         line = said.replace(name, "*")
         line = line if line in filed else said.partition(': "')[2].removesuffix('"')
-        assert filed[line] == chosen(draft), draft
-        assert len(draft.choices or ()) == 6
+        assert filed[line] == chosen(item), item
+        assert len(item.choices or ()) == 6
 
 
-def test_every_emotion_has_as_many_lines() -> None:
-    for kind in ("events", "quotes", "scenes"):
-        counts = Counter(emotion for emotion, _ in rows(f"emotion_{kind}"))
-        assert len(counts) == 6
-        assert len(set(counts.values())) == 1
-
-
-@settings(max_examples=20)
-@given(seed=seeds)
-def test_a_sentiment_is_that_of_its_last_clause(seed: int) -> None:
+def test_a_sentiment_is_that_of_its_last_clause() -> None:
     """Whatever comes first, the end decides: verdicts, faults after praise, praise after faults."""
     sign = {"good": "positive", "bad": "negative", "so": "neutral"}
     ends = {line.casefold(): sign[kind] for _, kind, line in rows("sentiment_reviews")}
@@ -129,30 +103,13 @@ def test_a_sentiment_is_that_of_its_last_clause(seed: int) -> None:
         ends[frame.casefold()] = "negative"
     for frame in ("truly the highlight of my week", "why should anything work for that price?"):
         ends[frame.casefold()] = "negative"
-    for draft in drafts_of("sentiment", seed, 15):
-        said = only(re.findall(r'\n"(.+)"\n', draft.question)).casefold().removesuffix(".")
+    for item in questions_of("sentiment"):
+        said = only(re.findall(r'\n"(.+)"\n', item.question)).casefold().removesuffix(".")
         decided = {answer for end, answer in ends.items() if said.endswith(end)}
-        assert decided == {draft.answer}, draft
+        assert decided == {item.answer}, item
 
 
-@pytest.mark.parametrize("templates", [SENTIMENT, EMOTION], ids=["sentiment", "emotion"])
-def test_every_answer_comes_up(templates) -> None:
-    drafts = [template(Draw(str(place))) for place in range(60) for template in templates]
-    answers = {chosen(draft) if draft.kind == "choice" else draft.answer for draft in drafts}
-    assert len(answers) == (6 if templates is EMOTION else 3)
-
-
-@pytest.mark.parametrize(
-    "theme", ["geography", "history", "science", "biology_medicine", "technology", "language_arts", "everyday"]
-)
-def test_every_item_of_general_knowledge_is_a_question_with_four_options(theme: str) -> None:
-    items = rows(theme)
-    assert len(items) >= 50
-    assert len({(item[0], item[1]) for item in items}) == len(items)
-    for item in items:
-        question, *options = item
-        assert len(options) == len({option.casefold() for option in options}) == 4, item
-        assert question.endswith("?"), item
-        assert all(part == part.strip() and part for part in item), item
-        assert not any(option.endswith(".") for option in options) or all(option.endswith(".") for option in options)
-        assert question[0].isupper()
+@pytest.mark.parametrize(("name", "answers"), [("sentiment", 3), ("emotion", 6)])
+def test_every_answer_comes_up(name: str, answers: int) -> None:
+    items = questions_of(name)
+    assert len({chosen(item) if item.answer_type == "choice" else item.answer for item in items}) == answers

@@ -60,10 +60,10 @@ def test_votes_weigh_by_the_record_of_who_casts_them() -> None:
 
 
 def test_one_way_votes_by_its_samples_and_letters_by_their_orders() -> None:
-    one = voter(RIGHT, WRONG, RIGHT, RIGHT)
+    one = dataclasses.replace(voter(RIGHT, WRONG, RIGHT, RIGHT), agreement=0.7)
     assert hold([one], "number", 2) == Vote("samples", 0.0, 0.5, 0.5, 2)
     assert hold([one], "number", 3) == Vote("samples", 1.0, pytest.approx(2 / 3), 0.5, 3)
-    assert letters_vote(one) == Vote("letters", 1.0, pytest.approx(2 / 3), 0.5, 3)
+    assert letters_vote(one) == Vote("letters", 1.0, 0.7, 0.5, 1)
 
 
 ANSWERS = st.sampled_from([RIGHT, WRONG, ODD, NONE])
@@ -116,7 +116,7 @@ def table() -> CentroidTable:
 def recorded(
     cases: Sequence[tuple[tuple[str | None, float], tuple[str | None, float], Answers, Answers]], kind: Kind = "number"
 ) -> tuple[list[OutcomeRow], list[OutcomeRow]]:
-    """Rows of samples and of greedy answers: each case has both greedy answers and both members' samples."""
+    """Rows of greedy answers and of samples: each case has both greedy answers and both members' samples."""
     votes, single = [], []
     for place, (one, other, ones, others) in enumerate(cases):
         scores = {MEMBERS[0]: one[1], MEMBERS[1]: other[1]}
@@ -128,7 +128,7 @@ def recorded(
         )
         greedy = {MEMBERS[0]: (one,), MEMBERS[1]: (other,)}
         single.append(OutcomeRow(name, "sums", "maths", scores, kind=kind, answers=greedy))
-    return votes, single
+    return single, votes
 
 
 HELPED = (WRONG, RIGHT, (RIGHT,), (RIGHT,))  # the first greedy answer is wrong, and a vote of four right
@@ -136,8 +136,8 @@ SETTLED = (RIGHT, RIGHT, (), ())
 
 
 def budgets(*cases: tuple[tuple[str | None, float], tuple[str | None, float], Answers, Answers]) -> list[int]:
-    rows, single = recorded(cases)
-    found = with_ballots(table(), np.array([EAST] * len(rows), dtype=np.float32), rows, single)
+    rows, votes = recorded(cases)
+    found = with_ballots(table(), np.array([EAST] * len(rows), dtype=np.float32), rows, votes)
     assert found.samples is not None
     return found.samples.tolist()
 
@@ -148,18 +148,19 @@ def test_a_budget_pays_where_the_gain_is_more_than_chance_on_thirty_questions() 
     assert budgets(*[HELPED] * 3, *[SETTLED] * 27) == [1, 1]  # 10 points, give or take 11
 
 
-def test_without_greedy_answers_of_who_is_routed_to_there_is_no_budget() -> None:
-    rows, single = recorded([HELPED])
-    for known in ([], [dataclasses.replace(single[0], answers={MEMBERS[1]: (RIGHT,)})]):
+def test_without_votes_and_greedy_answers_of_who_is_routed_to_there_is_no_budget() -> None:
+    (row,), votes = recorded([HELPED])
+    silent = dataclasses.replace(row, scores={MEMBERS[1]: 1.0}, answers={MEMBERS[1]: (RIGHT,)})
+    for known, samples in ((row, []), (silent, votes)):
         with pytest.raises(BadRequest, match="without and with --samples 8"):
-            with_ballots(table(), np.array([EAST], dtype=np.float32), rows, known)
+            with_ballots(table(), np.array([EAST], dtype=np.float32), [known], samples)
 
 
 @pytest.mark.parametrize("kind", ["text", "code"])
 def test_what_is_not_voted_on_says_nothing_of_votes(kind: Kind) -> None:
-    rows, single = recorded([HELPED] * LEAST_QUESTIONS, kind)
+    rows, votes = recorded([HELPED] * LEAST_QUESTIONS, kind)
     with pytest.raises(BadRequest, match="--samples 8"):
-        with_ballots(table(), np.array([EAST] * len(rows), dtype=np.float32), rows, single)
+        with_ballots(table(), np.array([EAST] * len(rows), dtype=np.float32), rows, votes)
 
 
 def test_budgets_and_confidence_come_back_from_the_file_and_out_of_the_router(tmp_path: Path) -> None:

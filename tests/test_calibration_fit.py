@@ -229,3 +229,19 @@ def test_without_scikit_learn_the_message_names_the_extra(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(MissingExtra, match=r"\[calibrate\]"):
         fit()
+
+
+def test_a_member_that_answered_a_part_is_judged_by_that_part_and_by_no_other() -> None:
+    rows = [
+        OutcomeRow("0", "sums", "c", {"a": 1.0, "b": 1.0}),
+        OutcomeRow("1", "sums", "c", {"a": 0.0}),
+        OutcomeRow("2", "moods", "c", {"a": 1.0}),
+    ]
+    vectors = np.array([[1, 0], [1, 0], [0, 1]], dtype=np.float32)
+    table = fit_table(vectors, rows, FitOptions(("a", "b"), clusters=2, partly=True))
+    by_name = dict(zip(table.header.datasets, table.accuracy.tolist(), strict=True))
+    assert by_name == {"sums": [0.5, 1.0], "moods": [1.0, 0.0]}
+    assert sorted(table.counts.tolist()) == [[1, 0], [2, 1]]
+    assert table.header.macro == (0.75, 0.5)  # what it never answered counts as answered wrongly
+    with pytest.raises(BadRequest, match="no outcome has a score of c"):
+        fit_table(vectors, rows, FitOptions(("a", "c"), clusters=2, partly=True))

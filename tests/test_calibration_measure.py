@@ -86,6 +86,14 @@ def test_every_member_answers_every_question_once(tmp_path: Path) -> None:
     assert (heard[-1].done, heard[-1].total) == (12, 12)
 
 
+def test_a_member_that_thinks_first_is_never_greedy(tmp_path: Path) -> None:
+    engine = Echo()
+    mode = Mode("reason", MappingProxyType({"number": "Finish."}), thinking_budget=900, temperature=0.6, top_p=0.95)
+    run(tmp_path / "o.jsonl", engine, members=(Member("m", mode), Member("m", DIRECT)))
+    asked = {(r.sampling.thinking_budget, r.sampling.temperature, r.sampling.max_tokens) for r in engine.asked}
+    assert asked == {(900, 0.6, TEAM.sampling.max_tokens + 900), (None, 0.0, 9)}
+
+
 def test_the_file_has_one_whole_row_a_question(tmp_path: Path) -> None:
     rows = run(tmp_path / "o.jsonl", Echo())
     assert read_outcomes([tmp_path / "o.jsonl"]) == rows

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from avengers_edge.cli.answers import summary
+from avengers_edge.cli.answers import shown, summary
 from avengers_edge.cli.chat import markdown
 from avengers_edge.cli.chat.display import PlainDisplay, complaint, fitted, is_rich, quiet_line, vote_line
 from avengers_edge.cli.chat.markdown import LiveMarkdown, block_ends
@@ -235,6 +235,42 @@ def test_the_quiet_line_says_when_an_answer_is_not_whole():
     assert quiet_line(answer("x", reason="cancelled"), stopped=True).endswith("· stopped")
     assert summary(answer("x", reason="length")).endswith("· cut off at the token limit")
     assert "cut off" not in summary(answer("x"))
+
+
+THOUGHT = "<think>\nFour and three, so seven.\n</think>\n\n"
+
+
+def test_a_thought_is_one_quiet_line_while_it_lasts_and_then_gone(rich, capsys):
+    display, screen = rich
+    display.begin()
+    display.thought("Four and\nthree, \x1b[31m" * 20)
+    display.thought("so seven.")
+    assert re.fullmatch(r"thinking … .{10,40}so seven\.", screen())
+    display.piece("It is 7.")
+    display.end(answer(f"{THOUGHT}It is 7."), stopped=False)
+    assert screen() == "It is 7."
+    assert capsys.readouterr().out == "small:think · 1 sample · 2.0 s · thought for 7 words\n\n"
+
+
+def test_a_thought_is_not_part_of_the_answer_that_is_shown(rich, capsys):
+    voted = answer(f"{THOUGHT}It is 7.", votes=[("7", 3)], samples=3)
+    display, screen = rich
+    display.begin()
+    display.end(voted, stopped=False)
+    assert screen() == "It is 7."
+    plain = PlainDisplay()
+    plain.begin()
+    plain.thought("Hm.")
+    plain.end(voted, stopped=False)
+    assert capsys.readouterr().out.endswith("\nIt is 7.\n\n=> 7\n")
+    assert shown(answer(f"{THOUGHT}7", votes=[("7", 3)], samples=3)) == "7"
+
+
+def test_the_quiet_line_says_when_there_was_no_answer_but_a_thought():
+    assert summary(answer("<think>\nHm, and", reason="length")).endswith(
+        "· thought for 3 words · cut off at the token limit, while it still thought"
+    )
+    assert summary(answer("", reason="length")).endswith("2.0 s · cut off at the token limit")
 
 
 def test_a_tie_is_not_shown_like_a_win():

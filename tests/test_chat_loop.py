@@ -69,6 +69,22 @@ def chat(store):
     return run
 
 
+def test_what_is_thought_is_shown_as_such_and_neither_kept_nor_said_again(chat):
+    pieces = ["<think>", "Hm ", "</th", "ink>\n\n", "Good ", "day."]
+    done = chat("Hello?", "And you?", scripts=[streamed(*pieces), streamed("Fine.")])
+    kinds = [told for told in done.display.told if told[0] in ("thought", "piece")]
+    assert kinds == [("thought", "Hm "), ("piece", "Good "), ("piece", "day."), ("piece", "Fine.")]
+    assert [turn.content for turn in done.talk.turns] == ["Hello?", "Good day.", "And you?", "Fine."]
+    assert done.turns.asked[1][1].history == (Message("user", "Hello?"), Message("assistant", "Good day."))
+
+
+def test_thoughts_of_conversations_that_were_kept_are_not_said_again():
+    talk = Talk(None, "one", None, print)
+    talk.turns += [Turn("user", "Hello?"), Turn("assistant", "<think>Hm</think>Good day."), Turn("user", "And you?")]
+    talk.turns += [Turn("assistant", "<think>Hm"), Turn("user", "Well?")]
+    assert talk.history() == (Message("user", "Hello?"), Message("assistant", "Good day."))
+
+
 def test_a_question_is_streamed_kept_and_remembered(chat, store):
     done = chat("Hello?", "", "  ", "And you?", scripts=[streamed("Good ", "day."), streamed("Fine.")])
     assert done.display.told == [

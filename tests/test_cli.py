@@ -114,12 +114,20 @@ def test_the_line_under_an_answer_tells_the_tokens_saved(run, answers):
 
 def test_a_switch_is_told_with_both_members(run, answers):
     answers("Answer: 6", "Answer: 5", "Answer: 6", "Answer: 7", "no idea", *["Answer: 5"] * 4)
-    result = run("ask", "--team", "pair", "--explain", "--seed", 1, SUM)
+    result = run("ask", "--team", "pair", "--explain", "--seed", 1, "--switch-below", 0.8, SUM)
     think, direct = "smollm2-135m-instruct:think", "smollm2-135m-instruct:direct"
     assert result.stdout == "Answer: 5\n\n=> 5\n"
     told = result.stderr.replace("\n  smollm2", " smollm2")  # a long line is wrapped
     assert f"\nswitched: 2 of 5 samples of {think} agreed, so {direct} voted too\nvotes:\n" in told
     assert f"\n{think}, {direct} · 5 of 8 votes · 9 of 10 samples · 27 tokens, 3 saved · " in result.stderr
+
+
+def test_two_ways_of_one_model_vote_together_and_stop_where_they_agree(run, answers):
+    engine = answers("Answer: 5", "Answer: 5")
+    result = run("ask", "--team", "pair", "--explain", "--seed", 1, SUM)
+    assert result.stdout == "Answer: 5\n\n=> 5\n"
+    assert "two ways of asking one model voted" in result.stderr
+    assert [request.sampling.temperature for request in engine.requests] == [0, 0]
 
 
 def test_the_second_member_is_asked_below_the_share_that_the_option_says(run, answers):
@@ -176,7 +184,7 @@ def test_json_is_one_object_with_the_fields_of_the_contract(run, answers):
     answers("Answer: 5", "Answer: 6", "no idea", "Answer: 5", "Answer: 5")
     values = json.loads(run("ask", "--team", "solo", "--json", "--early-stop", "off", "--seed", 1, SUM).stdout)
     assert (values["answer"], values["kind"], values["agreement"]) == ("5", "number", 0.75)
-    assert values["votes"] == [{"key": "5", "count": 3}, {"key": "6", "count": 1}]
+    assert values["votes"] == [{"key": "5", "count": 3, "weight": 3.0}, {"key": "6", "count": 1, "weight": 1.0}]
     assert values["usage"] == {"prompt_tokens": 5, "completion_tokens": 15, "cached_tokens": 2, "saved_tokens": 0}
     assert sum(vote["count"] for vote in values["votes"]) == sum(s["key"] is not None for s in values["samples"])
 

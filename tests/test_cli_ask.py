@@ -329,3 +329,28 @@ def test_a_name_that_is_longer_than_the_terminal_keeps_both_ends():
 
 def test_a_route_that_was_not_compared_says_so():
     assert ranking_lines(Route(None, None, (Ranked("tiny", 1.0),), 0.0), 80).startswith("not routed: the model was")
+
+
+def test_a_programs_result_stands_alone_in_a_pipe_and_over_its_program_on_a_terminal():
+    program = Sample("m:program", 0, "```python\nprint(5)\n```", "5", 9, "stop", output="5\n")
+    answer = dataclasses.replace(
+        ANSWERED,
+        answer="5",
+        kind="number",
+        text="5\n\n```python\nprint(5)\n```",
+        samples=(program,),
+        votes=(Vote("5", 1),),
+    )
+    assert shown(answer) == "5"
+    assert shown(answer, 80) == "5\n\n```python\nprint(5)\n```"
+
+
+def test_an_explanation_says_why_programs_cast_no_vote_and_what_votes_weigh():
+    failed = Sample("m:program", 0, "", None, 9, "stop", output="", failure="NameError: x")
+    answer = dataclasses.replace(
+        ANSWERED, samples=(failed, *SAMPLES), votes=(Vote("B", 3, 4.5), Vote("A", 1, 1.0)), confidence=0.8
+    )
+    said = explanation(answer, 80)
+    assert "no vote: 1 of m:program, NameError: x" in said
+    assert "3 (4.5)" in said
+    assert said.endswith("chance of being right, as calibrated: 80%")

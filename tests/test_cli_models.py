@@ -89,6 +89,14 @@ def test_setup_says_what_came_of_every_model(run, index):
     assert run("setup", "small").stderr.startswith("tiny: already there\n")
 
 
+def test_setup_says_what_does_not_fit_and_which_teams_are_for_little_memory(run, index, monkeypatch):
+    monkeypatch.setattr("avengers_edge.engine.memory.available_bytes", lambda: 1000)
+    said = run("setup", "small", "--yes").stderr
+    assert re.search(r"tiny needs \S+ \S+ of memory and \S+ \S+ are free: .*`avengers team list`", said)
+    assert "for 8 GB of memory" in run("team", "list").stdout
+    assert run("setup", "small").exit_code == 0
+
+
 @pytest.mark.parametrize("words", [["models", "pull", "tiny"], ["setup", "small", "--yes"]])
 def test_a_damaged_model_counts_as_missing(run, index, home, words):
     run("models", "pull", "tiny")

@@ -227,7 +227,7 @@ def test_an_event_that_is_set_calls_the_request_off(engine, kind):
 # --- what fails alone
 
 
-def raise_it(*_):
+def raise_it(*_, **__):
     raise RuntimeError("not today")
 
 

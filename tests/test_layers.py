@@ -51,6 +51,7 @@ ONLY_IN = {
     "starlette": {"server", "cli"},
     "uvicorn": {"server", "cli"},
     "h11": {"server"},
+    "pydantic_monty": {"sandbox"},
 }
 OPENS_SOCKETS = {"socket", "urllib.request", "http.client", "huggingface_hub", "ssl", "requests", "httpx"}
 
@@ -107,7 +108,10 @@ def test_voting_is_pure_python():
             {"numpy", "onnxruntime", "llama_cpp", "sklearn", "tokenizers", "jinja2", "prompt_toolkit", "rich"}
             | {"starlette", "uvicorn"},
         ),
-        ("import avengers_edge.runtime", {"llama_cpp", "sklearn", "huggingface_hub", "urllib.request"}),
+        (
+            "import avengers_edge.runtime, avengers_edge.sandbox.programs",
+            {"llama_cpp", "sklearn", "huggingface_hub", "urllib.request", "pydantic_monty", "sympy"},
+        ),
     ],
 )
 def test_importing_loads_nothing_heavy(statement, forbidden):

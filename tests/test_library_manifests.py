@@ -270,9 +270,27 @@ def test_a_teams_own_mode_wins_over_the_shared_one(tmp_path: Path) -> None:
     assert not team.members[0].mode.instructions
 
 
+def test_a_modes_own_sampling_wins_over_the_teams(tmp_path: Path) -> None:
+    own = "thinking_budget = 50\ntemperature = 0.6\ntop_p = 0.95\ntop_k = 20\nmin_p = 0.05\nmax_tokens = 9\n"
+    text = f"{TEAM}[modes.think]\n{own}[modes.think.instructions]\nnumber = 'Finish.'\n"
+    team = catalog(tmp_path, text).load_team("duo")
+    thinking, bare = team.members
+    assert thinking.thinks
+    assert not bare.thinks
+    assert bare.sampling("number", team.sampling) == team.sampling
+    asked = thinking.sampling("text", team.sampling)
+    assert (asked.temperature, asked.top_p, asked.top_k, asked.min_p) == (0.6, 0.95, 20, 0.05)
+    assert (asked.thinking_budget, asked.max_tokens, asked.stop) == (50, team.sampling.max_tokens + 50, ("END",))
+    assert thinking.sampling("number", team.sampling).max_tokens == 9 + 50  # an instruction narrows the answer
+
+
 @pytest.mark.parametrize(
     ("old", "new", "found"),
     [
+        ("[defaults]", "[modes.think]\nthinking_budget = -1\n[defaults]", "thinking_budget"),
+        ("[defaults]", "[modes.think]\nthinking_budget = 0.5\n[defaults]", "thinking_budget"),
+        ("[defaults]", "[modes.think]\ntemperature = 3\n[defaults]", "temperature"),
+        ("[defaults]", "[modes.think]\ntop_p = true\n[defaults]", "top_p"),
         ('mode = "think"', 'mode = "thonk"', "direct, think"),
         ('mode = "think"', 'style = "think"', "style"),
         ("samples = 3", "samples = 0", "samples"),

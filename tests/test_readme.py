@@ -67,7 +67,11 @@ def test_every_script_in_the_readme_is_there():
 
 
 def test_the_newest_changelog_entry_is_this_version():
-    (first, *_) = re.findall(r"^## \[([^\]]+)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    (first, *_) = (
+        name
+        for name in re.findall(r"^## \[([^\]]+)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+        if name != "Unreleased"
+    )
     assert first == __version__
 
 

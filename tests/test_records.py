@@ -35,6 +35,8 @@ QUESTION = (Message("user", "How many?"),)
         {"presence_penalty": math.nan},
         {"logprobs": 21},
         {"logprobs": 1.0},
+        {"thinking_budget": -1},
+        {"thinking_budget": 1.0},
         {"stop": "one"},
         {"stop": ("",)},
         {"stop": (b"x",)},

@@ -249,6 +249,7 @@ def test_an_answer_as_plain_values_has_every_field_of_the_contract():
     assert set(values["route"]["ranking"][0]) == {"model", "score"}
     assert set(values["samples"][0]) == {
         "model", "seed", "text", "key", "tokens", "finish_reason", "output", "failure", "weight",
+        "chances",
     }  # fmt: skip
     assert set(values["votes"][0]) == {"key", "count", "weight"}
     assert set(values["usage"]) == {"prompt_tokens", "completion_tokens", "cached_tokens", "saved_tokens"}

@@ -106,6 +106,41 @@ def test_the_standard_library_is_there_and_no_installed_package(sandbox):
     assert sandbox.run_python("import asyncio; asyncio.run(asyncio.sleep(0))").passed
 
 
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """A folder of installed packages that only its owner could read, if it were not shown."""
+    for package in ("wanted", "beside"):
+        (tmp_path / package / "inner").mkdir(parents=True)
+        (tmp_path / package / "__init__.py").write_text("from wanted.inner import one", encoding="utf-8")
+        (tmp_path / package / "inner" / "__init__.py").write_text("one = 1", encoding="utf-8")
+    (tmp_path / "secret.py").write_text("one = 'hunter2'", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def test_packages_that_are_named_can_be_imported_and_nothing_that_lies_beside_them(sandbox, shelf):
+    if sandbox._mechanism.name == "landlock" and os.geteuid() == 0:
+        pytest.skip("nobody may look into this folder, and nothing is mounted elsewhere")
+    program = f"""
+import os
+def imported(name):
+    return __import__(name).one
+for name in ('wanted', 'beside', 'secret', 'absent'):
+    attempt(lambda: imported(name))
+attempt(lambda: open({str(shelf / "secret.py")!r}).read())
+attempt(lambda: os.listdir({str(shelf / "beside")!r}))
+import wanted
+attempt(lambda: open(os.path.dirname(wanted.__file__) + '/new.py', 'w'))
+attempt(lambda: os.listdir({str(shelf)!r}))
+"""
+    named = sandbox.run_python(TRY + program, packages=("wanted", "absent", "secret"))
+    assert [line.split()[0] for line in named.stdout.splitlines()] == ["DONE", *["refused"] * 7], named
+    assert "DONE" not in sandbox.run_python(TRY + program).stdout
+    assert "hunter2" not in named.stdout
+    assert not list(shelf.rglob("__pycache__"))
+    assert not list(shelf.rglob("new.py"))
+
+
 def test_the_environment_is_empty_but_for_what_python_needs(sandbox, monkeypatch):
     monkeypatch.setenv("SECRET_TOKEN", "hunter2")
     assert sandbox.run_python("import os; print(sorted(os.environ))").stdout.strip() == str(sorted(box._ENVIRONMENT))

@@ -24,7 +24,7 @@ def embedder() -> FormEmbedder:
     return FormEmbedder(SimpleNamespace(fingerprint=spec["fingerprint"], dimension=spec["dimension"]))
 
 
-@pytest.mark.parametrize("name", ["starter", "open-7b", "avengers-10"])
+@pytest.mark.parametrize("name", ["starter", "open-7b", "avengers-10", "trio", "octet"])
 def test_the_table_is_of_this_embedder_and_team(name: str, embedder: FormEmbedder) -> None:
     team = CATALOG.load_team(name)
     table = CentroidTable.load(CATALOG.find_table(team), fingerprint=embedder.fingerprint, dimension=embedder.dimension)
@@ -39,6 +39,7 @@ def test_every_table_that_ships_has_a_card() -> None:
         assert f"\n## {path.stem}\n" in cards
 
 
-def test_what_was_never_measured_says_so() -> None:
-    path = CATALOG.find_table(CATALOG.load_team("avengers-10"))
+@pytest.mark.parametrize("name", ["avengers-10", "trio", "octet"])
+def test_what_was_never_measured_says_so(name: str) -> None:
+    path = CATALOG.find_table(CATALOG.load_team(name))
     assert b"prior: accuracies published" in path.read_bytes()

@@ -350,6 +350,51 @@ def test_prose_and_thoughts_are_no_code(text: str) -> None:
     assert extract_answer(text, "code") is None
 
 
+LISTED = [
+    "1. Write it:\n\n{3}\n\n2. Use it.",
+    "1. A:\n   - B:\n{6}\n",
+    "1. x\n{16}",
+    "- x\n{2}\n- y",
+    "  {0}",
+    "> Here:\n{>}",
+    "1. x\n{t}",
+]
+
+
+@pytest.mark.parametrize("listed", LISTED)
+@pytest.mark.parametrize("fence", ["```python", "```", "~~~py"])
+def test_a_block_inside_a_list_loses_its_indentation(listed: str, fence: str) -> None:
+    block = [fence, *ADD.split("\n"), fence[:3]]
+    places = {"{>}": "> ", "{t}": "\t", **{f"{{{width}}}": " " * width for width in (0, 2, 3, 6, 16)}}
+    for place, before in places.items():
+        listed = listed.replace(place, "\n".join(before + line for line in block))
+    assert extract_answer(listed, "code") == ADD
+    assert answer_key(listed, "code") == canonical_key(ADD, "code")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"1. ```python\n   {ADD.replace(chr(10), chr(10) + '   ')}\n   ```",
+        f"   ```python\n{ADD}\n   ```",
+        f"1. x\n  ```python\n    {ADD.replace(chr(10), chr(10) + '    ')}\n  ```",
+        f"1. x\n   ```python\n   {ADD.replace(chr(10), chr(10) + chr(10) + '   ')}",
+    ],
+    ids=["on the item's line", "body at the margin", "body further in", "never closed, with a blank line"],
+)
+def test_a_block_is_taken_as_far_out_as_its_first_line_allows(text: str) -> None:
+    assert answer_key(text, "code") == canonical_key(ADD, "code")
+
+
+def test_a_docstring_at_the_margin_keeps_a_listed_block_whole() -> None:
+    text = '1. x\n   ```python\n   def f():\n       """Say\nit."""\n       return 1\n   ```'
+    assert extract_answer(text, "code") == 'def f():\n    """Say\nit."""\n    return 1'
+
+
+def test_a_block_at_the_margin_stays_as_it_is() -> None:
+    assert extract_answer("```\n   title\ntext\n```", "code") == "   title\ntext"
+
+
 def test_an_unclosed_fence_counts_only_in_a_text_that_ran_to_its_end() -> None:
     assert extract_answer("```python\nx = 1", "code") == "x = 1"
     assert extract_answer("```python\nx = 1", "code", truncated=True) is None

@@ -21,11 +21,14 @@ from avengers_edge.records import (
     Mode,
     Ranked,
     Route,
+    Sample,
     SamplingParams,
     Team,
     TokenLogprob,
 )
 from avengers_edge.runtime import Avengers
+from avengers_edge.voting.keys import canonical_key, printed_answer
+from avengers_edge.ways import Inquiry, answer_in, requests_for
 
 BRIEF = Mode("brief", MappingProxyType({"number": "Think.", "choice": "Explain.", "label": "Explain."}))
 PROGRAM = Mode(
@@ -65,11 +68,9 @@ class Scripted:
         self.texts, self.requests, self.lock = {way: iter(said) for way, said in texts.items()}, [], threading.Lock()
 
     def generate(self, request, *, on_finish=None, on_token=None, cancel=None):
-        way = next(
-            name
-            for name, mode in BY_NAME.items()
-            if any(request.messages[-1].content.endswith(said) for said in mode.instructions.values())
-        )
+        asked = request.messages[-1].content
+        said = {text: name for name, mode in BY_NAME.items() for text in mode.instructions.values()}
+        way = next((name for text, name in said.items() if asked.endswith(text)), "brief")
         with self.lock:
             self.requests.append((way, request))
             texts = [next(self.texts[way]) for _ in range(request.n)]
@@ -191,6 +192,14 @@ def test_a_question_is_put_to_a_member_only_in_ways_that_have_its_kind():
         ask({"letters": 0.9}, {}, SUM, Ask(member="m:letters"))
 
 
+def test_free_text_gets_no_program_unless_the_user_says_that_its_answer_is_a_text():
+    texts = {"program": ["print(Ann is a knight)"], "brief": ["Once upon a time."]}
+    tale, _ = ask({"program": 0.9, "brief": 0.1}, texts, "Tell me a tale about a dragon")
+    assert (tale.model, tale.answer) == ("m:brief", "Once upon a time.")
+    puzzle, _ = ask({"program": 0.9, "brief": 0.1}, texts, "Who is a knight?", Ask(kind="text"))
+    assert (puzzle.model, puzzle.answer) == ("m:program", "Ann is a knight")
+
+
 # --- letters
 
 
@@ -283,3 +292,43 @@ def test_one_way_is_sampled_where_the_user_decides_otherwise(how):
 def test_a_budget_of_one_is_the_greedy_answer_of_the_best_way():
     answer, engine = ask({"brief": 0.7, "program": 0.6}, {"brief": ["Answer: 5"]}, budget=1)
     assert ([way for way, _ in engine.requests], answer.samples_requested) == (["brief"], 1)
+
+
+# --- thinking before the answer
+
+REASON = Mode("reason", MappingProxyType({"number": "Finish."}), thinking_budget=90, temperature=0.6, top_p=0.95)
+
+
+def asked(mode, question=SUM, **options):
+    usual = SamplingParams(temperature=0.7, max_tokens=30)
+    return requests_for(Inquiry.of(question, Ask(**options)), Member("m", mode), usual, 1, seed=0, greedy=True)
+
+
+def test_who_thinks_before_answering_is_sampled_in_its_own_way_and_never_greedily():
+    (request,) = asked(REASON)
+    sampling = request.sampling
+    assert (sampling.temperature, sampling.top_p, sampling.max_tokens) == (0.6, 0.95, 120)
+    assert sampling.thinking_budget == 90
+    assert asked(BRIEF)[0].sampling.temperature == 0
+
+
+def test_the_user_has_the_last_word_on_how_a_thought_is_sampled():
+    sampling = asked(REASON, temperature=0.1, max_tokens=50)[0].sampling
+    assert (sampling.temperature, sampling.max_tokens, sampling.top_p) == (0.1, 50, 0.95)
+
+
+def test_a_letter_is_the_first_token_and_no_thought():
+    assert {request.sampling.thinking_budget for request in asked(LETTERS, PICK)} == {0}
+
+
+@pytest.mark.parametrize("kind", ["number", "text", "code"])
+def test_a_thought_that_was_cut_is_no_answer(kind):
+    sample = Sample("m:reason", 0, "<think>\nFive or six", None, 9, "length")
+    assert answer_in(sample, Inquiry.of(SUM, Ask(kind=kind))) == ""
+
+
+@pytest.mark.parametrize(
+    ("printed", "kind", "answer"), [("[[42]]", "number", "42"), ("[[x + 1]]", "expression", "x + 1")]
+)
+def test_a_program_may_print_its_answer_in_the_brackets_that_a_question_asks_for(printed, kind, answer):
+    assert canonical_key(printed_answer(printed, kind), kind) == canonical_key(answer, kind)

@@ -40,6 +40,7 @@ class Voter:
     expected: float
     greedy: tuple[str | None, float]
     samples: Answers = ()
+    agreement: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -98,42 +99,42 @@ def _elected(form: VoteForm, votes: Sequence[tuple[str | None, float, int]], fir
 
 
 def letters_vote(voter: Voter) -> Vote:
-    """Replay the vote over the orders of the options."""
-    share = agreement(tally([key for key, _ in voter.samples]))
-    return Vote("letters", voter.greedy[1], share, voter.expected, len(voter.samples))
+    """Give the vote over the orders of the options, which a greedy answer by letters is."""
+    return Vote("letters", voter.greedy[1], voter.agreement, voter.expected, 1)
 
 
 def with_ballots(
-    table: CentroidTable, vectors: Vectors, rows: Sequence[OutcomeRow], single: Sequence[OutcomeRow]
+    table: CentroidTable, vectors: Vectors, rows: Sequence[OutcomeRow], votes: Sequence[OutcomeRow]
 ) -> CentroidTable:
     """Give a table the sample budgets and the calibrated confidence that recorded votes support.
 
     A budget is worth what it gains over the greedy answer to the same questions, kind by kind. It pays only if at least
     `LEAST_QUESTIONS` questions say so and the gain is more than chance (a 95 % interval above 0); of those that pay,
     the smallest is taken that is not worse than the best by more than one standard error (Breiman's rule). A cluster
-    takes the budget of the kind that most of its questions are of.
+    takes the budget of the kind that most of its questions are of. Two ways that agree say how right that is without
+    samples.
 
     Args:
         table: with the members that were recorded.
         vectors: (N, D) unit rows, one a question.
-        rows: the N outcomes with several answers, their keys named alike in `single`.
-        single: outcomes of greedy answers.
+        rows: the N outcomes of greedy answers.
+        votes: outcomes with several answers, to some of the same questions, their keys named as in `rows`.
 
     Raises:
-        BadRequest: no question has both a greedy and a voted answer of the members that it would be routed to.
+        BadRequest: no question has both a greedy and a voted answer of the member that it would be routed to.
 
     """
-    votes = list(_records(table, vectors, rows, single))
-    if not votes:
+    records = _records(table, vectors, rows, votes)
+    if not any(voter.samples for _, voters in records for voter in voters):
         raise BadRequest(
             "no question was answered both greedily and several times by the members it would be routed to: measure "
             "the same questions with `avengers calibrate measure`, without and with --samples 8"
         )
-    budgets = {kind: _budget([voters for own, voters in votes if own == kind], kind) for kind, _ in votes}
+    budgets = {kind: _budget([voters for own, voters in records if own == kind], kind) for kind, _ in records}
     chosen = [_of_cluster(made_of, table, budgets) for made_of in table.kinds]
     held = [
         vote
-        for kind, voters in votes
+        for kind, voters in records
         if (vote := letters_vote(voters[0]) if _by_letters(voters) else hold(voters, kind, max(2, budgets[kind])))
     ]
     return dataclasses.replace(
@@ -144,32 +145,42 @@ def with_ballots(
 
 
 def _records(
-    table: CentroidTable, vectors: Vectors, rows: Sequence[OutcomeRow], single: Sequence[OutcomeRow]
+    table: CentroidTable, vectors: Vectors, rows: Sequence[OutcomeRow], votes: Sequence[OutcomeRow]
 ) -> list[tuple[Kind, tuple[Voter, ...]]]:
     """Find who would be asked each question, and what they answered."""
     members, expected = table.header.members, Router(table).expected(vectors)
-    greedy = {row.id: row.answers or {} for row in single}
+    sampled = {(row.id, row.prompt): row.answers or {} for row in votes}
     records = []
     for row, accuracy in zip(rows, expected, strict=True):
         if row.kind is None or row.kind in UNVOTED:
             continue
+        samples = sampled.get((row.id, row.prompt), {})
         order = sorted(range(len(members)), key=lambda place: -accuracy[place])
         voters = [
             Voter(
                 members[place],
                 float(accuracy[place]),
-                greedy[row.id][members[place]][0],
-                (row.answers or {}).get(members[place], ()),
+                greedy,
+                samples.get(members[place], ()),
+                (row.agreement or {}).get(members[place]),
             )
             for place in order
-            if len(greedy.get(row.id, {}).get(members[place], ())) == 1
+            if (greedy := _greedy_of(row, members[place]))
         ]
-        if voters and voters[0].name == members[order[0]]:
-            alike = [
-                each for each in voters[1:2] if _model(each) == _model(voters[0]) and not each.name.endswith(_LETTERS)
-            ]
-            records.append((row.kind, (voters[0], *alike)))
+        if not voters or voters[0].name != members[order[0]]:
+            continue
+        by_letters = any(each.name.endswith(_LETTERS) for each in voters[:2])
+        second = [each for each in voters[1:2] if not by_letters and _model(each) == _model(voters[0])]
+        records.append((row.kind, (voters[0], *second)))
     return records
+
+
+def _greedy_of(row: OutcomeRow, name: str) -> tuple[str | None, float] | None:
+    """Find a member's greedy answer; where its key was not kept it is one that nobody else gave."""
+    answers = (row.answers or {}).get(name, ())
+    if len(answers) > 1 or name not in row.scores:
+        return None
+    return answers[0] if answers else (f"of {name}", row.scores[name])
 
 
 def _model(voter: Voter) -> str:

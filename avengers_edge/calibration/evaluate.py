@@ -84,7 +84,7 @@ def cross_validate(
     checked_members(vectors, rows, options.members)
     if not 2 <= folds <= len(rows):
         raise BadRequest(f"{folds} folds were asked of {len(rows)} questions: use 2 to {len(rows)}")
-    fold_of = _deal(rows, folds, options.seed)
+    fold_of = deal(rows, folds, options.seed)
     found: dict[int, list[tuple[float, float]]] = {count: [] for count in clusters}
     for fold in range(folds):
         train, test = np.flatnonzero(fold_of != fold).tolist(), np.flatnonzero(fold_of == fold).tolist()
@@ -108,7 +108,7 @@ def choose_clusters(vectors: Vectors, rows: Sequence[OutcomeRow], options: FitOp
         MissingExtra: scikit-learn is not installed.
 
     """
-    sizes = np.bincount(_deal(rows, _FOLDS, options.seed), minlength=_FOLDS)
+    sizes = np.bincount(deal(rows, _FOLDS, options.seed), minlength=_FOLDS)
     if not sizes.all():
         raise BadRequest(
             f"{len(rows)} questions are too few to choose the number of clusters by them: name one, or measure more"
@@ -119,7 +119,7 @@ def choose_clusters(vectors: Vectors, rows: Sequence[OutcomeRow], options: FitOp
     return max(tried, key=lambda result: (result.router, -result.clusters)).clusters
 
 
-def _deal(rows: Sequence[OutcomeRow], folds: int, seed: int) -> NDArray[np.intp]:
+def deal(rows: Sequence[OutcomeRow], folds: int, seed: int) -> NDArray[np.intp]:
     """Give each row a fold: every data set's units are shuffled and dealt on where the one before ended."""
     units, draw, dealt = units_of(rows), np.random.default_rng(seed), 0
     fold_of_unit = np.full(int(units.max()) + 1, -1, dtype=np.intp)

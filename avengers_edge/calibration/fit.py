@@ -19,6 +19,7 @@ from avengers_edge.calibration.outcomes import (
     Vectors,
     by_dataset,
     checked_members,
+    known_mean,
     macro_accuracy,
     matrix,
     measured,
@@ -54,6 +55,7 @@ class FitOptions:
         smoothing: see `routing.router.Router`, as for `top_k` and `beta`.
         top_k: how many of the nearest clusters a question is judged by.
         beta: how fast their weight falls with distance.
+        partly: a member need not have answered every question; each cell is the mean over those that it answered.
 
     """
 
@@ -65,6 +67,7 @@ class FitOptions:
     smoothing: float = SMOOTHING
     top_k: int = TOP_K
     beta: float = BETA
+    partly: bool = False
 
     def __post_init__(self) -> None:
         require(0 <= self.smoothing < math.inf, f"smoothing is {self.smoothing}: use 0 or more")
@@ -104,7 +107,7 @@ def fit_table(
         MissingExtra: scikit-learn is not installed.
 
     """
-    members = checked_members(vectors, rows, options.members)
+    members = checked_members(vectors, rows, options.members, partly=options.partly)
     datasets = by_dataset(rows)
     clusters = default_clusters(len(rows), len(datasets)) if options.clusters is None else options.clusters
     clustering.check(clusters, len(rows))
@@ -135,10 +138,10 @@ def fit_table(
         header,
         centroids=centroids,
         accuracy=np.clip(_cluster_means(scores, assigned), 0, 1).astype(np.float32),
-        counts=np.repeat(np.bincount(assigned)[:, None], len(members), axis=1).astype(np.int32),
+        counts=_cluster_counts(scores, assigned),
         kinds=_count_kinds(rows, assigned),
-        seconds=_measured_means([row.seconds for row in rows], members, assigned),
-        tokens=_measured_means([row.tokens for row in rows], members, assigned),
+        seconds=_measured_means([row.seconds for row in rows], members, assigned, partly=options.partly),
+        tokens=_measured_means([row.tokens for row in rows], members, assigned, partly=options.partly),
     )
 
 
@@ -173,14 +176,24 @@ def _floor(vectors: Vectors, own: Vectors) -> float:
 
 
 def _cluster_means(values: Floats, assigned: NDArray[np.intp]) -> Floats:
-    return np.array([values[assigned == cluster].mean(axis=0) for cluster in range(assigned.max() + 1)])
+    return np.array([known_mean(values[assigned == cluster]) for cluster in range(assigned.max() + 1)])
+
+
+def _cluster_counts(scores: Floats, assigned: NDArray[np.intp]) -> NDArray[np.int32]:
+    known = ~np.isnan(scores)
+    counts = [known[assigned == cluster].sum(axis=0) for cluster in range(assigned.max() + 1)]
+    return np.array(counts, dtype=np.int32)
 
 
 def _measured_means(
-    values: Sequence[Mapping[str, float] | None], members: Sequence[str], assigned: NDArray[np.intp]
+    values: Sequence[Mapping[str, float] | None],
+    members: Sequence[str],
+    assigned: NDArray[np.intp],
+    *,
+    partly: bool,
 ) -> Vectors | None:
     """Average per cluster, or None where a row or a member was not measured."""
-    known = measured(values, members)
+    known = measured(values, members, partly=partly)
     return None if known is None else _cluster_means(known, assigned).astype(np.float32)
 
 

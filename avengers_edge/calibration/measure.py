@@ -23,8 +23,9 @@ from avengers_edge.errors import AvengersError, BadRequest
 from avengers_edge.pace import Pace
 from avengers_edge.records import MOST_SAMPLES, Ask, Generation, Member, Request, Sample, Team
 from avengers_edge.text_files import as_line, mend, sole_writer
-from avengers_edge.voting.tally import tally
-from avengers_edge.ways import Inquiry, Programs, read, requests_for, stated
+from avengers_edge.voting.letters import letters_tally
+from avengers_edge.voting.tally import agreement
+from avengers_edge.ways import Inquiry, Programs, option_text, read, requests_for, stated
 
 CELLS = 16_384
 """The least context that the requests under way share."""
@@ -163,8 +164,11 @@ class Judge:
             samples += [
                 read(task.inquiry, reading, done, self.programs, shift=place) for done in generation.completions
             ]
-        if reading.form == "letters" and samples:
-            samples = [_elected(samples)]
+        share = None
+        if reading.form == "letters" and (votes := letters_tally(samples)):
+            share = agreement(votes)
+            text = option_text(votes[0].key, task.inquiry.choices or ())
+            samples = [replace(samples[0], key=votes[0].key, text=text)]
         answers, texts = [], []
         for sample in samples:
             cut = sample.finish_reason == "length"
@@ -186,14 +190,9 @@ class Judge:
             tokens=dict.fromkeys(names, round(tokens, 1)),
             seconds=dict.fromkeys(names, round(seconds, 4)),
             answers=dict.fromkeys(names, tuple(answers)),
+            agreement=None if share is None else dict.fromkeys(names, round(share, 4)),
             texts=dict.fromkeys(names, tuple(texts)) if self.plan.keep_texts else None,
         )
-
-
-def _elected(orders: Sequence[Sample]) -> Sample:
-    """Choose the order's sample whose letter wins over all orders."""
-    votes = tally([sample.key for sample in orders], [max(1, round(1000 * sample.weight)) for sample in orders])
-    return next((sample for sample in orders if votes and sample.key == votes[0].key), orders[0])
 
 
 def _measured(

@@ -96,6 +96,7 @@ def restricted(row: OutcomeRow, members: Collection[str]) -> OutcomeRow:
         seconds=cut(row.seconds),
         answers=cut(row.answers),
         texts=cut(row.texts),
+        agreement=cut(row.agreement),
     )
 
 
@@ -129,6 +130,7 @@ def joined(first: OutcomeRow, second: OutcomeRow) -> OutcomeRow:
         seconds=both(first.seconds, second.seconds),
         answers=both(first.answers, second.answers),
         texts=both(first.texts, second.texts),
+        agreement=both(first.agreement, second.agreement),
     )
 
 

@@ -29,6 +29,7 @@ def as_values(row: OutcomeRow) -> dict[str, Any]:
         "seconds": row.seconds,
         "answers": row.answers,
         "texts": row.texts,
+        "agreement": row.agreement,
     }
     for name, value in optional.items():
         if value is not None:
@@ -83,6 +84,7 @@ def parse_outcome(line: str, where: str) -> OutcomeRow:
         group=group,
         answers=_by_member(values, "answers", where, _answers),
         texts=_by_member(values, "texts", where, _texts),
+        agreement=_by_member(values, "agreement", where, _score),
     )
 
 

@@ -23,8 +23,9 @@ Answers = tuple[tuple[str | None, float], ...]
 class OutcomeRow:
     """How every member did on one question: scores 0 to 1, and, where measured, seconds, tokens, answers and texts.
 
-    A score is the mean over a member's samples. Rows with the same `group` (a shared rule, say) know of each other,
-    so a split never parts them; without one it is the prompt that must not be on both sides.
+    `agreement` is the winner's share where the one answer was elected, as by letters. A score is the mean over a
+    member's samples. Rows with the same `group` (a shared rule, say) know of each other, so a split never parts them;
+    without one it is the prompt that must not be on both sides.
     """
 
     id: str
@@ -38,6 +39,7 @@ class OutcomeRow:
     group: str | None = None
     answers: Mapping[str, Answers] | None = None
     texts: Mapping[str, tuple[str, ...]] | None = None
+    agreement: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         if wrong := [name for name, score in self.scores.items() if not 0 <= score <= 1]:
@@ -47,13 +49,16 @@ class OutcomeRow:
                 raise BadRequest(f"outcome {self.id!r}: {wrong[0]} took {measured[wrong[0]]}, use 0 or more")
 
 
-def checked_members(vectors: Vectors, rows: Sequence[OutcomeRow], members: Sequence[str] | None) -> list[str]:
+def checked_members(
+    vectors: Vectors, rows: Sequence[OutcomeRow], members: Sequence[str] | None, *, partly: bool = False
+) -> list[str]:
     """Return the members, or those of the first row where None, once the vectors and all rows are known to suit.
 
     Args:
         vectors: (N, D), one a question.
         rows: the N outcomes, in the same order.
         members: whose scores every row must have.
+        partly: a member need only have answered some of the questions.
 
     Raises:
         BadRequest: no rows, vectors that do not belong to them or are not finite, a member or a question named twice,
@@ -71,28 +76,43 @@ def checked_members(vectors: Vectors, rows: Sequence[OutcomeRow], members: Seque
         raise BadRequest(f"members are {', '.join(names) or 'none'}: name at least one, each once")
     seen = set()
     for row in rows:
-        if missing := [name for name in names if name not in row.scores]:
+        missing = [name for name in names if name not in row.scores]
+        if missing and not partly:
             raise BadRequest(f"outcome {row.id!r} has no score of {missing[0]}: measure it, or leave the member out")
         if row.id in seen:
             raise BadRequest(f"outcome {row.id!r} occurs twice: name each file once")
         seen.add(row.id)
+    if partly and (unknown := [name for name in names if not any(name in row.scores for row in rows)]):
+        raise BadRequest(f"no outcome has a score of {unknown[0]}: measure it, or leave the member out")
     return names
 
 
 def matrix(values: Iterable[Mapping[str, float]], members: Sequence[str]) -> Floats:
-    """Put N mappings side by side as (N, M), the columns in the order of `members`."""
-    return np.array([[row[name] for name in members] for row in values], dtype=np.float64)
+    """Put N mappings side by side as (N, M), the columns in the order of `members`; NaN where one has no value."""
+    return np.array([[row.get(name, np.nan) for name in members] for row in values], dtype=np.float64)
 
 
 def macro_accuracy(scores: Floats, rows: Sequence[OutcomeRow]) -> Floats:
-    """Average (N, M) over the rows of each data set, then over data sets, shape (M,)."""
-    macro: Floats = np.mean([scores[places].mean(axis=0) for places in by_dataset(rows).values()], axis=0)
+    """Average (N, M) over the rows of each data set, then over data sets, shape (M,).
+
+    A score that is NaN was not measured; a data set of which a member answered nothing counts as answered wrongly.
+    """
+    macro: Floats = np.mean([known_mean(scores[places]) for places in by_dataset(rows).values()], axis=0)
     return macro
 
 
-def measured(values: Sequence[Mapping[str, float] | None], members: Sequence[str]) -> Floats | None:
-    """Put measurements side by side as (N, M), or give None where a row or a member was not measured."""
-    known = [row for row in values if row is not None and all(name in row for name in members)]
+def known_mean(scores: Floats) -> Floats:
+    """Average the rows of (N, M) over those that were measured; 0 where none was."""
+    known = ~np.isnan(scores)
+    means: Floats = np.where(known, scores, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return means
+
+
+def measured(
+    values: Sequence[Mapping[str, float] | None], members: Sequence[str], *, partly: bool = False
+) -> Floats | None:
+    """Put measurements side by side as (N, M), or give None where a row or, unless `partly`, a member has none."""
+    known = [row for row in values if row is not None and (partly or all(name in row for name in members))]
     return matrix(known, members) if len(known) == len(values) else None
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from avengers_edge.config import shipped_dir
 from avengers_edge.errors import BadRequest, VerificationFailed
 from avengers_edge.records import KINDS, Kind
 from avengers_edge.text_files import numbered_lines, write_lines
@@ -70,6 +71,14 @@ def read_questions(path: Path) -> Iterator[Question]:
     """
     for where, line in numbered_lines(path, "question file", "name one, or `builtin`"):
         yield _parse(line, where)
+
+
+def builtin_questions() -> Iterator[Question]:
+    """Read the built-in questions, 50 in each of 27 data sets, from the file that ships with the package.
+
+    Outcomes are kept by question id, so an id means the same question in every release.
+    """
+    return read_questions(shipped_dir() / "questions" / "builtin.jsonl.gz")
 
 
 def write_questions(path: Path, questions: Iterable[Question]) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from avengers_edge.calibration.ballots import with_ballots
-from avengers_edge.calibration.builtin import builtin_questions, parse_builtin
 from avengers_edge.calibration.evaluate import choose_clusters, evaluate_table
 from avengers_edge.calibration.extend import extend_table
 from avengers_edge.calibration.fit import FitOptions, fit_table
@@ -20,7 +19,7 @@ from avengers_edge.calibration.graders import Grader
 from avengers_edge.calibration.measure import CELLS, OnMeasured, Plan, measure
 from avengers_edge.calibration.outcome_files import read_outcomes
 from avengers_edge.calibration.outcomes import OutcomeRow, Vectors
-from avengers_edge.calibration.questions import Question, read_questions
+from avengers_edge.calibration.questions import Question, builtin_questions, read_questions
 from avengers_edge.calibration.selection import select_members
 from avengers_edge.config import Settings
 from avengers_edge.errors import BadRequest, NoSandbox, NotFound
@@ -43,7 +42,7 @@ _EMBEDDED_AT_ONCE = 64
 def load_questions(
     sources: Sequence[str], *, datasets: Sequence[str] | None = None, limit: int | None = None, seed: int = 42
 ) -> tuple[Question, ...]:
-    """Read question files, folders of them, or `builtin` and `builtin:SEED`.
+    """Read question files, folders of them, or `builtin`, the questions that ship with the package.
 
     Each data set is shuffled and they take turns, so that the first N are spread over all of them, and are the same
     N every time.
@@ -56,7 +55,8 @@ def load_questions(
 
     Raises:
         NotFound: no such file, or a data set that none of them has.
-        BadRequest: a line that is not a question, a question that occurs twice, or a limit below 1.
+        BadRequest: a seed of built-in questions that do not ship, or a limit below 1.
+        VerificationFailed: a line that is not a question.
 
     """
     if limit is not None and limit < 1:
@@ -79,9 +79,11 @@ def load_questions(
 
 
 def _questions_of(source: str) -> Iterable[Question]:
-    seed = parse_builtin(source)
-    if seed is not None:
-        return builtin_questions(seed)
+    name, colon, seed = source.partition(":")
+    if name == "builtin":
+        if colon and seed != "0":
+            raise BadRequest(f"{source!r}: the built-in questions have seed 0 only: write builtin, or a question file")
+        return builtin_questions()
     path = Path(source)
     if path.is_dir():
         files = sorted([*path.glob("*.jsonl"), *path.glob("*.jsonl.gz")])
@@ -194,7 +196,7 @@ def fit_outcomes(
     """Fit a table to outcomes and write it; choose K by cross-validation, and so many members, where asked to.
 
     With `votes`, outcomes of several samples, each cluster learns how many a vote is worth beside the single
-    answers of `rows`; see `budget`.
+    answers of `rows`; see `ballots`.
 
     Raises:
         BadRequest: what `fit_table` refuses.
@@ -203,7 +205,6 @@ def fit_outcomes(
     """
     with open_shipped_embedder(settings) as embedder:
         vectors = embed_rows(embedder, rows, on_embedded)
-        voted = embed_rows(embedder, votes, on_embedded) if votes else None
     fit = functools.partial(
         fit_table, vectors, rows, embedder=embedder.fingerprint, fitted_at=_now(), provenance=provenance
     )
@@ -212,8 +213,8 @@ def fit_outcomes(
     if choose_k:
         options = dataclasses.replace(options, clusters=choose_clusters(vectors, rows, options))
     table = fit(options)
-    if voted is not None:
-        table = with_ballots(table, voted, votes, rows)
+    if votes:
+        table = with_ballots(table, vectors, rows, votes)
     table.save(out)
     return table
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from avengers_edge.cli.terminal import StatusLine, harmless
 from avengers_edge.records import Answer
+from avengers_edge.voting.thoughts import said_in
 
 if TYPE_CHECKING:
     from avengers_edge.election import Progress
@@ -44,12 +45,13 @@ class SamplingDisplay:
 def shown(answer: Answer, width: int | None = None) -> str:
     """Write the chosen sample and, where it has an answer that can be voted on, that on a line of its own.
 
-    Of a program the result is written, and the program under it only for a terminal. With the `width` of a terminal,
-    lines break between words, but for those of code, and nothing steers it.
+    Of a program the result is written, and the program under it only for a terminal; what was thought before an answer
+    is left out. With the `width` of a terminal, lines break between words, but for those of code, and nothing steers
+    it.
     """
     if answer.shown.output is not None and width is None:
         return answer.answer
-    text = answer.text.strip()
+    text = said_in(answer.text).strip()
     stated = not answer.votes or text.startswith(answer.answer) or answer.kind == "code"
     whole = text if stated else f"{text}\n\n=> {answer.answer}"
     return whole if width is None else "\n".join(_wrapped(harmless(whole).split("\n"), width))
@@ -72,7 +74,7 @@ def summary(answer: Answer) -> str:
     usage = answer.usage
     saved = f", {usage.saved_tokens} saved" if usage.saved_tokens else ""
     tokens = "1 token" if usage.completion_tokens == 1 else f"{usage.completion_tokens} tokens"
-    return " · ".join([*voters(answer), f"{tokens}{saved}", seconds(answer), *cut_off(answer)])
+    return " · ".join([*voters(answer), f"{tokens}{saved}", seconds(answer), *thought(answer), *cut_off(answer)])
 
 
 def voters(answer: Answer) -> list[str]:
@@ -89,9 +91,16 @@ def voters(answer: Answer) -> list[str]:
     return [", ".join(answer.models), *votes, samples]
 
 
+def thought(answer: Answer) -> list[str]:
+    """Write how much was thought before the answer, which is not shown."""
+    words = len(answer.text.split()) - len(said_in(answer.text).split())
+    return [f"thought for {words} words"] if words else []
+
+
 def cut_off(answer: Answer) -> list[str]:
     """Say so where the text ends at the token limit."""
-    return ["cut off at the token limit"] if answer.shown.finish_reason == "length" else []
+    thinking = ", while it still thought" if thought(answer) and not said_in(answer.text) else ""
+    return [f"cut off at the token limit{thinking}"] if answer.shown.finish_reason == "length" else []
 
 
 def seconds(answer: Answer) -> str:

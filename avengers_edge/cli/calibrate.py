@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _METHODS = ("kmeans", "agglomerative", "gmm", "spectral", "birch")
 _FILE = click.Path(path_type=Path)
 _FEW = 100
-_FITTED = ("clusters", "method", "across", "seed", "smoothing", "votes", "team_size")
+_FITTED = ("clusters", "method", "across", "seed", "smoothing", "votes", "partly", "team_size")
 """What `fit` takes only where it makes a table."""
 
 
@@ -57,7 +57,7 @@ def calibrate() -> None:
 @calibrate.command(cls=SeveralValues)
 @click.option("--team", shell_complete=complete_teams, help="The team that is measured.")
 @click.option(
-    "--questions", multiple=True, required=True, metavar="FILE...|builtin[:SEED]", help="Question files, or our own."
+    "--questions", multiple=True, required=True, metavar="FILE...|builtin", help="Question files, or the built-in set."
 )
 @click.option("--out", required=True, type=_FILE, metavar="FILE", help="The outcome file; what it has is not redone.")
 @click.option("--samples", type=int, default=1, show_default=True, help="Samples of each answer; 1 is greedy.")
@@ -143,6 +143,7 @@ def progress(measured: Measured) -> str:
     metavar="FILE...",
     help="Eight samples of some of the same questions: where does a vote pay?",
 )
+@click.option("--partly", is_flag=True, help="Members need not have answered every question.")
 @click.option("--team-size", type=int, metavar="N", help="Choose the N members that are first the most often.")
 @click.option("--add-to", type=_FILE, metavar="TABLE", help="Add to this table; its centroids stay where they are.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -159,6 +160,7 @@ def fit(
     seed: int,
     smoothing: float,
     votes: tuple[Path, ...],
+    partly: bool,
     team_size: int | None,
     add_to: Path | None,
     as_json: bool,
@@ -177,7 +179,9 @@ def fit(
         raise BadRequest(
             f"--add-to keeps a table's clusters, members and budgets: leave out --{wrong[0].replace('_', '-')}"
         )
-    rows = load_outcomes(outcomes, members, questions)
+    rows = load_outcomes(outcomes, members, questions, partly=partly)
+    if partly and members is None:
+        members = tuple(dict.fromkeys(name for row in rows for name in row.scores))
     with StatusLine() as status:
         hear = embedding(status)
         named = ", ".join(path.name for path in outcomes)
@@ -185,7 +189,7 @@ def fit(
             table = extend_with(session.settings(), add_to, rows, out, hear, provenance=f"added {named}")
         else:
             k = clusters if isinstance(clusters, int) else None
-            options = FitOptions(members, k, method, across, seed, smoothing)
+            options = FitOptions(members, k, method, across, seed, smoothing, partly=partly)
             provenance = f"fitted on {named}"
             table = fit_outcomes(
                 session.settings(),
@@ -228,7 +232,7 @@ def fit_lines(facts: dict[str, Any]) -> str:
         paid = sorted(budget for budget in facts["samples"] if budget > 1)
         widths = f" ({', '.join(map(str, dict.fromkeys(paid)))} samples)" if paid else ""
         where = f"in {len(paid)} of {facts['clusters']} clusters{widths}"
-        lines.append(f"a vote pays {where}; where it does not, the greedy answer is as good")
+        lines.append(f"a vote pays {where}; elsewhere no gain over the greedy answer was measured")
     return "\n".join(lines)
 
 

@@ -13,6 +13,7 @@ from avengers_edge.cli.doctor_system import (
     check_files,
     check_home,
     check_packages,
+    check_programs,
     check_python,
     check_settings,
 )
@@ -26,7 +27,7 @@ from avengers_edge.records import Message, Request, SamplingParams
 
 def checks(session: Session, team: str | None) -> list[Check]:
     """Line up all checks, cheap ones first; without settings the others would only say once more why."""
-    first: list[Check] = [check_python, check_packages, check_code]
+    first: list[Check] = [check_python, check_packages, check_code, check_programs]
     if any(check_settings(session)):
         return [*first, lambda: check_settings(session)]
     return [

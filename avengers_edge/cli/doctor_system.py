@@ -72,6 +72,16 @@ def check_code() -> Iterator[Finding]:
         yield Finding("code", "is not run, only compared by its text", advice=str(error))
 
 
+def check_programs() -> Iterator[Finding]:
+    """Find out what runs the programs of members that answer by a program."""
+    from avengers_edge.sandbox.programs import ProgramRunner
+
+    try:
+        yield Finding("programs", f"are run by {ProgramRunner().describe()}")
+    except NoSandbox as error:
+        yield Finding("programs", "are not run: members that answer by one are passed over", advice=str(error))
+
+
 def check_settings(session: Session) -> Iterator[Finding]:
     """Look whether the settings can be read; nothing to say where they can."""
     try:

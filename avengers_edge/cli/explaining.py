@@ -27,7 +27,7 @@ class Bar:
 def explanation(answer: Answer, width: int) -> str:
     """Draw the route, the switch if there was one, and the votes for people."""
     requested = answer.samples_requested
-    weight = max(1.0, sum(sample.weight for sample in answer.samples))
+    weight = sum(sample.weight for sample in answer.samples) * requested / len(answer.samples)
     bars = [Bar(vote.key, vote.weight / weight, _tally_of(vote)) for vote in answer.votes if requested > 1]
     votes = ["votes:", *chart(bars, width)] if bars else ["no vote was held"]
     if answer.confidence is not None:
@@ -66,7 +66,7 @@ def switch_lines(answer: Answer) -> list[str]:
     if len(answer.models) < 2:
         return []
     first, second = answer.models[:2]
-    if first.partition(":")[0] == second.partition(":")[0]:
+    if answer.samples[1].model == second:
         return [f"two ways of asking one model voted: {first} and {second}"]
     keys = [sample.key for sample in answer.samples if sample.model == first and sample.finish_reason != "cancelled"]
     agreed = max(Counter(key for key in keys if key is not None).values(), default=0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +50,7 @@ def setup(session: Session, team: str, yes: bool) -> None:
         confirm(f"Download {len(missing)} models, {about}?", yes, refused, default=True)
     for manifest in manifests:
         pull_one(session, manifest, store)
+    _note_memory(manifests, store, Fitting(session.settings()))
     click.echo(f'team {team} is ready: avengers ask --team {team} "…"', err=True)
 
 
@@ -231,6 +234,21 @@ def pull_one(session: Session, manifest: ModelManifest, store: Store) -> None:
         pull_model(manifest, store, offline=session.settings().offline, progress=display.progress)
     took = "already there" if was_there else f"pulled and verified in {human_seconds(time.monotonic() - start)}"
     click.echo(f"{manifest.id}: {took}", err=True)
+
+
+def _note_memory(manifests: Sequence[ModelManifest], store: Store, fitting: Fitting) -> None:
+    """Say which models do not fit into this machine's memory; they are loaded one at a time."""
+    for manifest in manifests:
+        fit = None
+        with contextlib.suppress(AvengersError):  # a file that has no usable header says so when it is loaded
+            fit = fitting.fit(store.path_of(manifest))
+        if fit is not None and fit.fits is False:
+            need, free = human_bytes(fit.host), human_bytes(fit.free or 0)
+            click.echo(
+                f"{manifest.id} needs {need} of memory and {free} are free: close other programs, set a smaller "
+                "`context` in settings.toml, or take a smaller team: `avengers team list` says which fit 8 GB",
+                err=True,
+            )
 
 
 def in_order(manifest: ModelManifest, store: Store) -> bool:

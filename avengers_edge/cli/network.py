@@ -22,7 +22,7 @@ STARTS = frozenset(
     {
         *(f"os.{name}" for name in ("popen", "posix_spawn", "posix_spawnp", "startfile", "system")),
         *(f"os.{name}{how}" for name in ("exec", "spawn") for how in ("l", "le", "lp", "lpe", "v", "ve", "vp", "vpe")),
-        *("click.edit", "click.launch", "multiprocessing", "pty", "subprocess", "webbrowser"),
+        *("click.edit", "click.launch", "multiprocessing", "pty", "pydantic_monty", "subprocess", "webbrowser"),
     }
 )
 """Modules and functions that can start a program, which may open what it likes."""
@@ -86,7 +86,8 @@ _EXPLAINED = {
     ),
     "sandbox/": (
         "runs code that a model wrote, shut in without any network",
-        "`ask`, `serve` and `calibrate` where answers are code; never where nothing can shut it in",
+        "`ask`, `serve` and `calibrate` where answers are code, or are what a program prints; never where nothing can "
+        "shut it in",
     ),
 }
 

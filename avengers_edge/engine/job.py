@@ -34,6 +34,7 @@ class Job:
     on_token: OnToken | None = None
     server: threading.Thread | None = None
     prompt: list[int] = field(default_factory=list)
+    opened: str = ""  # a thought that the prompt's end begins: each sample's text begins with it
     off: threading.Event = field(default_factory=threading.Event)  # set from any thread
     group: int = 0  # which request a kept sequence is of
     sequence: int | None = None  # holds the prompt's cells until the last sample has started
@@ -54,9 +55,9 @@ class Job:
         self.needed = self.request.least or self.request.n
         self.ticket = Ticket(self.off.set, self.server)  # of its own it holds nothing: its end frees it
 
-    def begin(self, prompt: list[int]) -> None:
-        """Take the prompt's tokens."""
-        self.prompt, self.drafts = prompt, Drafts(prompt)
+    def begin(self, prompt: list[int], opened: str = "") -> None:
+        """Take the prompt's tokens, and the thought that it opens."""
+        self.prompt, self.opened, self.drafts = prompt, opened, Drafts(prompt)
 
     def cancel(self) -> None:
         """Ask for an end at the next step."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -9,6 +10,7 @@ from typing import Protocol
 from avengers_edge.engine.cells import Logits
 from avengers_edge.engine.job import Job
 from avengers_edge.engine.sampler import Drawn, TokenSampler
+from avengers_edge.engine.thinking import ThinkingBudget
 from avengers_edge.engine.transcript import Transcript
 from avengers_edge.records import Completion, FinishReason, TokenLogprob
 
@@ -19,6 +21,10 @@ class Vocabulary(Protocol):
     name: str
     n_ctx_train: int
     rewinds: bool
+
+    @property
+    def last_words(self) -> Sequence[int]:
+        """The tokens that end a thought which has taken its budget."""
 
     def piece(self, token: int) -> bytes:
         """Give a token's bytes."""
@@ -37,12 +43,14 @@ class Live:
     sequence: int
     sampler: TokenSampler
     transcript: Transcript
+    thinking: ThinkingBudget
     token: int
     position: int
     tokens: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprob] = field(default_factory=list)
     draft: Sequence[int] = ()
     held: int = 0  # how many guesses of the last step were right
+    forced: deque[int] = field(default_factory=deque)  # tokens that come next, whatever the logits say
 
     def guess(self) -> Sequence[int]:
         """Guess what follows, no longer than the sample may still become."""
@@ -76,7 +84,7 @@ class Live:
         """
         self.held = 0
         for row in logits:
-            drawn = self.sampler.draw(row)
+            drawn = self.sampler.take(row, self.forced.popleft()) if self.forced else self.sampler.draw(row)
             self.position += 1
             reason = self._push(drawn, model)
             if reason or self.held >= len(self.draft) or drawn.token != self.draft[self.held]:
@@ -92,9 +100,12 @@ class Live:
         self.job.drafts.learn(self.tokens)
         if drawn.logprob is not None:
             self.logprobs.append(_named(drawn, drawn.logprob, model))
-        self.tell(self.transcript.push(model.piece(drawn.token)))
+        piece = model.piece(drawn.token)
+        self.tell(self.transcript.push(piece))
         if self.transcript.stopped:
             return "stop"
+        if self.thinking.push(piece) and not self.forced:
+            self.forced.extend(model.last_words)
         return "length" if len(self.tokens) == self.job.request.sampling.max_tokens else None
 
 

@@ -28,6 +28,7 @@ from avengers_edge.engine.options import LoadOptions
 from avengers_edge.engine.sampler import Constraint, TokenSampler, check
 from avengers_edge.engine.scheduler import Scheduler
 from avengers_edge.engine.template import ChatTemplate
+from avengers_edge.engine.thinking import opened, thinks
 from avengers_edge.engine.ticket import Ticket, refuse_waiting_on, wait_for
 from avengers_edge.errors import AvengersError, BadRequest, ContextFull, EngineDied
 from avengers_edge.records import Closing, Generation, OnFinish, OnToken, Request, Tools
@@ -119,7 +120,7 @@ class LlamaEngine(Closing):
 
     def count_tokens(self, request: Request) -> int:
         """Count the prompt's tokens as the model will see them."""
-        return len(self._call(lambda: self._prompt(request)))
+        return len(self._call(lambda: self._model.tokenize(self._prompt(request))))
 
     def measure(self, budget: float) -> StepCurve:
         """Measure the step-time curve in about `budget` seconds, and go by it from now on.
@@ -227,13 +228,14 @@ class LlamaEngine(Closing):
         try:
             check(job.request.sampling, self._model.vocabulary)
             self._sampler_for(job.request, 0).close()  # a grammar is refused before the prompt is evaluated
-            job.begin(self._prompt(job.request))
+            prompt = self._prompt(job.request)
+            job.begin(self._model.tokenize(prompt), opened(prompt))
             self._scheduler.check(len(job.prompt), job.request)
             self._scheduler.add(job)
         except BaseException as error:  # it is the request's
             job.fail(error)
 
-    def _prompt(self, request: Request) -> list[int]:
+    def _prompt(self, request: Request) -> str:
         length = sum(len(message.content) for message in request.messages)
         length += sum(len(tool.parameters) for tool in request.tools.functions) if request.tools else 0
         if length > _LONGEST_TOKEN * self._context.longest:
@@ -242,8 +244,7 @@ class LlamaEngine(Closing):
                 "shorten it"
             )
         with self._deadline():
-            text = self._template.render(request.messages, request.tools)
-        return self._model.tokenize(text)
+            return self._template.render(request.messages, request.tools, thinking=thinks(request))
 
     def _sampler_for(self, request: Request, seed: int) -> TokenSampler:
         return TokenSampler(request.sampling, seed, self._constraint_for(request))

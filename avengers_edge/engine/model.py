@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import platform
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import llama_cpp.llama_cpp as llama
 
 from avengers_edge.engine.backend import can_offload, start_backend
 from avengers_edge.engine.options import LoadOptions
+from avengers_edge.engine.thinking import CLOSING, LAST_WORDS, OPENING
 from avengers_edge.errors import BadRequest, EngineDied
 from avengers_edge.records import Closing
 
@@ -84,8 +86,15 @@ class LlamaModel(Closing):
         """The text of the end-of-sequence token."""
         return self._token_text(llama.llama_vocab_eos(self.vocab))
 
-    def tokenize(self, prompt: str) -> list[int]:
+    @functools.cached_property
+    def last_words(self) -> tuple[int, ...]:
+        """The tokens that end a thought which has taken its budget."""
+        return tuple(self.tokenize(LAST_WORDS, begins=False))
+
+    def tokenize(self, prompt: str, *, begins: bool = True) -> list[int]:
         """Turn a rendered prompt into tokens; markers of the template become their special tokens.
+
+        Where it `begins` a text, a model that wants its beginning marked gets that.
 
         Raises:
             BadRequest: the prompt is not valid Unicode.
@@ -96,16 +105,24 @@ class LlamaModel(Closing):
         except UnicodeEncodeError as error:
             raise BadRequest(f"the prompt has a character that is not valid Unicode at {error.start}") from error
         # Templates write the beginning-of-sequence token themselves; adding it again would double it.
-        add_bos = bool(llama.llama_vocab_get_add_bos(self.vocab)) and not prompt.startswith(self.bos or "\0")
+        add_bos = begins and llama.llama_vocab_get_add_bos(self.vocab) and not prompt.startswith(self.bos or "\0")
         room = len(raw) + 2
         tokens = (llama.llama_token * room)()
-        count = llama.llama_tokenize(self.vocab, raw, len(raw), tokens, room, add_bos, True)
+        count = llama.llama_tokenize(self.vocab, raw, len(raw), tokens, room, bool(add_bos), True)
         if count < 0:
             raise EngineDied(f"{self.name} cannot tokenize a prompt of {len(raw)} bytes")
         return list(tokens[:count])
 
+    @functools.cached_property
+    def _tags(self) -> dict[int, bytes]:
+        """The tokens that begin and end a thought, where these are single tokens."""
+        tags = {tag: self.tokenize(tag, begins=False) for tag in (OPENING, CLOSING)}
+        return {tokens[0]: tag.encode() for tag, tokens in tags.items() if len(tokens) == 1}
+
     def piece(self, token: int) -> bytes:
-        """Give a token's bytes; control tokens have none."""
+        """Give a token's bytes; control tokens have none, but for those that tell a thought from an answer."""
+        if token in self._tags:
+            return self._tags[token]
         size = 64
         while True:
             buffer = ctypes.create_string_buffer(size)

@@ -101,6 +101,10 @@ class TokenSampler:
         if not math.isfinite(top):
             raise EngineDied(f"the model gave logits that are no distribution (their maximum is {top}): load it again")
         token = self._greedy(adjusted, top) if self._sampling.temperature == 0 else self._drawn(adjusted, top)
+        return self.take(logits, token)
+
+    def take(self, logits: Row, token: int) -> Drawn:
+        """Go on after a token, the one that was drawn or one that is decided whatever the logits say."""
         self._remember(token)
         if self._constraint is not None:
             self._constraint.accept(token)

@@ -24,6 +24,7 @@ from avengers_edge.engine.live import Live, Vocabulary
 from avengers_edge.engine.plan import best_guesses, share_prefill
 from avengers_edge.engine.prefix import Held
 from avengers_edge.engine.sampler import TokenSampler
+from avengers_edge.engine.thinking import ThinkingBudget
 from avengers_edge.engine.transcript import Transcript
 from avengers_edge.errors import AvengersError, BadRequest, ContextFull
 from avengers_edge.records import FinishReason, Request
@@ -192,8 +193,11 @@ class Scheduler:
         else:
             sequence, job.spare = self.cells.open() if job.spare is None else job.spare, None
             self.cells.share(job.sequence, sequence, job.body)
-        transcript = Transcript(job.request.sampling.stop)
-        self._live.append(Live(job, job.started, seed, sequence, sampler, transcript, job.prompt[-1], job.body))
+        transcript = Transcript(job.request.sampling.stop, job.opened)
+        thinking = ThinkingBudget(job.request.sampling, opened=bool(job.opened))
+        live = Live(job, job.started, seed, sequence, sampler, transcript, thinking, job.prompt[-1], job.body)
+        self._live.append(live)
+        live.tell(job.opened)
         job.started += 1
         job.running += 1
         return True

@@ -9,6 +9,7 @@ from typing import Any
 
 from avengers_edge.engine.calls import CallForm, form_of
 from avengers_edge.engine.template_sandbox import Sandbox, render
+from avengers_edge.engine.thinking import without_thought
 from avengers_edge.errors import BadRequest, VerificationFailed
 from avengers_edge.records import Message, Tool, Tools
 
@@ -34,7 +35,7 @@ class ChatTemplate:
         # Foreign source fails in the lexer, in Jinja's compiler and in Python's, each with errors of its own.
         except Exception as error:
             raise VerificationFailed(f"the model's chat template does not compile: {_line(error)}") from error
-        self._tokens = {"bos_token": bos, "eos_token": eos}
+        self._source, self._tokens = source, {"bos_token": bos, "eos_token": eos}
         self._form = form_of(source)
 
     @property
@@ -49,8 +50,8 @@ class ChatTemplate:
             raise BadRequest("tools cannot be given to this model: its chat template has no place for them")
         return self._form
 
-    def render(self, messages: Sequence[Message], tools: Tools | None = None) -> str:
-        """Render up to the point where the assistant speaks.
+    def render(self, messages: Sequence[Message], tools: Tools | None = None, *, thinking: bool | None = None) -> str:
+        """Render up to the point where the assistant speaks, `thinking` first or at once; None leaves that open.
 
         Templates that refuse a system role or pass over it get the system prompt at the head of the first user turn.
 
@@ -59,12 +60,16 @@ class ChatTemplate:
                 result nowhere.
 
         """
+        text = self._with_system(messages, tools, thinking)
+        return without_thought(text, self._source) if thinking is False else text
+
+    def _with_system(self, messages: Sequence[Message], tools: Tools | None, thinking: bool | None) -> str:
         if not messages or messages[0].role != "system":
-            return self._render(messages, tools)
+            return self._render(messages, tools, thinking)
         system, *turns = messages
         prompt = system.content.strip()
         try:
-            if prompt in (text := self._render(messages, tools)):
+            if prompt in (text := self._render(messages, tools, thinking)):
                 return text
         except BadRequest:
             if not turns:
@@ -72,15 +77,17 @@ class ChatTemplate:
         if turns:
             first, *rest = turns
             merged = dataclasses.replace(first, content=f"{system.content}\n\n{first.content}")
-            if prompt in (text := self._render([merged, *rest], tools)):
+            if prompt in (text := self._render([merged, *rest], tools, thinking)):
                 return text
         raise BadRequest(
             "the model's chat template has no place for a system prompt: say it in the question or take another model"
         )
 
-    def _render(self, messages: Sequence[Message], tools: Tools | None) -> str:
+    def _render(self, messages: Sequence[Message], tools: Tools | None, thinking: bool | None) -> str:
         functions = None if tools is None else [_function(tool) for tool in tools.functions]
         given = {"messages": _turns(messages), "add_generation_prompt": True, "tools": functions, **self._tokens}
+        if thinking is not None:  # Qwen3's name for it, and Granite's
+            given |= {"enable_thinking": thinking, "thinking": thinking}
         try:
             text = render(self._template, given)
         # A template is a program: it can fail in every way a program can.

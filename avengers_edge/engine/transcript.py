@@ -11,12 +11,17 @@ class Transcript:
 
     A character is decided when all its bytes are there, and text when no stop string can still begin in it. So neither
     half a character nor half a stop string ever leaks into a stream.
+
+    Args:
+        stop: the stop strings.
+        opened: what the prompt begins of the text.
+
     """
 
-    def __init__(self, stop: Sequence[str] = ()) -> None:
+    def __init__(self, stop: Sequence[str] = (), opened: str = "") -> None:
         self._stop = tuple(stop)
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._decided: list[str] = []
+        self._decided = [opened] if opened else []
         self._held = ""
         self.stopped = False
 

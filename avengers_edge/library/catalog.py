@@ -249,6 +249,11 @@ def _modes(table: Table) -> dict[str, Mode]:
             instructions=MappingProxyType(cast("dict[Kind, str]", instructions)),  # Mode refuses unknown kinds
             system=mode.take("system", str),
             max_tokens=mode.take("max_tokens", int),
+            thinking_budget=mode.take("thinking_budget", int),
+            temperature=mode.take("temperature", int | float),
+            top_p=mode.take("top_p", int | float),
+            top_k=mode.take("top_k", int),
+            min_p=mode.take("min_p", int | float),
             answer=cast("AnswerForm", mode.take("answer", str) or "text"),  # Mode refuses others
         )
         mode.done()

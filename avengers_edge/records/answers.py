@@ -133,7 +133,8 @@ class Sample:
     """A completion with the member that wrote it and the key it votes for (None: it casts no vote).
 
     `output` is what a program printed, None where no program was asked for, and "" where it failed; `failure` then says
-    why. `weight` is what the sample's vote counts.
+    why. `weight` is what the sample's vote counts. By letters `chances` are the offered answers' shares of the
+    probability.
     """
 
     model: str
@@ -145,6 +146,7 @@ class Sample:
     output: str | None = None
     failure: str | None = None
     weight: float = 1.0
+    chances: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

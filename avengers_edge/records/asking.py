@@ -45,7 +45,8 @@ class SamplingParams:
     `penalty_window` generated tokens: `repeat_penalty` divides a repeated token's logit (1 is off, CTRL, arXiv
     1909.05858), the other two subtract once a token and once an occurrence, as OpenAI's do. `logit_bias` adds to single
     tokens' logits. `grammar` (GBNF) or `schema` (a JSON schema, as text) bounds what can be written. `logprobs` asks
-    for each token's log-probability and for that many alternatives.
+    for each token's log-probability and for that many alternatives. `thinking_budget` is how many of `max_tokens` a
+    model that thinks before it answers may think for: 0 asks it not to, None leaves that to the model.
     """
 
     temperature: float = 0.7
@@ -62,9 +63,10 @@ class SamplingParams:
     grammar: str | None = None
     schema: str | None = None
     logprobs: int | None = None
+    thinking_budget: int | None = None
 
     def __post_init__(self) -> None:
-        require_whole(self, "top_k", "max_tokens", "penalty_window", "logprobs")
+        require_whole(self, "top_k", "max_tokens", "penalty_window", "logprobs", "thinking_budget")
         require_number(self, "temperature", "top_p", "min_p", "repeat_penalty", "frequency_penalty", "presence_penalty")
         require(0 <= self.temperature <= 2, f"temperature is {self.temperature}: use 0 (greedy) to 2")
         require(0 < self.top_p <= 1, f"top_p is {self.top_p}: use more than 0 and at most 1")
@@ -87,6 +89,10 @@ class SamplingParams:
             require(isinstance(getattr(self, name), str | None), f"{name} is not a text")
         require(self.grammar is None or self.schema is None, "grammar and schema bound the same text: give one")
         require(self.logprobs is None or 0 <= self.logprobs <= 20, f"logprobs is {self.logprobs}: use 0 to 20")
+        require(
+            self.thinking_budget is None or self.thinking_budget >= 0,
+            f"thinking_budget is {self.thinking_budget}: use 0 (do not think) or more",
+        )
 
 
 @dataclass(frozen=True, slots=True)

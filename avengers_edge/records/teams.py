@@ -11,6 +11,8 @@ from avengers_edge.records.asking import SamplingParams
 from avengers_edge.records.basics import KINDS, Kind, require
 
 _AS_THE_PAPER = SamplingParams()
+_OWN = ("thinking_budget", "temperature", "top_p", "top_k", "min_p")
+"""What a mode can say of sampling besides a limit."""
 
 AnswerForm = Literal["text", "program", "letters"]
 """Where an answer is read: in the text, in what a program prints, or in the probabilities of an option's letter."""
@@ -21,6 +23,8 @@ class Mode:
     """A way of asking: an instruction per answer kind, a system prompt, sampling and token limits.
 
     A kind without an instruction is asked as it is, and not at all where the answer is a program's or a letter.
+    `max_tokens` is of an answer that an instruction narrows; `thinking_budget` comes on top of an answer's limit,
+    whatever its kind. Sampling that is None is the team's.
     """
 
     name: str
@@ -28,6 +32,11 @@ class Mode:
     system: str | None = None
     max_tokens: int | None = None
     answer: AnswerForm = "text"
+    thinking_budget: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
 
     def __post_init__(self) -> None:
         forms = get_args(AnswerForm)
@@ -38,14 +47,17 @@ class Mode:
             self.max_tokens is None or self.max_tokens >= 1,
             f"mode {self.name!r} has max_tokens {self.max_tokens}: use 1 or more",
         )
+        self.sampling("text", _AS_THE_PAPER)  # refuses what no sampling can be
 
     def takes(self, kind: Kind) -> bool:
         """Tell whether questions with answers of this kind can be asked so."""
         return self.answer == "text" or kind in self.instructions
 
-    def limit(self, kind: Kind) -> int | None:
-        """Give the token limit for a kind of answer: it holds where an instruction narrows the answer."""
-        return self.max_tokens if kind in self.instructions else None
+    def sampling(self, kind: Kind, usual: SamplingParams) -> SamplingParams:
+        """Give the way a kind of answer is sampled where it is usually sampled so."""
+        own = {name: value for name in _OWN if (value := getattr(self, name)) is not None}
+        answer = (self.max_tokens if kind in self.instructions else None) or usual.max_tokens
+        return replace(usual, max_tokens=answer + (self.thinking_budget or 0), **own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +83,12 @@ class Member:
 
     def sampling(self, kind: Kind, usual: SamplingParams) -> SamplingParams:
         """Give the way this member is sampled for a kind of answer where it is usually sampled so."""
-        limit = self.mode.limit(kind) if self.mode else None
-        return usual if limit is None else replace(usual, max_tokens=limit)
+        return self.mode.sampling(kind, usual) if self.mode else usual
+
+    @property
+    def thinks(self) -> bool:
+        """Whether it is asked to think before it answers, which greedy decoding makes repeat itself without end."""
+        return self.mode is not None and bool(self.mode.thinking_budget)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from avengers_edge.errors import NoSandbox
-from avengers_edge.sandbox.installation import visible_paths
+from avengers_edge.sandbox.installation import package_folders, visible_paths
 from avengers_edge.sandbox.limits import Execution, Limits
 from avengers_edge.sandbox.mechanisms import SCRATCH, Mechanism, candidates
 from avengers_edge.sandbox.watch import Watch
@@ -66,14 +66,28 @@ class Sandbox:
         """Say in words how programs are shut in."""
         return self._mechanism.words
 
-    def run_python(self, source: str, *, stdin: str | None = None, limits: Limits | None = None) -> Execution:
+    def run_python(
+        self,
+        source: str,
+        *,
+        stdin: str | None = None,
+        limits: Limits | None = None,
+        packages: Sequence[str] = (),
+    ) -> Execution:
         """Run a program as `python program.py` would, and say what became of it.
+
+        Args:
+            source: the program.
+            stdin: what it can read; nothing without it.
+            limits: what it may use.
+            packages: which installed packages it may import beside the standard library, where they are installed.
 
         Raises:
             NoSandbox: the process could not be started or shut in.
 
         """
-        return self._run({"parts": [source], "name": "__main__"}, limits or Limits(), stdin)[0]
+        job = {"parts": [source], "name": "__main__"}
+        return self._run(job, limits or Limits(), stdin, package_folders(packages))[0]
 
     def run_tested(self, parts: Sequence[str], *, limits: Limits | None = None) -> Execution:
         """Run the parts of a program one after the other in one module; it passes if the last one ran to its end.
@@ -111,9 +125,19 @@ class Sandbox:
                 given[place] = result if isinstance(result, str) else None
         return tuple(given) if lines or execution.passed else None
 
-    def _run(self, job: Mapping[str, object], limits: Limits, stdin: str | None = None) -> tuple[Execution, bytes]:
+    def _run(
+        self,
+        job: Mapping[str, object],
+        limits: Limits,
+        stdin: str | None = None,
+        packages: Mapping[str, str] | None = None,
+    ) -> tuple[Execution, bytes]:
         token = secrets.token_hex(16).encode() if job.get("tested") else b""
-        whole = {"name": "program", "tested": False, "calls": None, **job, **self._surroundings(limits)}
+        folders = packages or {}
+        shown = {name: self._mechanism.place_of(name, folder) for name, folder in folders.items()}
+        paths = [*visible_paths(), *((folders[name], place) for name, place in shown.items())]
+        surroundings = {"packages": shown, "paths": paths, **self._surroundings(limits)}
+        whole = {"name": "program", "tested": False, "calls": None, **job, **surroundings}
         with contextlib.ExitStack() as files:
             job_file = _file_of(marshal.dumps(whole), files)
             token_file = _file_of(token, files)
@@ -125,7 +149,7 @@ class Sandbox:
                     handed_down.callback(os.close, written)
                 try:
                     process = subprocess.Popen(
-                        self._mechanism.command(limits, inner, information[1]),
+                        self._mechanism.command(limits, paths, inner, information[1]),
                         stdin=given,
                         stdout=subprocess.PIPE,
                         stderr=subprocess.PIPE,
@@ -147,7 +171,6 @@ class Sandbox:
     def _surroundings(self, limits: Limits) -> dict[str, object]:
         return {
             "mechanism": self._mechanism.name,
-            "paths": visible_paths(),
             "scratch": SCRATCH,
             "limits": {
                 "cpu_seconds": limits.whole_cpu_seconds,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
+from collections.abc import Iterable
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import avengers_edge
@@ -25,6 +27,16 @@ _SYSTEM = (
 def interpreter() -> str:
     """Find the real interpreter, behind the links of a virtual environment."""
     return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+
+
+def package_folders(names: Iterable[str]) -> dict[str, str]:
+    """Find the folders of installed packages, by name, without importing them; what is not installed is left out."""
+    found = {name: PathFinder.find_spec(name) for name in names}
+    return {
+        name: os.path.realpath(Path(spec.origin).parent)
+        for name, spec in found.items()
+        if spec is not None and spec.origin and spec.submodule_search_locations
+    }
 
 
 def visible_paths() -> list[tuple[str, str]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 
+from avengers_edge.records import Once
 from avengers_edge.sandbox.box import Sandbox
 from avengers_edge.sandbox.harness import passes
 from avengers_edge.sandbox.limits import Limits
@@ -17,8 +17,7 @@ class SandboxJudge:
     """Runs programs in the first sandbox that works; can be used from several threads."""
 
     def __init__(self) -> None:
-        self._one_at_a_time = threading.Lock()
-        self._sandbox: Sandbox | None = None
+        self._sandbox = Once(lambda: Sandbox.find())
 
     def prepare(self) -> None:
         """Find the sandbox, once.
@@ -27,7 +26,7 @@ class SandboxJudge:
             NoSandbox: this machine has none; the message says how to get one.
 
         """
-        self._find()
+        self._sandbox.get()
 
     def results(self, source: str, calls: Sequence[str]) -> Sequence[str | None] | None:
         """Run a program, then the calls; see `Sandbox.results`.
@@ -36,7 +35,7 @@ class SandboxJudge:
             NoSandbox: it cannot be run here.
 
         """
-        return self._find().results(source, calls, call_seconds=_CALL_SECONDS, limits=_LIMITS)
+        return self._sandbox.get().results(source, calls, call_seconds=_CALL_SECONDS, limits=_LIMITS)
 
     def passes(self, candidate: str, test: str, *, setup: str = "", entry_point: str = "") -> bool:
         """Run a program, then tests; see `harness.passes`.
@@ -45,9 +44,4 @@ class SandboxJudge:
             NoSandbox: it cannot be run here.
 
         """
-        return passes(self._find(), candidate, setup=setup, test=test, entry_point=entry_point).passed
-
-    def _find(self) -> Sandbox:
-        with self._one_at_a_time:
-            self._sandbox = self._sandbox or Sandbox.find()
-            return self._sandbox
+        return passes(self._sandbox.get(), candidate, setup=setup, test=test, entry_point=entry_point).passed

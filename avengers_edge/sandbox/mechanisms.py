@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from avengers_edge.sandbox.inside import seccomp
-from avengers_edge.sandbox.installation import interpreter, package_root, visible_paths
+from avengers_edge.sandbox.installation import interpreter, package_root
 from avengers_edge.sandbox.limits import Limits
 
 SCRATCH = "/tmp"
 _HOME_OF_OURS = "/avengers"
+_HOME_OF_PACKAGES = "/packages"
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _START = """
 import sys
@@ -33,10 +34,17 @@ class Mechanism:
     words: str
     wrapper: str | None = None
 
-    def command(self, limits: Limits, inner: Sequence[int], information: int) -> list[str]:
-        """Write the command line. `inner` is our process and the three files it hands down; see `inside.main`.
+    def place_of(self, package: str, folder: str) -> str:
+        """Say where a program finds an installed package: not by its own path where another can be given to it."""
+        return folder if self.name == "landlock" else f"{_HOME_OF_PACKAGES}/{package}"
 
-        `information` is a file that bubblewrap tells the number of the first process to.
+    def command(
+        self, limits: Limits, paths: Sequence[tuple[str, str]], inner: Sequence[int], information: int
+    ) -> list[str]:
+        """Write the command line that shows these paths. `inner` is our process and the three files it hands down.
+
+        What they are is said in `inside.main`. `information` is a file that bubblewrap tells the number of the first
+        process to.
         """
         # As -I, but the environment, which is ours, decides the order of sets; compiled files are kept.
         python = [interpreter(), "-s", "-S", "-P", "-c", _START]
@@ -45,7 +53,7 @@ class Mechanism:
             return [*python, str(package_root()), *numbers]
         words = [self.wrapper, "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
         words += ["--hostname", "sandbox", "--cap-drop", "ALL", "--info-fd", str(information)]
-        for source, path in visible_paths():
+        for source, path in paths:
             words += ["--ro-bind", source, path]
         ours = package_root() / "avengers_edge" / "sandbox" / "inside"
         words += ["--ro-bind", str(ours), f"{_HOME_OF_OURS}/avengers_edge/sandbox/inside"]

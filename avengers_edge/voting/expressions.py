@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import re
 
-from avengers_edge.voting.latex import bare, plain
-from avengers_edge.voting.numbers import is_number, number_key, simplify
+from avengers_edge.voting.latex import bare, denied, plain
+from avengers_edge.voting.numbers import is_list, last_number, number_key, simplify, whole_number
 
 _LONGEST = 600
 _DEEPEST = 40
@@ -33,7 +33,9 @@ _SYMBOLS = {
     "θ": r"\theta ",
 }
 _SYNONYMS = re.compile(r"\\(leq|geq|neq)(?![a-z])")
-_WORDS = re.compile(r"(?<![\\a-zA-Z])(sqrt|pi|infinity|infty)(?![a-zA-Z])")
+_FUNCTIONS = "sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|ln|log|arcsin|arccos|arctan"
+_WORDS = re.compile(rf"(?<![\\a-zA-Z])(sqrt|pi|infinity|infty|{_FUNCTIONS})(?![a-zA-Z])")
+_ARGUMENT = re.compile(rf"(\\(?:{_FUNCTIONS}))\(([0-9]+|[a-zA-Z]|\\[a-z]+)\)")
 _SHORT_FRACTION = re.compile(r"\\frac\s*(?:([0-9a-z])|(\{[^{}]*\}))\s*(?:([0-9a-z])|(\{[^{}]*\}))")
 _SHORT_ROOT = re.compile(r"\\sqrt\s*(?:([0-9a-z])(?![0-9])|([0-9]+)|(\\[a-z]+))")
 _FRACTION = re.compile(r"\\frac\{([^{}]*)\}\{([^{}]*)\}")
@@ -41,7 +43,22 @@ _ROOT = re.compile(r"\\sqrt(\[[^\[\]{}]*\])?\{([^{}]*)\}")
 _SCRIPT = re.compile(r"([\^_])\{([^{}]*)\}")
 _ATOM = re.compile(r"-?(?:[0-9.]+|[a-zA-Z]|\\[a-z]+)|[0-9]+[a-zA-Z]|[0-9]*\\pi|\\sqrt\([^()]*\)")
 _REDUNDANT_PRODUCT = re.compile(r"(?<=[0-9a-zA-Z)])\*(?=[a-zA-Z(\\])")
-_MATH_SPAN = re.compile(r"\$\$?([^$\n]{1,400})\$\$?|\\\(([^\n]{1,400}?)\\\)|\\\[\s{0,4}([^\n]{1,400}?)\s{0,4}\\\]")
+_MATH_SPAN = re.compile(
+    r"\$\$\s{0,4}([^$\n]{1,400}?)\s{0,4}\$\$|\$\$?([^$\n]{1,400})\$\$?"
+    r"|\\\(([^\n]{1,400}?)\\\)|\\\[\s{0,4}([^\n]{1,400}?)\s{0,4}\\\]"
+)
+_ENVIRONMENT = re.compile(
+    r"\\begin\s?\{([a-zA-Z]{1,12})\*?\}(?:\s?\{[lcr|. ]{0,20}\})?(.{0,1500}?)\\end\s?\{\1\*?\}", re.DOTALL
+)
+_MATRICES = frozenset({"matrix", "pmatrix", "bmatrix", "Bmatrix", "smallmatrix", "array"})
+_ROW_END = re.compile(r"\\\\(?:\s?\[[^\]\n]{0,12}\])?|\\cr(?![a-z])")
+_RULE = re.compile(r"\\hline(?![a-z])")
+_WRAPPED_MATRIX = re.compile(r"[(\[|]\s*(\[\[.*\]\])\s*[)\]|]", re.DOTALL)
+_EITHER = re.compile(r"\s*(?:,\s*)?(?<![a-zA-Z\\])(?:or|and|oder|und|ou|et)(?![a-zA-Z])\s*|\s*;\s*")
+_ROOT_OF = re.compile(r"\s*([a-zA-Z](?:_\{?\w\}?)?)\s*=\s*(?=\S)")
+_VERB = re.compile(r"\b(?:is|are|equals|be|makes|gives|get|becomes)\b[\s:]{1,3}(?=\S)")
+_DENIAL = re.compile(r"[,;]?\s\(?(?:and |but )?(?:not|never|rather than|instead of)\b")
+_LONGEST_WITH_MATRICES = 4000
 _ONLY_FORMULA = re.compile(
     r"(?=.{1,80}$)(?=.*[0-9a-zA-Z])(?:\\(?:text|mathrm)\{[^{}]*\}|\\[a-zA-Z]+|(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z])|[^a-zA-Z])+"
 )
@@ -53,18 +70,18 @@ def expression_in(body: str, *, announced: bool = True) -> str | None:
 
     With `announced` False the line must look like mathematics: words alone are prose.
     """
-    body = body.replace("\\$", "")
+    body = _on_one_line(body.replace("\\$", ""))
     if "$" in body or "\\(" in body or "\\[" in body:
-        spans = [next(filter(None, groups)) for groups in _MATH_SPAN.findall(body) if any(groups)]
-        if spans and len(bare(body)) > len(spans[-1]) + 4:
-            return _result(spans[-1])
+        span = _last_span(body)
+        if span is not None and len(bare(body)) > len(span) + 4:
+            return _result(span)
     body = bare(body)
     if not body or len(body) > _LONGEST:
         return None
+    body = _asserted(body, prose=not announced)
     words = re.findall(r"(?<![\\a-zA-Z{])[a-zA-Z]{2,}", body)
     if len(words) > 6 or (not announced and (len(words) > 3 or not _MATHY.search(body))):
-        figures = re.findall(r"(?<![\w.])-?[0-9][0-9,]*(?:\.[0-9]+)?(?![\w])", body[-_LONGEST:])
-        return figures[-1] if figures and len(words) <= 30 and not announced else None
+        return last_number(body) if len(words) <= 30 and not announced else None
     return body
 
 
@@ -73,18 +90,24 @@ def last_formula(text: str) -> str | None:
     text = text.strip()
     if "\n" not in text and len(text) <= 80 and (found := expression_in(text, announced=False)):
         return found
-    tail = text[-4000:]
-    spans = [next(filter(None, groups)) for groups in _MATH_SPAN.findall(tail) if any(groups)]
+    tail = _on_one_line(text[-4000:])
     last_line = tail.rpartition("\n")[2]
     if _ONLY_FORMULA.fullmatch(last_line) and "$" not in last_line and "\\end" not in last_line:
         return expression_in(last_line, announced=False)
-    return _result(spans[-1]) if spans else None
+    span = _last_span(tail)
+    return None if span is None else _result(span)
 
 
 def expression_key(body: str) -> str | None:
     """Make the canonical form of a formula; None if nothing is left of it."""
-    formula = _without_units(bare(plain(body)))
-    if len(_top_level_parts(formula, "=")) == 2:
+    formula = bare(plain(body))
+    if "\\begin" in formula and len(formula) <= _LONGEST_WITH_MATRICES:
+        formula = _with_matrices(formula)
+    formula = _without_units(formula.removesuffix("\\\\"))
+    roots = _roots(formula)
+    if len(roots) > 1:
+        formula = ", ".join(roots)
+    elif len(_top_level_parts(formula, "=")) == 2:
         formula = _ASSIGNMENT.sub("", formula, count=1) if _ASSIGNMENT.match(formula) else formula
     elif found := re.match(r"[a-zA-Z]\s*(?:\\in(?![a-z])|∈)\s*", formula):
         formula = formula[found.end() :]
@@ -96,6 +119,60 @@ def expression_key(body: str) -> str | None:
     return _canonical(formula, depth=0)
 
 
+def _asserted(body: str, *, prose: bool) -> str:
+    """Cut off what is denied, "7, not 8", and in prose what leads up to the answer, "it is 7"."""
+    verbs = list(_VERB.finditer(body)) if prose and "\\" not in body else []
+    said = body[verbs[-1].end() :] if verbs else body
+    if clause := _DENIAL.search(said, 1):
+        said = said[: clause.start()]
+    return bare(said) or body
+
+
+def _last_span(text: str) -> str | None:
+    spans = [match for match in _MATH_SPAN.finditer(text) if not denied(text, match.start(), match.end())]
+    return next((group for group in spans[-1].groups() if group), None) if spans else None
+
+
+def _on_one_line(text: str) -> str:
+    """Write each matrix on one line, as a person would read it."""
+    if "\\begin" not in text or len(text) > _LONGEST_WITH_MATRICES:
+        return text
+    return _ENVIRONMENT.sub(lambda match: " ".join(match.group().split()), text)
+
+
+def _with_matrices(formula: str) -> str:
+    """Write matrices row by row, `[[1,2],[3,4]]`, whatever brackets they have; a determinant is another thing."""
+    formula = _ENVIRONMENT.sub(_matrix, formula)
+    wrapped = _WRAPPED_MATRIX.fullmatch(formula.strip())
+    return wrapped[1] if wrapped and "]]" not in wrapped[1][:-2] else formula
+
+
+def _matrix(match: re.Match[str]) -> str:
+    rows = [row for row in _ROW_END.split(_RULE.sub("", match[2])) if row.strip()]
+    if not rows:
+        return match.group()
+    cells = [",".join(_canonical(cell.strip(), depth=1) for cell in row.split("&")) for row in rows]
+    name = "" if match[1] in _MATRICES else f"\\{match[1]} "
+    return name + "[" + ",".join(f"[{row}]" for row in cells) + "]"
+
+
+def _roots(formula: str) -> list[str]:
+    """Split `x=1, x=2`, `x = 1 or x = 2` and `1 and 2` into their values; a single value is left alone."""
+    if _is_one(formula):
+        return [formula]
+    parts = _top_level_parts(_EITHER.sub(", ", formula), ",")
+    names = [match[1] if (match := _ROOT_OF.match(part)) else None for part in parts]
+    if len(parts) > 1 and names[0] and set(names[1:]) <= {names[0], None}:
+        parts = [_ROOT_OF.sub("", part, count=1) if name else part for part, name in zip(parts, names, strict=True)]
+    return parts if len(parts) > 1 else [formula]
+
+
+def _is_one(formula: str) -> bool:
+    """Tell whether a formula is one number, as `1,234` and "one hundred and one" are."""
+    number = whole_number(formula)
+    return number is not None and not is_list(number)
+
+
 def _result(formula: str) -> str | None:
     """Take the right-hand side of a chain of equations, `60/0.75 = 80`; a single `y = 2x` stays whole."""
     sides = _top_level_parts(formula, "=")
@@ -103,17 +180,19 @@ def _result(formula: str) -> str | None:
 
 
 def _canonical(formula: str, depth: int) -> str:
-    as_number = _without_units(simplify(formula).strip())
-    if is_number(as_number):
+    as_number = whole_number(_without_units(simplify(formula).strip()))
+    if as_number is not None and not is_list(as_number):
         return number_key(as_number) or as_number
     if depth < 3:
         opening, inside, closing = _brackets(formula)
-        parts = _top_level_parts(inside, ",")
+        parts = [part.strip().removeprefix("+") for part in _top_level_parts(inside, ",")]
+        if opening == "[" and len(parts) == 1 and parts[0].startswith("(") and _brackets(parts[0])[0]:
+            return _canonical(parts[0], depth + 1)  # the brackets that a question asked for, around the answer's own
         if opening and (len(parts) > 1 or opening == "{"):
-            elements = [_canonical(part.strip(), depth + 1) for part in parts]
+            elements = [_canonical(part, depth + 1) for part in parts]
             return opening + ",".join(sorted(elements) if opening == "{" else elements) + closing
         if not opening and len(parts) > 1:
-            return ",".join(_canonical(part.strip(), depth + 1) for part in parts)
+            return ",".join(sorted(_canonical(part, depth + 1) for part in parts))
     return _flat(formula)
 
 
@@ -130,11 +209,18 @@ def _flat(formula: str) -> str:
         formula = _SHORT_ROOT.sub(lambda match: "\\sqrt{" + (match[1] or match[2] or match[3]) + "}", formula)
         formula = _SCRIPT.sub(lambda match: match[1] + _grouped(match[2]), formula)
         formula = _ROOT.sub(lambda match: f"\\sqrt{match[1] or ''}({match[2].strip()})", formula)
-        formula = _FRACTION.sub(lambda match: f"{_grouped(match[1])}/{_grouped(match[2])}", formula)
+        formula = _FRACTION.sub(_quotient, formula)
         if formula == before:
             break
-    formula = "".join(formula.split())
-    return _REDUNDANT_PRODUCT.sub("", formula)
+    formula = "".join(formula.split()).replace("+-", "-")
+    return _ARGUMENT.sub(r"\1\2", _REDUNDANT_PRODUCT.sub("", formula))
+
+
+def _quotient(match: re.Match[str]) -> str:
+    r"""Write `\frac{a}{b}` with a slash, the sign of the numerator before it."""
+    over = match[1].strip()
+    sign = "-" if over.startswith("-") and not re.search(r"[-+]", over[1:]) else ""
+    return f"{sign}{_grouped(over.removeprefix(sign))}/{_grouped(match[2])}"
 
 
 def _braced(match: re.Match[str], group: int) -> str:

@@ -10,7 +10,8 @@ Where the answer is read from, in this order:
    truncated: only an explicit marker, in the thought or before it, is an answer.
 2. The last explicit marker that holds an answer of the wanted kind (see `markers`). In a truncated text its line
    must be complete.
-3. If the text ran to its end: the last number, lone letter, formula or label, by kind.
+3. If the text ran to its end: the last number, lone letter, formula or label, by kind. A number, letter or label is
+   looked for behind the last explicit marker only: what is said before "Answer: B and C" does not answer in its place.
 """
 
 from __future__ import annotations
@@ -32,10 +33,14 @@ from avengers_edge.voting.numbers import (
     starts_with_number,
 )
 from avengers_edge.voting.options import label_in, label_key, last_label, last_letter, letter_in
+from avengers_edge.voting.printed import printed_formula, printed_label, printed_letter, printed_number
 from avengers_edge.voting.source import code_in, code_key
 
+_BULLET = re.compile(r"\s*[-*+]\s+(?=[0-9][0-9.,]*+\s*[A-Za-z])")
 _LIST_ITEM = re.compile(r"\s*(?:[-*+]|[0-9]{1,3}[.)])\s+\S")
+_BRACKETED = re.compile(r"\[\[([^\[\]]+)\]\]")
 _LONGEST_BELOW = 80
+_EXPLICIT = ("boxed", "line")
 
 
 def extract_answer(
@@ -58,13 +63,17 @@ def extract_answer(
         return code_in(said, truncated=truncated or thought is not None)
     if thought is not None:
         said, truncated = f"{said}\n{thought}", True
-    for marked in marked_answers(said):
+    markers = marked_answers(said)
+    for marked in markers:
         if truncated and not marked.complete:
             continue
         if found := _in_marker(marked, kind, choices):
             return _in_range(found, kind, choices)
     if truncated:
         return None
+    explicit = next((marked for marked in markers if marked.form in _EXPLICIT and bare(marked.body)), None)
+    if explicit is not None and kind != "expression":
+        said = said[explicit.end :]
     found = _without_marker(said, kind, choices)
     return found and _in_range(found, kind, choices)
 
@@ -96,11 +105,43 @@ def canonical_key(answer: str, kind: Kind) -> str | None:
     return None
 
 
+def printed_answer(printed: str, kind: Kind, *, choices: Sequence[str] | None = None) -> str | None:
+    r"""Read what a program printed: its last line that is not blank, in the question's own kind.
+
+    A number is one number with at most a unit and a label, a formula is in Python's or SymPy's notation (and is given
+    in LaTeX), a choice is a letter or an option's text, a label one of `choices`, and free text the line itself. None
+    where the line is of another kind, as `nan`, `[1, 2]` or a traceback's last line is no number. Around what is not
+    free text `[[` and `]]` may stand, which some questions ask for.
+
+    Args:
+        printed: all that the program printed.
+        kind: what an answer is. For code it is always None.
+        choices: option texts (kind choice) or the closed set of labels (kind label).
+
+    """
+    line = printed.rstrip()
+    line = line[max(line.rfind("\n"), line.rfind("\r")) + 1 :].strip()
+    if not line or kind == "code":
+        return None
+    if kind != "text" and (marked := _BRACKETED.fullmatch(line)):
+        line = marked[1].strip()
+    if kind == "number":
+        return printed_number(line)
+    if kind == "expression":
+        return printed_formula(line)
+    if kind == "choice":
+        letter = printed_letter(line, choices)
+        return letter and _in_range(letter, kind, choices)
+    return printed_label(line, choices) if kind == "label" else line
+
+
 def _in_marker(marked: Marked, kind: Kind, choices: Sequence[str] | None) -> str | None:
     body = marked.body
     if marked.form == "below" and not marked.last and (_LIST_ITEM.match(body) or len(body) > _LONGEST_BELOW):
         return None  # "Answer:" was a heading over an explanation
     if kind == "number":
+        if marked.form == "below":
+            body = _BULLET.sub("", body, count=1)
         if marked.form == "hashes" and not is_bare_number(body):
             return None  # a Markdown heading
         if marked.form == "below" and not marked.last and not starts_with_number(body) and "\\boxed" not in body:
@@ -117,7 +158,7 @@ def _in_marker(marked: Marked, kind: Kind, choices: Sequence[str] | None) -> str
 def _without_marker(said: str, kind: Kind, choices: Sequence[str] | None) -> str | None:
     if kind == "number":
         whole = bare(plain(said))
-        if len(whole) <= 60 and "\n" not in whole and is_bare_number(whole):
+        if len(whole) <= _LONGEST_BELOW and "\n" not in whole and is_bare_number(whole):
             return number_in(said)
         return last_number(said)
     if kind == "choice":

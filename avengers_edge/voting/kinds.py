@@ -1,7 +1,8 @@
 """What kind of answer a question wants, and which answers it offers.
 
 Used for `--kind auto`. The rules are deliberately shy: a question taken for free text is merely not voted on, while a
-chat taken for arithmetic gets a wrong instruction and a number for an answer.
+chat taken for arithmetic gets a wrong instruction and a number for an answer. The English words stand here, those of
+other languages in `languages`; options, sums, formulas and code tell their kind in any language.
 """
 # ruff: noqa: RUF001 - typographic signs are what people type
 
@@ -12,7 +13,9 @@ import re
 from collections.abc import Callable
 
 from avengers_edge.records import Ask, Kind
+from avengers_edge.voting import languages
 from avengers_edge.voting.calls import calls_key
+from avengers_edge.voting.latex import narrow
 from avengers_edge.voting.structured import json_key
 
 UNVOTED: frozenset[Kind] = frozenset({"text", "code"})
@@ -28,8 +31,10 @@ def _pattern(*alternatives: str) -> re.Pattern[str]:
 
 # --- offered answers
 
-_OPTION_LINE = re.compile(r"^[ \t]{0,8}(?:\(([A-Z])\)|([A-Z])[).:])[ \t]*+(\S[^\n]{0,4000})$", re.MULTILINE)
-_OPTION_INLINE = re.compile(r"(?<![\w(])(?:\(([A-H])\)|([A-H])\))[ \t]+")
+_OPTION_LINE = re.compile(r"^[ \t]{0,8}(?:\(([A-Z])\)|([A-Z])[).:、])[ \t]*+(\S[^\n]{0,4000})$", re.MULTILINE)
+_OPTION_INLINE = re.compile(
+    r"(?<![\w(])(?:\(([A-H])\)|([A-H])\))[ \t]+|(?<![A-Za-z(])(?:\(([A-H])\)|([A-H])[)、.:])(?=[^\s!-~])"
+)
 _BULLET = re.compile(r"^[ \t]*[-*•][ \t]+")
 _LABEL_LIST = _pattern(
     r"^(?:options|choices|labels|categories)[ \t]*:[ \t]*\n((?:[ \t]{0,8}[-*•][ \t]+[^\n]{1,80}(?:\n|$)){2,30})"
@@ -148,7 +153,7 @@ def comparison_of(ask: Ask) -> Callable[[str], str | None] | None:
 
 def infer_kind(question: str) -> Kind:
     """Guess how the answers to a question can be compared; "text" when in doubt."""
-    asked = question[-_TAIL:]
+    asked = narrow(question[-_TAIL:])
     if _options(asked):
         return "choice"
     if _wants_code(asked):
@@ -167,14 +172,19 @@ def find_choices(question: str) -> tuple[str, ...] | None:
 
 
 def _options(asked: str) -> tuple[str, ...] | None:
-    lines = [((match[1] or match[2]), match[3].strip()) for match in _OPTION_LINE.finditer(asked)]
+    narrowed = narrow(asked)  # character by character, so that places stay what they are
+    lines = [
+        ((match[1] or match[2]), asked[match.start(3) : match.end(3)].strip())
+        for match in _OPTION_LINE.finditer(narrowed)
+    ]
     if found := _last_run(lines):
         return found
-    marks = list(_OPTION_INLINE.finditer(asked))[-26:]
+    marks = list(_OPTION_INLINE.finditer(narrowed))[-26:]
     inline = []
     for at, mark in enumerate(marks):
         end = marks[at + 1].start() if at + 1 < len(marks) else len(asked)
-        inline.append((mark[1] or mark[2], asked[mark.end() : end].partition("\n")[0].strip(" \t,;")))
+        letter = next(letter for letter in mark.groups() if letter)
+        inline.append((letter, asked[mark.end() : end].partition("\n")[0].strip(" \t,;，；、　")))
     return _last_run(inline)
 
 
@@ -198,35 +208,51 @@ def _labels(asked: str) -> tuple[str, ...] | None:
             return labels
     if _YES_NO.search(asked):
         return ("yes", "no")
-    return ("true", "false") if _TRUE_FALSE.search(asked) else None
+    if _TRUE_FALSE.search(asked):
+        return ("true", "false")
+    return next((words for pattern, words in languages.YES_NO if pattern.search(asked)), None)
 
 
 def _wants_code(asked: str) -> bool:
     before, fence, after = asked.partition("```")
-    if fence and _MEND.search(before + after.rpartition("```")[2]):
+    around = before + after.rpartition("```")[2]
+    if fence and (_MEND.search(around) or languages.MEND.search(around)):
         return True
-    return _CODE.search(asked) is not None
+    return _CODE.search(asked) is not None or languages.CODE.search(asked) is not None
 
 
 def _wants_formula(asked: str) -> bool:
-    if _OPEN_ENDED.match(asked) or _WANTS_INTEGER.search(asked):
+    if _is_open_ended(asked) or _WANTS_INTEGER.search(asked) or languages.WANTS_INTEGER.search(asked):
         return False
     if _STRONGLY_SYMBOLIC.search(asked):
         return True
-    return _MATHEMATICS.search(asked) is not None and _SYMBOLIC.search(asked) is not None
+    if _MATHEMATICS.search(asked) is None:
+        return False
+    return _SYMBOLIC.search(asked) is not None or languages.SYMBOLIC.search(asked) is not None
 
 
 def _wants_number(asked: str) -> bool:
     last_line = asked.strip().rpartition("\n")[2]
-    if _is_sum(last_line) or _ARITHMETIC.search(asked):
+    if _is_sum(last_line) or _ARITHMETIC.search(asked) or languages.ARITHMETIC.search(asked):
         return True
     if _WANTS_INTEGER.search(asked) and _MATHEMATICS.search(asked):
         return True
-    if _OPEN_ENDED.match(asked):
+    if _is_open_ended(asked):
         return False
-    if _HOW_MANY.search(asked):
+    if _HOW_MANY.search(asked) or languages.HOW_MANY.search(asked):
         return True
-    return _FIGURE.search(asked) is not None and _ASKS_QUANTITY.search(asked) is not None
+    return _FIGURE.search(asked) is not None and _asks_quantity(asked)
+
+
+def _asks_quantity(asked: str) -> bool:
+    if _ASKS_QUANTITY.search(asked):
+        return True
+    measured = languages.MEASURE.search(asked) or languages.QUANTITY.search(asked)
+    return measured is not None and languages.MATTER_OF_TASTE.search(asked) is None
+
+
+def _is_open_ended(asked: str) -> bool:
+    return _OPEN_ENDED.match(asked) is not None or languages.OPEN_ENDED.search(asked) is not None
 
 
 def _is_sum(line: str) -> bool:

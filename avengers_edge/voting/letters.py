@@ -2,18 +2,19 @@
 
 A small model prefers positions: asked for a letter it says A more often than A is right. Over all cyclic orders of the
 options each of them stands once in each position, so that the preference cancels out (Zheng et al., arXiv 2309.03882).
-An order is a sample: it votes for the option that its likeliest letter stands for, and costs one evaluation of a prompt
-that shares its beginning with the others.
+An order is a sample that costs one evaluation of a prompt; what it gives each option is averaged over the orders, which
+is right more often than counting each order's likeliest letter.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from string import ascii_uppercase
 
-from avengers_edge.records import TokenLogprob
+from avengers_edge.records import Sample, TokenLogprob, Vote
 
 _BETWEEN = re.compile(r"[\s,;.]*\(?[A-Z][).:][ \t]*|[\s,;.]*\([A-Z]\)[ \t]*")
 
@@ -47,6 +48,20 @@ def letter_chances(token: TokenLogprob, choices: Sequence[str], shift: int) -> t
             chances[(place + shift) % count] += math.exp(logprob)
     total = sum(chances)
     return tuple(chance / total for chance in chances) if total > 0 else tuple(chances)
+
+
+def letters_tally(samples: Sequence[Sample]) -> tuple[Vote, ...]:
+    """Add up the orders' chances, the winner first: a vote's count is of the orders that find its option the likeliest.
+
+    Ties go to the option that stands first in the question.
+    """
+    orders = [sample for sample in samples if sample.chances]
+    if not orders:
+        return ()
+    counts = Counter(sample.key for sample in orders)
+    sums = [sum(column) for column in zip(*(sample.chances or () for sample in orders), strict=True)]
+    votes = [Vote(letter, counts[letter], weight) for letter, weight in zip(ascii_uppercase, sums, strict=False)]
+    return tuple(sorted((vote for vote in votes if vote.weight > 0), key=lambda vote: -vote.weight))
 
 
 def _spans(question: str, choices: Sequence[str]) -> list[tuple[int, int]] | None:

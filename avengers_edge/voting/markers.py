@@ -1,7 +1,8 @@
 r"""Where a text says "this is my answer".
 
 Explicit markers are `\boxed{x}`, `Answer: x` and its relatives ("Final answer", "**Answer:**", "The answer is x", a
-heading "Final Answer" above x), `#### x` on a line of its own, and `[[x]]`. Every scan is one pass over the text with
+heading "Final Answer" above x), their like in German, French, Spanish, Italian, Portuguese, Chinese, Japanese and
+Korean, `#### x` on a line of its own, and `[[x]]`. Every scan is one pass over the text with
 bounded look-ahead, so a hostile text of a megabyte costs no more than an honest one.
 """
 # ruff: noqa: RUF001 - typographic signs are what this module reads
@@ -25,6 +26,7 @@ _CANDIDATES = 32
 _THINK_TAG = re.compile(r"(</?think(?:ing)?>)", re.IGNORECASE)
 _BRACE = re.compile(r"\\(?:boxed|fbox)\s{0,3}\{|\\.|[{}]", re.DOTALL)
 _BRACKETS = re.compile(r"\[\[")
+_NEXT_ROW = re.compile(r"\]\s?,\s?\[")
 _HASHES = re.compile(r"^[ \t]{0,8}####[ \t]{0,8}(?=[^#\s])", re.MULTILINE)
 _ANSWER = re.compile(
     r"""\b(?:answers?|(?:correct|right|best)\s(?:option|choice))\b
@@ -39,18 +41,41 @@ _ANSWER = re.compile(
         )""",
     re.IGNORECASE | re.VERBOSE,
 )
-_HEADING = re.compile(r"^[#*_ \t]{0,10}(?:the )?(?:final )?answer[*_ \t]{0,10}$", re.IGNORECASE | re.MULTILINE)
+_ANSWER_ABROAD = re.compile(
+    r"""(?:
+          (?<!\w)(?:antwort|réponse|respuesta|risposta|resposta)s?\b
+          [*_`"]{0,3}
+          (?:\s(?:finale?|correcta|correcte|corretta|richtig|juste|exacte))?
+          [*_`"]{0,3}
+          (?:
+            [ \u00a0\u202f]{0,3}(?P<colon>[:：])
+            | \s(?:ist|lautet|wäre|beträgt|est|serait|es|sería|è|é|seria)\b[*_]{0,3}[ \u00a0]{0,3}(?P<also_colon>[:：]?)
+          )
+        | (?:答案|答え|正解|回答|解答|정답|답)
+          [*_`"]{0,3}
+          (?:[ ]{0,3}(?:应该|應該|应当)?(?:[是为為はが은]|[:：=])[*_]{0,3}[ ]{0,3}(?P<cjk_colon>[:：]?))
+        | (?<![^\s。*#])(?:答|답)[ ]{0,3}(?P<short_colon>[:：])
+        )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_HEADING = re.compile(
+    r"^[#*_ \t]{0,10}(?:(?:the )?(?:final )?answer|(?:endgültige )?antwort|réponse(?: finale)?|respuesta(?: final)?"
+    r"|(?:最终|最終)?答案|(?:最終)?答え)[*_ \t]{0,10}$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_ENVIRONMENT = re.compile(r"\\begin\s?\{([a-z]{1,20}\*?)\}")
 _NOTHING = re.compile(r"[\s*_:`$#>]*(?:\\[\[\]()])?[\s*_`]*(?:python|text|plaintext)?\s*")
 
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """One explicit marker: where it starts, what it says, and how far that can be trusted.
+    """One explicit marker: where it starts, what it says and where that ends, and how far that can be trusted.
 
     `complete` is False when the text could have been cut inside the answer. `last` says that nothing follows.
     """
 
     start: int
+    end: int
     body: str
     form: Form
     complete: bool
@@ -102,7 +127,7 @@ def _boxed(text: str) -> Iterator[Marked]:
             open_braces.append((token.start(), token.end()))
     for start, inside, end in spans:
         if end - inside <= _LONGEST_BODY:
-            yield Marked(start, text[inside:end], "boxed", complete=True, last=False)
+            yield Marked(start, end, text[inside:end], "boxed", complete=True, last=False)
 
 
 def _bracketed(text: str) -> Iterator[Marked]:
@@ -110,19 +135,22 @@ def _bracketed(text: str) -> Iterator[Marked]:
         inside, closed, after = _line(text, match.end())[0].partition("]]")
         if after.startswith("]"):  # the answer's own, as in [[(0,1]]]
             inside += "]"
-        if closed and not inside.startswith("["):
-            yield Marked(match.start(), inside, "brackets", complete=True, last=False)
+        if closed and not inside.startswith("[") and not _NEXT_ROW.search(inside):
+            yield Marked(match.start(), match.end() + len(inside), inside, "brackets", complete=True, last=False)
 
 
 def _hashed(text: str) -> Iterator[Marked]:
     for match in deque(_HASHES.finditer(text), maxlen=_CANDIDATES):
         body, end, complete = _line(text, match.end())
-        yield Marked(match.start(), body, "hashes", complete, last=not text[end : end + _LONGEST_BODY].strip())
+        yield Marked(match.start(), end, body, "hashes", complete, last=not text[end : end + _LONGEST_BODY].strip())
 
 
 def _announced(text: str) -> Iterator[Marked]:
     for match in deque(_ANSWER.finditer(text), maxlen=_CANDIDATES):
         has_colon = match["colon"] or match["also_colon"]
+        yield from _announcement(text, match.start(), match.end(), "line" if has_colon else "sentence")
+    for match in deque(_ANSWER_ABROAD.finditer(text), maxlen=_CANDIDATES):
+        has_colon = match["colon"] or match["also_colon"] or match["cjk_colon"] or match["short_colon"]
         yield from _announcement(text, match.start(), match.end(), "line" if has_colon else "sentence")
     for match in deque(_HEADING.finditer(text), maxlen=_CANDIDATES):
         yield from _announcement(text, match.start(), match.end(), "line")
@@ -133,12 +161,18 @@ def _announcement(text: str, start: int, at: int, form: Form) -> Iterator[Marked
     for _ in range(4):  # the answer may stand below, after blank lines and an opening delimiter
         if not _NOTHING.fullmatch(body) or end >= len(text):
             break
-        form = "below"
-        body, end, complete = _line(text, end + 1)
+        form, at = "below", end + 1
+        body, end, complete = _line(text, at)
+    opened = _ENVIRONMENT.search(body)
+    if opened and opened[1] not in body[opened.end() :]:  # a matrix goes on to its end, over as many lines as it takes
+        closing = text.find("\\end{" + opened[1], end, at + _LONGEST_BODY)
+        if closing >= 0:
+            body, end, complete = _line(text, closing)
+            body = text[at:closing] + body
     following = text[end : end + _LONGEST_BODY]
     last = bool(_NOTHING.fullmatch(following))
     if bare(body):
-        yield Marked(start, body, form, complete, last)
+        yield Marked(start, end, body, form, complete, last)
 
 
 def _line(text: str, start: int) -> tuple[str, int, bool]:

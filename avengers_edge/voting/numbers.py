@@ -1,8 +1,9 @@
 """Numbers as models write them, read as exact rationals.
 
 Units are dropped, and so is the percent sign, which is one: `50%`, `50 percent` and `50` are the same answer, `0.5`
-is another. Scale words are not units: `2.5 million` is 2500000. Nothing is evaluated but a fraction and a power of
-ten, and both are bounded, so no text can make a number that is slow to compute.
+is another. Scale words are not units: `2.5 million` is 2500000. Thousands may be grouped by commas, spaces, apostrophes
+or, where that is beyond doubt, by points: `1.234,56` and `12.345.678` are grouped, `1.234` is not. Nothing is evaluated
+but a fraction and a power of ten, and both are bounded, so no text can make a number that is slow to compute.
 """
 # ruff: noqa: RUF001 - typographic signs are what this module reads
 
@@ -12,14 +13,29 @@ import re
 import unicodedata
 from fractions import Fraction
 
-from avengers_edge.voting.latex import bare, plain
+from avengers_edge.voting.latex import bare, denied, plain
+from avengers_edge.voting.number_words import NUMBER_WORD, spelled_numbers
 
 _MOST_DIGITS = 200
 _LARGEST_EXPONENT = 300
 _TAIL = 10_000
 """How far back from the end of a text the last number is looked for, in characters."""
 
-_UNSIGNED = r"(?:[0-9](?:[0-9]|,(?=[0-9]))*+(?:\.[0-9]++)?+|\.[0-9]++)"
+_POINTS = r"[1-9][0-9]{0,2}(?:(?:\.[0-9]{3}){2,}+(?:,[0-9]++)?+|(?:\.[0-9]{3})++,[0-9]++)"
+_APOSTROPHES = r"[1-9][0-9]{0,2}(?:(?:['’][0-9]{3})++|(?:_[0-9]{3})++)(?:[.,][0-9]++)?+"
+_UNSIGNED = (
+    rf"(?:(?:{_POINTS}|{_APOSTROPHES})(?![0-9_]|[.,'’][0-9])"
+    r"|[0-9](?:[0-9]|,(?=[0-9]))*+(?:\.[0-9]++)?+|\.[0-9]++)"
+)
+_SCALES = {
+    **{"dozen": 12, "dozens": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9},
+    **{"trillion": 10**12, "lakh": 10**5, "crore": 10**7, "tausend": 10**3, "millionen": 10**6, "milliarde": 10**9},
+    **{"milliarden": 10**9, "millions": 10**6, "milliard": 10**9, "milliards": 10**9, "millón": 10**6},
+    **{"millones": 10**6, "万": 10**4, "萬": 10**4, "億": 10**8, "亿": 10**8},
+}
+"""Scale words of six languages. A "million" is German and French too; a "billion" is not, and is English here."""
+_SCALE_WORDS = "|".join(sorted((word for word in _SCALES if len(word) > 1), key=len, reverse=True))
+_SCALE_SIGNS = "|".join(word for word in _SCALES if len(word) == 1)
 _NUMBER = re.compile(
     rf"""(?<![A-Za-z0-9_^])(?<![0-9][.:])
         (?:(?<![)\]}}%])(?P<sign>[-+]))?
@@ -32,13 +48,28 @@ _NUMBER = re.compile(
           | (?P<decimal>{_UNSIGNED})
             (?: [eE](?P<exponent>[-+]?[0-9]++) | [ ]?[*x][ ]?10[ ]?\^[ ]?[({{]?(?P<power>[-+]?[0-9]++)[)}}]? )?+
         )
-        (?:[ ](?P<scale>(?a:thousand|million|billion|trillion))(?![A-Za-z]))?
+        (?:(?P<scale>(?a:[ ](?:{_SCALE_WORDS})(?![A-Za-zé])){{1,2}}+|[ ]?(?:{_SCALE_SIGNS})))?+
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+|[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}")
+_BY_POINTS = re.compile(_POINTS)
 _SPACED = re.compile(r"(?<![0-9.,/])([1-9][0-9]{0,2}(?:[ ][0-9]{3})++)(?![0-9/]|[ ][0-9])")
+_LIST = re.compile(rf"[-+]?{_UNSIGNED}(?:[ ]?[,;][ ][-+]?{_UNSIGNED}){{1,20}}+")
+_SIGN_WORDS = "minus|moins|menos"
+_SIGNED = rf"(?=[$€£¥₹]?\.?[0-9]|(?<=[a-z][ ]){NUMBER_WORD})"
+_SPACED_SIGN = re.compile(
+    rf"""([=≈:(\[{{]|\b(?:is|are|was|be|equals|to|gives|ist|est|es|sind|beträgt)\b)([ $*_]{{0,3}})
+        (?:-[ ]|\b(?:{_SIGN_WORDS})[ ])[ ]?{_SIGNED}""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_FIRST_SIGN = re.compile(rf"(?:-[ ]|(?:{_SIGN_WORDS})[ ])[ ]?{_SIGNED}", re.IGNORECASE)
+_NEGATIVE = re.compile(rf"(?:(?a:\bnegative)[ ]|[负負][ ]?|マイナス[ ]?){_SIGNED}", re.IGNORECASE)
+_AND_A_PART = re.compile(
+    r"(?<=[0-9]) and (?:(a|one|two|three)[ -])(?:(half)|(thirds?)|(quarters?|fourths?))\b", re.IGNORECASE
+)
+_PART_OVER = {"a": 1, "one": 1, "two": 2, "three": 3}
+_BULLET = re.compile(r"[-*+]\s+(?=[0-9][0-9.,]*+\s*[A-Za-z])")
 _LATEX_FRACTION = re.compile(
     r"(?P<before>[0-9]?)\s?\\frac\s?(?:\{\s?(-?[0-9.]{1,200})\s?\}\s?\{\s?(-?[0-9.]{1,200})\s?\}|([0-9])\s?([0-9]))"
 )
@@ -52,19 +83,14 @@ _LIST_ITEM = re.compile(r"[.)]\s+\S")
 _FORMULA = re.compile(r"\\[a-zA-Z]+|[√π∞]|[0-9)}]\s?\^|[0-9][ ]?[xyzn](?![A-Za-z])")
 _PROSE = re.compile(r"[A-Za-z]{3,} [A-Za-z]{2,}")
 _ASIDE = re.compile(r"\s\(|[.;]\s|\n")
-_REASON = re.compile(r",\s(?:since|because|which|rounded|or|as|so)\b")
+_REASON = re.compile(r",\s(?:since|because|which|rounded|or|as|so|not|and not|rather|instead)\b")
 _ORDINAL = re.compile(r"\b([0-9]{1,20})(?:st|nd|rd|th)\b")
 _EQUALS = re.compile(r"(?<![<>!≤≥])[=≈]")
 _LEAD_IN = re.compile(r"(?:approximately|about|around|roughly|exactly|only|just|a total of|[~≈*_\s:(])+", re.IGNORECASE)
 _BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
 
-_ONES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-_TEENS = ("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty")
-_WORDS = {word: value for value, word in enumerate((*_ONES, *_TEENS))}
-_TENS = {
-    word: 30 + 10 * at for at, word in enumerate(("thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"))
-}
-_WORD_ANSWER = re.compile(r"(?:([a-z]{3,9})(?:-([a-z]{3,5}))?)(?: [a-z]{1,15})?", re.IGNORECASE)
+_MOST_WORDS = 12
+"""How many words a phrase may have in which a number in words is looked for."""
 
 
 def simplify(text: str) -> str:
@@ -77,52 +103,68 @@ def simplify(text: str) -> str:
 def number_in(body: str) -> str | None:
     r"""Find the number that an answer states, such as the 80 of `x = 80 km/h (rounded)`.
 
-    After an equals sign comes the result; a number at the start is the answer; otherwise the last one is. A body that
-    is a formula no number can stand for (`2\sqrt{3}`) is returned whole.
+    After an equals sign comes the result; a number at the start is the answer; otherwise the last one is that is not
+    denied ("not 8"). A body that is a formula no number can stand for (`2\sqrt{3}`) is returned whole, as is a list.
     """
-    body = bare(simplify(body))
-    body = _SPACED.sub(lambda match: match[1].replace(" ", ","), body)
+    body = _as_written(body)
     head = body[: aside.start()] if (aside := _ASIDE.search(body, 1)) else body
     if _starts_with_number(head) and (reason := _REASON.search(head)):
         head = head[: reason.start()]
     if (sides := _EQUALS.split(head)) and any(figure.isdigit() for figure in sides[-1]):
         head = sides[-1]
-    head = head.strip()
+    head = _FIRST_SIGN.sub("-", head.strip(), count=1)
+    if _LIST.fullmatch(head):
+        return head
     found = [match for match in _NUMBER.finditer(head) if not _is_label(head, match)]
     if _FORMULA.search(_without(head, found)):
         return head if len(head) <= _MOST_DIGITS and not _PROSE.search(head) else None
     if not found:
         ordinal = _ORDINAL.search(head)
         return ordinal[1] if ordinal else _spelled_out(head)
-    return _surface(found[0] if _starts_with_number(head) else found[-1])
+    if _starts_with_number(head) and not _denied(head, found[0]):
+        return _surface(found[0])
+    return next((_surface(match) for match in reversed(found) if not _denied(head, match)), None)
 
 
 def starts_with_number(body: str) -> bool:
     """Tell whether a line opens with its number, as a bare answer does and a sentence or a list item does not."""
-    body = bare(simplify(body))
+    body = _as_written(body)
     match = _NUMBER.match(body)
     return match is not None and not _is_label(body, match)
 
 
 def is_bare_number(body: str) -> bool:
-    """Tell whether a line is a number with at most a short unit, and nothing else."""
-    body = bare(simplify(body))
+    """Tell whether a line is a number, in figures or words, with at most a short unit, and nothing else."""
+    body = _as_written(body)
     match = _NUMBER.match(body)
-    return match is not None and not _is_label(body, match) and len(body[match.end() :].split()) <= 2
+    if match is None:
+        spelled = next(spelled_numbers(body), None)
+        return spelled is not None and spelled.start == 0 and len(body[spelled.end :].split()) <= 2
+    return not _is_label(body, match) and len(body[match.end() :].split()) <= 2
+
+
+def whole_number(body: str) -> str | None:
+    """Read a body that is one number and nothing else: `- 5`, `1 234`, `minus three quarters`; None if it is not."""
+    body = _as_written(body)
+    if _NUMBER.fullmatch(body):
+        return body
+    spelled = next(spelled_numbers(body), None) if len(body) <= _MOST_DIGITS else None
+    return _canonical(spelled.value) if spelled and (spelled.start, spelled.end) == (0, len(body)) else None
 
 
 def last_number(text: str) -> str | None:
-    """Find the last number of a text that is no list marker, ordinal, exponent or part of a name.
+    """Find the last number of a text that is no list marker, ordinal, exponent or part of a name, and is not denied.
 
-    A number printed bold in the last line that has one wins over what follows it in that line.
+    A number printed bold in the last line that has one wins over what follows it in that line. Where there are no
+    figures at all, the last line's number in words counts.
     """
-    tail = simplify(text[-_TAIL:])
+    tail = _joined(simplify(_apart(text[-_TAIL:])))
     found = None
     for match in _NUMBER.finditer(tail):
-        if not _is_label(tail, match):
+        if not _is_label(tail, match) and not _denied(tail, match):
             found = match
     if found is None:
-        return None
+        return None if re.search(r"[0-9]", tail) else _spelled_out(tail.strip().rpartition("\n")[2].strip(" .!*_`"))
     line_start = tail.rfind("\n", 0, found.start()) + 1
     line_end = tail.find("\n", found.end())
     line = tail[line_start : line_end if line_end >= 0 else len(tail)]
@@ -157,9 +199,20 @@ def number_key(surface: str) -> str | None:
         return as_text if match["under"] or match["of"] or "," in surface else None
     if (match["sign"] == "-") != (match["inner_sign"] == "-"):
         value = -value
-    if match["scale"]:
-        value *= 10 ** _SCALES[match["scale"].lower()]
+    for word in (match["scale"] or "").lower().split():
+        value *= _SCALES[word]
     return _canonical(value)
+
+
+def is_list(surface: str) -> bool:
+    """Tell whether a comma in a string of figures parts two numbers, `1,2`, rather than thousands, `1,234`.
+
+    In a sum or a sentence such a comma is a decimal one; only a formula cannot have that.
+    """
+    return any(
+        "," in figures and not (_THOUSANDS.fullmatch(figures.partition(".")[0]) or _BY_POINTS.fullmatch(figures))
+        for figures in re.findall(r"[0-9.,]+", re.sub(r"(?<=[0-9])['’_](?=[0-9])", "", surface))
+    )
 
 
 def _magnitude(match: re.Match[str]) -> Fraction | None:
@@ -180,6 +233,9 @@ def _magnitude(match: re.Match[str]) -> Fraction | None:
 
 def _decimal(said: str) -> Fraction | None:
     sign = -1 if said.startswith("-") else 1
+    said = re.sub("['’_]", "", said)
+    if _BY_POINTS.fullmatch(said.lstrip("-")):
+        said = said.replace(".", "").replace(",", ".")
     whole, point, places = said.lstrip("-").partition(".")
     if "," in whole:
         if _THOUSANDS.fullmatch(whole):
@@ -236,17 +292,41 @@ def _starts_with_number(head: str) -> bool:
     return _NUMBER.match(head, lead_in.end() if lead_in else 0) is not None
 
 
+def _as_written(body: str) -> str:
+    """Write an answer as this module reads it: in ASCII, without markup, signs and thousands joined to the figures."""
+    body = _joined(bare(simplify(_apart(body))))
+    return body if _BULLET.match(body) else _FIRST_SIGN.sub("-", body, count=1)
+
+
+def _apart(text: str) -> str:
+    """Keep the long dash of a sentence from being read as a sign."""
+    return text.replace("—", " ― ")
+
+
+def _joined(text: str) -> str:
+    text = _SPACED.sub(lambda match: match[1].replace(" ", ""), text)
+    text = _AND_A_PART.sub(
+        lambda match: f" {_PART_OVER[match[1].lower()]}/{2 if match[2] else 3 if match[3] else 4}", text
+    )
+    return _NEGATIVE.sub("-", _SPACED_SIGN.sub(r"\1\2-", text))
+
+
+def _denied(text: str, match: re.Match[str]) -> bool:
+    return denied(text, match.start(), match.end())
+
+
 def _spelled_out(head: str) -> str | None:
-    match = _WORD_ANSWER.fullmatch(head)
-    if match is None:
+    """Read the number in words that a short phrase states: the one at its start, or else the last."""
+    if len(head) > _MOST_DIGITS:
         return None
-    tens, ones = match[1].lower(), (match[2] or "").lower()
-    if tens in _WORDS and (not ones or tens == "twenty"):
-        value = _WORDS[tens]
-    elif tens in _TENS:
-        value = _TENS[tens]
-    else:
+    found = [spelled for spelled in spelled_numbers(head) if not denied(head, spelled.start, spelled.end)]
+    if not found:
         return None
-    if ones and not 1 <= _WORDS.get(ones, 0) <= 9:
-        return None
-    return str(value + _WORDS.get(ones, 0))
+    lead_in = _LEAD_IN.match(head)
+    first = found[0]
+    after = head[first.end :]
+    short = len(after.split()) <= (1 if first.alone else 3) or (not first.alone and after[:1] in ",;:(")
+    if first.start == (lead_in.end() if lead_in else 0) and short:
+        return _canonical(first.value)
+    said = [spelled for spelled in found if not spelled.alone]
+    return _canonical(said[-1].value) if said and len(head.split()) <= _MOST_WORDS else None

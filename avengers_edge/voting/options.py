@@ -7,32 +7,41 @@ import re
 from collections.abc import Sequence
 from string import ascii_letters, ascii_uppercase
 
-from avengers_edge.voting.latex import bare, plain
+from avengers_edge.voting.latex import bare, denied, plain
 
 _TAIL = 20_000
 
 _LEAD_IN = re.compile(
-    r"(?:(?:the|is|option|choice|letter|answer|correct|best|most likely|likely|probably|definitely|clearly)\s"
-    r"|[\s:*_(\[\"'`{<])*+",
+    r"(?:(?:the|is|option|choice|letter|answer|correct|best|most likely|likely|probably|definitely|clearly"
+    r"|die|der|das|antwort|buchstabe|la|le|el|lettre|réponse|opción|letra|respuesta)\s|l['’](?=option)"
+    r"|选项|選項|選択肢|[\s:*_(\[\"'`{<$→「『【“‘])*+",
     re.IGNORECASE,
 )
+_MATH = re.compile(r"\\[()\[\]]")
 _LETTER = re.compile(r"([A-Za-z])(?![A-Za-z0-9'’])")
-_CLOSED = re.compile(r"\s*(?:$|[).:;,\]}*\"'`_>–—-]|\n)")
+_CLOSED = re.compile(r"\s*(?:$|[).:;,\]}*\"'`_>$–—。、」』】”’\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3-]|\n)")
 _SECOND = re.compile(
-    r"[)\]*.\"'` ]{0,4}(?:[,/&]|\sor\s|\sand\s)\s{0,2}[(\[*\"'`]{0,3}(?:or\s|and\s)?"
+    r"[)\]*.\"'` ]{0,4}(?:[,/&、和及]|\s(?:or|and|und|oder|et|ou|y|o)\s)\s{0,2}[(\[*\"'`]{0,3}(?:or\s|and\s)?"
     r"[A-Z](?![A-Za-z'’])(?!\s(?:is|was|would|has|does)\b)"
 )
 _ARTICLE = re.compile(r"a\s*[,;:–—-]\s*[a-z]")
-_REASON = re.compile(r"\s+(?:is|because|since|as|for|would|seems|-|–|—)(?![a-z])")
+_REASON = re.compile(
+    r"\s+(?:is|because|since|as|for|would|seems|looks|fits|not|instead of|rather than"
+    r"|weil|da|car|porque|ya que|-|–|—)(?![a-z])"
+)
 
 _AT_START = re.compile(r"[\s*_\"'`(\[]{0,8}(?:option\s|choice\s)?[(\[*]{0,3}([A-Z])[)\].:*](?![A-Za-z])")
 # A letter is never matched by ignoring case: to `re`, "K" (Kelvin) and dotted "İ" would be ones too.
 _LINE_LETTER = re.compile(
-    r"^[ \t*_\"'`(\[$]{0,8}(?i:option\s|choice\s)?\(?([A-Za-z])[)\].*_\"'` \t$]{0,8}$", re.MULTILINE
+    r"^[ \t*_\"'`(\[${【「]{0,8}(?i:option\s|choice\s)?\(?([A-Za-z])[)\].*_\"'` \t$}】」。]{0,8}$", re.MULTILINE
 )
 _BOLD_LETTER = re.compile(r"\*\*\s?(?i:option\s|choice\s)?\(?([A-Za-z])(?:\)|[.:]|\*\*)")
 _ITEM = re.compile(r"^[ \t*_(\-]{0,6}([A-Z])[).:]", re.MULTILINE)
-_NAMED = re.compile(r"\b(?i:option|choice|choose|select|pick|letter)\s(?i:is\s)?\(?([A-Za-z])\b(?!['’])")
+_NAMED = re.compile(
+    r"(?:\b(?i:option|choice|choose|select|pick|letter|opción|lettre|letra|buchstabe|wähle|choisis|elijo)"
+    r"\s(?i:is\s|la\s|l['’]option\s)?\(?(?:\*\*)?|\b(?i:option|choice|letter)\s\$|(?:选项|選項|選択肢|选择|选|選)[\s(]?)([A-Za-z])(?![\w'’])",
+    re.ASCII,
+)
 _PREDICATE = re.compile(
     r"(?<![A-Za-z'’])\(?([B-HJ-Z]|\([AI]\)|A(?=\)))\)?\*{0,2}\sis\s(?:the\s)?(?:correct|right|best)"
 )
@@ -44,7 +53,7 @@ def letter_in(body: str, choices: Sequence[str] | None) -> str | None:
 
     The article in "a train" and "A train" is no letter; two letters ("B and C") are no answer.
     """
-    body = plain(body).strip()
+    body = _MATH.sub(" ", plain(body)).strip()
     if choices and len(bare(body)) > 1 and (spelled := _spelled(body, choices)):
         return spelled
     at = match.end() if (match := _LEAD_IN.match(body)) else 0
@@ -65,22 +74,20 @@ def letter_in(body: str, choices: Sequence[str] | None) -> str | None:
 
 def last_letter(text: str, choices: Sequence[str] | None) -> str | None:
     """Find the option letter of a text that announces none: a lone letter, a bold one, "option B", "(B) is correct"."""
-    text = plain(text[-_TAIL:]) if len(text) > _TAIL else plain(text)
+    text = _MATH.sub(" ", plain(text[-_TAIL:]))
     if choices and (spelled := _spelled(text, choices)):
         return spelled
-    alone = bare(text).strip("()[]{}.: ")
+    alone = bare(text).strip("()[]{}<>.: 【】「」")
     if len(alone) == 1 and alone in ascii_letters:
         return alone.upper()
     lists_options = len(set(_ITEM.findall(text))) > 1
     if not lists_options and (match := _AT_START.match(text)):
         return match[1]
     for pattern in (_PREDICATE, _LINE_LETTER, _BOLD_LETTER, _NAMED):
-        if pattern is _BOLD_LETTER and lists_options:
-            found = pattern.findall(text.rstrip().rpartition("\n")[2])
-        else:
-            found = pattern.findall(text)
-        if found:
-            return str(found[-1]).strip("()").upper()
+        where = text.rstrip().rpartition("\n")[2] if pattern is _BOLD_LETTER and lists_options else text
+        said = [match for match in pattern.finditer(where) if not denied(where, match.start(), match.end())]
+        if said:
+            return said[-1][1].strip("()").upper()
     bracketed = set(_BRACKETED.findall(text))
     if len(bracketed) == 1:
         return str(bracketed.pop())
@@ -139,6 +146,7 @@ def _named(text: str, choices: Sequence[str]) -> set[int]:
     if not by_text:
         return set()
     longest_first = sorted(by_text, key=len, reverse=True)
-    pattern = r"(?<!\w)(?<!not )(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)"
+    pattern = r"(?<!\w)(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)"
     folded = " ".join(text.casefold().split())
-    return {by_text[match] for match in re.findall(pattern, folded)}
+    said = re.finditer(pattern, folded)
+    return {by_text[match.group()] for match in said if not denied(folded, match.start(), match.end())}

@@ -13,7 +13,13 @@ from avengers_edge.voting.markers import split_thoughts
 _LARGEST = 40_000
 """Longer programs, in characters, are compared as text: the parser's memory grows with its input."""
 
-_FENCE = re.compile(r"^[ \t]{0,12}(```+|~~~+)[ \t]*([A-Za-z0-9_+#-]{0,20})[^\n]{0,80}$", re.MULTILINE)
+_FENCE = re.compile(
+    r"^(?P<indent>[ \t]{0,24}(?:(?:[-*+>]|[0-9]{1,3}[.)])[ \t]{1,4}){0,3})"
+    r"(?P<fence>```+|~~~+)[ \t]*(?P<language>[A-Za-z0-9_+#-]{0,20})[^\n]{0,80}$",
+    re.MULTILINE,
+)
+_QUOTED = re.compile(r"^[ \t]{0,24}>[ ]?", re.MULTILINE)
+_TAB = 4
 _PYTHON = frozenset({"python", "py", "python3", "py3"})
 _DEFINITION = re.compile(r"^\s*(?:async\s+def|def|class)\s", re.MULTILINE)
 _CODE_START = re.compile(r"^(?:async def |def |class |import |from \w|@\w)", re.MULTILINE)
@@ -102,12 +108,30 @@ def _fenced(text: str, *, keep_open: bool) -> list[_Block]:
     for fence in _FENCE.finditer(text):
         if opening is None:
             opening = fence
-        elif fence[1].startswith(opening[1]) and not fence[2]:
-            blocks.append(_Block(opening[2].lower(), text[opening.end() + 1 : fence.start()].rstrip()))
+        elif fence["fence"].startswith(opening["fence"]) and not fence["language"]:
+            blocks.append(_block(opening, text[opening.end() + 1 : fence.start()]))
             opening = None
     if opening is not None and keep_open:
-        blocks.append(_Block(opening[2].lower(), text[opening.end() + 1 :].rstrip()))
+        blocks.append(_block(opening, text[opening.end() + 1 :]))
     return [block for block in blocks if block.body.strip()]
+
+
+def _block(opening: re.Match[str], body: str) -> _Block:
+    """Take off what stands before each line because the block does not begin at the margin, as in a numbered list."""
+    before = opening["indent"]
+    if ">" in before:
+        body = _QUOTED.sub("", body)
+        before = before.rpartition(">")[2].removeprefix(" ")
+    lines = body.split("\n")
+    indents = [_indent(line) for line in lines if line.strip()] or [0]
+    width = min(indents[0], max(len(before.expandtabs(_TAB)), min(indents)))
+    if width:  # what a tab leaves over stays as spaces
+        lines = [" " * max(0, _indent(line) - width) + line.lstrip(" \t") for line in lines]
+    return _Block(opening["language"].lower(), "\n".join(lines).rstrip())
+
+
+def _indent(line: str) -> int:
+    return len(line[: len(line) - len(line.lstrip(" \t"))].expandtabs(_TAB))
 
 
 def _is_bare_word(statement: ast.stmt) -> bool:

@@ -112,7 +112,7 @@ class ChatWindow(QWidget):
             case Finished(answer):
                 if not self.written:
                     self._write(answer.text)
-                if answer.confidence is not None and answer.answer != answer.text.strip():
+                if answer.votes and not answer.text.strip().startswith(answer.answer):
                     self._write(f"\n=> {answer.answer}", bold=True)
                 self._write(f"\n{summary(answer)}\n\n", quiet=True)
                 self.said = (*self.said, Message("user", self.question), Message("assistant", answer.text))

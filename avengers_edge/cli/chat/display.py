@@ -8,7 +8,7 @@ from typing import Protocol
 
 import click
 
-from avengers_edge.cli.answers import cut_off, seconds, shown, voters
+from avengers_edge.cli.answers import cut_off, seconds, shown, thought, voters
 from avengers_edge.cli.terminal import columns, dim, harmless, on_standard_output
 from avengers_edge.conversations.values import cut
 from avengers_edge.errors import AvengersError
@@ -23,6 +23,9 @@ class Display(Protocol):
 
     def piece(self, text: str) -> None:
         """Hear how the answer goes on."""
+
+    def thought(self, text: str) -> None:
+        """Hear how the model thinks on before it answers."""
 
     def vote(self, finished: int, samples: int, leader: Vote | None, member: str) -> None:
         """Hear how a vote stands."""
@@ -55,6 +58,9 @@ class PlainDisplay:
         """Write it at once."""
         self._write(text)
         self._has_text = True
+
+    def thought(self, text: str) -> None:
+        """Leave it out."""
 
     def vote(self, finished: int, samples: int, leader: Vote | None, member: str) -> None:
         """Say nothing: lines cannot be taken back."""
@@ -98,7 +104,7 @@ def quiet_line(answer: Answer | None, *, stopped: bool) -> str:
     """Write the line under an answer: who, votes, samples, seconds, and whether it is whole."""
     if answer is None:
         return "stopped"
-    parts = [*voters(answer), seconds(answer)]
+    parts = [*voters(answer), seconds(answer), *thought(answer)]
     return " · ".join([*parts, *(["stopped"] if stopped else cut_off(answer))])
 
 

@@ -113,20 +113,30 @@ class Loop:
         from avengers_edge.api.events import Finished, Token  # opening loaded all three
         from avengers_edge.chat.turns import Note
         from avengers_edge.election import Progress
+        from avengers_edge.voting.thoughts import ThoughtSplitter, said_in
 
+        splitter = ThoughtSplitter()
         for event in turns.send(text, ask, cancel):
             match event:
                 case Token(piece):
-                    growing.add(piece)
-                    self.display.piece(piece)
+                    self._show(*splitter.push(piece), growing)
                 case Progress(finished, samples, leader, member):
                     self.display.vote(finished, samples, leader, member)
                 case Note(note):
                     self.display.note(note)
                 case Finished(answer):
-                    growing.end(answer.text, Facts.of(answer), complete=not _is_cut(answer))
+                    self._show(splitter.close(), "", growing)
+                    growing.end(said_in(answer.text), Facts.of(answer), complete=not _is_cut(answer))
                     return answer
         return None
+
+    def _show(self, said: str, thought: str, growing: Growing) -> None:
+        """Show what was said, which is kept, and what was thought, which is not."""
+        if thought:
+            self.display.thought(thought)
+        if said:
+            growing.add(said)
+            self.display.piece(said)
 
     def complain(self, error: AvengersError) -> None:
         """Show an error, and keep its exit code."""

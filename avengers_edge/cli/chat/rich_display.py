@@ -11,9 +11,14 @@ from avengers_edge.cli.chat.echo import Echo
 from avengers_edge.cli.terminal import bold, dim, harmless
 from avengers_edge.errors import AvengersError
 from avengers_edge.records import Answer, Vote
+from avengers_edge.voting.thoughts import said_in
 
 if TYPE_CHECKING:
     from avengers_edge.cli.chat.markdown import LiveMarkdown
+
+
+_SEEN_OF_A_THOUGHT = 40
+"""Characters of the end of a thought that stand in the line."""
 
 
 class RichDisplay:
@@ -23,13 +28,14 @@ class RichDisplay:
         self._quiet = quiet
         self._drawing: LiveMarkdown | None = None
         self._has_text = False
+        self._thought = ""
         self._echo = Echo()
 
     def begin(self) -> None:
         """Show that something is going on."""
         from avengers_edge.cli.chat.markdown import LiveMarkdown, terminal
 
-        self._has_text = False
+        self._has_text, self._thought = False, ""
         self._echo.off()
         self._drawing = LiveMarkdown(terminal())
         self._drawing.begin()
@@ -40,6 +46,12 @@ class RichDisplay:
         if self._drawing is not None:
             self._drawing.add(text)
             self._has_text = True
+
+    def thought(self, text: str) -> None:
+        """Show where it stands in one quiet line, which the answer takes the place of."""
+        if self._drawing is not None:
+            self._thought = (self._thought + text)[-_SEEN_OF_A_THOUGHT:]
+            self._drawing.wait(fitted(f"thinking … {' '.join(harmless(self._thought).split())}"))
 
     def vote(self, finished: int, samples: int, leader: Vote | None, member: str) -> None:
         """Redraw the live line."""
@@ -58,9 +70,9 @@ class RichDisplay:
         if drawing is None:
             return
         if answer is not None and not self._has_text:
-            drawing.add(answer.text.strip())
+            drawing.add(said_in(answer.text).strip())
         drawing.end()
-        if answer is not None and answer.votes and not answer.text.strip().startswith(answer.answer):
+        if answer is not None and answer.votes and not said_in(answer.text).strip().startswith(answer.answer):
             click.echo("\n" + bold(f"=> {harmless(answer.answer)}"))
         if not self._quiet and (answer or stopped):
             click.echo(dim(quiet_line(answer, stopped=stopped)))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from avengers_edge.conversations.values import UNTITLED, Conversation, Facts, Turn, timestamp, title_of
 from avengers_edge.errors import AvengersError, BadRequest
 from avengers_edge.records import Message
+from avengers_edge.voting.thoughts import said_in
 
 if TYPE_CHECKING:
     from avengers_edge.conversations.store import ConversationStore
@@ -133,14 +134,17 @@ class Talk:
         return said[0].content
 
     def history(self) -> tuple[Message, ...]:
-        """Give what the model is to see of what was said before: questions that were answered, and their answers."""
+        """Give what the model is to see of what was said before: questions that were answered, and their answers.
+
+        Another model may answer now, and none needs what was thought before.
+        """
         kept: list[Message] = []
         question: Turn | None = None
         for turn in self.turns:
             if turn.role == "user":
                 question = turn
-            elif turn.role == "assistant" and question is not None and turn.content.strip():
-                kept += [Message("user", question.content), Message("assistant", turn.content)]
+            elif turn.role == "assistant" and question is not None and (said := said_in(turn.content)).strip():
+                kept += [Message("user", question.content), Message("assistant", said)]
                 question = None
         return tuple(kept)
 

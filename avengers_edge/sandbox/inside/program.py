@@ -11,11 +11,28 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from importlib.machinery import ModuleSpec
     from typing import Any, NoReturn
 
 READY, OUT_OF_MEMORY = b"R\n", b"M\n"
 """What the report begins with when the door is locked, and what it says where memory ran out."""
 _LONGEST_RESULT = 2000
+
+
+class _Packages:
+    """Finds installed packages, each by its own folder, so that nothing that lies beside them can be imported."""
+
+    def __init__(self, folders: dict[str, str]) -> None:
+        self._folders = folders
+
+    def find_spec(self, name: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
+        folder = self._folders.get(name)
+        first = f"{folder}/__init__.py"
+        if folder is None or not os.access(first, os.R_OK):
+            return None
+        from importlib.util import spec_from_file_location
+
+        return spec_from_file_location(name, first, submodule_search_locations=[folder])
 
 
 class _OutOfTime(BaseException):
@@ -25,9 +42,10 @@ class _OutOfTime(BaseException):
 def run(job: dict[str, Any], token: int, report: int) -> NoReturn:
     """Run the parts of a program one after the other in one module, then make its calls, and end as Python would.
 
-    A job is `parts` (texts), `name` (of the module), `calls` (expressions, each of which is reported) and
-    `call_seconds` (for each of them). The token is read and handed back only after the last part ran to its end, with
-    Python's builtins as they were: to leave early, however quietly, is not to pass.
+    A job is `parts` (texts), `name` (of the module), `packages` (folders of packages that may be imported, by name),
+    `calls` (expressions, each of which is reported) and `call_seconds` (for each of them). The token is read and handed
+    back only after the last part ran to its end, with Python's builtins as they were: to leave early, however quietly,
+    is not to pass.
     """
     read, write, leave, execute, build = os.read, os.write, os._exit, exec, compile
     calls = job["calls"]
@@ -37,6 +55,8 @@ def run(job: dict[str, Any], token: int, report: int) -> NoReturn:
     for name in [name for name in sys.modules if name.startswith("avengers_edge")]:
         del sys.modules[name]
     sys.modules[job["name"]] = module
+    if job["packages"]:
+        sys.meta_path.append(_Packages(job["packages"]))
     names = vars(module)
     present, before = vars(builtins), dict(vars(builtins))
     try:

@@ -1,0 +1,443 @@
+r"""What programs print, read more strictly than prose: a line that says more than an answer is none.
+
+Numbers and formulas come in Python's and SymPy's notation. Formulas are written anew in LaTeX, so that a program that
+prints `3*sqrt(13)` and a text that says `3\sqrt{13}` get one key. Nothing is evaluated: the line is only parsed.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Sequence
+
+from avengers_edge.voting.expressions import expression_in
+from avengers_edge.voting.latex import bare, plain
+from avengers_edge.voting.numbers import is_bare_number, number_key
+from avengers_edge.voting.options import label_key, letter_in
+from avengers_edge.voting.source import parse
+
+_LONGEST = 5000
+_LONGEST_FORMULA = 600
+_LONGEST_LABEL = 200
+
+_FAILURE = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception|Warning|Interrupt|Exit)\b|Traceback ")
+_UNSIGNED = r"(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9,])(?:\.[0-9]+)?|[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)"
+_NUMBER = re.compile(
+    rf"(?<![\w.^])[-+]?[$€£¥]?(?:[0-9]+(?::[0-9]{{2}})+"
+    rf"|{_UNSIGNED}(?:[eE][-+]?[0-9]+)?(?:[ ]?/[ ]?-?[0-9]++)?)(?![\w.]*[0-9])"
+)
+_CALL = re.compile(
+    r"(?:(?:np|numpy|mpmath|sympy|fractions|decimal)\.)?(?:Fraction|Rational|mpq|Decimal|Integer|Float|mpf|u?int\d*|float\d*|S)"
+    r"\('?(-?[0-9][0-9._eE+-]*+)'?(?:,[ ]?(-?[0-9]+))?\)"
+)
+_ALONE = re.compile(r"[\[({]\s*([^\[\](){},]+?)\s*,?\s*[\])}]")
+_LABEL = re.compile(r"(?<![0-9]):(?!:)|[=≈]")
+_ANOTHER_VALUE = re.compile(r"[:=]\s*[-+(]?[0-9][^:=]*[A-Za-z,;]")
+_SAYS = re.compile(
+    r"(?:^|.*\b(?:is|are|was|were|be|equals|has|have|costs?|takes?|pays?|earns?|needs?|makes?|gives?"
+    r"|approximately|about|total of)"
+    r"|.*≈)[\s~≈]*$",
+    re.IGNORECASE | re.DOTALL,
+)
+_UNIT = re.compile(r"\s*[%°]?[CF]?(?:[\s-]?[A-Za-z²³µ$€£%]+(?:\^?[0-9])?(?:/[A-Za-z]+(?:\^?[0-9])?)?){0,3}\s*[.!]?")
+_NO_NUMBER = frozenset({"none", "nan", "inf", "infinity", "true", "false", "error", "undefined"})
+_ANSWER = re.compile(
+    r"(?:(?:the )?(?:final |correct |right )?(?:answer|option|choice|result|letter)(?: is)?\s*:?\s+"
+    r"|(?:answer|result)\s*[:=]\s*)+",
+    re.IGNORECASE,
+)
+_CAPTION = re.compile(r"(?!lambda\b)[A-Za-z][A-Za-z' ]{0,60}")
+_LETTER = re.compile(r"\(?([A-Za-z])(?:\)|[.:](?=\s|$)|\)\s*[.:])?(?:\s+(\S.*)|$)", re.DOTALL)
+
+
+def printed_number(line: str) -> str | None:
+    """Read a line that is one number with at most a unit and a label: `Total: 42 apples`, `Fraction(3, 4)`."""
+    if len(line) > _LONGEST or _FAILURE.match(line):
+        return None
+    line = _CALL.sub(lambda match: f"{match[1]}/{match[2]}" if match[2] else match[1], line.strip().strip("'\"`*"))
+    if alone := _ALONE.fullmatch(line):
+        line = alone[1]
+    *before, value = _LABEL.split(line)
+    label = line[: len(line) - len(value)]
+    if len(label) > _LONGEST_LABEL or (len(before) > 1 and _ANOTHER_VALUE.search(label)):
+        return None
+    found = list(_NUMBER.finditer(value))
+    if len(found) != 1 or not _SAYS.fullmatch(value[: found[0].start()]):
+        return None
+    unit = value[found[0].end() :]
+    if not _UNIT.fullmatch(unit) or _NO_NUMBER & set(unit.lower().split()):
+        return None
+    number = _settled(re.sub(r"[$€£¥]", "", found[0].group()).rstrip("."))
+    return number if number_key(number) is not None else None
+
+
+def printed_formula(line: str) -> str | None:
+    """Write a line of Python's or SymPy's notation in LaTeX; a line that is LaTeX already stays what it is."""
+    line = line.strip()
+    if number := _whole(line):
+        return number
+    if len(line) > _LONGEST_FORMULA or _FAILURE.match(line):
+        return None
+    line = _ANSWER.sub("", line, count=1).strip()
+    if "\\" in line:
+        return expression_in(line)
+    label, colon, rest = line.rpartition(": ")
+    for candidate in (line, rest if colon and _CAPTION.fullmatch(label) else ""):
+        if formula := _in_python(candidate):
+            return formula
+    return printed_number(line)
+
+
+def printed_letter(line: str, choices: Sequence[str] | None) -> str | None:
+    """Read an option's letter, alone or before its text, or an option's text, or the one number that an option is."""
+    if len(line) > _LONGEST or _FAILURE.match(line):
+        return None
+    line = _ANSWER.sub("", _unquoted(line), count=1).strip()
+    if choices and (spelled := _option(line, choices)):
+        return letter_in(spelled, None)
+    match = _LETTER.fullmatch(line.rstrip("."))
+    if match is None:
+        return None
+    letter, text = match[1].upper(), match[2]
+    if text is not None and not line.startswith(("(", match[1] + ")", match[1] + ".", match[1] + ":")) and not choices:
+        return None
+    if text is not None and choices and _option(text, choices) != letter:
+        return None
+    return letter
+
+
+def printed_label(line: str, choices: Sequence[str] | None) -> str | None:
+    """Read one of the labels; without a list of them, a short line is one itself."""
+    if len(line) > _LONGEST or _FAILURE.match(line):
+        return None
+    line = _ANSWER.sub("", _unquoted(line), count=1)
+    wanted = label_key(line)
+    if not choices:
+        return line.strip() if wanted and len(line.split()) <= 5 else None
+    return next((choice for choice in choices if label_key(choice) == wanted), None)
+
+
+def _unquoted(line: str) -> str:
+    line = line.strip()
+    if alone := _ALONE.fullmatch(line):
+        line = alone[1] if alone[1][:1] in "'\"" else line
+    return bare(line).strip("'")
+
+
+def _option(line: str, choices: Sequence[str]) -> str | None:
+    """Find the letter of the one option that this is: by its text, or as a number."""
+    wanted = label_key(line)
+    lettered = {chr(ord("A") + at): choice for at, choice in enumerate(choices[:26])}
+    same = [letter for letter, choice in lettered.items() if wanted and label_key(choice) == wanted]
+    if not same and (number := printed_number(line)):
+        key = number_key(number)
+        figures = {
+            letter: printed_number(plain(choice)) for letter, choice in lettered.items() if is_bare_number(choice)
+        }
+        same = [letter for letter, figure in figures.items() if figure and number_key(figure) == key]
+    return same[0] if len(same) == 1 else None
+
+
+def _settled(number: str) -> str:
+    """Round off the noise of binary arithmetic, 0.30000000000000004; a number that has many digits keeps them."""
+    if not re.fullmatch(r"-?[0-9]+\.[0-9]{6,}(?:e[-+][0-9]+)?", number) or sum(map(str.isdigit, number)) < 15:
+        return number
+    value = float(number)
+    rounded = f"{value:.12g}"
+    digits = rounded.partition("e")[0].replace(".", "").lstrip("-0").rstrip("0")
+    return rounded if len(digits) <= 9 and math.isclose(value, float(rounded), rel_tol=1e-11) else number
+
+
+def _whole(line: str) -> str | None:
+    return line if re.fullmatch(rf"-?[0-9]{{1,{_LONGEST}}}", line) else None
+
+
+# --- Python's notation
+
+_SUM, _PRODUCT, _POWER, _ATOM = range(4)
+"""How tightly what was written holds together."""
+
+_Written = tuple[str, int]
+
+_NAMES = {"pi": r"\pi", "oo": r"\infty", "I": "i", "E": "e", "EmptySet": r"\emptyset"}
+_GREEK = frozenset(
+    ("alpha", "beta", "gamma", "delta", "epsilon", "theta", "lambda", "mu", "nu", "rho", "sigma", "tau", "phi", "omega")
+)
+_FUNCTIONS = {
+    **{name: rf"\{name}" for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "exp")},
+    **{"log": r"\ln", "ln": r"\ln", "asin": r"\arcsin", "acos": r"\arccos", "atan": r"\arctan"},
+}
+_PLAIN_NUMBERS = frozenset({"Integer", "Float", "Decimal", "S", "mpf", "Poly", "float64", "int64"})
+_MATRICES = frozenset({"Matrix", "ImmutableMatrix", "ImmutableDenseMatrix", "MutableDenseMatrix", "array"})
+_COMPARISONS: dict[type[ast.cmpop], str] = {
+    ast.Lt: "<",
+    ast.Gt: ">",
+    ast.LtE: r"\le",
+    ast.GtE: r"\ge",
+    ast.Eq: "=",
+    ast.NotEq: r"\ne",
+}
+_NAME = re.compile(r"([A-Za-z])_?([0-9]*)")
+_HALF_OPEN = re.compile(
+    r"([\[(])([^\[\]()]{1,80}(?:\([^()]{0,80}\))?[^\[\]()]{0,80}), ?([^\[\]()]{1,80}(?:\([^()]{0,80}\))?)([\])])"
+)
+
+
+class _NotAFormula(Exception):
+    """A line that is no formula in Python's notation."""
+
+
+def _in_python(line: str) -> str | None:
+    try:
+        left, equals, right = line.partition(" = ")
+        if equals and re.fullmatch(r"[A-Za-z]\w{0,8}(?:\([a-z]\))?", left.strip()):
+            return f"{left.strip()} = {_latex(_tree(right))[0]}"
+        if (interval := _HALF_OPEN.fullmatch(line)) and line[0] + line[-1] in ("[)", "(]"):
+            low, high = (_latex(_tree(end))[0] for end in (interval[2], interval[3]))
+            return f"{line[0]}{low}, {high}{line[-1]}"
+        return _top(_tree(line))
+    except (_NotAFormula, RecursionError):
+        return None
+
+
+def _tree(source: str) -> ast.expr:
+    tree = parse(source.strip())
+    if tree is None or len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
+        raise _NotAFormula(source)
+    return tree.body[0].value
+
+
+def _top(node: ast.expr) -> str:
+    """Write what was printed as a whole: a list is one of roots, unless its rows make it a matrix."""
+    if isinstance(node, ast.List):
+        if not node.elts:
+            raise _NotAFormula("an empty list")
+        if len(node.elts) > 1 and all(isinstance(row, ast.List) for row in node.elts):
+            return _matrix(node)
+        return ", ".join(_top(element) for element in node.elts)
+    if isinstance(node, ast.Tuple) and len(node.elts) == 1:
+        return _top(node.elts[0])
+    if isinstance(node, ast.Dict) and node.keys:
+        pairs = zip(node.keys, node.values, strict=True)
+        return ", ".join(f"{_latex(key)[0]} = {_latex(value)[0]}" for key, value in pairs if key is not None)
+    if (
+        isinstance(node, ast.Name)
+        and len(node.id) > 1
+        and node.id.lower() not in _NO_NUMBER | {"zoo", *_NAMES, *_GREEK}
+    ):
+        return node.id  # a person or a thing
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        raise _NotAFormula("a string")
+    return _latex(node)[0]
+
+
+def _latex(node: ast.expr) -> _Written:
+    match node:
+        case ast.Constant(value):
+            return _constant(value)
+        case ast.Name(id=name):
+            return _name(name), _ATOM
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return f"-{_held(_latex(operand), _PRODUCT)}", _SUM
+        case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+            return _latex(operand)
+        case ast.BinOp():
+            return _operation(node)
+        case ast.Tuple(elts=elements) if elements:
+            return f"({_row(elements, ', ')})", _ATOM
+        case ast.List(elts=elements) if elements:
+            return f"[{_row(elements, ', ')}]", _ATOM
+        case ast.Set(elts=elements):
+            return rf"\{{{_row(elements, ', ')}\}}", _ATOM
+        case ast.Call(func=function, args=arguments):
+            name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+            return _call(name, arguments)
+        case ast.Compare(left=left, ops=operators, comparators=sides):
+            return _comparison(left, operators, sides), _SUM
+    raise _NotAFormula(ast.dump(node)[:40])
+
+
+def _constant(value: object) -> _Written:
+    if isinstance(value, bool) or not isinstance(value, int | float | complex):
+        raise _NotAFormula(repr(value)[:40])
+    if isinstance(value, complex):
+        size = value.imag
+        return ("i" if size == 1 else f"{_decimal(size)}i"), _PRODUCT
+    return _decimal(value), _ATOM
+
+
+def _decimal(value: float) -> str:
+    if not math.isfinite(value):
+        raise _NotAFormula("not finite")
+    if isinstance(value, int) or (value == int(value) and abs(value) < 2**53):
+        return str(int(value))
+    text = _settled(repr(value))
+    if "e" not in text:
+        return text
+    mantissa, _, power = text.partition("e")
+    return rf"{mantissa} \cdot 10^{{{int(power)}}}"
+
+
+def _name(name: str) -> str:
+    if name in _NAMES:
+        return _NAMES[name]
+    if name in _GREEK:
+        return rf"\{name}"
+    if match := _NAME.fullmatch(name):
+        return f"{match[1]}_{{{match[2]}}}" if match[2] else match[1]
+    raise _NotAFormula(name)
+
+
+def _operation(node: ast.BinOp) -> _Written:
+    match node.op:
+        case ast.Add() | ast.Sub():
+            sign = "+" if isinstance(node.op, ast.Add) else "-"
+            right = _held(_latex(node.right), _PRODUCT if sign == "-" else _SUM)
+            return f"{_latex(node.left)[0]} {sign} {right}", _SUM
+        case ast.Mult():
+            return _product(node)
+        case ast.Div():
+            return _quotient(node.left, node.right)
+        case ast.Pow():
+            return _power(node.left, node.right)
+        case ast.BitAnd():
+            return _between(node.left, node.right), _SUM
+    raise _NotAFormula(type(node.op).__name__)
+
+
+def _product(node: ast.BinOp) -> _Written:
+    if isinstance(node.left, ast.UnaryOp) and isinstance(node.left.op, ast.USub):
+        return f"-{_product(ast.BinOp(node.left.operand, node.op, node.right))[0]}", _SUM
+    left, right = _held(_latex(node.left), _PRODUCT), _held(_latex(node.right), _PRODUCT)
+    between = r" \cdot " if right[:1].isdigit() else " "
+    return left + between + right, _PRODUCT
+
+
+def _quotient(over: ast.expr, under: ast.expr) -> _Written:
+    if isinstance(over, ast.UnaryOp) and isinstance(over.op, ast.USub):
+        return f"-{_quotient(over.operand, under)[0]}", _SUM
+    if isinstance(over, ast.BinOp) and isinstance(over.op, ast.Mult) and _is_negative(over):
+        return f"-{_quotient(_without_sign(over), under)[0]}", _SUM
+    return rf"\frac{{{_latex(over)[0]}}}{{{_latex(under)[0]}}}", _PRODUCT
+
+
+def _is_negative(node: ast.expr) -> bool:
+    while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        node = node.left
+    return isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)
+
+
+def _without_sign(node: ast.expr) -> ast.expr:
+    if isinstance(node, ast.BinOp):
+        return ast.BinOp(_without_sign(node.left), node.op, node.right)
+    return node.operand if isinstance(node, ast.UnaryOp) else node
+
+
+def _power(base: ast.expr, exponent: ast.expr) -> _Written:
+    degree = _degree(exponent)
+    if degree:
+        index = "" if degree == 2 else f"[{degree}]"
+        return rf"\sqrt{index}{{{_latex(base)[0]}}}", _ATOM
+    return f"{_held(_latex(base), _ATOM)}^{{{_latex(exponent)[0]}}}", _POWER
+
+
+def _degree(exponent: ast.expr) -> int:
+    """Say which root an exponent takes: 3 for `1/3`, 0 for none."""
+    match exponent:
+        case ast.Constant(value=0.5):
+            return 2
+        case ast.BinOp(left=ast.Constant(value=1), op=ast.Div(), right=ast.Constant(value=int(degree))) if degree > 1:
+            return degree
+    return 0
+
+
+def _call(name: str, arguments: list[ast.expr]) -> _Written:
+    if not arguments:
+        if name == "set":
+            return r"\emptyset", _ATOM
+        raise _NotAFormula(name)
+    first = arguments[0]
+    match name, len(arguments):
+        case "sqrt", 1:
+            return rf"\sqrt{{{_latex(first)[0]}}}", _ATOM
+        case "cbrt", 1:
+            return rf"\sqrt[3]{{{_latex(first)[0]}}}", _ATOM
+        case "root", 2:
+            return rf"\sqrt[{_latex(arguments[1])[0]}]{{{_latex(first)[0]}}}", _ATOM
+        case (("Rational" | "Fraction"), 2):
+            return _quotient(first, arguments[1])
+        case (("Rational" | "Fraction"), 1):
+            return _unwrapped(first)
+        case "exp", 1:
+            return f"e^{{{_latex(first)[0]}}}", _POWER
+        case (("Abs" | "abs"), 1):
+            return f"|{_latex(first)[0]}|", _ATOM
+        case "factorial", 1:
+            return f"{_held(_latex(first), _ATOM)}!", _ATOM
+        case "Eq", 2:
+            return f"{_latex(first)[0]} = {_latex(arguments[1])[0]}", _SUM
+        case (("Interval" | "open" | "Lopen" | "Ropen"), _):
+            return _interval(name, arguments), _ATOM
+        case "Union", _:
+            return _row(arguments, r" \cup "), _SUM
+        case (("FiniteSet" | "set" | "frozenset"), _):
+            elements = first.elts if isinstance(first, ast.Set) else arguments
+            return rf"\{{{_row(elements, ', ')}\}}", _ATOM
+    if name in _MATRICES and isinstance(first, ast.List):
+        return _matrix(first), _ATOM
+    if name in _PLAIN_NUMBERS:
+        return _unwrapped(first)
+    if len(arguments) == 1 and name in _FUNCTIONS:
+        return rf"{_FUNCTIONS[name]}({_latex(first)[0]})", _ATOM
+    if len(name) == 1:
+        return f"{name}({_row(arguments, ', ')})", _ATOM
+    raise _NotAFormula(name)
+
+
+def _unwrapped(node: ast.expr) -> _Written:
+    """Take `'1.5'` for 1.5, as in `Decimal('1.5')`."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return _latex(_tree(node.value))
+    return _latex(node)
+
+
+def _interval(name: str, arguments: list[ast.expr]) -> str:
+    low, high, *opened = arguments if len(arguments) >= 2 else [arguments[0], arguments[0]]
+    flags = [isinstance(flag, ast.Constant) and flag.value is True for flag in opened] + [False, False]
+    lower, upper = _latex(low)[0], _latex(high)[0]
+    left = "(" if flags[0] or name in ("open", "Lopen") or "infty" in lower else "["
+    right = ")" if flags[1] or name in ("open", "Ropen") or "infty" in upper else "]"
+    return f"{left}{lower}, {upper}{right}"
+
+
+def _matrix(node: ast.List) -> str:
+    rows = [row.elts if isinstance(row, ast.List) else [row] for row in node.elts]
+    return r"\begin{pmatrix}" + r" \\ ".join(_row(row, " & ") for row in rows) + r"\end{pmatrix}"
+
+
+def _comparison(left: ast.expr, operators: list[ast.cmpop], sides: list[ast.expr]) -> str:
+    text = _latex(left)[0]
+    for operator, side in zip(operators, sides, strict=True):
+        if type(operator) not in _COMPARISONS:
+            raise _NotAFormula(type(operator).__name__)
+        text += f" {_COMPARISONS[type(operator)]} {_latex(side)[0]}"
+    return text
+
+
+def _between(left: ast.expr, right: ast.expr) -> str:
+    """Write `(3 < x) & (x < 5)` as one chain."""
+    lower, upper = _latex(left)[0], _latex(right)[0]
+    if isinstance(left, ast.Compare) and isinstance(right, ast.Compare):
+        middle = _latex(right.left)[0]
+        if _latex(left.comparators[-1])[0] == middle:
+            return lower + upper.removeprefix(middle)
+    raise _NotAFormula("two conditions")
+
+
+def _row(elements: Sequence[ast.expr], between: str) -> str:
+    return between.join(_latex(element)[0] for element in elements)
+
+
+def _held(written: _Written, tightness: int) -> str:
+    return written[0] if written[1] >= tightness else f"({written[0]})"
