@@ -255,7 +255,7 @@ class Archive(Generic[ManifestT]):
             raise self._refusal("its end is damaged, or more follows after it: copy it again")
 
     def read(self, size: int) -> bytes:
-        """Read the next bytes; all of them, or the archive is cut off."""
+        """Read exactly so many bytes; where there are fewer, the archive was cut off."""
         with self._readable():
             data = self._file.read(size)
         if len(data) < size:
@@ -274,6 +274,13 @@ class Archive(Generic[ManifestT]):
             self._at = self._file.seek(at)
 
     def _read_envelope(self, read_manifest: Callable[[bytes], ManifestT]) -> Envelope[ManifestT]:
+        if self.read(len(_ZSTD_MAGIC)) == _ZSTD_MAGIC:
+            name = self._path.name.split(".tar")[0]
+            raise VerificationFailed(
+                f"{self._path} is a bundle of the older format (.tar.zst): pack it again with this version, by "
+                f"`avengers bundle pack TEAM --name {name}` where the team is set up"
+            )
+        self._seek(0)
         payload = self._read_small(MANIFEST, self._front_header(), MAX_MANIFEST_BYTES)
         try:
             manifest = read_manifest(payload)  # before anything else: in another format, other things may follow
@@ -402,12 +409,6 @@ def open_archive(path: Path, read_manifest: Callable[[bytes], ManifestT]) -> Ite
     except OSError as error:
         raise AvengersError(f"{path} cannot be read: {error.strerror or error}; repair its rights") from error
     with file:
-        if file.peek(len(_ZSTD_MAGIC)).startswith(_ZSTD_MAGIC):
-            name = path.name.split(".tar")[0]
-            raise VerificationFailed(
-                f"{path} is a bundle of the older format (.tar.zst): pack it again with this version, by `avengers "
-                f"bundle pack TEAM --name {name}` where the team is set up"
-            )
         yield Archive(path, file, read_manifest)
 
 

@@ -192,7 +192,7 @@ def read_manifest(data: bytes) -> BundleManifest:
         manifest = msgspec.json.decode(data, type=BundleManifest)
     except (BadRequest, msgspec.ValidationError) as error:
         raise VerificationFailed(f"its manifest cannot be trusted: {printable(str(error))}") from error
-    except (ValueError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise VerificationFailed("its manifest is damaged: it is not valid JSON; copy the bundle again") from error
     if write_manifest(manifest) != data:  # a field that stands there twice, among others
         raise VerificationFailed("its manifest is not spelled as `bundle pack` spells it: copy the bundle again")
