@@ -16,9 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from avengers_edge.conversations.rows import insert_turn
-from avengers_edge.conversations.store import FILE_NAME, ConversationStore
-from avengers_edge.conversations.values import Facts, Turn
+from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore, _insert_turn
+from avengers_edge.history.conversations import Facts, Turn
 
 CONVERSATIONS, TURNS, WORDS_PER_TURN, VOCABULARY, ROUNDS = 10_000, 6, 80, 30_000, 15
 
@@ -46,7 +45,7 @@ def fill(path: Path, count: int) -> list[str]:
         totals.append(total)
     with ConversationStore(path) as store:
         store.begin("starter")
-        with store._database.writing() as connection:
+        with store._database.write() as connection:
             for place in range(count):
                 added = connection.execute(
                     "INSERT INTO conversations (team, created, updated, touched) VALUES ('starter', ?, ?, ?)",
@@ -55,7 +54,7 @@ def fill(path: Path, count: int) -> list[str]:
                 for turn in range(TURNS):
                     text = " ".join(draw.choices(words, cum_weights=totals, k=WORDS_PER_TURN))
                     said = Turn("assistant", text, Facts("model")) if turn % 2 else Turn("user", text)
-                    insert_turn(connection, added, said, indexed=True)
+                    _insert_turn(connection, added, said)
     return words
 
 

@@ -18,10 +18,9 @@ from avengers_edge.cli.chat.actions import Actions
 from avengers_edge.cli.chat.loop import Choices, Loop
 from avengers_edge.cli.chat.opening import Opening
 from avengers_edge.cli.chat.talk import Talk
-from avengers_edge.conversations.store import FILE_NAME, ConversationStore
-from avengers_edge.conversations.values import Facts, Turn
-from avengers_edge.conversations.writing import Writing
 from avengers_edge.errors import BadRequest, Cancelled, EngineDied, NotFound
+from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore, TurnWriter
+from avengers_edge.history.conversations import Facts, Turn
 from avengers_edge.records import Message, Vote
 
 KNOWN = {"members": ["auto", "small:think", "small:direct"], "teams": ["one", "two"], "code": ["code"]}
@@ -52,7 +51,7 @@ class Chat:
 
 @pytest.fixture
 def store(home):
-    with ConversationStore(home / FILE_NAME, patience=0.05) as store:
+    with ConversationStore(home / FILE_NAME, timeout=0.05) as store:
         yield store
 
 
@@ -348,8 +347,8 @@ def test_a_store_that_fails_is_told_once_and_the_chat_goes_on(chat, store, home)
 
 def test_a_store_that_fails_in_the_middle_of_an_answer_is_told_once_and_not_asked_again(chat, store, home, monkeypatch):
     store.begin("t")
-    writes, update = [], Writing.update
-    monkeypatch.setattr(Writing, "update", lambda self, text: writes.append(text) or update(self, text))
+    writes, update = [], TurnWriter.update
+    monkeypatch.setattr(TurnWriter, "update", lambda self, text: writes.append(text) or update(self, text))
     with contextlib.closing(sqlite3.connect(home / FILE_NAME, isolation_level=None)) as other:
         answer = streamed("One. ", "Two. ", "Three. ", "Four.")
         script = [*answer[:1], lambda _: other.execute("BEGIN EXCLUSIVE") and None, *answer[1:]]

@@ -18,9 +18,9 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.key_binding.vi_state import InputMode
 from prompt_toolkit.output import DummyOutput
 
-from avengers_edge.cli.chat import history as history_module
+from avengers_edge.cli.chat import input_history as history_module
 from avengers_edge.cli.chat.editor import command_of, edit
-from avengers_edge.cli.chat.history import KeptHistory
+from avengers_edge.cli.chat.input_history import KeptHistory
 from avengers_edge.cli.chat.pasting import LONG, Pastes
 from avengers_edge.cli.chat.prompt import PROMPT, CommandCompleter, TerminalReader
 from avengers_edge.errors import AvengersError

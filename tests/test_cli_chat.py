@@ -21,9 +21,9 @@ from test_cli import run  # noqa: F401 - a fixture
 
 from avengers_edge.cli.chat import command
 from avengers_edge.cli.main import cli
-from avengers_edge.conversations.store import FILE_NAME, ConversationStore
-from avengers_edge.conversations.values import Turn
 from avengers_edge.engine.residency import Residency
+from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore
+from avengers_edge.history.conversations import Turn
 
 TALE = "Tell me a tale about a dragon"
 
@@ -200,8 +200,8 @@ def test_a_damaged_file_of_conversations_stops_nothing_that_does_not_need_it(cha
     assert chat("x\n", "-c").exit_code == 4
     result = chat(f"{TALE}\n", texts=["Once."])
     assert (result.exit_code, result.stdout) == (0, "Once.\n")
-    assert "avengers chats rescue" in result.stderr
-    assert chat(f"{TALE}\n", "--no-log", texts=["Once."]).stderr.count("rescue") == 0
+    assert "move the file aside" in result.stderr
+    assert chat(f"{TALE}\n", "--no-log", texts=["Once."]).stderr.count("aside") == 0
 
 
 ON_A_TERMINAL = """

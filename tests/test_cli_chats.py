@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from avengers_edge.cli import chats as chats_module
 from avengers_edge.cli.main import cli
-from avengers_edge.conversations.store import FILE_NAME, ConversationStore
-from avengers_edge.conversations.values import Facts, Turn, columns, title_of
+from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore
+from avengers_edge.history.conversations import Facts, Turn, columns
 from avengers_edge.records import Vote
 
 
@@ -128,40 +128,13 @@ def test_delete_and_rename_do_and_name_what_is_not_there(run, two):
     assert "delete [OPTIONS] ID...\n" in run("delete", "--help").stdout
 
 
-def test_a_damaged_file_is_rescued_when_the_user_says_so(run, home):
-    with ConversationStore(home / FILE_NAME) as store:
-        for place in range(40):
-            store.append(store.begin("starter"), Turn("user", f"Question {place} " * 100))
-    assert "are sound" in one_line(run("rescue"), 0)
-    file = home / FILE_NAME
-    content = bytearray(file.read_bytes())
-    # A page of titles: the turns below them are not lost. Then a page of turns: their titles are not lost.
-    for words in (title_of("Question 20 " * 100).encode(), b"Question 30 " * 80):
-        page = content.index(words) // 4096 * 4096
-        content[page : page + 4096] = b"\xff" * 4096
-    file.write_bytes(content)
-    assert "avengers chats rescue" in one_line(run("show", 21), 4)
-    result = json.loads(run("rescue", "--json").stdout)
-    assert not result["sound"]
-    assert (result["saved"], result["lost"]) == (40, [])
-    assert 21 in result["partly"]
-    assert result["aside"].startswith(f"{file}.damaged-2")
-    assert "are sound" in one_line(run("rescue"), 0)
-    with ConversationStore(file) as store:
-        assert {each.id: each.title for each in store.recent(100)} == {
-            place + 1: title_of(f"Question {place} " * 100) for place in range(40)
-        }
-        kept = [id_ for id_ in range(1, 41) if store.read(id_).turns]
-        assert 35 <= len(kept) < 40
-        assert store.read(21).turns == (Turn("user", "Question 20 " * 100),)
-        assert [hit.conversation.id for hit in store.search("question 39")] == [40]
-
-
-def test_a_file_of_which_nothing_can_be_read_is_moved_aside_whole(run, home):
+def test_a_damaged_file_is_refused_in_one_line_that_says_what_to_do(run, home):
     home.mkdir()
-    (home / FILE_NAME).write_bytes(b"not a database" * 1000)
-    assert "saved 0 conversations" in one_line(run("rescue"), 0)
-    (aside,) = home.iterdir()
-    assert aside.read_bytes() == b"not a database" * 1000
+    file = home / FILE_NAME
+    file.write_bytes(b"not a database" * 1000)
+    for words in (("list",), ("search", "x"), ("show", 1), ("delete", 1)):
+        said = one_line(run(*words), 4)
+        assert f"the conversations in {file} are damaged (file is not a database): move the file aside" in said
+        assert said.endswith("`sqlite3 FILE .dump` prints what can be read of it\n")
+    file.rename(home / "aside")
     assert run("list").exit_code == 0
-    assert "nothing is to be saved" in one_line(run("rescue"), 3)

@@ -20,9 +20,9 @@ from avengers_edge.cli.doctor_finding import Finding, attempt
 from avengers_edge.cli.known_bad import KNOWN_BAD, KnownBad, at_least, outside
 from avengers_edge.cli.main import cli
 from avengers_edge.cli.network import REACHES_OUT, STARTS, find_places
-from avengers_edge.conversations.store import FILE_NAME, ConversationStore
-from avengers_edge.conversations.values import Turn
 from avengers_edge.errors import DoesNotFit
+from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore
+from avengers_edge.history.conversations import Turn
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.files import write_text
 from avengers_edge.library.importing import import_file
@@ -190,12 +190,12 @@ def torn(path):
 
 
 @pytest.mark.parametrize("damage", [overwritten, torn, Path.mkdir])
-def test_damaged_conversations_are_one_finding_that_names_the_rescue(run, home, damage):
+def test_damaged_conversations_are_one_finding_with_its_remedy(run, home, damage):
     home.mkdir()
     damage(home / FILE_NAME)
     findings = json.loads(run("doctor", "--json").stdout)["findings"]
     (told,) = [each for each in findings if each["what"] == "conversations"]
-    assert "`avengers chats rescue`" in told["remedy"]
+    assert "move the file aside" in told["remedy"]
 
 
 def test_every_installed_file_tells_when_it_was_verified(examine, home, tmp_path):  # noqa: F811

@@ -20,12 +20,12 @@ from gguf_files import tiny_model
 from avengers_edge.cli.main import cli
 from avengers_edge.cli.reading import read_question
 from avengers_edge.cli.terminal import on_terminal
-from avengers_edge.conversations.store import FILE_NAME, ConversationStore
-from avengers_edge.conversations.values import Turn
 from avengers_edge.engine import hardware, memory
 from avengers_edge.engine.facts import EngineFacts
 from avengers_edge.engine.residency import Residency
 from avengers_edge.errors import BadRequest, EngineDied
+from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore
+from avengers_edge.history.conversations import Turn
 
 posix = pytest.mark.skipif(os.name == "nt", reason="signals and streams are others on Windows")
 with_full_device = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")

@@ -14,19 +14,19 @@ from click.shell_completion import CompletionItem
 from avengers_edge.cli.reading import as_text, read_text_file
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.terminal import bold, columns, dim, harmless, on_standard_output
-from avengers_edge.errors import AvengersError, VerificationFailed
+from avengers_edge.errors import VerificationFailed
 
 if TYPE_CHECKING:
-    from avengers_edge.conversations.store import ConversationStore, Format
-    from avengers_edge.conversations.values import Found, Listed
+    from avengers_edge.history.conversation_store import ConversationStore
+    from avengers_edge.history.conversations import SearchHit, Summary
+    from avengers_edge.history.export import Format
 
 _LONGEST_IMPORT = 256 * 2**20
-_SUFFIXES: dict[str, Format] = {".md": "markdown", ".markdown": "markdown", ".json": "json"}
 
 
 def open_store(session: Session) -> ConversationStore:
     """Open the conversations of the session's home folder."""
-    from avengers_edge.conversations.store import FILE_NAME, ConversationStore
+    from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore
 
     return ConversationStore(session.settings().home / FILE_NAME)
 
@@ -86,14 +86,12 @@ def search(session: Session, words: tuple[str, ...], limit: int, as_json: bool) 
     """
     with open_store(session) as store:
         found = store.search(as_text(" ".join(words), "what is looked for"), limit + 1)
-        hits, note = found[:limit], store.note
+    hits = found[:limit]
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(hit) for hit in hits]))
     else:
         for hit in hits:
             click.echo(f"{listed(hit.conversation)}\n{snippet(hit)}")
-    if note:
-        click.echo(dim(note), err=True)
     if len(found) > limit:
         click.echo(dim(f"more than {limit} have these words: use more words, or a higher --limit"), err=True)
     elif not hits:
@@ -110,9 +108,7 @@ def show(session: Session, conversation: int, as_json: bool) -> None:
     \b
       avengers chats show 12
     """
-    with open_store(session) as store:
-        text = store.export(conversation, "json" if as_json else "markdown")
-    write_out(text)
+    write_out(exported(session, conversation, "json" if as_json else "markdown"))
 
 
 @chats.command()
@@ -132,21 +128,16 @@ def export(session: Session, conversation: int, form: Format | None, out: Path |
       avengers chats export 12 --out primes.md
       avengers chats export 12 --format json > primes.json
     """
-    out = None if out == Path("-") else out
-    form = form or (_SUFFIXES.get(out.suffix.lower(), "markdown") if out else "markdown")
-    with open_store(session) as store:
-        text = store.export(conversation, form)
-    if out is None:
-        write_out(text)
+    if out is None or out == Path("-"):
+        write_out(exported(session, conversation, form or "markdown"))
         return
-    from avengers_edge.files import check_folder, write_named
+    from avengers_edge.files import check_folder
+    from avengers_edge.history.export import save
 
-    try:
-        check_folder(out)
-        write_named(out, text.encode())
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or error
-        raise AvengersError(f"{out} cannot be written ({reason}): choose another place") from error
+    with open_store(session) as store:
+        found = store.read(conversation)
+    check_folder(out)
+    save(out, found, form)
     click.echo(dim(f"{out} written"), err=True)
 
 
@@ -160,12 +151,14 @@ def import_chats(session: Session, file: tuple[Path, ...], as_json: bool) -> Non
     \b
       avengers chats import primes.json
     """
+    from avengers_edge.history.export import from_json
+
     added = []
     with open_store(session) as store:
         for path in file:
             text = read_text_file(path, "a conversation", _LONGEST_IMPORT)
             try:
-                added.append(store.load(text))
+                added.append(store.add(from_json(text)))
             except VerificationFailed as error:
                 raise VerificationFailed(f"{path}: {error}") from error
             click.echo(f"{path} is conversation {added[-1]}", err=True)
@@ -201,35 +194,17 @@ def rename(session: Session, conversation: int, title: tuple[str, ...]) -> None:
         store.rename(conversation, as_text(" ".join(title), "the title"))
 
 
-@chats.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@pass_session
-def rescue(session: Session, as_json: bool) -> None:
-    """Save what can be read of a damaged file of conversations, and move the file aside.
+def exported(session: Session, conversation: int, form: Format) -> str:
+    """Read a conversation and write it in one of the two formats."""
+    from avengers_edge.history.export import export as write_as
 
-    \b
-      avengers chats rescue
-    """
-    from avengers_edge.conversations.rescue import rescue as rescue_file
-    from avengers_edge.conversations.store import FILE_NAME
-
-    done = rescue_file(session.settings().home / FILE_NAME)
-    if as_json:
-        empty: dict[str, object] = {"saved": 0, "partly": [], "lost": [], "aside": None}
-        facts = dataclasses.asdict(done) | {"aside": str(done.aside)} if done else empty
-        click.echo(json.dumps({"sound": done is None, **facts}))
-    elif done is None:
-        click.echo("the conversations are sound: nothing was changed", err=True)
-    else:
-        said = [f"saved {done.saved} conversations"]
-        for what, ids in (("not whole", done.partly), ("lost", done.lost)):
-            said += [f"{what}: {', '.join(map(str, ids))}"] if ids else []
-        click.echo(f"{'; '.join(said)}; the damaged file is now {done.aside}", err=True)
+    with open_store(session) as store:
+        return write_as(store.read(conversation), form)
 
 
-def listed(row: Listed) -> str:
+def listed(row: Summary) -> str:
     """Write a conversation as one line, cut at the terminal's edge; piped it is whole."""
-    from avengers_edge.conversations.values import cut
+    from avengers_edge.history.conversations import cut
 
     turns = "1 turn" if row.turns == 1 else f"{row.turns} turns"
     head = f"{row.id:>5}  {local_time(row.updated)}  {turns:>9}  "
@@ -239,7 +214,7 @@ def listed(row: Listed) -> str:
     return head + cut(row.title, room) if room > 1 else cut(f"{row.id} {row.title}", columns())
 
 
-def snippet(hit: Found) -> str:
+def snippet(hit: SearchHit) -> str:
     """Write what was found under its conversation, the words bold on a terminal."""
     text, parts, past = hit.snippet, [], 0
     for begin, end in hit.marks:

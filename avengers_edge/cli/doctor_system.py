@@ -22,6 +22,7 @@ from avengers_edge.library.files import DISK_MARGIN_BYTES, human_bytes
 _PRODUCT = "avengers-edge"
 _PACKAGES = ("llama-cpp-python", "onnxruntime", "tokenizers", "numpy", "safetensors", "jinja2", "click")
 _LITTLE_DISK = 2**30
+_STORE_TIMEOUT_SECONDS = 1.0
 
 
 def check_python() -> Iterator[Finding]:
@@ -92,11 +93,13 @@ def check_settings(session: Session) -> Iterator[Finding]:
 
 def check_conversations(session: Session) -> Iterator[Finding]:
     """Look whether the conversations that are kept can be read; without any there is nothing to say."""
-    from avengers_edge.conversations.soundness import look_into
-    from avengers_edge.conversations.store import FILE_NAME
+    from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore
 
+    path = session.settings().home / FILE_NAME
     try:
-        if look_into(session.settings().home / FILE_NAME):
+        if path.exists():
+            with ConversationStore(path, timeout=_STORE_TIMEOUT_SECONDS) as store:
+                store.check()
             yield Finding("conversations", "can be read")
     except AvengersError as error:
         yield Finding("conversations", "cannot be used", str(error))

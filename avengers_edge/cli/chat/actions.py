@@ -14,13 +14,13 @@ from avengers_edge.cli.chat.loop import Loop
 from avengers_edge.cli.explaining import Bar, chart, ranking_lines, switch_lines
 from avengers_edge.cli.reading import read_attachment, read_text_file
 from avengers_edge.cli.terminal import columns, harmless
-from avengers_edge.conversations.values import cut, valid_unicode
-from avengers_edge.errors import AvengersError, BadRequest, NotFound
+from avengers_edge.errors import BadRequest, NotFound
+from avengers_edge.history.conversations import cut
 from avengers_edge.records import Ask
 
 if TYPE_CHECKING:
     from avengers_edge.cli.chat.talk import OpenStore
-    from avengers_edge.conversations.values import Conversation
+    from avengers_edge.history.conversations import Conversation
 
 _RECALLED_LINES = 6
 _LONGEST_LOAD = 256 * 2**20
@@ -135,19 +135,12 @@ class Actions:
         loop.display.say(f"{size} will go with your next question")
 
     def _save(self, loop: Loop, name: str) -> None:
-        from avengers_edge.conversations.exported import to_json, to_markdown
-        from avengers_edge.files import write_named
+        from avengers_edge.history.export import save
 
         path = _path_of(name, "/save FILE")
-        conversation = loop.talk.as_conversation()
-        text = to_json(conversation) if path.suffix.lower() == ".json" else to_markdown(conversation)
         if os.path.lexists(path):
             raise BadRequest(f"{path} is there already: choose another name")
-        try:
-            write_named(path, valid_unicode(text).encode())
-        except (OSError, ValueError) as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or error
-            raise AvengersError(f"{path} cannot be written ({reason}): choose another place") from error
+        save(path, loop.talk.as_conversation())
         loop.display.say(f"saved to {path}")
 
     def _load(self, loop: Loop, name: str) -> None:
@@ -160,7 +153,7 @@ class Actions:
         loop.display.say(resumed(conversation))
 
     def _conversation(self, name: str) -> Conversation:
-        from avengers_edge.conversations.exported import from_json
+        from avengers_edge.history.export import from_json
 
         if name.isascii() and name.isdigit() and not Path(name).exists():
             if self._open_store is None:
@@ -173,7 +166,7 @@ class Actions:
         if self._open_store is None:
             return loaded
         store = self._open_store()
-        return store.read(store.keep(loaded))
+        return store.read(store.add(loaded))
 
     def _clear(self, loop: Loop, _: str) -> None:
         loop.talk.renew()

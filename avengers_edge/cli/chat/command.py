@@ -176,7 +176,7 @@ def reader_on(
         from avengers_edge.cli.chat.reader import LineReader
 
         return LineReader()
-    from avengers_edge.cli.chat.history import FILE_NAME, KeptHistory
+    from avengers_edge.cli.chat.input_history import FILE_NAME, KeptHistory
     from avengers_edge.cli.chat.prompt import TerminalReader
 
     return TerminalReader(KeptHistory(settings.home / FILE_NAME, keep=keep), known, tell, ready, vi=vi)

@@ -15,8 +15,8 @@ from avengers_edge.cli.chat.opening import Opening
 from avengers_edge.cli.chat.reader import Reader
 from avengers_edge.cli.chat.talk import Growing, Talk
 from avengers_edge.cli.joining import Attachment, joined, kind_joined
-from avengers_edge.conversations.values import Facts
 from avengers_edge.errors import AvengersError, Cancelled
+from avengers_edge.history.conversations import Facts
 from avengers_edge.records import Answer, Ask
 
 

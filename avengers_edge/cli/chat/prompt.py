@@ -22,8 +22,8 @@ from avengers_edge.cli.chat.commands import Known, completes, names
 from avengers_edge.cli.chat.editor import edit
 from avengers_edge.cli.chat.pasting import Pastes, paste_quickly
 from avengers_edge.cli.chat.reader import is_open, unquoted
-from avengers_edge.conversations.values import valid_unicode
 from avengers_edge.errors import AvengersError
+from avengers_edge.history.conversations import valid_unicode
 
 PROMPT = "> "
 

@@ -7,14 +7,13 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
-from avengers_edge.conversations.values import UNTITLED, Conversation, Facts, Turn, timestamp, title_of
 from avengers_edge.errors import AvengersError, BadRequest
+from avengers_edge.history.conversations import UNTITLED, Conversation, Facts, Turn, timestamp, title_of
 from avengers_edge.records import Message
 from avengers_edge.voting.thoughts import said_in
 
 if TYPE_CHECKING:
-    from avengers_edge.conversations.store import ConversationStore
-    from avengers_edge.conversations.writing import Writing
+    from avengers_edge.history.conversation_store import ConversationStore, TurnWriter
 
 OpenStore: TypeAlias = "Callable[[], ConversationStore]"
 """Gives the store, the same one each time; SQLite is loaded with it, and no prompt should wait for that."""
@@ -23,31 +22,31 @@ OpenStore: TypeAlias = "Callable[[], ConversationStore]"
 class Growing:
     """An answer that grows: in the store sentence by sentence, where there is one."""
 
-    def __init__(self, talk: Talk, writing: Writing | None) -> None:
-        self._talk, self._writing = talk, writing
+    def __init__(self, talk: Talk, writer: TurnWriter | None) -> None:
+        self._talk, self._writer = talk, writer
         self.text = ""
 
     def add(self, piece: str) -> None:
         """Hear of the next piece."""
         self.text += piece
-        self._keep(lambda writing: writing.update(self.text))
+        self._keep(lambda writer: writer.update(self.text))
 
     def end(self, text: str, facts: Facts | None, *, complete: bool) -> None:
         """Keep the answer as it is at last."""
         self.text = text
         self._talk.turns.append(Turn("assistant", text, facts, complete))
 
-        def end(writing: Writing) -> None:
-            writing.update(text)
-            writing.end(facts, complete=complete)
+        def end(writer: TurnWriter) -> None:
+            writer.update(text)
+            writer.end(facts, complete=complete)
 
         self._keep(end)
 
-    def _keep(self, write: Callable[[Writing], None]) -> None:
-        if self._writing is not None:
+    def _keep(self, write: Callable[[TurnWriter], None]) -> None:
+        if self._writer is not None:
             with self._talk.keeping() as store:
                 if store is not None:  # else it failed before, and would again for each piece
-                    write(self._writing)
+                    write(self._writer)
 
 
 class Talk:
@@ -103,8 +102,8 @@ class Talk:
     @contextlib.contextmanager
     def answering(self) -> Iterator[Growing]:
         """Hear an answer as it grows; what there is of it is kept, whatever ends it."""
-        writing = None if self._open_store is None or self.id is None else self._open_store().write_turn(self.id)
-        growing, before = Growing(self, writing), len(self.turns)
+        writer = None if self._open_store is None or self.id is None else self._open_store().write_turn(self.id)
+        growing, before = Growing(self, writer), len(self.turns)
         try:
             yield growing
         finally:

@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avengers_edge.conversations import schema
-from avengers_edge.conversations.exported import from_json, to_json
-from avengers_edge.conversations.store import FILE_NAME, ConversationStore
-from avengers_edge.conversations.values import Facts, Turn, columns, cut, title_of
-from avengers_edge.errors import BadRequest, NotFound, VerificationFailed
+from avengers_edge.errors import AvengersError, BadRequest, NotFound, VerificationFailed
+from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore
+from avengers_edge.history.conversations import Facts, Turn, columns, cut, title_of
+from avengers_edge.history.export import export, from_json, to_json
 from avengers_edge.records import Vote
 
 FACTS = Facts("smollm2-135m-instruct:think", (Vote("42", 5), Vote("41", 1)), 6, 3.25)
@@ -89,9 +88,9 @@ def test_any_text_is_kept_and_valid_text_as_it_is(shared, question, answer):
     for said, turn in zip((question, answer), shared.read(id_).turns, strict=True):
         # A pair of surrogates is the character it stands for; each lone one becomes U+FFFD.
         assert turn.content == said.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    again = shared.load(shared.export(id_, "json"))
+    again = shared.add(from_json(to_json(shared.read(id_))))
     assert shared.read(again).turns == shared.read(id_).turns
-    assert shared.export(id_, "markdown").count(shared.read(id_).title) >= 1
+    assert export(shared.read(id_), "markdown").count(shared.read(id_).title) >= 1
 
 
 @given(st.lists(ANY_TEXT, min_size=1, max_size=4), ANY_TEXT, st.integers(0, 3))
@@ -116,9 +115,8 @@ def test_what_was_said_is_found_by_its_words_and_by_the_beginning_of_the_last_on
     assert id_ in found(shared, words, limit=10_000)
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
+def test_signs_of_the_query_language_are_text(store):
+    for words in (
         '"',
         "'",
         "*",
@@ -131,23 +129,19 @@ def test_what_was_said_is_found_by_its_words_and_by_the_beginning_of_the_last_on
         "(",
         "^a",
         "a\0b",
-        "%",
-        "_",
-        "\\",
-        "+",
-    ],
-)
-def test_signs_of_the_query_language_are_text(store, words):
-    assert found(store, words) == []
-    id_ = conversation(store, f"what is {words} here")
-    assert found(store, words) == [id_]
+        *"%_\\+",
+    ):
+        id_ = conversation(store, f"what is {words} here")
+        assert found(store, words) == [id_], words
+        store.delete(id_)
+        assert found(store, words) == [], words
 
 
-@pytest.mark.parametrize("words", ["素数", "是素", "ไทย", "==", "🎉"])
-def test_what_has_no_spaces_or_letters_is_found_too(store, words):
+def test_what_has_no_spaces_or_letters_is_found_too(store):
     id_ = conversation(store, "7是素数吗", "ภาษาไทย x == y 🎉")
     conversation(store, "something else")
-    assert found(store, words) == [id_]
+    for words in ("素数", "是素", "ไทย", "==", "🎉"):
+        assert found(store, words) == [id_], words
 
 
 def test_accents_and_case_do_not_hide_a_word(store):
@@ -177,16 +171,16 @@ def test_a_search_shows_each_conversation_once_titles_first_then_the_newest(stor
     assert found(store, "") == found(store, " \n") == []
 
 
-@pytest.mark.parametrize("words", ["a " * 33, "a" * 201])
-def test_more_than_anybody_types_is_refused(store, words):
-    with pytest.raises(BadRequest, match="use at most"):
-        store.search(words)
+def test_a_search_of_too_many_or_too_long_words_is_refused(store):
+    for words in ("a " * 33, "a" * 201):
+        with pytest.raises(BadRequest, match="use at most"):
+            store.search(words)
     assert store.search("a " * 32) == store.search("a" * 200) == ()
 
 
 def test_the_one_written_last_comes_first_whatever_the_clock_says(store, monkeypatch):
     first, second, third = (conversation(store, str(place)) for place in range(3))
-    monkeypatch.setattr("avengers_edge.conversations.rows.timestamp", lambda: "1999-01-01T00:00:00.000+00:00")
+    monkeypatch.setattr("avengers_edge.history.conversation_store.timestamp", lambda: "1999-01-01T00:00:00.000+00:00")
     store.append(first, Turn("user", "again"))
     assert [each.id for each in store.recent()] == [first, third, second]
     assert [each.id for each in store.recent(1, 1)] == [third]
@@ -262,7 +256,6 @@ def test_everything_that_names_what_is_not_there_says_so(store):
         lambda: store.change(7, "t", None),
         lambda: store.rename(7, "x"),
         lambda: store.delete(7),
-        lambda: store.export(7),
         lambda: store.write_turn(7).end(),
     ):
         with pytest.raises(NotFound, match="no conversation 7: see `avengers chats list`"):
@@ -303,7 +296,7 @@ def test_an_exported_conversation_is_kept_again_as_it_was(store, tmp_path):
     before = store.read(id_)
     with ConversationStore(tmp_path / "other" / FILE_NAME) as other:
         conversation(other, "an older one")
-        after = other.read(other.load(store.export(id_, "json")))
+        after = other.read(other.add(from_json(to_json(before))))
     assert (after.title, after.system, after.created, after.turns) == (
         before.title,
         before.system,
@@ -317,7 +310,7 @@ def test_markdown_has_what_was_said_and_who_answered(store):
     id_ = store.begin("starter", "Be brief.")
     store.append(id_, Turn("user", "How many?"))
     store.append(id_, Turn("assistant", "42", FACTS, complete=False))
-    text = store.export(id_)
+    text = export(store.read(id_), "markdown")
     for part in ("# How many?\n", "team starter · 20", "## System\n\nBe brief.", "## You\n\nHow many?", "*(stopped)*"):
         assert part in text
     assert "*smollm2-135m-instruct:think · 5 of 6 votes · 6 samples · 3.2 s*" in text
@@ -336,6 +329,15 @@ EXPORTED = {
     ],
 }
 TURN = EXPORTED["turns"][0]
+WRONG_TURNS = (
+    {"role": "nobody"},
+    {"content": None},
+    {"complete": 1},
+    {"seconds": float("nan")},
+    {"samples": -1},
+    {"votes": [["a"]]},
+    {"votes": [["a", "b"]]},
+)
 
 
 def test_what_was_exported_by_anybody_steers_no_terminal_and_is_valid_text(store):
@@ -348,39 +350,25 @@ def test_what_was_exported_by_anybody_steers_no_terminal_and_is_valid_text(store
         assert line.isprintable()
     to_json(loaded).encode()
     assert (loaded.title, loaded.system, loaded.turns[0].content) == ("t ]0;x \ufffd", "\ufffd", "c\ufffd")
-    assert store.read(store.keep(loaded)).turns == loaded.turns
+    assert store.read(store.add(loaded)).turns == loaded.turns
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        "",
-        "[]",
-        "3",
-        "[" * 100_000,
+def test_what_is_no_exported_conversation_is_refused_in_one_line():
+    assert from_json(json.dumps(EXPORTED)).id == 1
+    wrongs = [
         {**EXPORTED, "format": 2},
         {**EXPORTED, "title": 3},
         {**EXPORTED, "id": "1"},
         {**EXPORTED, "created": "yesterday"},
         {**EXPORTED, "turns": "none"},
         {**EXPORTED, "turns": [3]},
-        {**EXPORTED, "turns": [{**TURN, "role": "nobody"}]},
-        {**EXPORTED, "turns": [{**TURN, "content": None}]},
-        {**EXPORTED, "turns": [{**TURN, "complete": 1}]},
-        {**EXPORTED, "turns": [{**TURN, "seconds": float("nan")}]},
-        {**EXPORTED, "turns": [{**TURN, "samples": -1}]},
-        {**EXPORTED, "turns": [{**TURN, "votes": [["a"]]}]},
-        {**EXPORTED, "turns": [{**TURN, "votes": [["a", "b"]]}]},
+        *({**EXPORTED, "turns": [TURN | wrong]} for wrong in WRONG_TURNS),
         *({key: value for key, value in EXPORTED.items() if key != missing} for missing in EXPORTED),
-    ],
-)
-def test_what_is_no_exported_conversation_is_refused_and_nothing_is_kept(store, wrong):
-    text = wrong if isinstance(wrong, str) else json.dumps(wrong)
-    with pytest.raises(VerificationFailed) as refused:
-        store.load(text)
-    assert "\n" not in str(refused.value)
-    assert store.count() == 0
-    assert store.load(json.dumps(EXPORTED)) == 1
+    ]
+    for text in ("", "[]", "3", "[" * 100_000, *map(json.dumps, wrongs)):
+        with pytest.raises(VerificationFailed) as refused:
+            from_json(text)
+        assert "\n" not in str(refused.value), text[:200]
 
 
 def test_facts_and_turns_refuse_what_they_cannot_mean():
@@ -397,32 +385,15 @@ def test_facts_and_turns_refuse_what_they_cannot_mean():
             wrong()
 
 
-def test_without_fts5_everything_works_and_a_build_that_has_it_catches_up(store, monkeypatch):
-    both = conversation(store, "kept by both", "a")
-    gone = conversation(store, "gone later", "a")
+def test_without_fts5_everything_is_refused_in_one_line(store, monkeypatch):
+    conversation(store, "kept")
     store.close()
     with monkeypatch.context() as lacking:
-        lacking.setattr("avengers_edge.conversations.database.has_fts5", lambda connection: False)
-        lacking.setattr(schema, "has_fts5", lambda connection: False)
-        lone = conversation(store, "kept by one", "b")
-        store.delete(gone)
-        assert "FTS5" in store.note
-        assert (found(store, "kept"), found(store, "gone"), found(store, "ept ne")) == ([lone, both], [], [lone])
-        store.close()
-    assert (found(store, "kept"), found(store, "gone")) == ([lone, both], [])
-    assert store.note is None
-    store.close()
-
-
-def test_a_file_made_without_fts5_is_indexed_where_there_is_fts5(store, monkeypatch):
-    with monkeypatch.context() as lacking:
-        lacking.setattr("avengers_edge.conversations.database.has_fts5", lambda connection: False)
-        lacking.setattr(schema, "has_fts5", lambda connection: False)
-        first = conversation(store, "alpha", "beta")
-        store.close()
-    store.append(first, Turn("user", "gamma"))
-    for word in ("alp", "beta", "gam"):
-        assert found(store, word) == [first]
+        lacking.setattr("avengers_edge.history.database._HAS_FTS5", "SELECT 1 WHERE 0")
+        for use in (store.recent, lambda: store.begin("t"), ConversationStore(store.path / "none").last):
+            with pytest.raises(AvengersError, match="SQLite has no FTS5.*another Python, or chat with --no-log$"):
+                use()
+    assert store.count() == 1
 
 
 def test_a_huge_paste_is_kept(store):
@@ -438,6 +409,6 @@ def test_a_huge_paste_is_kept(store):
 def test_the_room_needs_nothing_heavy():
     import subprocess
 
-    code = "import sys, avengers_edge.conversations.store; print(*sys.modules)"
+    code = "import sys, avengers_edge.history.conversation_store; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert {"numpy", "click", "prompt_toolkit", "rich"}.isdisjoint(loaded)

@@ -1,4 +1,4 @@
-"""What is kept of a conversation."""
+"""A conversation and its turns as frozen values, and the text functions that every reader of them shares."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import get_args
+from typing import Any, get_args
 
 from avengers_edge.errors import BadRequest
 from avengers_edge.records import Answer, Role, Vote
@@ -18,7 +18,7 @@ UNTITLED = "untitled"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What answered: the member whose sample was chosen, the votes, samples that ran to their end, and seconds."""
+    """How an answer came about: the chosen sample's member, the votes, the samples that finished, and seconds."""
 
     model: str
     votes: tuple[Vote, ...] = ()
@@ -27,18 +27,28 @@ class Facts:
 
     def __post_init__(self) -> None:
         require(isinstance(self.model, str), f"the model of a turn is {self.model!r:.40}: use a name")
-        whole = all(type(vote) is Vote and type(vote.key) is str and type(vote.count) is int for vote in self.votes)
-        require(isinstance(self.votes, tuple) and whole, f"the votes of a turn are {self.votes!r:.60}: use `Vote`s")
-        require(
-            type(self.samples) is int and self.samples >= 0, f"a turn has {self.samples!r:.40} samples: use 0 or more"
-        )
-        real = type(self.seconds) in (int, float) and math.isfinite(self.seconds) and self.seconds >= 0
-        require(real, f"a turn took {self.seconds!r:.40} seconds: use 0 or more")
+        valid = all(type(vote) is Vote and type(vote.key) is str and type(vote.count) is int for vote in self.votes)
+        require(isinstance(self.votes, tuple) and valid, f"the votes of a turn are {self.votes!r:.60}: use `Vote`s")
+        valid = type(self.samples) is int and self.samples >= 0
+        require(valid, f"a turn has {self.samples!r:.40} samples: use 0 or more")
+        valid = type(self.seconds) in (int, float) and math.isfinite(self.seconds) and self.seconds >= 0
+        require(valid, f"a turn took {self.seconds!r:.40} seconds: use 0 or more")
 
     @classmethod
     def of(cls, answer: Answer) -> Facts:
-        """Keep what the quiet line under an answer says."""
+        """Take what is kept of an answer beside its text."""
         return cls(answer.model, answer.votes, answer.samples_used, answer.timings_ms.total / 1000)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Facts:  # noqa: ANN401
+        """Read what `as_dict` gave; what is something else raises `KeyError`, `TypeError` or `BadRequest`."""
+        votes = tuple(Vote(key, count) for key, count in values["votes"])
+        return cls(values["model"], votes, values["samples"], values["seconds"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give plain values for JSON."""
+        votes = [[vote.key, vote.count] for vote in self.votes]
+        return {"model": self.model, "votes": votes, "samples": self.samples, "seconds": self.seconds}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +84,8 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """A conversation as a list shows it: `turns` counts them."""
+class Summary:
+    """A conversation as a list shows it; `turns` is their number."""
 
     id: int
     title: str
@@ -86,30 +96,28 @@ class Listed:
 
     def __post_init__(self) -> None:
         _require_heading(self)
-        if type(self.turns) is not int:
-            raise BadRequest(f"a conversation has {self.turns!r:.40} turns: use a number")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A conversation that has all words looked for in one turn or in its title.
+class SearchHit:
+    """A conversation that has all the words in one turn or in its title.
 
-    `role` is who said it, None for the title. `marks` are the first and last-but-one places of the words in `snippet`.
+    `role` is the turn's, None for the title. `marks` are the half-open ranges of the words in `snippet`.
     """
 
-    conversation: Listed
+    conversation: Summary
     role: Role | None
     snippet: str
     marks: tuple[tuple[int, int], ...]
 
 
 def timestamp() -> str:
-    """Say what time it is, to the millisecond, in UTC."""
+    """Give the time in UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def valid_unicode(text: str) -> str:
-    """Put U+FFFD for lone surrogates, which no file can hold; a pair of them becomes the character it stands for."""
+    """Replace lone surrogates, which no file can hold, by U+FFFD; a pair of them becomes the character it encodes."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -118,17 +126,17 @@ def valid_unicode(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Write a text on one line, without what would steer a terminal."""
+    """Put a text on one line, without control characters that would steer a terminal."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def columns(text: str) -> int:
     """Count the columns that a line takes on a terminal."""
-    return sum(_width(letter) for letter in text)
+    return sum(map(_width, text))
 
 
 def cut(text: str, most: int) -> str:
-    """Cut a line at that many columns, the last one an ellipsis where something was cut off."""
+    """Cut a line at that many columns; the last one is an ellipsis where something was cut off."""
     if columns(text) <= most:
         return text
     room, kept = most - 1, []
@@ -141,23 +149,21 @@ def cut(text: str, most: int) -> str:
 
 
 def title_of(question: str) -> str:
-    """Make a title of a first question: its first line that says something, cut at 60 columns."""
-    beginning = question.lstrip()[: 16 * TITLE_COLUMNS]  # of a pasted file only as much as can be seen
+    """Make a title of a first question: its first line that is not blank, cut at 60 columns."""
+    beginning = question.lstrip()[: 16 * TITLE_COLUMNS]  # a pasted file may have megabytes
     lines = (one_line(line) for line in valid_unicode(beginning).splitlines())
     return cut(next(filter(None, lines), UNTITLED), TITLE_COLUMNS)
 
 
-def _require_heading(conversation: Conversation | Listed) -> None:
-    """Check what a list shows; ten thousand of them are made at once, so complaints are written where one is due."""
-    texts = (conversation.title, conversation.team, conversation.created, conversation.updated)
-    if type(conversation.id) is int and all(isinstance(text, str) for text in texts):
-        try:
-            datetime.fromisoformat(conversation.created)
-            datetime.fromisoformat(conversation.updated)
-            return
-        except ValueError as error:
-            raise BadRequest(f"a conversation has a time as nobody writes it: {error}") from error
-    raise BadRequest(f"conversation {conversation.id!r:.40} has a heading of another kind: {texts!r:.80}")
+def _require_heading(value: Conversation | Summary) -> None:
+    texts = (value.title, value.team, value.created, value.updated)
+    valid = type(value.id) is int and all(isinstance(text, str) for text in texts)
+    require(valid, f"the heading of a conversation is malformed: {value.id!r:.40}, {texts!r:.80}")
+    try:
+        datetime.fromisoformat(value.created)
+        datetime.fromisoformat(value.updated)
+    except ValueError as error:
+        raise BadRequest(f"a conversation has a malformed time: {error}") from error
 
 
 def _width(letter: str) -> int:

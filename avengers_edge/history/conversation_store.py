@@ -1,0 +1,315 @@
+"""The conversations of a home folder: begun, written as they grow, read, searched, deleted."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from avengers_edge.errors import BadRequest, NotFound
+from avengers_edge.history.conversations import (
+    TITLE_COLUMNS,
+    UNTITLED,
+    Conversation,
+    Facts,
+    SearchHit,
+    Summary,
+    Turn,
+    columns,
+    cut,
+    one_line,
+    timestamp,
+    title_of,
+    valid_unicode,
+)
+from avengers_edge.history.database import Database
+from avengers_edge.history.search import find, snippet, split_words
+from avengers_edge.records import Closing
+from avengers_edge.records.basics import require
+
+FILE_NAME = "conversations.sqlite3"
+_TIMEOUT_SECONDS = 5.0
+_SENTENCE_END = re.compile(r"[.!?:;…]\s|[\u3002\uff01\uff1f]|\n")
+_MOST_UNSAVED = 200
+_PAGES_A_STEP = 500
+_MOST_CHECKED_BYTES = 32 * 2**20
+_SUMMARIES = (
+    f"SELECT id, coalesce(title, '{UNTITLED}'), team, created, updated, "
+    "(SELECT count(*) FROM turns WHERE conversation = conversations.id) FROM conversations"
+)
+_Value = TypeVar("_Value")
+
+
+class ConversationStore(Closing):
+    """All conversations in one file, `<home>/conversations.sqlite3`; several processes may use it at once.
+
+    Nothing is opened or made before it is needed, and reading makes no file. Text is kept as it is, but for lone
+    surrogates, which become U+FFFD. Every method raises `VerificationFailed` where the file is damaged, `DoesNotFit`
+    where the disk is full, `AvengersError` where the file is locked for longer than `timeout` seconds or cannot be
+    used, and `NotFound` where it names a conversation that is not there.
+    """
+
+    def __init__(self, path: Path, *, timeout: float = _TIMEOUT_SECONDS) -> None:
+        self._database = Database(path, timeout)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._database.path
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        self._database.close()
+
+    def begin(self, team: str, system: str | None = None) -> int:
+        """Begin a conversation and return its id; its title will be its first question."""
+        with self._database.write() as connection:
+            return _begin(connection, team, system)
+
+    def append(self, conversation: int, turn: Turn) -> None:
+        """Add a turn."""
+        with self._database.write() as connection:
+            _insert_turn(connection, conversation, turn)
+
+    def write_turn(self, conversation: int) -> TurnWriter:
+        """Write an assistant's turn as it grows: `update(text so far)` again and again, then `end(facts)`."""
+        return TurnWriter(self._database, conversation)
+
+    def add(self, conversation: Conversation) -> int:
+        """Keep a whole conversation, with its times and its title, under a new id."""
+        with self._database.write() as connection:
+            added = _begin(connection, conversation.team, conversation.system)
+            for turn in conversation.turns:
+                _insert_turn(connection, added, turn)
+            title = cut(one_line(valid_unicode(conversation.title)), TITLE_COLUMNS)
+            connection.execute(
+                "UPDATE conversations SET title = ?, created = ?, updated = ? WHERE id = ?",
+                (title, valid_unicode(conversation.created), valid_unicode(conversation.updated), added),
+            )
+            return added
+
+    def undo(self, conversation: int, said: Sequence[Turn], *, keep_question: bool = False) -> bool:
+        """Remove `said`, the last question and what came after it as the caller knows them, or only the latter.
+
+        Returns:
+            False, and nothing is removed, where the last turns are others: another chat has gone on from here.
+
+        """
+        known = tuple(dataclasses.replace(turn, content=valid_unicode(turn.content)) for turn in said)
+        with self._database.write() as connection:
+            last = "SELECT id FROM turns WHERE conversation = ? ORDER BY id DESC LIMIT ?"
+            ids = [id_ for (id_,) in connection.execute(last, (conversation, len(known)))][::-1]
+            if not ids or _read_turns(connection, conversation, ids[0]) != known:
+                _read(connection, conversation)  # raises NotFound where there is none
+                return False
+            _touch(connection, conversation)
+            connection.executemany("DELETE FROM turns WHERE id = ?", [(id_,) for id_ in ids[keep_question:]])
+            return True
+
+    def change(self, conversation: int, team: str, system: str | None) -> None:
+        """Set the team that answers from here on, and its system prompt."""
+        values = (valid_unicode(team), None if system is None else valid_unicode(system), conversation)
+        with self._database.write() as connection:
+            changed = connection.execute("UPDATE conversations SET team = ?, system = ? WHERE id = ?", values)
+            _require_row(changed, conversation)
+
+    def rename(self, conversation: int, title: str) -> None:
+        """Give a conversation another title; `BadRequest` where it is empty or longer than 60 columns."""
+        line = one_line(valid_unicode(title))
+        require(bool(line), "the title is empty: write one")
+        too_long = f"the title takes {columns(line)} columns: use at most {TITLE_COLUMNS}"
+        require(columns(line) <= TITLE_COLUMNS, too_long)
+        with self._database.write() as connection:
+            changed = connection.execute("UPDATE conversations SET title = ? WHERE id = ?", (line, conversation))
+            _require_row(changed, conversation)
+
+    def delete(self, *conversations: int) -> None:
+        """Delete conversations and their words in the index: all of them, or none where one is not there."""
+        with self._database.write() as connection:
+            for conversation in dict.fromkeys(conversations):
+                deleted = connection.execute("DELETE FROM conversations WHERE id = ?", (conversation,))
+                _require_row(deleted, conversation)
+        self._remove_deleted_words()
+
+    def _remove_deleted_words(self) -> None:
+        """Merge the parts of the index, which keep deleted words until then; in steps, so that others can write."""
+        pages = -_PAGES_A_STEP  # a negative number begins with all parts, see section 6.8 of FTS5's manual
+        changes = 2
+        while changes >= 2:
+            with self._database.write(durable=False) as connection:
+                before = connection.total_changes
+                connection.execute("INSERT INTO turn_words (turn_words, rank) VALUES ('merge', ?)", (pages,))
+                changes = connection.total_changes - before
+            pages = _PAGES_A_STEP
+
+    def read(self, conversation: int) -> Conversation:
+        """Read a conversation with all its turns."""
+        with self._database.read() as connection:
+            return _read(connection, conversation)
+
+    def last(self) -> Conversation | None:
+        """Read the conversation that was written last, whatever the clock says."""
+        with self._database.read() as connection:
+            newest = connection.execute("SELECT id FROM conversations ORDER BY touched DESC LIMIT 1").fetchone()
+            return None if newest is None else _read(connection, *newest)
+
+    def recent(self, limit: int = 20, offset: int = 0) -> tuple[Summary, ...]:
+        """List conversations, the one written last first."""
+        with self._database.read() as connection:
+            rows = connection.execute(f"{_SUMMARIES} ORDER BY touched DESC LIMIT ? OFFSET ?", (limit, offset))
+            return tuple(_made(Summary, row) for row in rows)
+
+    def check(self) -> None:
+        """Check that the file can be read: every page of it, where it is not too large for a quick look."""
+        with self._database.read() as connection:
+            ((pages,),), ((size,),) = (connection.execute(f"PRAGMA page_{what}") for what in ("count", "size"))
+            if pages * size <= _MOST_CHECKED_BYTES:
+                (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+                if found != "ok":
+                    raise sqlite3.DatabaseError(" ".join(str(found).split()))
+
+    def count(self) -> int:
+        """Count the conversations."""
+        with self._database.read() as connection:
+            return int(connection.execute("SELECT count(*) FROM conversations").fetchone()[0])
+
+    def search(self, words: str, limit: int = 20) -> tuple[SearchHit, ...]:
+        """Find conversations that have all words in one turn or in their title; the last word may be unfinished.
+
+        Those found by their title come first, then the newest. No more than one turn of each is shown. More than 32
+        words, or one of more than 200 letters, are a `BadRequest`.
+        """
+        wanted = split_words(words)
+        hits: dict[int, SearchHit] = {}
+        if not wanted or not limit:
+            return ()
+        with self._database.read() as connection:
+            for id_, role, text in find(connection, wanted):
+                if id_ not in hits:
+                    row = connection.execute(f"{_SUMMARIES} WHERE id = ?", (id_,)).fetchone()
+                    hits[id_] = SearchHit(_made(Summary, row), role, *_made(snippet, (text, wanted)))
+                if len(hits) == limit:
+                    break
+        return tuple(hits.values())
+
+
+class TurnWriter:
+    """Keeps an assistant's turn while it grows; whatever ends this process, at most one sentence of it is lost.
+
+    Its methods raise what those of the store do, `NotFound` where the turn was deleted meanwhile.
+    """
+
+    def __init__(self, database: Database, conversation: int) -> None:
+        self._database, self._conversation = database, conversation
+        self._turn: int | None = None
+        self._text, self._saved = "", 0
+
+    def update(self, text: str) -> None:
+        """Take the whole text so far; it is saved when another sentence or line of it has ended."""
+        replaced = not text.startswith(self._text)  # another sample than the streamed one won the vote
+        self._text = text
+        ended = _SENTENCE_END.search(text, max(0, self._saved - 1))
+        if replaced or ended or len(text) - self._saved > _MOST_UNSAVED:
+            self._save(None, complete=False, growing=True)
+
+    def end(self, facts: Facts | None = None, *, complete: bool = True) -> None:
+        """Save the text as it is now; not `complete` where it was stopped."""
+        self._save(facts, complete=complete, growing=False)
+
+    def _save(self, facts: Facts | None, *, complete: bool, growing: bool) -> None:
+        turn = Turn("assistant", self._text, facts, complete)
+        with self._database.write(durable=not growing) as connection:
+            if self._turn is None:
+                added = _insert_turn(connection, self._conversation, turn, growing=growing)
+            else:
+                added = self._turn
+                changed = connection.execute(
+                    "UPDATE turns SET content = ?, facts = ?, complete = ?, growing = ? WHERE id = ?",
+                    (valid_unicode(turn.content), _facts_column(facts), complete, growing, added),
+                )
+                _require_row(changed, self._conversation)
+                _touch(connection, self._conversation)
+        self._turn, self._saved = added, len(self._text)
+
+
+def _begin(connection: sqlite3.Connection, team: str, system: str | None) -> int:
+    now = timestamp()
+    added = connection.execute(
+        "INSERT INTO conversations (team, system, created, updated, touched) "
+        "VALUES (?, ?, ?, ?, (SELECT coalesce(max(touched), 0) + 1 FROM conversations))",
+        (valid_unicode(team), None if system is None else valid_unicode(system), now, now),
+    )
+    assert added.lastrowid is not None
+    return added.lastrowid
+
+
+def _insert_turn(connection: sqlite3.Connection, conversation: int, turn: Turn, *, growing: bool = False) -> int:
+    """Add a turn and return its id; the first question is the title of a conversation that has none."""
+    _touch(connection, conversation)
+    content = valid_unicode(turn.content)
+    if turn.role == "user":
+        title = (title_of(content), conversation)
+        connection.execute("UPDATE conversations SET title = ? WHERE id = ? AND title IS NULL", title)
+    added = connection.execute(
+        "INSERT INTO turns (conversation, role, content, facts, complete, growing) VALUES (?, ?, ?, ?, ?, ?)",
+        (conversation, turn.role, content, _facts_column(turn.facts), turn.complete, growing),
+    )
+    assert added.lastrowid is not None
+    return added.lastrowid
+
+
+def _touch(connection: sqlite3.Connection, conversation: int) -> None:
+    """Make a conversation the one that was written last."""
+    changed = connection.execute(
+        "UPDATE conversations SET updated = ?, touched = (SELECT max(touched) + 1 FROM conversations) WHERE id = ?",
+        (timestamp(), conversation),
+    )
+    _require_row(changed, conversation)
+
+
+def _read(connection: sqlite3.Connection, conversation: int) -> Conversation:
+    row = connection.execute(
+        f"SELECT id, coalesce(title, '{UNTITLED}'), team, system, created, updated FROM conversations WHERE id = ?",
+        (conversation,),
+    ).fetchone()
+    if row is None:
+        raise _missing(conversation)
+    return _made(Conversation, (*row, _read_turns(connection, conversation)))
+
+
+def _read_turns(connection: sqlite3.Connection, conversation: int, first: int = 0) -> tuple[Turn, ...]:
+    """Read the turns from the one with the id `first` on, oldest first."""
+
+    def turn(role: Any, content: Any, facts: Any, complete: Any) -> Turn:  # noqa: ANN401
+        return Turn(role, content, None if facts is None else Facts.from_dict(json.loads(facts)), bool(complete))
+
+    rows = connection.execute(
+        "SELECT role, content, facts, complete FROM turns WHERE conversation = ? AND id >= ? ORDER BY id",
+        (conversation, first),
+    )
+    return tuple(_made(turn, row) for row in rows)
+
+
+def _made(make: Callable[..., _Value], row: tuple[Any, ...] | None) -> _Value:
+    """Make one of our values of a row; where that fails the file is damaged, as it is where an index names no row."""
+    try:
+        return make(*(row or ()))
+    except (BadRequest, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise sqlite3.DatabaseError(f"a row is malformed: {error}") from error
+
+
+def _facts_column(facts: Facts | None) -> str | None:
+    return None if facts is None else json.dumps(facts.as_dict())
+
+
+def _require_row(changed: sqlite3.Cursor, conversation: int) -> None:
+    if not changed.rowcount:
+        raise _missing(conversation)
+
+
+def _missing(conversation: int) -> NotFound:
+    return NotFound(f"there is no conversation {conversation}: see `avengers chats list`")
