@@ -433,7 +433,7 @@ def test_warming_loads_and_what_goes_wrong_is_told_where_it_is_waited_for():
 def test_opening_knows_the_team_and_loads_nothing(tmp_path):
     with Avengers.open(home=tmp_path) as team:
         assert team.team == "starter"
-        assert "smollm2-135m-instruct:direct" in team.members
+        assert "qwen2.5-coder-1.5b-instruct:program" in team.members
         with pytest.raises(NotFound, match="setup|pull"):
             team.answer(TALE)
     with Avengers.open("open-7b", settings=Settings(home=tmp_path)) as team:

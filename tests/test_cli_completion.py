@@ -145,6 +145,7 @@ def test_bash_is_given_what_stands_behind_the_colon_and_the_whole_word_where_it_
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     broken, whole, doctor = done.stdout.splitlines()
-    assert broken.split() == ["brief", "direct"]
-    assert whole.split() == ["qwen2.5-coder-1.5b-instruct:brief", "qwen2.5-coder-1.5b-instruct:direct"]
+    ways = ["brief", "direct", "letters", "program"]
+    assert broken.split() == ways
+    assert whole.split() == [f"qwen2.5-coder-1.5b-instruct:{way}" for way in ways]
     assert doctor == "doctor"

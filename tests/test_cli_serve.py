@@ -145,7 +145,7 @@ def test_an_empty_home_lists_no_name_and_tells_what_to_install():
 
 def test_models_that_are_not_installed_are_told_before_anything_is_asked(serve):
     _, said = serve()
-    assert "warning: team starter lacks qwen2.5-coder-0.5b-instruct" in said
+    assert "warning: team starter lacks qwen2.5-coder-1.5b-instruct" in said
     assert "avengers setup starter" in said
 
 

@@ -44,7 +44,7 @@ def test_chat_is_answered_and_what_came_about_is_told():
         assert answer.choices[0].finish_reason == "stop"
         assert answer.usage.completion_tokens == 7
         assert answer.usage.prompt_tokens_details.cached_tokens == 2
-        assert answer.model_extra["avengers"]["votes"][0] == {"key": "6", "count": 2}
+        assert answer.model_extra["avengers"]["votes"][0] == {"key": "6", "count": 2, "weight": 2.0}
 
 
 def test_a_stream_is_put_together_and_ends_with_the_usage():
@@ -66,7 +66,7 @@ def test_a_vote_is_streamed_too():
         stream = client.chat.completions.create(model="avengers", messages=ASKED, stream=True, extra_body=knobs)
         chunks = list(stream)
         assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "Answer: 5"
-        assert chunks[-1].model_extra["avengers"]["confidence"] == 1.0
+        assert chunks[-1].model_extra["avengers"]["agreement"] == 1.0
 
 
 def test_a_member_gives_as_many_choices_as_are_asked_for_and_log_probabilities():

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avengers_edge.errors import BadRequest
-from avengers_edge.records import Ask, Completion, Tool, ToolCall, Tools
+from avengers_edge.records import Ask, Tool, ToolCall, Tools
 from avengers_edge.voting.ballot import Ballot
 from avengers_edge.voting.calls import NO_CALL, Said, Showing, calls_key, read_calls
 from avengers_edge.voting.kinds import comparison_of, kind_of
+from avengers_edge.voting.tally import UNIT
 
 NAMES = ("weather", "add")
 PARIS = '{"name": "weather", "arguments": {"city": "Paris"}}'
@@ -115,9 +116,11 @@ def test_texts_without_calls_agree_and_a_call_that_was_cut_off_votes_for_nothing
 def test_calls_are_voted_on_and_stop_sampling_like_any_other_answer():
     ask = Ask(tools=Tools((Tool("weather"), Tool("add"))))
     assert kind_of("How many are 2 and 3?", ask) == "text"
-    ballot = Ballot("text", 5, "exact", key_of=comparison_of(ask))
+    compare = comparison_of(ask)
+    assert compare is not None
+    ballot = Ballot([UNIT] * 5, "exact", "text")
     texts = (SUM, "It is 5.", f"<tool_call>{SUM}</tool_call>", SUM.replace("2,", "2.0,"))
-    needed = [ballot.add(Completion(index, 0, text, 1, "stop")) for index, text in enumerate(texts)]
+    needed = [ballot.add(index, compare(text)) for index, text in enumerate(texts)]
     assert needed[-1] == 0
     assert [(vote.key, vote.count) for vote in ballot.votes] == [('[["add",{"a":2,"b":3}]]', 3), (NO_CALL, 1)]
 
