@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shutil
 
 from fakes import Lengths, WordEngine, WordLengthEmbedder
 
 from avengers_edge.api.sync import Avengers
+from avengers_edge.config import Settings, shipped_dir
+from avengers_edge.opening import open_shipped_embedder
 from avengers_edge.records import Member, Ranked, Route, Team
+from avengers_edge.routing.table import CentroidTable
 from avengers_edge.runtime import Avengers as Runtime
 
 SUM = "How many apples are 2 and 3 apples?"
@@ -48,7 +52,7 @@ class Embedding:
 SOLO = """
 name = "solo"
 description = "the small model"
-table = "starter.safetensors"
+table = "solo.safetensors"
 [defaults]
 samples = 3
 max_tokens = 24
@@ -56,6 +60,18 @@ max_tokens = 24
 model = "smollm2-135m-instruct"
 mode = "direct"
 """
+
+
+def solo_table(home):
+    """The starter table's clusters, with the small model as their one member."""
+    with open_shipped_embedder(Settings(home=home)) as embedder:
+        path = shipped_dir() / "tables" / "starter.safetensors"
+        whole = CentroidTable.load(path, fingerprint=embedder.fingerprint)
+    name = "smollm2-135m-instruct:direct"
+    header = dataclasses.replace(whole.header, members=(name,), macro=whole.header.macro[:1], best_single=name)
+    return CentroidTable(
+        header, whole.centroids, whole.accuracy[:, :1], whole.counts[:, :1], whole.kinds, samples=whole.samples
+    )
 
 
 def solo_home(model_home, folder):
@@ -70,6 +86,8 @@ def solo_home(model_home, folder):
     for name in ("models", "tuning"):
         if (model_home / name).is_dir():
             shutil.copytree(model_home / name, folder / name, copy_function=link)
+    (folder / "tables").mkdir()
+    solo_table(folder).save(folder / "tables" / "solo.safetensors")
     (folder / "teams").mkdir()
     (folder / "teams" / "solo.toml").write_text(SOLO, encoding="utf-8")
     (folder / "settings.toml").write_text('team = "solo"\n', encoding="utf-8")
