@@ -20,7 +20,7 @@ import numpy as np
 
 from avengers_edge.calibration.ballots import Vote, Voter, hold, letters_vote, with_ballots
 from avengers_edge.calibration.evaluate import deal
-from avengers_edge.calibration.fit import SMOOTHING, FitOptions, fit_table
+from avengers_edge.calibration.fit import FitOptions, fit_table
 from avengers_edge.calibration.outcome_files import read_lines, with_prompts
 from avengers_edge.calibration.outcomes import OutcomeRow, Vectors, by_dataset
 from avengers_edge.calibration.steps import embed_rows, load_questions
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--outcomes", type=Path, required=True)
     parser.add_argument("--votes", type=Path, required=True)
     parser.add_argument("--questions", required=True)
-    parser.add_argument("--smoothing", type=float, default=SMOOTHING)
+    parser.add_argument("--smoothing", type=float, help="pseudo-counts instead of the estimate")
     args = parser.parse_args()
     prompts = {question.id: question.question for question in load_questions([args.questions])}
     rows = with_prompts([row for _, row in read_lines(args.outcomes)], prompts)
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def cross_fit(
-    rows: Sequence[OutcomeRow], vectors: Vectors, votes: dict[str, OutcomeRow], smoothing: float
+    rows: Sequence[OutcomeRow], vectors: Vectors, votes: dict[str, OutcomeRow], smoothing: float | None
 ) -> list[Replayed]:
     """Answer each question by what was fitted on the other folds."""
     fold_of = deal(rows, FOLDS, SEED)

@@ -103,7 +103,7 @@ def prior(
 
 
 def fitted(
-    rows: Sequence[OutcomeRow], embedder: FormEmbedder, provenance: str, smoothing: float = 20.0
+    rows: Sequence[OutcomeRow], embedder: FormEmbedder, provenance: str, smoothing: float | None = None
 ) -> CentroidTable:
     """Embed and fit."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -85,9 +85,13 @@ def extend_table(
         fitted_at=fitted_at,
         provenance="; ".join(told for told in (table.header.provenance, provenance) if told),
     )
+    prior = table.prior
+    if prior is not None:  # of a new member nothing is known but how it answered on the whole
+        prior = np.hstack([prior, np.tile(macro[prior.shape[1] :], (clusters, 1))]).astype(np.float32)
     return replace(
         table,
         header=header,
+        prior=prior,
         accuracy=accuracy.astype(np.float32),
         counts=total.astype(np.int32),
         seconds=mixed_where_known(table.seconds, [row.seconds for row in rows]),

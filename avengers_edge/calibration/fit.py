@@ -24,14 +24,14 @@ from avengers_edge.calibration.outcomes import (
     matrix,
     measured,
 )
+from avengers_edge.calibration.shrinkage import cell_pseudo_counts, drawn_means, priors
 from avengers_edge.records import KINDS
 from avengers_edge.records.basics import require
 from avengers_edge.routing.table import FORMAT, CentroidTable, TableHeader
 
 METHOD = "kmeans"
 SEED = 42
-SMOOTHING = 20.0
-TOP_K, BETA = 10, 20.0
+TOP_K, BETA = 10, 40.0
 _QUESTIONS_A_CLUSTER, _MOST_CLUSTERS = 80, 256
 _FLOOR_PERCENTILE = 1.0
 _ROUNDING = 1e-6  # so that a question at the floor is inside whatever order it is summed in
@@ -52,7 +52,7 @@ class FitOptions:
         method: of clustering, see `clustering.METHODS`.
         across: cluster over the borders of data sets.
         seed: of the clustering.
-        smoothing: see `routing.router.Router`, as for `top_k` and `beta`.
+        smoothing: pseudo-counts, by how many answers of its data set a cell is completed; None estimates it.
         top_k: how many of the nearest clusters a question is judged by.
         beta: how fast their weight falls with distance.
         partly: a member need not have answered every question; each cell is the mean over those that it answered.
@@ -64,13 +64,14 @@ class FitOptions:
     method: str = METHOD
     across: bool = False
     seed: int = SEED
-    smoothing: float = SMOOTHING
+    smoothing: float | None = None
     top_k: int = TOP_K
     beta: float = BETA
     partly: bool = False
 
     def __post_init__(self) -> None:
-        require(0 <= self.smoothing < math.inf, f"smoothing is {self.smoothing}: use 0 or more")
+        given = 0.0 if self.smoothing is None else self.smoothing
+        require(0 <= given < math.inf, f"smoothing is {self.smoothing}: use 0 or more")
         require(0 <= self.seed < 2**32, f"seed is {self.seed}: use 0 to {2**32 - 1}")
 
 
@@ -88,7 +89,8 @@ def fit_table(
 ) -> CentroidTable:
     """Cluster the questions and take each member's mean score in each cluster (arXiv 2505.19797).
 
-    Beyond the recipe, because held-out questions say so: each data set is clustered by itself, K shared out by size, so
+    Beyond the recipe, because held-out questions say so: cells are drawn towards their data sets' means (see
+    `shrinkage`), and each data set is clustered by itself, K shared out by size, so
     that no cluster straddles two of them. With fewer clusters than data sets, or `across`, all questions are clustered
     at once as the paper does. The similarity floor is the first percentile of the questions' own cosine to their
     centroid: what lies farther out than all but 1 % of them is foreign. The same input gives the same table to the last
@@ -116,6 +118,8 @@ def fit_table(
     centroids, assigned = _cluster_parts(vectors, parts, clusters, options)
     scores = matrix([row.scores for row in rows], members)
     macro = np.clip(macro_accuracy(scores, rows), 0, 1)
+    sets = np.array([list(datasets).index(row.dataset) for row in rows], dtype=np.intp)
+    smoothing = cell_pseudo_counts(scores, assigned, sets) if options.smoothing is None else options.smoothing
     header = TableHeader(
         format=FORMAT,
         members=tuple(members),
@@ -123,7 +127,7 @@ def fit_table(
         clusters=len(centroids),
         method=options.method,
         seed=options.seed,
-        smoothing=float(options.smoothing),
+        smoothing=float(smoothing),
         datasets={name: len(places) for name, places in datasets.items()},
         macro=tuple(macro.tolist()),
         best_single=members[int(macro.argmax())],
@@ -140,6 +144,7 @@ def fit_table(
         accuracy=np.clip(_cluster_means(scores, assigned), 0, 1).astype(np.float32),
         counts=_cluster_counts(scores, assigned),
         kinds=_count_kinds(rows, assigned),
+        prior=np.clip(priors(drawn_means(scores, sets), assigned, sets), 0, 1).astype(np.float32),
         seconds=_measured_means([row.seconds for row in rows], members, assigned, partly=options.partly),
         tokens=_measured_means([row.tokens for row in rows], members, assigned, partly=options.partly),
     )

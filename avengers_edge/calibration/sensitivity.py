@@ -62,7 +62,8 @@ def sensitivities(
             on_progress(f"split {number + 1} of {len(parts)}: {turn.knob} {turn.text}", done)
             knobs = turn.knobs
             table = fitted(replace(usual, clusters=knobs.clusters, method=knobs.method, across=knobs.across))
-            table = replace(table, header=replace(table.header, smoothing=knobs.smoothing))
+            if knobs.smoothing is not None:
+                table = replace(table, header=replace(table.header, smoothing=knobs.smoothing))
             expected = Router(table, top_k=knobs.top_k, beta=knobs.beta).expected(part.judged)
             chosen = chosen_scores(expected, part.judged_scores)
             found[turn].append(100 * float(macro_accuracy(chosen[:, None], part.judged_rows)[0]))
@@ -83,6 +84,8 @@ class _Turn:
     @property
     def text(self) -> str:
         value = getattr(self.knobs, self.knob)
+        if value is None:
+            return "estimated"
         if isinstance(value, bool):
             return "yes" if value else "no"
         return f"{value:g}" if isinstance(value, float) else str(value)
@@ -102,7 +105,7 @@ def _turns(usual: FitOptions, most: int, quick: bool) -> list[_Turn]:
         "across": (False, True),
         "top_k": _QUICK_TOP_KS if quick else _TOP_KS,
         "beta": _QUICK_BETAS if quick else _BETAS,
-        "smoothing": _QUICK_SMOOTHINGS if quick else _SMOOTHINGS,
+        "smoothing": (None, *(_QUICK_SMOOTHINGS if quick else _SMOOTHINGS)),
     }
     return [_Turn(knob, replace(usual, **{knob: value})) for knob, each in values.items() for value in each]  # type: ignore[arg-type]
 

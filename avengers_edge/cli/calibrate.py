@@ -135,7 +135,7 @@ def progress(measured: Measured) -> str:
 @click.option("--method", type=click.Choice(_METHODS), default="kmeans", show_default=True, help="How to cluster.")
 @click.option("--across", is_flag=True, help="Cluster all questions at once, not each data set by itself.")
 @click.option("--seed", type=int, default=42, show_default=True, help="Of the clustering.")
-@click.option("--smoothing", type=float, default=20.0, show_default=True, help="Answers added to each cell.")
+@click.option("--smoothing", type=float, help="Pseudo-counts of each cell; left out, estimated from the outcomes.")
 @click.option(
     "--votes",
     multiple=True,
@@ -158,7 +158,7 @@ def fit(
     method: str,
     across: bool,
     seed: int,
-    smoothing: float,
+    smoothing: float | None,
     votes: tuple[Path, ...],
     partly: bool,
     team_size: int | None,

@@ -21,8 +21,8 @@ class Router:
     The nearest `top_k` clusters at cosine distance d weigh softmax(-beta d), and a member's score is the weighted mean
     of its accuracies there. Nearest clusters and weights are those of the Avengers (arXiv 2505.19797), which then adds
     weight / (rank + 0.1); the accuracy itself routes as well and is a number that a user can read. Each accuracy is
-    first drawn towards the member's overall accuracy as if `header.smoothing` more answers had been seen at that rate,
-    so that a cluster of five questions does not overrule all the others.
+    first drawn towards its prior, that of its data sets, as if `header.smoothing` more answers had been seen at that
+    rate, so that a cluster of five questions does not overrule all the others.
 
     Args:
         table: what was measured.
@@ -47,8 +47,9 @@ class Router:
         self._overall = np.array(header.macro)
         counts = table.counts.astype(np.float64)
         added = np.where(counts + header.smoothing > 0, counts + header.smoothing, 1)
-        known = table.accuracy * counts + header.smoothing * self._overall
-        self._accuracy = np.where(counts + header.smoothing > 0, known / added, self._overall)
+        prior = self._overall if table.prior is None else table.prior.astype(np.float64)
+        known = table.accuracy * counts + header.smoothing * prior
+        self._accuracy = np.where(counts + header.smoothing > 0, known / added, prior)
         self._variance = binomial_variance(self._accuracy, counts + header.smoothing)
         self._overall_variance = binomial_variance(self._overall, counts.sum(axis=0))
         self._overall_samples: int | None = None

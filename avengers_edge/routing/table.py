@@ -26,7 +26,7 @@ MOST_BYTES = 64 * 1024 * 1024
 _METADATA_KEY = "avengers-edge"  # one key only: safetensors does not write several in a fixed order
 _UNIT_TOLERANCE = 1e-3
 _CURE = "fit it again with `avengers calibrate fit`, or put an undamaged one in its place"
-_ALWAYS, _MEASURED = ("centroids", "accuracy", "counts", "kinds"), ("seconds", "tokens", "samples")
+_ALWAYS, _MEASURED = ("centroids", "accuracy", "counts", "kinds"), ("prior", "seconds", "tokens", "samples")
 
 Matrix = NDArray[np.float32]
 Counts = NDArray[np.int32]
@@ -50,7 +50,7 @@ class TableHeader:
         embedder: fingerprint of the embedder whose vectors were clustered.
         clusters: the number of clusters K.
         method: clustering method; `seed` is the one it started from.
-        smoothing: how many answers at a member's overall accuracy are added to each of its cells.
+        smoothing: pseudo-counts, how many answers at the rate of its prior are added to each cell.
         datasets: how many questions of which data set the table was fitted on.
         macro: each member's accuracy, averaged over data sets, in column order.
         best_single: the member with the best of these; the first one where several are equal.
@@ -112,6 +112,7 @@ class CentroidTable:
         kinds: (K, len(header.kinds)) calibration questions by answer kind.
         seconds: (K, M) mean seconds an answer takes, or None where they were not measured.
         tokens: (K, M) mean generated tokens of an answer, or None.
+        prior: (K, M) what each cell is drawn to; None draws it to the member's overall accuracy.
         samples: (K,) how many samples a vote is worth there, or None where no votes were measured.
 
     Raises:
@@ -124,6 +125,7 @@ class CentroidTable:
     accuracy: Matrix
     counts: Counts
     kinds: Counts
+    prior: Matrix | None = None
     seconds: Matrix | None = None
     tokens: Matrix | None = None
     samples: Counts | None = None
@@ -147,6 +149,7 @@ class CentroidTable:
             lengths = np.linalg.norm(self.centroids, axis=1)
         _require(bool((np.abs(lengths - 1) <= _UNIT_TOLERANCE).all()), "a centroid is not of length 1")
         _require(bool((self.accuracy <= 1).all()), "an accuracy is above 1")
+        _require(self.prior is None or bool((self.prior <= 1).all()), "a prior accuracy is above 1")
         _require(self.samples is None or bool((self.samples >= 1).all()), "a cluster's vote has no samples")
 
     def tensors(self) -> dict[str, NDArray[Any]]:
