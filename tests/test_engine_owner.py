@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import threading
 from pathlib import Path
 
@@ -304,6 +305,32 @@ def test_a_template_that_fails_fails_its_request_only(engine, monkeypatch):
     with pytest.raises(RuntimeError, match="not today"):
         engine.count_tokens(ask())
     assert engine.alive
+
+
+def test_the_template_is_compiled_and_rendered_within_its_limits_and_nothing_else_is(monkeypatch):
+    within = []
+
+    @contextlib.contextmanager
+    def limits():
+        within.append(threading.current_thread())
+        yield
+        within.append("end")
+
+    def compiled(self, *_, **__):
+        within.append("compiled")
+
+    def rendered(self, messages, *_, **__):
+        within.append("rendered")
+        return messages[-1].content
+
+    monkeypatch.setattr(room.ChatTemplate, "__init__", compiled)
+    monkeypatch.setattr(room.ChatTemplate, "render", rendered)
+    engine = LlamaEngine(PATH, LoadOptions(), curve=FLAT, template_limits=limits)
+    try:
+        engine.generate(ask())
+        assert within == [engine._owner, "compiled", "end", engine._owner, "rendered", "end"]
+    finally:
+        in_time(engine.close)
 
 
 class Follows:

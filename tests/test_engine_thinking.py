@@ -9,8 +9,8 @@ from fake_llama import FLAT, STEEP, FakeLlama, FakeModel
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avengers_edge.engine.template import ChatTemplate
-from avengers_edge.engine.thinking import LAST_WORDS, ThinkingBudget, opened, thinks
+from avengers_edge.engine.chat_template import ChatTemplate, opened_thought, wants_thought
+from avengers_edge.engine.thinking import LAST_WORDS, ThinkingBudget
 from avengers_edge.records import Message, Request, SamplingParams, Tool, Tools
 from avengers_edge.voting.keys import answer_key, extract_answer
 from avengers_edge.voting.thoughts import said_in
@@ -49,7 +49,7 @@ PLAIN = TURNS.replace(".split('</think>')[-1]", "")
 def test_a_prompt_ends_as_the_thinking_that_is_asked_for_begins(template, thinking, end):
     text = ChatTemplate(template).render(HI, thinking=thinking)
     assert text == "<user>Hi\n" + end
-    assert opened(text) == ("<think>\n" if end.endswith("<think>\n") else "")
+    assert opened_thought(text) == ("<think>\n" if end.endswith("<think>\n") else "")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_prompt_ends_as_the_thinking_that_is_asked_for_begins(template, thinki
     ],
 )
 def test_what_is_bounded_from_its_first_token_has_no_place_for_a_thought(sampling, tools, wanted):
-    assert thinks(Request(HI, SamplingParams(**sampling), tools=tools)) is wanted
+    assert wants_thought(Request(HI, SamplingParams(**sampling), tools=tools)) is wanted
 
 
 def due(pieces, budget=4, max_tokens=100, *, open_at_start=False):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import io
 import json
 import logging
 import math
@@ -28,6 +29,7 @@ from avengers_edge.config import KV_TYPES
 from avengers_edge.engine import codec, process, silence, spawn, wire, worker
 from avengers_edge.engine.curve import StepCurve
 from avengers_edge.engine.facts import EngineFacts
+from avengers_edge.engine.last_words import LastWords
 from avengers_edge.engine.options import LoadOptions
 from avengers_edge.engine.process import WorkerEngine
 from avengers_edge.engine.silence import Silence
@@ -655,6 +657,47 @@ def test_a_worker_that_dies_fails_all_that_wait_in_one_line_and_another_answers(
     assert_buried(engine)
     with start() as fresh:
         assert fresh.generate(question("a")).completions
+
+
+ENDLESS = [
+    "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+    "{% set s = ['x' * 9999] * 9999 %}{% for i in range(99999) %}{% if s | join in '' %}{% endif %}{% endfor %}",
+    "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(40) }}",
+    # It shares its parts, so it is small, and never lets go of the interpreter.
+    "{% set ns = namespace(x=('x',), y=('x',)) %}{% for i in range(60) %}{% set ns.x = (ns.x, ns.x) %}"
+    "{% set ns.y = (ns.y, ns.y) %}{% endfor %}{{ ns.x == ns.y }}",
+]
+
+
+@pytest.mark.parametrize("source", ENDLESS, ids=range(len(ENDLESS)))
+def test_a_chat_template_without_an_end_ends_its_worker_in_one_line_that_says_so(source):
+    with start() as engine:
+        with pytest.raises(EngineDied, match="its chat template takes too long, so take another model") as caught:
+            engine.generate(question(f"TEMPLATE {source}"))
+        assert "\n" not in str(caught.value)
+    assert_buried(engine)
+
+
+def test_a_chat_template_that_ends_in_time_does_its_worker_no_harm(engine):
+    assert engine.generate(question("TEMPLATE {{ messages[0].content }}"))
+    threading.Event().wait(0.6)  # longer than it was given
+    assert engine.count_tokens(question("x")) == 1
+
+
+def test_the_worker_limits_the_chat_templates_of_its_models(monkeypatch, tmp_path):
+    from avengers_edge.engine import llama
+
+    given = {}
+    monkeypatch.setattr(llama, "LlamaEngine", lambda path, options, **passed: given.update(passed))
+    worker.make_llama(tmp_path, LoadOptions(), None, lambda: None)
+    assert given["template_limits"] is worker.template_limits
+
+
+@pytest.mark.parametrize("said", [b"Timeout of the server\n", b"File x, Timeout (0:00:10)! no\n"])
+def test_other_timeouts_are_not_taken_for_the_templates(said):
+    words = LastWords()
+    words.listen(io.BytesIO(said))
+    assert words.reason() == ""
 
 
 def test_an_engine_that_failed_is_not_asked_again_while_its_process_goes():

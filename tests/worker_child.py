@@ -17,7 +17,7 @@ from avengers_edge.engine.facts import EngineFacts
 from avengers_edge.engine.options import LoadOptions
 from avengers_edge.engine.ticket import Ticket
 from avengers_edge.errors import DoesNotFit, EngineDied, VerificationFailed
-from avengers_edge.records import Completion, Generation, Request
+from avengers_edge.records import Completion, Generation, Message, Request
 
 FACTS = EngineFacts("scripted", 4096, 8192, 4, 0, (("CPU", 12_345),), False, 2, "none")
 
@@ -93,6 +93,11 @@ class ScriptedEngine:
                 os.write(1, b'{"is":"Beat"}\n')
                 sys.stdout.write("on standard output\n")
                 sys.stdout.flush()
+            case "TEMPLATE":
+                from avengers_edge.engine.chat_template import ChatTemplate
+
+                with worker.template_limits(0.3):
+                    ChatTemplate(" ".join(rest)).render([Message("user", "Hi")])
             case "CRASH":  # a thread that everybody waits for ends with an error
                 threading.Thread(target=lambda: 1 / 0).start()
                 threading.Event().wait()

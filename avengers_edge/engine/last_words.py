@@ -14,7 +14,7 @@ logger = logging.getLogger("avengers_edge.llama")
 
 _TELLING = re.compile(r"GGML_ASSERT|GGML_ABORT|terminate called|bad_alloc|MemoryError|out of memory", re.IGNORECASE)
 _COMPLAINING = re.compile(r"\berror\b|\w+Error:|failed|fatal", re.IGNORECASE)
-_TOO_LATE = re.compile(r"Timeout \([0-9:.]+\)!")  # what faulthandler says at a `deadline`
+_TOO_LATE = re.compile(r"Timeout \([0-9:.]+\)!")  # what faulthandler says at `worker.template_limits`
 _LINES, _LONGEST_LINE, _LONGEST_REASON = 20, 8192, 200
 
 

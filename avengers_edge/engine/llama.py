@@ -8,6 +8,7 @@ import functools
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 
 from avengers_edge.engine import ticket
 from avengers_edge.engine.calls import OnceCalled, begins_call, call_grammar
+from avengers_edge.engine.chat_template import ChatTemplate, opened_thought, wants_thought
 from avengers_edge.engine.curve import UNMEASURED, StepCurve
-from avengers_edge.engine.deadline import Deadline
 from avengers_edge.engine.facts import EngineFacts
 from avengers_edge.engine.grammar import Grammar, grammar_text, unwritable_tokens
 from avengers_edge.engine.job import Job
@@ -27,11 +28,11 @@ from avengers_edge.engine.native import LlamaContext
 from avengers_edge.engine.options import LoadOptions
 from avengers_edge.engine.sampler import Constraint, TokenSampler, check
 from avengers_edge.engine.scheduler import Scheduler
-from avengers_edge.engine.template import ChatTemplate
-from avengers_edge.engine.thinking import opened, thinks
 from avengers_edge.engine.ticket import Ticket, refuse_waiting_on, wait_for
 from avengers_edge.errors import AvengersError, BadRequest, ContextFull, EngineDied
 from avengers_edge.records import Closing, Generation, OnFinish, OnToken, Request, Tools
+
+TemplateLimits = Callable[[], AbstractContextManager[object]]
 
 _T = TypeVar("_T")
 _LONGEST_TOKEN = 64  # characters, about; what is longer by far is not worth being rendered and counted
@@ -46,7 +47,7 @@ class LlamaEngine(Closing):
         options: how to load it.
         curve: what a step costs, as `measure` gave it once.
         on_beat: hears from the owner thread at every sign of progress.
-        deadline: bounds the time of whatever the model's chat template does.
+        template_limits: bounds whatever the model's chat template does, see `worker.template_limits`.
 
     Raises:
         EngineDied: the file cannot be loaded.
@@ -66,10 +67,10 @@ class LlamaEngine(Closing):
         *,
         curve: StepCurve | None = None,
         on_beat: Callable[[], None] | None = None,
-        deadline: Deadline = contextlib.nullcontext,
+        template_limits: TemplateLimits = contextlib.nullcontext,
     ) -> None:
         self._beat = on_beat or (lambda: None)
-        self._deadline = deadline
+        self._template_limits = template_limits
         self._grammar_text = functools.lru_cache(maxsize=8)(grammar_text)  # one reading for all samples of a request
         self._calls_text = functools.lru_cache(maxsize=8)(self._call_grammar)
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -166,7 +167,7 @@ class LlamaEngine(Closing):
     ) -> None:
         try:
             with LlamaModel(path, options, self._beat) as self._model:
-                with self._deadline():
+                with self._template_limits():
                     self._template = ChatTemplate(self._model.chat_template, bos=self._model.bos, eos=self._model.eos)
                 with LlamaContext(self._model, options) as self._context:
                     self._scheduler = self._new_scheduler(curve or UNMEASURED)
@@ -229,7 +230,7 @@ class LlamaEngine(Closing):
             check(job.request.sampling, self._model.vocabulary)
             self._sampler_for(job.request, 0).close()  # a grammar is refused before the prompt is evaluated
             prompt = self._prompt(job.request)
-            job.begin(self._model.tokenize(prompt), opened(prompt))
+            job.begin(self._model.tokenize(prompt), opened_thought(prompt))
             self._scheduler.check(len(job.prompt), job.request)
             self._scheduler.add(job)
         except BaseException as error:  # it is the request's
@@ -243,8 +244,8 @@ class LlamaEngine(Closing):
                 f"a prompt of {length} characters does not fit into {self._context.longest} tokens of context: "
                 "shorten it"
             )
-        with self._deadline():
-            return self._template.render(request.messages, request.tools, thinking=thinks(request))
+        with self._template_limits():
+            return self._template.render(request.messages, request.tools, thinking=wants_thought(request))
 
     def _sampler_for(self, request: Request, seed: int) -> TokenSampler:
         return TokenSampler(request.sampling, seed, self._constraint_for(request))

@@ -10,48 +10,14 @@ from __future__ import annotations
 
 import re
 
-from avengers_edge.records import Request, SamplingParams
+from avengers_edge.records import SamplingParams
 
 OPENING, CLOSING = "<think>", "</think>"
-NO_THOUGHT = f"{OPENING}\n\n{CLOSING}\n\n"
-"""What stands at a prompt's end where the model is not to think."""
-
 LAST_WORDS = f"\n\nTime is up, so I answer from what I have.\n{CLOSING}\n\n"
 """What ends a thought that has taken its budget."""
 
-_OPEN = re.compile(rf"{OPENING}\s*\Z")
-_CLOSED = re.compile(rf"{CLOSING}\s*\Z")
 _TAG = re.compile(rb"<(/?)think>")
 _HALF_TAG = len(CLOSING) - 1
-
-
-def thinks(request: Request) -> bool | None:
-    """Tell whether the model is to think before it answers; None leaves that to its template.
-
-    A text that is bounded from its first token has no place for a thought.
-    """
-    sampling, tools = request.sampling, request.tools
-    if sampling.grammar is not None or sampling.schema is not None or (tools is not None and tools.must):
-        return False
-    return None if sampling.thinking_budget is None else sampling.thinking_budget > 0
-
-
-def opened(prompt: str) -> str:
-    """Give the tag that a prompt ends with where its template has opened a thought: it is part of what is said."""
-    return f"{OPENING}\n" if _OPEN.search(prompt) else ""
-
-
-def without_thought(prompt: str, template: str) -> str:
-    """Put an end to thinking at the end of a prompt whose template was asked for none.
-
-    Some templates open a thought all the same. Some know thoughts, since they take them out of earlier turns, but no
-    variable that keeps the model from beginning one: the model thinks unless an empty thought is put into its mouth.
-    """
-    if _OPEN.search(prompt):
-        return f"{prompt.rstrip()}\n\n{CLOSING}\n\n"
-    if CLOSING in template and "thinking" not in template and not _CLOSED.search(prompt):
-        return prompt + NO_THOUGHT
-    return prompt
 
 
 class ThinkingBudget:

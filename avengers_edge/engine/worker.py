@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import faulthandler
 import functools
 import logging
 import os
@@ -18,13 +19,12 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
 from avengers_edge.engine import codec, wire
 from avengers_edge.engine.curve import StepCurve
-from avengers_edge.engine.deadline import template_deadline
 from avengers_edge.engine.managed import ManagedEngine
 from avengers_edge.engine.options import LoadOptions
 from avengers_edge.engine.ticket import Ticket
@@ -34,6 +34,11 @@ from avengers_edge.records import Completion, Generation
 _BEAT_SECONDS = 0.5
 _PARENT_IS_DONE, _CANNOT_GO_ON = 0, 1
 
+TEMPLATE_SECONDS = 10.0
+"""What a chat template may take; the models' own take a thousandth of a second."""
+TEMPLATE_BYTES = 2**30
+"""What it may take of memory."""
+
 MakeEngine = Callable[[Path, LoadOptions, StepCurve | None, Callable[[], None]], ManagedEngine]
 
 
@@ -41,7 +46,39 @@ def make_llama(path: Path, options: LoadOptions, curve: StepCurve | None, on_bea
     """Load a model with llama.cpp."""
     from avengers_edge.engine.llama import LlamaEngine  # not before the listener runs: it takes a while
 
-    return LlamaEngine(path, options, curve=curve, on_beat=on_beat, deadline=template_deadline)
+    return LlamaEngine(path, options, curve=curve, on_beat=on_beat, template_limits=template_limits)
+
+
+@contextlib.contextmanager
+def template_limits(seconds: float = TEMPLATE_SECONDS, size: int = TEMPLATE_BYTES) -> Iterator[None]:
+    """Bound the time and, on Linux, the memory of foreign code on the engine's thread, which is all that runs then.
+
+    This process ends unless the block ends in time, even where it never lets go of the interpreter, as comparing deep
+    values does; the parent's `StderrTail` tells why. Memory beyond `size` bytes is a `MemoryError` in the block.
+    """
+    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.stderr)
+    try:
+        with _memory_limit(size):
+            yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@contextlib.contextmanager
+def _memory_limit(size: int) -> Iterator[None]:
+    if sys.platform != "linux":
+        yield
+        return
+    import resource
+
+    taken = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    bounds = [bound for bound in (soft, hard, taken + size) if bound != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_AS, (min(bounds), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def main(make: MakeEngine = make_llama) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from random_gguf import ARCHITECTURES, tiny_gguf
 
+from avengers_edge.engine.chat_template import ChatTemplate
 from avengers_edge.engine.llama import LlamaEngine
 from avengers_edge.engine.options import LoadOptions
-from avengers_edge.engine.template import ChatTemplate
 from avengers_edge.engine.thinking import LAST_WORDS
 from avengers_edge.records import Message, Request, SamplingParams
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from avengers_edge.engine.backend import start_backend
 from avengers_edge.engine.calls import HERMES, LLAMA, MISTRAL, call_grammar
+from avengers_edge.engine.chat_template import ChatTemplate
 from avengers_edge.engine.grammar import Grammar, unwritable_tokens
-from avengers_edge.engine.template import ChatTemplate
 from avengers_edge.errors import BadRequest
 from avengers_edge.records import Message, Request, SamplingParams, Tool, Tools
 from avengers_edge.voting.calls import read_calls
