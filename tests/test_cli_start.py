@@ -23,7 +23,7 @@ from avengers_edge.cli.terminal import on_terminal
 from avengers_edge.conversations.store import FILE_NAME, ConversationStore
 from avengers_edge.conversations.values import Turn
 from avengers_edge.engine import hardware, memory
-from avengers_edge.engine.facts import EngineFacts
+from avengers_edge.engine.protocol import EngineFacts
 from avengers_edge.engine.residency import Residency
 from avengers_edge.errors import BadRequest, EngineDied
 

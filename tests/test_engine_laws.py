@@ -7,7 +7,7 @@ import threading
 import pytest
 from fake_llama import FakeLlama
 
-from avengers_edge.engine.drafts import LONGEST
+from avengers_edge.engine.speculation import LONGEST
 from avengers_edge.errors import ContextFull
 from avengers_edge.records import Message, Request, SamplingParams
 
@@ -94,7 +94,7 @@ def test_cancelling_ends_every_sample_within_one_step(engine):
     if isinstance(engine, FakeLlama):
         while engine.scheduler.busy:
             engine.step()
-        request = request.ticket
+        request = request.handle
     generation = request.result()
     assert all(completion.tokens <= 1 + LONGEST for completion in generation.completions)
     assert any(completion.finish_reason == "cancelled" for completion in generation.completions)

@@ -12,10 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from avengers_edge.engine import wire, worker
-from avengers_edge.engine.curve import StepCurve
-from avengers_edge.engine.facts import EngineFacts
-from avengers_edge.engine.options import LoadOptions
-from avengers_edge.engine.ticket import Ticket
+from avengers_edge.engine.protocol import EngineFacts, LoadOptions, RequestHandle
+from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import DoesNotFit, EngineDied, VerificationFailed
 from avengers_edge.records import Completion, Generation, Message, Request
 
@@ -34,16 +32,16 @@ class ScriptedEngine:
         if request.messages[-1].content == "too long":
             raise DoesNotFit("no room")
         off = threading.Event()
-        ticket = Ticket(off.set)
-        threading.Thread(target=self._run, args=(request, on_finish, on_token, off, ticket), daemon=True).start()
-        return ticket
+        handle = RequestHandle(off.set)
+        threading.Thread(target=self._run, args=(request, on_finish, on_token, off, handle), daemon=True).start()
+        return handle
 
-    def _run(self, request, on_finish, on_token, off, ticket):
+    def _run(self, request, on_finish, on_token, off, handle):
         try:
             done = [self._sample(index, request, on_token, off) for index in self._indices(request, on_finish)]
-            ticket.future.set_result(Generation(tuple(done), 7, 1.5, 2.5, 3))
+            handle.future.set_result(Generation(tuple(done), 7, 1.5, 2.5, 3))
         except BaseException as error:
-            ticket.future.set_exception(error)
+            handle.future.set_exception(error)
 
     def _indices(self, request, on_finish):
         needed = request.n

@@ -23,8 +23,8 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from avengers_edge.engine.calls import CallForm, form_of
-from avengers_edge.engine.thinking import CLOSING, OPENING
+from avengers_edge.engine.detokenizer import CLOSING, OPENING
+from avengers_edge.engine.tool_calls import CallForm, form_of
 from avengers_edge.errors import BadRequest, VerificationFailed
 from avengers_edge.records import Message, Request, Tool, Tools
 
@@ -133,12 +133,12 @@ class ChatTemplate:
 
 
 def _function(tool: Tool) -> dict[str, Any]:
-    told = {"name": tool.name, "description": tool.description, "parameters": json.loads(tool.parameters)}
-    return {"type": "function", "function": told}
+    function = {"name": tool.name, "description": tool.description, "parameters": json.loads(tool.parameters)}
+    return {"type": "function", "function": function}
 
 
 def _turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Put messages as templates expect them; calls are numbered anew, since some want ids of nine letters."""
+    """Convert messages to what templates expect; calls are numbered anew, since some want ids of nine letters."""
     turns, known = [], dict[str, tuple[str, str]]()
     for message in messages:
         turn: dict[str, Any] = {"role": message.role, "content": message.content}
@@ -155,7 +155,7 @@ def _turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
             ]
         if message.call_id is not None:
             if message.call_id not in known:
-                raise BadRequest(f"a result is of the call {message.call_id[:40]!r}, which nobody made before it")
+                raise BadRequest(f"a result is of the call {message.call_id[:40]!r}, which was not made before it")
             turn["tool_call_id"], turn["name"] = known[message.call_id]
         turns.append(turn)
     return turns
@@ -164,9 +164,9 @@ def _turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
 def _require_shown(text: str, messages: Sequence[Message], tools: Tools | None) -> None:
     """Refuse a prompt in which something of tools was lost: templates pass over what they do not know."""
     called = [call.name for message in messages for call in message.calls]
-    told = [message.content.strip() for message in messages if message.role == "tool"]
+    results = [message.content.strip() for message in messages if message.role == "tool"]
     if any(name not in text for name in (*(tools.names if tools else ()), *called)) or not all(
-        result in text or json.dumps(result, ensure_ascii=False)[1:-1] in text for result in told
+        result in text or json.dumps(result, ensure_ascii=False)[1:-1] in text for result in results
     ):
         raise BadRequest(
             "tools cannot be given to this model: its chat template leaves out a function, a call or its result"
@@ -177,7 +177,7 @@ def _require_shown(text: str, messages: Sequence[Message], tools: Tools | None) 
 
 
 def wants_thought(request: Request) -> bool | None:
-    """Tell whether the model is to think before it answers; None leaves that to its template.
+    """Return whether the model is to think before it answers; None leaves that to its template.
 
     A text that is bounded from its first token has no place for a thought.
     """
@@ -188,12 +188,12 @@ def wants_thought(request: Request) -> bool | None:
 
 
 def opened_thought(prompt: str) -> str:
-    """Give the tag that a prompt ends with where its template has opened a thought: it is part of what is said."""
+    """Return the tag that a prompt ends with where its template has opened a thought: it is part of the text."""
     return f"{OPENING}\n" if _OPEN.search(prompt) else ""
 
 
 def _without_thought(prompt: str, template: str) -> str:
-    """Put an end to thinking at the end of a prompt whose template was asked for none.
+    """End a thought at the end of a prompt whose template was asked for none.
 
     Some templates open a thought all the same. Some know thoughts, since they take them out of earlier turns, but no
     variable that keeps the model from beginning one: the model thinks unless the prompt ends with an empty thought.
