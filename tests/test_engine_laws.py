@@ -82,7 +82,7 @@ def test_enough_cancels_the_others_at_once(engine):
 
 
 def test_cancelling_ends_every_sample_within_one_step(engine):
-    """A step gives a sample one token and at most as many as were guessed."""
+    """A step gives a sample one token and at most as many as were drafted."""
     handed_in = threading.Event()
 
     def call_off(index, piece):

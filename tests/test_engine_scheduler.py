@@ -78,8 +78,8 @@ def test_seeds_differ_by_index_and_stay_in_range():
     assert all(0 <= seed < SEED_LIMIT for seed in seeds)
 
 
-def test_a_guess_changes_the_steps_and_not_the_text():
-    """On the steep machine no guess pays, on the flat one all do."""
+def test_a_draft_changes_the_steps_and_not_the_text():
+    """On the steep machine no draft pays, on the flat one all do."""
     slow, fast = FakeLlama(curve=STEEP), FakeLlama(curve=FLAT)
     request = ask("the cat the cat the cat", n=6, max_tokens=40, temperature=0.3)
     assert texts(slow.generate(request)) == texts(fast.generate(request))

@@ -157,7 +157,7 @@ def test_each_sample_has_a_budget_of_its_own():
 
 
 @pytest.mark.parametrize("text", ["ab", "abab" * 8, "abcdefghijklmnopqrstuvwxyz" * 3])
-def test_an_end_that_is_forced_does_not_depend_on_what_was_guessed(text):
+def test_an_end_that_is_forced_does_not_depend_on_what_was_drafted(text):
     assert text_of(4, text, curve=FLAT) == text_of(4, text, curve=STEEP)
 
 

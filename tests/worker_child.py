@@ -1,4 +1,4 @@
-"""A worker process whose engine does what the prompt says; run by the tests of `engine.process`.
+"""A worker process whose engine does what the prompt says; run by the tests of `engine.worker_engine`.
 
 python worker_child.py [serve | garble | mute | noise | refuse | half]
 """

@@ -250,5 +250,7 @@ def _to_json(
 
 
 def _line(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "it takes too much memory"
     lines = str(error).split("\n", 1)[0].split()
     return " ".join(lines)[:200] or type(error).__name__

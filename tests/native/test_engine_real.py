@@ -384,7 +384,7 @@ def test_samples_that_are_evaluated_apart_from_prompts_follow_from_the_same_toke
             context.decode(tokens[:count], list(range(count)), [sequence] * count, [False] * count)
         alone = [context.decode([tokens[50 + s]], [9 + s], [s], [True]).copy()[0] for s in range(4)]
         for sequence in range(4):
-            context.truncate(sequence, 9 + sequence)
+            context.rollback(sequence, 9 + sequence)
         prompt = len(tokens) - 4
         columns = (
             [tokens[50], tokens[51], *tokens[:prompt], tokens[52], tokens[53]],
