@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from avengers_edge.api.sync import Avengers
     from avengers_edge.config import Settings, load_settings
     from avengers_edge.election import Progress
-    from avengers_edge.engine.frozen import freeze_support
+    from avengers_edge.engine.worker import freeze_support
     from avengers_edge.errors import (
         AvengersError,
         BadRequest,
@@ -102,7 +102,7 @@ _MODULES = {
     "api.sync": ("Avengers",),
     "config": ("Settings", "load_settings"),
     "election": ("Progress",),
-    "engine.frozen": ("freeze_support",),
+    "engine.worker": ("freeze_support",),
     "records": (
         *("Answer", "Ask", "EarlyStop", "Kind", "Message", "Ranked", "Route", "Sample", "Timings"),
         *("Tool", "ToolCall", "Tools", "Usage", "Vote"),

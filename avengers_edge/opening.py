@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from avengers_edge.config import Settings, shipped_dir
-from avengers_edge.engine.calls import form_of
-from avengers_edge.engine.managed import load_options
+from avengers_edge.engine.loader import load_options
 from avengers_edge.engine.residency import Residency
+from avengers_edge.engine.tool_calls import form_of
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.estimate import MemoryNeed, estimate
 from avengers_edge.library.gguf import read_header

@@ -23,8 +23,7 @@ from typing import Any
 from avengers_edge.calibration.questions import Question, read_questions
 from avengers_edge.config import load_settings
 from avengers_edge.engine.llama import LlamaEngine
-from avengers_edge.engine.options import LoadOptions
-from avengers_edge.engine.ticket import generate_many
+from avengers_edge.engine.protocol import LoadOptions, generate_many
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
 from avengers_edge.records import Generation, Member, Message, Mode, Request, SamplingParams

@@ -19,10 +19,9 @@ from typing import Any
 from bench_voting import find_model
 from contenders import open_measured
 
-from avengers_edge.engine.curve import StepCurve
 from avengers_edge.engine.llama import LlamaEngine
-from avengers_edge.engine.options import LoadOptions
-from avengers_edge.engine.ticket import generate_many
+from avengers_edge.engine.protocol import LoadOptions, generate_many
+from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import AvengersError
 from avengers_edge.records import Message, Request, SamplingParams
 

@@ -22,7 +22,7 @@ from contenders import Sequential, Setup, open_measured
 from write_random_gguf import SHAPES, write_gguf
 
 from avengers_edge.engine.llama import LlamaEngine
-from avengers_edge.engine.options import LoadOptions
+from avengers_edge.engine.protocol import LoadOptions
 from avengers_edge.errors import AvengersError
 from avengers_edge.records import Message, Request, SamplingParams
 

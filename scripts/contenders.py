@@ -27,10 +27,10 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 import llama_cpp
 
 from avengers_edge.engine.cores import usable_cores
-from avengers_edge.engine.curve import StepCurve
 from avengers_edge.engine.llama import LlamaEngine
-from avengers_edge.engine.options import LoadOptions
-from avengers_edge.engine.process import WorkerEngine
+from avengers_edge.engine.protocol import LoadOptions
+from avengers_edge.engine.step_cost import StepCurve
+from avengers_edge.engine.worker_engine import WorkerEngine
 from avengers_edge.records import Closing, Completion, Kind, Message, Request, SamplingParams
 from avengers_edge.voting.ballot import Ballot
 from avengers_edge.voting.keys import answer_key

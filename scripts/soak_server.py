@@ -31,7 +31,7 @@ from typing import Any
 
 from bench_server import CHAT, JSON, PATIENCE, Served, call, ours
 
-from avengers_edge.engine.options import LoadOptions
+from avengers_edge.engine.protocol import LoadOptions
 
 WIDEST = LoadOptions().sequences - 1  # one more holds their prompt
 LONGEST_STAY = 1.0  # seconds until a client that leaves has left

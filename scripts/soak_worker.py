@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from avengers_edge.engine.options import LoadOptions
-from avengers_edge.engine.process import WorkerEngine
+from avengers_edge.engine.protocol import LoadOptions
+from avengers_edge.engine.worker_engine import WorkerEngine
 from avengers_edge.errors import EngineDied
 from avengers_edge.records import Message, Request, SamplingParams
 
@@ -83,7 +83,7 @@ def time_report(model: Path, blow: Callable[[WorkerEngine], object], patience: f
             struck = time.perf_counter()
             blow(engine)
 
-    with WorkerEngine(model, OPTIONS, patience=patience) as engine:
+    with WorkerEngine(model, OPTIONS, timeout=patience) as engine:
         try:
             engine.generate(question(max_tokens=500, n=4), on_token=on_token)
         except EngineDied as error:

@@ -12,7 +12,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from avengers_edge.engine.options import LoadOptions
+from avengers_edge.engine.protocol import LoadOptions
 
 # A deadline would make the machine's speed a law of the product.
 hypothesis.settings.register_profile("laws", deadline=None)

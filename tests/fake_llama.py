@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from avengers_edge.engine.curve import StepCurve
-from avengers_edge.engine.job import Job
 from avengers_edge.engine.sampler import TokenSampler
 from avengers_edge.engine.scheduler import Scheduler
+from avengers_edge.engine.sequence import SequenceGroup
+from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.records import Generation, Request
 
 END = 0
@@ -28,10 +28,10 @@ class FakeModel:
 
     name = "fake.gguf"
     n_ctx_train = 4096
-    last_words = ()
+    thought_end = ()
 
-    def __init__(self, *, rewinds: bool = True) -> None:
-        self.rewinds = rewinds
+    def __init__(self, *, supports_rollback: bool = True) -> None:
+        self.supports_rollback = supports_rollback
 
     def tokenize(self, prompt: str) -> list[int]:
         return [1 + ALPHABET.find(letter) % len(ALPHABET) for letter in prompt.lower()]
@@ -53,8 +53,10 @@ class FakeContext:
     outputs = 64
     seconds = 0.0
 
-    def __init__(self, *, cells: int = 2048, sequences: int = 32, rewinds: bool = True, split: bool = False) -> None:
-        self.longest, self.sequences, self.rewinds, self.split = cells, sequences, rewinds, split
+    def __init__(
+        self, *, cells: int = 2048, sequences: int = 32, supports_rollback: bool = True, split: bool = False
+    ) -> None:
+        self.longest, self.sequences, self.supports_rollback, self.split = cells, sequences, supports_rollback, split
         self.cells = cells * sequences if split else cells
         self.held: dict[int, list[list[int]]] = {}  # a cell is a list of one token, so that it has an identity
         self.steps: list[list[tuple[int, int, int]]] = []
@@ -89,14 +91,14 @@ class FakeContext:
         logits[1 + (len(tokens) - 1) % len(ALPHABET)] = 2.0
         return logits
 
-    def share(self, source: int, target: int, tokens: int) -> None:
+    def copy_prefix(self, source: int, target: int, tokens: int) -> None:
         assert not self.held.get(target), "the target sequence still holds cells"
-        assert self.rewinds or tokens == len(self.held.get(source, [])), "a recurrent state is copied whole"
+        assert self.supports_rollback or tokens == len(self.held.get(source, [])), "a recurrent state is copied whole"
         shared = self.held.get(source, [])[:tokens]
         self.held[target] = [list(cell) for cell in shared] if self.split else shared
 
-    def truncate(self, sequence: int, tokens: int) -> None:
-        assert self.rewinds
+    def rollback(self, sequence: int, tokens: int) -> None:
+        assert self.supports_rollback
         self.held[sequence] = self.held[sequence][:tokens]
 
     def release(self, sequence: int) -> None:
@@ -142,41 +144,41 @@ class FakeLlama:
         *,
         cells: int = 2048,
         sequences: int = 32,
-        rewinds: bool = True,
+        supports_rollback: bool = True,
         split: bool = False,
         curve: StepCurve = FLAT,
         model: FakeModel | None = None,
         opened: str = "",
     ) -> None:
-        self.model, self.opened = model or FakeModel(rewinds=rewinds), opened
-        self.context = FakeContext(cells=cells, sequences=sequences, rewinds=rewinds, split=split)
+        self.model, self.opened = model or FakeModel(supports_rollback=supports_rollback), opened
+        self.context = FakeContext(cells=cells, sequences=sequences, supports_rollback=supports_rollback, split=split)
         self.scheduler = Scheduler(self.model, self.context, curve, CountingSampler, prefill_chunk=16)
 
-    def submit(self, request, *, on_finish=None, on_token=None) -> Job:
-        job = Job(request, on_finish, on_token)
-        job.begin(self.model.tokenize(request.messages[-1].content), self.opened)
-        self.scheduler.check(len(job.prompt), request)
-        self.scheduler.add(job)
-        return job
+    def submit(self, request, *, on_finish=None, on_token=None) -> SequenceGroup:
+        group = SequenceGroup(request, on_finish, on_token)
+        group.begin(self.model.tokenize(request.messages[-1].content), self.opened)
+        self.scheduler.check(len(group.prompt), request)
+        self.scheduler.add(group)
+        return group
 
-    def step(self) -> list[Job]:
+    def step(self) -> list[SequenceGroup]:
         ended = self.scheduler.step()
-        for job in ended:
-            job.finish()
+        for group in ended:
+            group.finish()
         return ended
 
     def run(self, requests: Sequence[Request]) -> list[Generation]:
-        jobs = [self.submit(request) for request in requests]
+        groups = [self.submit(request) for request in requests]
         while self.scheduler.busy:
             self.step()
-        return [job.ticket.result() for job in jobs]
+        return [group.handle.result() for group in groups]
 
     def generate(
         self, request: Request, *, on_finish=None, on_token=None, cancel: threading.Event | None = None
     ) -> Generation:
-        job = self.submit(request, on_finish=on_finish, on_token=on_token)
+        group = self.submit(request, on_finish=on_finish, on_token=on_token)
         while self.scheduler.busy:
             if cancel and cancel.is_set():
-                job.cancel()
+                group.cancel()
             self.step()
-        return job.ticket.result()
+        return group.handle.result()

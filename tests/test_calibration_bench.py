@@ -11,8 +11,8 @@ import pytest
 from avengers_edge.calibration import bench as room
 from avengers_edge.calibration.bench import QUESTIONS, Spread, bench, tune
 from avengers_edge.config import Settings
-from avengers_edge.engine.curve import StepCurve
-from avengers_edge.engine.managed import llama_opener
+from avengers_edge.engine.loader import llama_opener
+from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import EngineDied, NotFound
 from avengers_edge.library.store import Store
 
@@ -58,12 +58,12 @@ def workers(monkeypatch):
     def give(*, off, on):
         opened = []
 
-        def load(path, options, *, curve=None, patience=0, stop=None):
+        def load(path, options, *, curve=None, timeout=0, stop=None):
             opened.append((options, curve))
             return FakeWorker({False: off, True: on}[options.repack])
 
         monkeypatch.setattr(room, "WorkerEngine", load)
-        monkeypatch.setattr("avengers_edge.engine.process.WorkerEngine", load)
+        monkeypatch.setattr("avengers_edge.engine.worker_engine.WorkerEngine", load)
         return opened
 
     return give

@@ -18,8 +18,7 @@ from avengers_edge.calibration.measure import Measured, Plan, measure
 from avengers_edge.calibration.outcome_files import read_outcomes, restricted, write_outcomes
 from avengers_edge.calibration.questions import Question
 from avengers_edge.calibration.steps import without_code
-from avengers_edge.engine.facts import EngineFacts
-from avengers_edge.engine.ticket import Ticket
+from avengers_edge.engine.protocol import EngineFacts, RequestHandle
 from avengers_edge.errors import AvengersError, BadRequest, EngineDied, NoSandbox
 from avengers_edge.records import Completion, Generation, Member, Mode, Request, Team
 from avengers_edge.sandbox.judge import SandboxJudge
@@ -43,8 +42,8 @@ class Echo:
         self.asked: list[Request] = []
         self.left = breaks_after
 
-    def submit(self, request, *, on_finish=None, on_token=None) -> Ticket:
-        ticket = Ticket(lambda: None)
+    def submit(self, request, *, on_finish=None, on_token=None) -> RequestHandle:
+        ticket = RequestHandle(lambda: None)
         if self.left == 0:
             ticket.future.set_exception(EngineDied("gone: ask again"))
             return ticket

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from avengers_edge.calibration.bench import Report, Spread
 from avengers_edge.cli.main import cli
-from avengers_edge.engine.curve import StepCurve
+from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import EngineDied
 
 REPORT = Report(

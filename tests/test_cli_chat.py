@@ -233,7 +233,7 @@ import pathlib, sys
 sys.path.insert(0, {tests!r})
 from avengers_edge import runtime
 from avengers_edge.api import embedded
-from avengers_edge.engine import child, memory, residency, spawn
+from avengers_edge.engine import memory, residency, spawn, worker_process
 
 class Need:
     weights, kv_per_cell, compute, layers = 1, 0, 0, 1
@@ -243,7 +243,7 @@ def start_worker(name, command=None):  # one that says nothing
     print("loading", name, file=sys.stderr, flush=True)
     return spawn.start_worker(name, (sys.executable, {tests!r} + "/worker_child.py", "mute"))
 
-child.start_worker = start_worker
+worker_process.start_worker = start_worker
 embedded.FormEmbedder = lambda embedder: embedder
 embedded.open_sentence_embedder = lambda settings: None
 runtime.open_residency = lambda settings: residency.Residency(pathlib.Path, lambda path: Need(), settings)

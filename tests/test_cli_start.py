@@ -21,7 +21,7 @@ from avengers_edge.cli.main import cli
 from avengers_edge.cli.reading import read_question
 from avengers_edge.cli.terminal import on_terminal
 from avengers_edge.engine import hardware, memory
-from avengers_edge.engine.facts import EngineFacts
+from avengers_edge.engine.protocol import EngineFacts
 from avengers_edge.engine.residency import Residency
 from avengers_edge.errors import BadRequest, EngineDied
 from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore

@@ -9,7 +9,7 @@ import pytest
 
 from avengers_edge import config
 from avengers_edge.config import Settings, load_settings, shipped_dir
-from avengers_edge.engine import options
+from avengers_edge.engine import protocol
 from avengers_edge.errors import BadRequest
 
 
@@ -153,4 +153,4 @@ def test_the_data_folder_has_what_ships():
 
 
 def test_the_engine_knows_the_same_kv_types():
-    assert options.KV_TYPES == config.KV_TYPES
+    assert protocol.KV_TYPES == config.KV_TYPES

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from avengers_edge.engine import frozen, hardware, spawn, worker
+from avengers_edge.engine import hardware, spawn, worker
 from avengers_edge.errors import BadRequest, NoSandbox
 from avengers_edge.sandbox.box import Sandbox
 
@@ -30,8 +31,8 @@ freeze_support()
 
 from pathlib import Path
 
-from avengers_edge.engine.options import LoadOptions
-from avengers_edge.engine.process import WorkerEngine
+from avengers_edge.engine.protocol import LoadOptions
+from avengers_edge.engine.worker_engine import WorkerEngine
 from avengers_edge.records import Message, Request
 
 with WorkerEngine(Path("model.gguf"), LoadOptions()) as engine:
@@ -42,7 +43,7 @@ with WorkerEngine(Path("model.gguf"), LoadOptions()) as engine:
 @pytest.fixture
 def is_frozen(monkeypatch):
     monkeypatch.setattr(sys, "frozen", True, raising=False)
-    monkeypatch.setattr(frozen, "_supported", type(frozen._supported)())
+    monkeypatch.setattr(spawn, "supports_freezing", threading.Event())
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a script that is a program is POSIX's")
@@ -67,7 +68,7 @@ def test_without_its_first_line_a_frozen_program_is_not_started_again_and_again(
 
 
 def test_a_frozen_program_runs_our_modules_and_no_others(is_frozen):
-    frozen.freeze_support()
+    worker.freeze_support()
     for module in (worker.__name__, hardware.__name__):
         assert spawn.python_command(module) == [sys.executable, "--avengers-process", module]
     with pytest.raises(BadRequest):
@@ -77,7 +78,7 @@ def test_a_frozen_program_runs_our_modules_and_no_others(is_frozen):
 def test_a_program_that_is_not_frozen_heeds_no_such_arguments(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["program", "--avengers-process", worker.__name__])
     monkeypatch.setattr(worker, "main", lambda: pytest.fail("it became a worker"))
-    frozen.freeze_support()
+    worker.freeze_support()
 
 
 def test_the_processes_devices_are_reported_by_the_program_itself(is_frozen, monkeypatch):
@@ -85,7 +86,7 @@ def test_the_processes_devices_are_reported_by_the_program_itself(is_frozen, mon
     reported = []
     monkeypatch.setattr(hardware, "report_devices", lambda: reported.append(True))
     with pytest.raises(SystemExit) as end:
-        frozen.freeze_support()
+        worker.freeze_support()
     assert (reported, end.value.code) == ([True], None)
 
 

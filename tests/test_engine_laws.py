@@ -7,7 +7,7 @@ import threading
 import pytest
 from fake_llama import FakeLlama
 
-from avengers_edge.engine.drafts import LONGEST
+from avengers_edge.engine.speculation import LONGEST
 from avengers_edge.errors import ContextFull
 from avengers_edge.records import Message, Request, SamplingParams
 
@@ -82,7 +82,7 @@ def test_enough_cancels_the_others_at_once(engine):
 
 
 def test_cancelling_ends_every_sample_within_one_step(engine):
-    """A step gives a sample one token and at most as many as were guessed."""
+    """A step gives a sample one token and at most as many as were drafted."""
     handed_in = threading.Event()
 
     def call_off(index, piece):
@@ -94,7 +94,7 @@ def test_cancelling_ends_every_sample_within_one_step(engine):
     if isinstance(engine, FakeLlama):
         while engine.scheduler.busy:
             engine.step()
-        request = request.ticket
+        request = request.handle
     generation = request.result()
     assert all(completion.tokens <= 1 + LONGEST for completion in generation.completions)
     assert any(completion.finish_reason == "cancelled" for completion in generation.completions)

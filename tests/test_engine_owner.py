@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import threading
 from pathlib import Path
 
@@ -10,10 +11,8 @@ import pytest
 from fake_llama import ALPHABET, FLAT, FakeContext, FakeLlama, FakeModel
 
 import avengers_edge.engine.llama as room
-from avengers_edge.engine.facts import EngineFacts
 from avengers_edge.engine.llama import LlamaEngine
-from avengers_edge.engine.options import LoadOptions
-from avengers_edge.engine.ticket import generate_many, wait_for
+from avengers_edge.engine.protocol import EngineFacts, LoadOptions, generate_many, wait_for
 from avengers_edge.errors import BadRequest, ContextFull, EngineDied, VerificationFailed
 from avengers_edge.records import Closing, Message, Recall, Request, SamplingParams
 
@@ -117,8 +116,8 @@ def ask_for_ever(text="endless", n=2):
     return ask(text, n=n, max_tokens=ENDLESS, temperature=0.01)
 
 
-def result(ticket):
-    return ticket.future.result(LONG)
+def result(handle):
+    return handle.future.result(LONG)
 
 
 def texts(generation):
@@ -130,7 +129,7 @@ class Endless:
 
     def __init__(self, engine):
         self.begun = threading.Event()
-        self.ticket = engine.submit(ask_for_ever(), on_token=lambda index, piece: self.begun.set())
+        self.handle = engine.submit(ask_for_ever(), on_token=lambda index, piece: self.begun.set())
         assert self.begun.wait(LONG)
 
 
@@ -138,7 +137,7 @@ class Endless:
 def under_way(engine):
     endless = Endless(engine)
     yield endless
-    endless.ticket.cancel()
+    endless.handle.cancel()
 
 
 # --- asking
@@ -195,8 +194,8 @@ def test_tokens_are_counted_while_others_are_answered(engine, under_way):
 
 
 def test_a_cancelled_ticket_gives_what_there_is(engine, under_way):
-    under_way.ticket.cancel()
-    reasons = {completion.finish_reason for completion in result(under_way.ticket).completions}
+    under_way.handle.cancel()
+    reasons = {completion.finish_reason for completion in result(under_way.handle).completions}
     assert reasons == {"cancelled"}
     assert texts(engine.generate(ask())) == texts(FakeLlama().generate(ask()))
 
@@ -206,12 +205,12 @@ def test_a_request_called_off_in_its_prompt_ends_within_a_step(engine):
 
     def before_step():
         assert ready.wait(LONG)
-        ticket.cancel()
+        handle.cancel()
 
     context.before_step = before_step
-    ticket = engine.submit(ask("x" * 1000))
+    handle = engine.submit(ask("x" * 1000))
     ready.set()
-    assert result(ticket).completions == ()
+    assert result(handle).completions == ()
     assert len(context.steps) == 1
     assert engine.counters()["prefilled"] == len(context.steps[0]) < 1000
     assert context.held == {}
@@ -244,7 +243,7 @@ def test_a_listener_that_fails_fails_its_own_request_only(engine, under_way, mak
         result(bad)
     assert texts(result(good)) == texts(FakeLlama().generate(ask("good")))
     assert engine.alive
-    assert not under_way.ticket.future.done()
+    assert not under_way.handle.future.done()
 
 
 @pytest.mark.parametrize("failing", [1, 2])
@@ -280,7 +279,7 @@ def test_a_request_that_is_refused_leaves_the_others_alone(engine, under_way, fi
         result(bad)
     assert texts(result(good)) == texts(FakeLlama().generate(ask("good")))
     assert engine.alive
-    assert not under_way.ticket.future.done()
+    assert not under_way.handle.future.done()
 
 
 def test_a_prompt_of_no_tokens_is_refused_and_the_engine_lives(engine):
@@ -304,6 +303,32 @@ def test_a_template_that_fails_fails_its_request_only(engine, monkeypatch):
     with pytest.raises(RuntimeError, match="not today"):
         engine.count_tokens(ask())
     assert engine.alive
+
+
+def test_the_template_is_compiled_and_rendered_within_its_limits_and_nothing_else_is(monkeypatch):
+    within = []
+
+    @contextlib.contextmanager
+    def limits():
+        within.append(threading.current_thread())
+        yield
+        within.append("end")
+
+    def compiled(self, *_, **__):
+        within.append("compiled")
+
+    def rendered(self, messages, *_, **__):
+        within.append("rendered")
+        return messages[-1].content
+
+    monkeypatch.setattr(room.ChatTemplate, "__init__", compiled)
+    monkeypatch.setattr(room.ChatTemplate, "render", rendered)
+    engine = LlamaEngine(PATH, LoadOptions(), curve=FLAT, template_limits=limits)
+    try:
+        engine.generate(ask())
+        assert within == [engine._owner, "compiled", "end", engine._owner, "rendered", "end"]
+    finally:
+        in_time(engine.close)
 
 
 class Follows:
@@ -337,7 +362,7 @@ def test_a_grammar_that_fails_midway_fails_its_request_only_and_is_freed(engine,
     assert texts(result(good)) == texts(FakeLlama().generate(ask("good")))
     engine.count_tokens(ask())  # by the next command the failed request's other samples are gone too
     assert Follows.open == 0
-    assert not under_way.ticket.future.done()
+    assert not under_way.handle.future.done()
 
 
 # --- callbacks that ask
@@ -384,7 +409,7 @@ def test_a_callback_may_hand_in_a_request_that_somebody_else_waits_for(engine):
 def test_an_engine_that_answers_is_not_measured(engine, under_way):
     with pytest.raises(BadRequest, match="idle"):
         engine.measure(0)
-    assert not under_way.ticket.future.done()
+    assert not under_way.handle.future.done()
 
 
 def test_a_measured_engine_answers_as_before(monkeypatch):
@@ -405,9 +430,9 @@ def test_closing_while_it_answers_fails_all_that_wait_and_ends_the_thread(engine
     running = Endless(engine)
     queued = [engine.submit(ask_for_ever(f"queued {place}", n=40)) for place in range(10)]
     in_time(engine.close)
-    for ticket in (running.ticket, *queued):
+    for handle in (running.handle, *queued):
         with pytest.raises(EngineDied, match="unloaded"):
-            result(ticket)
+            result(handle)
     assert not engine.alive
     assert owners() == []
 
@@ -449,9 +474,9 @@ def test_whoever_asks_while_it_closes_gets_an_answer_or_an_error():
 
 
 def test_a_callback_may_close_its_engine(engine):
-    ticket = engine.submit(ask_for_ever(), on_token=lambda index, piece: engine.close())
+    handle = engine.submit(ask_for_ever(), on_token=lambda index, piece: engine.close())
     with pytest.raises(EngineDied, match="unloaded"):
-        result(ticket)
+        result(handle)
     engine._owner.join(LONG)
     assert not engine.alive
 
@@ -477,9 +502,9 @@ def test_an_engine_that_fails_in_a_step_fails_everything_with_the_reason(engine,
         raise failure
 
     engine._context.before_step = fail
-    for ticket in (running.ticket, *queued):
+    for handle in (running.handle, *queued):
         with pytest.raises(EngineDied, match=said):
-            result(ticket)
+            result(handle)
     assert not engine.alive
     for use in (lambda: engine.submit(ask()), lambda: engine.count_tokens(ask())):
         with pytest.raises(EngineDied, match=said):
@@ -520,7 +545,7 @@ def test_a_model_without_a_chat_template_is_refused_and_freed(monkeypatch, log):
 
 def test_there_is_a_sign_of_life_at_loading_and_at_every_step():
     beats = []
-    engine = LlamaEngine(PATH, LoadOptions(), curve=FLAT, on_beat=lambda: beats.append(threading.current_thread()))
+    engine = LlamaEngine(PATH, LoadOptions(), curve=FLAT, on_heartbeat=lambda: beats.append(threading.current_thread()))
     try:
         loading = len(beats)
         assert loading >= 1
@@ -537,7 +562,7 @@ def test_counters_count(engine):
     counters = engine.counters()
     assert counters["steps"] == len(engine._context.steps)
     assert counters["prefilled"] == 29
-    assert 0 <= counters["accepted"] <= counters["guessed"]
+    assert 0 <= counters["accepted"] <= counters["drafted"]
     assert counters["step_seconds"] > 0
 
 

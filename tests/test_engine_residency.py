@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avengers_edge.config import Settings
-from avengers_edge.engine import managed, memory, parking
+from avengers_edge.engine import loader, memory, parking
 from avengers_edge.engine import residency as residency_module
 from avengers_edge.engine.memory import (
     DeviceMemory,
@@ -24,7 +24,7 @@ from avengers_edge.engine.memory import (
     parse_vm_stat,
     place,
 )
-from avengers_edge.engine.options import LoadOptions
+from avengers_edge.engine.protocol import LoadOptions
 from avengers_edge.engine.residency import Residency
 from avengers_edge.errors import Cancelled, DoesNotFit, EngineDied, NotFound
 from avengers_edge.records import Recall
@@ -418,9 +418,9 @@ def test_the_first_measurement_of_a_model_is_given_up_too(home, monkeypatch, tmp
         raise EngineDied("its worker process was unloaded")
 
     engine.measure = measure
-    monkeypatch.setattr(managed, "_open", lambda *_: engine)
+    monkeypatch.setattr(loader, "_open", lambda *_: engine)
     with pytest.raises(EngineDied):
-        managed.llama_opener(Settings(home=home, gpu_layers=0), stop)("a", tmp_path / "a.gguf", 0)
+        loader.llama_opener(Settings(home=home, gpu_layers=0), stop)("a", tmp_path / "a.gguf", 0)
 
 
 def test_an_engine_that_cannot_be_closed_does_not_keep_others_out(machine, caplog):
@@ -619,14 +619,14 @@ def test_a_model_does_not_fit_beside_itself_in_unified_memory(machine):
     [(-1, ("cuda",), True), (3, ("cuda",), True), (0, ("cuda",), False), (-1, (), False)],
 )
 def test_more_samples_run_beside_each_other_where_layers_go_to_a_device(home, monkeypatch, layers, backends, wide):
-    monkeypatch.setattr(managed.hardware, "gpu_backends", lambda: backends)
-    options = managed.load_options(Settings(home=home, threads=3, context=999), layers)
+    monkeypatch.setattr(loader.hardware, "gpu_backends", lambda: backends)
+    options = loader.load_options(Settings(home=home, threads=3, context=999), layers)
     assert (options.cells, options.threads, options.gpu_layers) == (999, 3, layers)
     assert options.sequences == (128 if wide else LoadOptions().sequences)
 
 
 def test_slots_are_as_many_sequences_with_a_part_of_the_context_each(home):
-    options = managed.load_options(Settings(home=home, slots=4, context=4096), 0)
+    options = loader.load_options(Settings(home=home, slots=4, context=4096), 0)
     assert (options.split, options.sequences, options.cells) == (True, 4, 1024)
 
 

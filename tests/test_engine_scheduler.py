@@ -9,8 +9,9 @@ from fake_llama import FLAT, STEEP, CountingSampler, FakeLlama
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avengers_edge.engine.curve import StepCurve
-from avengers_edge.engine.job import Job, derive_seed
+from avengers_edge.engine.scheduler import share_prefill
+from avengers_edge.engine.sequence import SequenceGroup, derive_seed
+from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.records import SEED_LIMIT, Message, Request, SamplingParams
 
 
@@ -77,12 +78,12 @@ def test_seeds_differ_by_index_and_stay_in_range():
     assert all(0 <= seed < SEED_LIMIT for seed in seeds)
 
 
-def test_a_guess_changes_the_steps_and_not_the_text():
-    """On the steep machine no guess pays, on the flat one all do."""
+def test_a_draft_changes_the_steps_and_not_the_text():
+    """On the steep machine no draft pays, on the flat one all do."""
     slow, fast = FakeLlama(curve=STEEP), FakeLlama(curve=FLAT)
     request = ask("the cat the cat the cat", n=6, max_tokens=40, temperature=0.3)
     assert texts(slow.generate(request)) == texts(fast.generate(request))
-    assert slow.scheduler.guessed == 0 < fast.scheduler.accepted
+    assert slow.scheduler.drafted == 0 < fast.scheduler.accepted
     assert len(fast.context.steps) < len(slow.context.steps)
 
 
@@ -105,7 +106,7 @@ def test_all_slots_of_a_split_cache_run_at_once_however_steep_the_curve():
     jobs = [llama.submit(ask("abc", n=1, seed=k, max_tokens=30, temperature=0.01)) for k in range(6)]
     while not all(job.running for job in jobs):
         llama.step()
-        assert not any(job.ticket.future.done() for job in jobs)
+        assert not any(job.handle.future.done() for job in jobs)
     for job in jobs:
         job.cancel()
     llama.step()
@@ -124,7 +125,7 @@ def test_a_newcomer_does_not_wait_for_all_samples_of_a_large_request():
     for _ in range(3):
         llama.step()
     small = llama.submit(ask("small", n=2, max_tokens=5))
-    while not small.ticket.future.done():
+    while not small.handle.future.done():
         llama.step()
     assert large.started < 60
     large.cancel()
@@ -137,7 +138,7 @@ def test_a_newcomer_that_needs_much_room_gets_it():
     large = llama.submit(ask("large", n=100, max_tokens=40))
     llama.step()
     small = llama.submit(ask("s" * 60, n=1, max_tokens=60))
-    while not small.ticket.future.done():
+    while not small.handle.future.done():
         llama.step()
     assert large.started < 50
     large.cancel()
@@ -184,7 +185,7 @@ def test_cancelling_during_prefill_ends_it_within_one_step():
     llama.step()
     job.cancel()
     assert llama.step() == [job]
-    assert job.ticket.result().completions == ()
+    assert job.handle.result().completions == ()
     assert llama.scheduler.prefilled < 64
     assert llama.context.held == {}
 
@@ -199,8 +200,8 @@ def test_a_listeners_failure_is_its_own_requests_only():
     while llama.scheduler.busy:
         llama.step()
     with pytest.raises(RuntimeError, match="not today"):
-        bad.ticket.result()
-    assert texts(good.ticket.result()) == texts(FakeLlama().generate(ask("good")))
+        bad.handle.result()
+    assert texts(good.handle.result()) == texts(FakeLlama().generate(ask("good")))
 
 
 # --- waves
@@ -274,11 +275,11 @@ def test_prompts_under_way_share_a_common_beginning():
     second = llama.submit(ask(opening + "second", n=3))
     while llama.scheduler.busy:
         llama.step()
-    assert second.ticket.result().reused_tokens >= len(opening)
+    assert second.handle.result().reused_tokens >= len(opening)
 
 
 def test_a_model_that_cannot_rewind_goes_on_from_a_whole_sequence_or_starts_again():
-    llama = FakeLlama(rewinds=False)
+    llama = FakeLlama(supports_rollback=False)
     (first,) = llama.generate(ask("the quick brown fox", n=1, keep=True, temperature=0, max_tokens=9)).completions
     on = llama.generate(ask(f"the quick brown fox{first.text} and then", n=1, keep=True))
     assert on.reused_tokens == 19 + 8
@@ -297,10 +298,10 @@ def test_what_is_kept_gives_way_to_what_is_asked():
 def test_a_saved_conversation_goes_on_in_another_engine(tmp_path):
     llama, path = FakeLlama(), tmp_path / "state"
     (first,) = llama.generate(ask("the quick brown fox", n=1, keep=True)).completions
-    saved = llama.scheduler.cells.save(path)
+    saved = llama.scheduler.kv_cache.save(path)
     fresh = FakeLlama()
     fresh.context.saved = llama.context.saved
-    assert fresh.scheduler.cells.restore(path) == saved
+    assert fresh.scheduler.kv_cache.restore(path) == saved
     turn = ask(f"the quick brown fox{first.text} and then", n=1)
     second = fresh.generate(turn)
     assert second.reused_tokens == saved
@@ -309,24 +310,24 @@ def test_a_saved_conversation_goes_on_in_another_engine(tmp_path):
 
 def test_a_state_that_does_not_fit_is_of_no_use_and_no_harm(tmp_path):
     llama = FakeLlama()
-    assert llama.scheduler.cells.save(tmp_path / "nothing kept") == 0
-    assert llama.scheduler.cells.restore(tmp_path / "not there") == 0
+    assert llama.scheduler.kv_cache.save(tmp_path / "nothing kept") == 0
+    assert llama.scheduler.kv_cache.restore(tmp_path / "not there") == 0
     assert len(llama.generate(ask()).completions) == 4
 
 
 def test_a_state_that_others_need_the_room_of_is_not_restored(tmp_path):
     llama = FakeLlama(cells=256)
     llama.generate(ask("z" * 100, n=1, keep=True, max_tokens=20))
-    assert llama.scheduler.cells.save(tmp_path / "state") > 100
+    assert llama.scheduler.kv_cache.save(tmp_path / "state") > 100
     busy = FakeLlama(cells=256)
     busy.context.saved = llama.context.saved
     job = busy.submit(ask("y" * 100, n=1, max_tokens=100, temperature=0))
     while not job.running:
         busy.step()
-    assert busy.scheduler.cells.restore(tmp_path / "state") == 0
+    assert busy.scheduler.kv_cache.restore(tmp_path / "state") == 0
     while busy.scheduler.busy:
         busy.step()
-    assert len(job.ticket.result().completions) == 1
+    assert len(job.handle.result().completions) == 1
 
 
 # --- whatever is asked
@@ -339,11 +340,13 @@ def test_a_state_that_others_need_the_room_of_is_not_restored(tmp_path):
     sequences=st.integers(2, 8),
     cells=st.integers(64, 160),
     flat=st.booleans(),
-    rewinds=st.booleans(),
+    supports_rollback=st.booleans(),
 )
-def test_any_mix_of_requests_runs_to_its_end_within_the_cells(shapes, sequences, cells, flat, rewinds):
+def test_any_mix_of_requests_runs_to_its_end_within_the_cells(shapes, sequences, cells, flat, supports_rollback):
     """The fake cache asserts that positions are consecutive and that cells never run out."""
-    llama = FakeLlama(cells=cells, sequences=sequences, curve=FLAT if flat else STEEP, rewinds=rewinds)
+    llama = FakeLlama(
+        cells=cells, sequences=sequences, curve=FLAT if flat else STEEP, supports_rollback=supports_rollback
+    )
     requests = [
         ask("abc"[place % 3] * prompt, n=n, max_tokens=limit, keep=keep, seed=place)
         for place, (prompt, n, limit, keep) in enumerate(shapes)
@@ -369,11 +372,11 @@ def test_whoever_is_admitted_gets_on_though_smaller_requests_keep_coming():
     jobs = [llama.submit(ask("s" * 5, n=2, max_tokens=20, seed=i)) for i in range(5)]
     large = llama.submit(ask("l" * 40, n=1, max_tokens=60))
     for step in range(300):
-        if large.ticket.future.done():
+        if large.handle.future.done():
             break
         llama.step()
         jobs.append(llama.submit(ask("s" * 5, n=2, max_tokens=20, seed=step)))
-    assert large.ticket.future.done()
+    assert large.handle.future.done()
     for job in jobs:
         job.cancel()
     while llama.scheduler.busy:
@@ -405,8 +408,8 @@ def test_a_failing_listener_of_tokens_is_its_own_requests_only(temperature):
     while llama.scheduler.busy:
         llama.step()
     with pytest.raises(RuntimeError, match="not today"):
-        bad.ticket.result()
-    assert len(good.ticket.result().completions) == 4
+        bad.handle.result()
+    assert len(good.handle.result().completions) == 4
 
 
 def test_a_turn_that_was_stopped_is_part_of_the_conversation():
@@ -418,7 +421,7 @@ def test_a_turn_that_was_stopped_is_part_of_the_conversation():
     llama.step()
     job.cancel()
     llama.step()
-    text = job.ticket.result().completions[0].text
+    text = job.handle.result().completions[0].text
     assert llama.generate(ask("the quick brown fox" + "x" * 60 + text + " well", n=1)).reused_tokens >= 78
 
 
@@ -434,11 +437,63 @@ def test_a_turn_that_was_stopped_before_it_began_leaves_the_conversation_as_it_w
 def test_a_request_that_ended_holds_no_memory_until_a_full_collection():
     llama = FakeLlama()
     gc.collect()
-    others = [each for each in gc.get_objects() if isinstance(each, Job)]  # that other tests hold
+    others = [each for each in gc.get_objects() if isinstance(each, SequenceGroup)]  # that other tests hold
     gc.disable()
     try:
         llama.generate(ask())
-        left = [each for each in gc.get_objects() if isinstance(each, Job)]
+        left = [each for each in gc.get_objects() if isinstance(each, SequenceGroup)]
         assert not {id(each) for each in left} - {id(each) for each in others}
     finally:
         gc.enable()
+
+
+# --- sharing a step's rows out among prompts
+
+
+def unready(*left):
+    """Requests of whose prompts so many tokens are still to be evaluated."""
+    groups = [SequenceGroup(Request((Message("user", "?"),))) for _ in left]
+    for group, tokens in zip(groups, left, strict=True):
+        group.begin([1] * (tokens + 4))
+        group.evaluated = 3
+    return groups
+
+
+def shared(left, rows):
+    groups = unready(*left)
+    counts = dict(share_prefill(groups, rows))
+    assert set(counts) <= set(groups)
+    assert all(counts.values())
+    return [counts.get(group, 0) for group in groups]
+
+
+LEFT = st.lists(st.integers(1, 50), max_size=8)
+
+
+@given(LEFT, st.integers(0, 200))
+def test_all_rows_are_used_and_no_prompt_gets_more_than_it_has(left, rows):
+    counts = shared(left, rows)
+    assert sum(counts) == min(rows, sum(left))
+    assert all(count <= most for count, most in zip(counts, left, strict=True))
+
+
+@given(LEFT.filter(bool), st.integers(1, 200))
+def test_the_first_gets_half_so_that_none_waits_forever(left, rows):
+    assert shared(left, rows)[0] >= min(left[0], (rows + 1) // 2)
+
+
+@given(LEFT.filter(bool), st.integers(1, 200))
+def test_after_the_first_each_has_what_it_needs_before_the_next_gets_any(left, rows):
+    counts = shared(left, rows)[1:]
+    begun = [place for place, count in enumerate(counts) if count]
+    assert all(counts[place] == left[1:][place] for place in begun[:-1])
+    assert begun == list(range(len(begun)))
+
+
+def test_rows_shared_out_by_hand():
+    assert shared([], 10) == []
+    assert shared([100], 10) == [10]
+    assert shared([100, 3, 100], 10) == [5, 3, 2]
+    assert shared([2, 3, 4], 100) == [2, 3, 4]
+    assert shared([100, 1], 10) == [9, 1]
+    assert shared([100, 100, 1], 10) == [5, 5, 0]

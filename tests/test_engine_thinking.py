@@ -9,8 +9,8 @@ from fake_llama import FLAT, STEEP, FakeLlama, FakeModel
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avengers_edge.engine.template import ChatTemplate
-from avengers_edge.engine.thinking import LAST_WORDS, ThinkingBudget, opened, thinks
+from avengers_edge.engine.chat_template import ChatTemplate, opened_thought, wants_thought
+from avengers_edge.engine.detokenizer import THOUGHT_END, ThinkingBudget
 from avengers_edge.records import Message, Request, SamplingParams, Tool, Tools
 from avengers_edge.voting.keys import answer_key, extract_answer
 from avengers_edge.voting.thoughts import said_in
@@ -49,7 +49,7 @@ PLAIN = TURNS.replace(".split('</think>')[-1]", "")
 def test_a_prompt_ends_as_the_thinking_that_is_asked_for_begins(template, thinking, end):
     text = ChatTemplate(template).render(HI, thinking=thinking)
     assert text == "<user>Hi\n" + end
-    assert opened(text) == ("<think>\n" if end.endswith("<think>\n") else "")
+    assert opened_thought(text) == ("<think>\n" if end.endswith("<think>\n") else "")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_prompt_ends_as_the_thinking_that_is_asked_for_begins(template, thinki
     ],
 )
 def test_what_is_bounded_from_its_first_token_has_no_place_for_a_thought(sampling, tools, wanted):
-    assert thinks(Request(HI, SamplingParams(**sampling), tools=tools)) is wanted
+    assert wants_thought(Request(HI, SamplingParams(**sampling), tools=tools)) is wanted
 
 
 def due(pieces, budget=4, max_tokens=100, *, open_at_start=False):
@@ -113,7 +113,7 @@ class Thinker(FakeModel):
     """Token "c" begins a thought, "z" ends it; the last words are "z" and "!", which is its "y"."""
 
     PIECES = {3: b"<think>", 25: b"!", 26: b"</think>"}  # noqa: RUF012
-    last_words = (26, 25)
+    thought_end = (26, 25)
 
     def piece(self, token: int) -> bytes:
         return self.PIECES.get(token) or super().piece(token)
@@ -157,7 +157,7 @@ def test_each_sample_has_a_budget_of_its_own():
 
 
 @pytest.mark.parametrize("text", ["ab", "abab" * 8, "abcdefghijklmnopqrstuvwxyz" * 3])
-def test_an_end_that_is_forced_does_not_depend_on_what_was_guessed(text):
+def test_an_end_that_is_forced_does_not_depend_on_what_was_drafted(text):
     assert text_of(4, text, curve=FLAT) == text_of(4, text, curve=STEEP)
 
 
@@ -166,10 +166,10 @@ def test_a_thought_is_never_the_answer(kind):
     cut = "<think>\nIt is 7 or B or yes,\n```python\nx = 7\n```\n so \\(7\\) it is"
     assert answer_key(cut, kind, truncated=True, choices=("yes", "no")) is None
     assert said_in(cut) == ""
-    closed = cut + LAST_WORDS
+    closed = cut + THOUGHT_END
     assert extract_answer(closed, kind, choices=("yes", "no")) is None
 
 
 def test_what_is_said_after_the_last_words_is_the_answer():
-    text = f"<think>\nAnswer: 7? No, 8.{LAST_WORDS}Answer: 8"
+    text = f"<think>\nAnswer: 7? No, 8.{THOUGHT_END}Answer: 8"
     assert extract_answer(text, "number") == said_in(text).removeprefix("Answer: ") == "8"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +91,29 @@ def test_imports_point_one_way(path):
         if name in OPENS_SOCKETS:
             listens = name == "socket" and path == PACKAGE / "server" / "run.py"  # it has its address before all else
             assert room == "library" or listens, f"{room} must not be able to reach the network"
+
+
+def modules_imported_by(path, known):
+    """The package's modules that a file imports; a name out of a module stands for the module."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from (name if name in known else node.module for name in names)
+
+
+def test_no_module_takes_part_in_an_import_circle():
+    """Not by a lazy import either, nor by one for type checkers: of two modules one is built on the other."""
+    known = {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in modules()
+    }
+    graph = {name: known.keys() & set(modules_imported_by(path, known)) for name, path in known.items()}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
 
 
 def test_voting_is_pure_python():

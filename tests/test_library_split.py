@@ -19,7 +19,7 @@ from random_gguf import tiny_gguf
 from avengers_edge.cli.main import cli
 from avengers_edge.config import Settings
 from avengers_edge.engine.llama import LlamaEngine
-from avengers_edge.engine.options import LoadOptions
+from avengers_edge.engine.protocol import LoadOptions
 from avengers_edge.errors import AvengersError, BadRequest, NotFound, VerificationFailed
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.gguf import read_header

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from random_gguf import ARCHITECTURES, tiny_gguf
 
-from avengers_edge.engine.template import ChatTemplate
+from avengers_edge.engine.chat_template import ChatTemplate
 from avengers_edge.library.gguf import read_header
 from avengers_edge.records import Message
 

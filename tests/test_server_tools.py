@@ -8,7 +8,7 @@ import time
 import pytest
 from server_fakes import Served, events, text_of
 
-from avengers_edge.engine.schema import schema_grammar
+from avengers_edge.engine.json_schema import schema_grammar
 from avengers_edge.records import Message, Tool, ToolCall, Tools
 from avengers_edge.server import tools
 

@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from avengers_edge.cli.main import cli
 from avengers_edge.config import load_settings, shipped_dir
 from avengers_edge.engine import memory
-from avengers_edge.engine.facts import EngineFacts
+from avengers_edge.engine.protocol import EngineFacts, RequestHandle
 from avengers_edge.engine.residency import Residency
-from avengers_edge.engine.ticket import Ticket
 from avengers_edge.errors import AvengersError, BadRequest, NotFound, VerificationFailed
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.files import write_text
@@ -360,7 +359,7 @@ class Echo:
         self.facts = EngineFacts("tiny", 32_768, 32_768, 1, 0, (), gpu_offload=False, threads=1, features="")
 
     def submit(self, request, *, on_finish=None, on_token=None):
-        ticket = Ticket(lambda: None)
+        ticket = RequestHandle(lambda: None)
         if self.left == 0:
             ticket.future.set_exception(KeyboardInterrupt())
             return ticket

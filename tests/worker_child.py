@@ -1,4 +1,4 @@
-"""A worker process whose engine does what the prompt says; run by the tests of `engine.process`.
+"""A worker process whose engine does what the prompt says; run by the tests of `engine.worker_engine`.
 
 python worker_child.py [serve | garble | mute | noise | refuse | half]
 """
@@ -12,12 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from avengers_edge.engine import wire, worker
-from avengers_edge.engine.curve import StepCurve
-from avengers_edge.engine.facts import EngineFacts
-from avengers_edge.engine.options import LoadOptions
-from avengers_edge.engine.ticket import Ticket
+from avengers_edge.engine.protocol import EngineFacts, LoadOptions, RequestHandle
+from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import DoesNotFit, EngineDied, VerificationFailed
-from avengers_edge.records import Completion, Generation, Request
+from avengers_edge.records import Completion, Generation, Message, Request
 
 FACTS = EngineFacts("scripted", 4096, 8192, 4, 0, (("CPU", 12_345),), False, 2, "none")
 
@@ -34,16 +32,16 @@ class ScriptedEngine:
         if request.messages[-1].content == "too long":
             raise DoesNotFit("no room")
         off = threading.Event()
-        ticket = Ticket(off.set)
-        threading.Thread(target=self._run, args=(request, on_finish, on_token, off, ticket), daemon=True).start()
-        return ticket
+        handle = RequestHandle(off.set)
+        threading.Thread(target=self._run, args=(request, on_finish, on_token, off, handle), daemon=True).start()
+        return handle
 
-    def _run(self, request, on_finish, on_token, off, ticket):
+    def _run(self, request, on_finish, on_token, off, handle):
         try:
             done = [self._sample(index, request, on_token, off) for index in self._indices(request, on_finish)]
-            ticket.future.set_result(Generation(tuple(done), 7, 1.5, 2.5, 3))
+            handle.future.set_result(Generation(tuple(done), 7, 1.5, 2.5, 3))
         except BaseException as error:
-            ticket.future.set_exception(error)
+            handle.future.set_exception(error)
 
     def _indices(self, request, on_finish):
         needed = request.n
@@ -93,6 +91,11 @@ class ScriptedEngine:
                 os.write(1, b'{"is":"Beat"}\n')
                 sys.stdout.write("on standard output\n")
                 sys.stdout.flush()
+            case "TEMPLATE":
+                from avengers_edge.engine.chat_template import ChatTemplate
+
+                with worker.template_limits(0.3):
+                    ChatTemplate(" ".join(rest)).render([Message("user", "Hi")])
             case "CRASH":  # a thread that everybody waits for ends with an error
                 threading.Thread(target=lambda: 1 / 0).start()
                 threading.Event().wait()

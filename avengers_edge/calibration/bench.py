@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from avengers_edge.config import Settings
-from avengers_edge.engine.curve import StepCurve
-from avengers_edge.engine.managed import load_options
-from avengers_edge.engine.process import WorkerEngine
-from avengers_edge.engine.tuning import Tuning, choose_repack, keep
+from avengers_edge.engine.loader import Tuning, choose_repack, keep, load_options
+from avengers_edge.engine.step_cost import StepCurve
+from avengers_edge.engine.worker_engine import WorkerEngine
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
 from avengers_edge.records import Ask
@@ -86,7 +85,7 @@ def tune(path: Path, settings: Settings, on_phase: OnPhase) -> tuple[bool, tuple
         on_phase(f"measuring steps, weight repacking {'on' if repack else 'off'}")
         begin = time.perf_counter()
         chosen = dataclasses.replace(options, repack=repack)
-        with WorkerEngine(path, chosen, patience=settings.patience) as engine:
+        with WorkerEngine(path, chosen, timeout=settings.patience) as engine:
             loaded = time.perf_counter() - begin
             return loaded, engine.measure(MEASURE_SECONDS)
 

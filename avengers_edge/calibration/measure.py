@@ -17,8 +17,7 @@ from avengers_edge.calibration.outcome_files import add, read_lines, restricted,
 from avengers_edge.calibration.outcome_lines import as_values
 from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.calibration.questions import Question, group_of
-from avengers_edge.engine.facts import EngineFacts
-from avengers_edge.engine.ticket import Accepting, generate_many
+from avengers_edge.engine.protocol import Accepting, EngineFacts, generate_many
 from avengers_edge.errors import AvengersError, BadRequest
 from avengers_edge.pace import Pace
 from avengers_edge.records import MOST_SAMPLES, Ask, Generation, Member, Request, Sample, Team

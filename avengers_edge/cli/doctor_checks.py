@@ -111,7 +111,7 @@ def check_engine(session: Session, team: str | None) -> Iterator[Finding]:
         with contextlib.suppress(AvengersError):
             paths[model] = store.find(catalog.load_model(model))
     if not paths:
-        from avengers_edge.engine.backend import build_features
+        from avengers_edge.engine.llama_model import build_features
 
         yield Finding("llama.cpp", build_features())
         return

@@ -59,7 +59,7 @@ class Fitting:
 
         """
         from avengers_edge.engine import memory
-        from avengers_edge.engine.managed import load_options
+        from avengers_edge.engine.loader import load_options
         from avengers_edge.library.estimate import estimate
         from avengers_edge.library.gguf import read_header
 

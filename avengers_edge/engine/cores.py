@@ -49,7 +49,7 @@ def physical_cores(cpus: Collection[int], root: Path = _ROOT) -> int | None:
 
 
 def cpu_quota(root: Path = _ROOT) -> float | None:
-    """Tell how many cores' worth of time the control groups give this process, version 1 or 2; None for no limit."""
+    """Return how many cores' worth of time the control groups give this process, version 1 or 2; None for no limit."""
     with contextlib.suppress(OSError, ValueError):
         own = (root / "proc/self/cgroup").read_text(encoding="utf-8")
         return min((quota for folder in _groups(own, root) if (quota := _quota_of(folder))), default=None)

@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avengers_edge.engine.gbnf import vet
-from avengers_edge.engine.schema import schema_grammar
+from avengers_edge.engine.json_schema import schema_grammar
 from avengers_edge.errors import BadRequest, EngineDied
 from avengers_edge.records import Closing, SamplingParams
 
 _MOST_BYTES = 64 * 1024
-_PATIENCE = 2.0  # seconds of processor time to look at a vocabulary
-_PATIENCE_TO_ACCEPT = 0.1
+_MOST_SECONDS = 2.0  # seconds of processor time to look at a vocabulary
+_MOST_SECONDS_TO_ACCEPT = 0.1
 
 
 def grammar_text(sampling: SamplingParams) -> str | None:
-    """Give the GBNF that bounds a text, made from the JSON schema if there is one, or None if nothing does.
+    """Return the GBNF that bounds a text, made from the JSON schema if there is one, or None if nothing does.
 
     What comes back is safe to hand to `Grammar`. A schema is enforced or refused, keyword by keyword: `oneOf` is taken
     as `anyOf`, properties come in the schema's order, and none is written that the schema does not name unless it
@@ -75,11 +75,11 @@ class Grammar(Closing):
             )
 
     def allows(self, token: int) -> bool:
-        """Tell whether this token may come next."""
+        """Return whether this token may come next."""
         return bool(self.allowed(np.array([token], np.int32))[0])
 
     def allowed(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Tell for each of these tokens whether it may come next.
+        """Return for each of these tokens whether it may come next.
 
         Raises:
             BadRequest: the grammar has become too ambiguous to follow.
@@ -92,7 +92,7 @@ class Grammar(Closing):
         array = llama.llama_token_data_array(data=data, size=tokens.size, selected=-1, sorted=False)
         started = time.thread_time()
         llama.llama_sampler_apply(self._sampler, ctypes.byref(array))
-        _limit_time(started, _PATIENCE)
+        _limit_time(started, _MOST_SECONDS)
         kept: NDArray[np.bool_] = candidates["logit"] == 0  # llama.cpp sets -inf
         for place in np.flatnonzero(kept & self._unwritable[tokens]):
             kept[place] = self._ends(int(tokens[place]))
@@ -112,7 +112,7 @@ class Grammar(Closing):
             return
         started = time.thread_time()
         llama.llama_sampler_accept(self._sampler, token)
-        _limit_time(started, _PATIENCE_TO_ACCEPT)
+        _limit_time(started, _MOST_SECONDS_TO_ACCEPT)
 
     def close(self) -> None:
         """Free the state; a second call does nothing."""
@@ -137,7 +137,7 @@ def _limit_size(name: str, text: str) -> None:
         raise BadRequest(f"the {name} has {size} bytes: use at most {_MOST_BYTES}")
 
 
-def _limit_time(started: float, patience: float) -> None:
+def _limit_time(started: float, most: float) -> None:
     # Ambiguity can double the stacks with each character: what is slow now will hang soon.
-    if time.thread_time() - started > patience:
+    if time.thread_time() - started > most:
         raise BadRequest("the grammar is too ambiguous to follow: let no two alternatives begin alike")

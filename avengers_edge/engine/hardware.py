@@ -21,14 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from avengers_edge.engine.memory import DeviceMemory
-from avengers_edge.engine.spawn import environment, python_command
+from avengers_edge.engine.spawn import DEVICES, environment, python_command
 from avengers_edge.errors import BadRequest
 
 TOOL_SECONDS = 10
 PROBE_SECONDS = 30
 
 _ROOT = Path("/")
-_MODULE = "avengers_edge.engine.hardware"  # __name__ is another in the process that runs it
 _PCI_VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
 _VULKAN_LOADERS = (
     "usr/lib/libvulkan.so.1",
@@ -93,7 +92,7 @@ def parse_nvidia_smi(text: str) -> tuple[Gpu, ...]:
 
 
 def has_vulkan(root: Path | None = None) -> bool:
-    """Tell whether the Vulkan loader is installed, so that a Vulkan build could run; `root` as in `find_gpus`."""
+    """Return whether the Vulkan loader is installed, so that a Vulkan build could run; `root` as in `find_gpus`."""
     root = root or Path(os.environ.get("SYSTEMROOT", _ROOT))  # which only Windows has
     return any(any(root.glob(pattern)) for pattern in _VULKAN_LOADERS)
 
@@ -115,7 +114,7 @@ def _run_tool(*command: str) -> str:
 
 
 def _output_of(command: Sequence[str], seconds: float, env: Mapping[str, str] | None = None) -> str:
-    """Give what a program prints, nothing where it fails or takes too long."""
+    """Return what a program prints, nothing where it fails or takes too long."""
     try:
         done = subprocess.run(
             command,
@@ -146,7 +145,7 @@ def library_folder() -> Path | None:
 
 
 def gpu_backends(folder: Path | None = None) -> tuple[str, ...]:
-    """Name the GPU backends that llama.cpp was built with, by the libraries beside it; nothing is loaded."""
+    """Return the GPU backends that llama.cpp was built with, by the libraries beside it; nothing is loaded."""
     folder = folder or library_folder()
     names = [path.name.lower() for path in folder.glob("*ggml-*")] if folder and folder.is_dir() else []
     return tuple(backend for backend in _GPU_BACKENDS if any(f"ggml-{backend}." in name for name in names))
@@ -161,7 +160,7 @@ def find_devices(backends: Collection[str] | None = None) -> tuple[Device, ...]:
     if not (gpu_backends() if backends is None else backends):
         return ()
     try:
-        command = python_command(_MODULE)
+        command = python_command(DEVICES)
     except BadRequest:
         return ()
     return used_devices(parse_devices(_output_of(command, PROBE_SECONDS, environment())))
@@ -183,13 +182,13 @@ def parse_devices(text: str) -> tuple[Device, ...]:
 
 
 def device_memory() -> DeviceMemory | None:
-    """Tell how much memory is free on all devices together; None where there is none to use."""
+    """Return how much memory is free on all devices together; None where there is none to use."""
     devices = find_devices()
     return DeviceMemory(sum(device.free for device in devices), shares_main_memory(devices)) if devices else None
 
 
 def shares_main_memory(devices: Collection[Device]) -> bool:
-    """Tell whether the GPUs compute in main memory, so that offloaded layers count there too."""
+    """Return whether the GPUs compute in main memory, so that offloaded layers count there too."""
     on_apple_silicon = sys.platform == "darwin" and platform.machine() == "arm64"
     return on_apple_silicon or all(device.kind == "igpu" for device in devices)
 
@@ -237,7 +236,7 @@ def _list_devices() -> list[dict[str, Any]]:
 def remedy(
     gpus: Collection[Gpu], backends: Collection[str], devices: Collection[Device], *, vulkan: bool = False
 ) -> str | None:
-    """Say how llama.cpp comes to use a GPU that is there; None where nothing is to be mended.
+    """Return how to make llama.cpp use a GPU that is there; None where nothing is to be done.
 
     Args:
         gpus: what the machine has.

@@ -8,34 +8,32 @@ import functools
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from avengers_edge.engine import ticket
-from avengers_edge.engine.calls import OnceCalled, begins_call, call_grammar
-from avengers_edge.engine.curve import UNMEASURED, StepCurve
-from avengers_edge.engine.deadline import Deadline
-from avengers_edge.engine.facts import EngineFacts
+from avengers_edge.engine import protocol
+from avengers_edge.engine.chat_template import ChatTemplate, opened_thought, wants_thought
 from avengers_edge.engine.grammar import Grammar, grammar_text, unwritable_tokens
-from avengers_edge.engine.job import Job
-from avengers_edge.engine.measure import measure_steps
-from avengers_edge.engine.model import LlamaModel
-from avengers_edge.engine.native import LlamaContext
-from avengers_edge.engine.options import LoadOptions
+from avengers_edge.engine.llama_context import LlamaContext
+from avengers_edge.engine.llama_model import LlamaModel
+from avengers_edge.engine.protocol import EngineFacts, LoadOptions, RequestHandle, refuse_waiting_on, wait_for
 from avengers_edge.engine.sampler import Constraint, TokenSampler, check
 from avengers_edge.engine.scheduler import Scheduler
-from avengers_edge.engine.template import ChatTemplate
-from avengers_edge.engine.thinking import opened, thinks
-from avengers_edge.engine.ticket import Ticket, refuse_waiting_on, wait_for
+from avengers_edge.engine.sequence import SequenceGroup
+from avengers_edge.engine.step_cost import UNMEASURED, StepCurve, measure_steps
+from avengers_edge.engine.tool_calls import OnceCalled, begins_call, call_grammar
 from avengers_edge.errors import AvengersError, BadRequest, ContextFull, EngineDied
 from avengers_edge.records import Closing, Generation, OnFinish, OnToken, Request, Tools
 
+TemplateLimits = Callable[[], AbstractContextManager[object]]
+
 _T = TypeVar("_T")
 _LONGEST_TOKEN = 64  # characters, about; what is longer by far is not worth being rendered and counted
-_CPU_PREFILL_CHUNK, _GPU_PREFILL_CHUNK = 128, 448  # without samples; small where slow, so that Ctrl-C is heard
+_CPU_PREFILL_CHUNK, _GPU_PREFILL_CHUNK = 128, 448  # without samples; small where slow, so that Ctrl-C takes effect
 
 
 class LlamaEngine(Closing):
@@ -45,8 +43,8 @@ class LlamaEngine(Closing):
         path: a GGUF file.
         options: how to load it.
         curve: what a step costs, as `measure` gave it once.
-        on_beat: hears from the owner thread at every sign of progress.
-        deadline: bounds the time of whatever the model's chat template does.
+        on_heartbeat: called from the owner thread at every sign of progress.
+        template_limits: bounds whatever the model's chat template does, see `worker.template_limits`.
 
     Raises:
         EngineDied: the file cannot be loaded.
@@ -65,11 +63,11 @@ class LlamaEngine(Closing):
         options: LoadOptions,
         *,
         curve: StepCurve | None = None,
-        on_beat: Callable[[], None] | None = None,
-        deadline: Deadline = contextlib.nullcontext,
+        on_heartbeat: Callable[[], None] | None = None,
+        template_limits: TemplateLimits = contextlib.nullcontext,
     ) -> None:
-        self._beat = on_beat or (lambda: None)
-        self._deadline = deadline
+        self._heartbeat = on_heartbeat or (lambda: None)
+        self._template_limits = template_limits
         self._grammar_text = functools.lru_cache(maxsize=8)(grammar_text)  # one reading for all samples of a request
         self._calls_text = functools.lru_cache(maxsize=8)(self._call_grammar)
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -87,25 +85,27 @@ class LlamaEngine(Closing):
 
     @property
     def alive(self) -> bool:
-        """Tell whether it can still answer."""
+        """Return whether it can still answer."""
         return self._owner.is_alive() and self._died is None
 
     def close(self) -> None:
-        """Call off what is under way, free the context, then the model; a second call does nothing."""
+        """Cancel what is under way, free the context, then the model; a second call does nothing."""
         self._inbox.put(None)
         if threading.current_thread() is not self._owner:
             self._owner.join()
 
-    def submit(self, request: Request, *, on_finish: OnFinish | None = None, on_token: OnToken | None = None) -> Ticket:
-        """Hand a request in. The callbacks are called from the owner thread, which waits for them.
+    def submit(
+        self, request: Request, *, on_finish: OnFinish | None = None, on_token: OnToken | None = None
+    ) -> RequestHandle:
+        """Submit a request. The callbacks are called from the owner thread, which waits for them.
 
         Raises:
             EngineDied: the engine is closed or has failed.
 
         """
-        job = Job(request, on_finish, on_token, self._owner)
-        self._post(lambda: self._begin(job))
-        return job.ticket
+        group = SequenceGroup(request, on_finish, on_token, self._owner)
+        self._post(lambda: self._begin(group))
+        return group.handle
 
     def generate(
         self,
@@ -116,7 +116,7 @@ class LlamaEngine(Closing):
         cancel: threading.Event | None = None,
     ) -> Generation:
         """Sample one request; see `records.Engine`."""
-        return ticket.generate(self, self._owner, request, on_finish=on_finish, on_token=on_token, cancel=cancel)
+        return protocol.generate(self, self._owner, request, on_finish=on_finish, on_token=on_token, cancel=cancel)
 
     def count_tokens(self, request: Request) -> int:
         """Count the prompt's tokens as the model will see them."""
@@ -134,7 +134,7 @@ class LlamaEngine(Closing):
             if self._scheduler.busy:
                 raise BadRequest("the engine is answering: measure it when it is idle")
             self._scheduler = self._new_scheduler(self._scheduler.curve)  # what was kept is gone even if this fails
-            curve = measure_steps(self._context, budget=budget, on_beat=self._beat)
+            curve = measure_steps(self._context, budget=budget, on_heartbeat=self._heartbeat)
             self._scheduler, self._context.seconds = self._new_scheduler(curve), 0.0
             return curve
 
@@ -142,15 +142,15 @@ class LlamaEngine(Closing):
 
     def save_state(self, path: Path) -> int:
         """Write the KV cells of the conversation last used to a file; give its tokens, 0 where there is none."""
-        return self._call(lambda: self._scheduler.cells.save(path))
+        return self._call(lambda: self._scheduler.kv_cache.save(path))
 
     def load_state(self, path: Path) -> int:
         """Read a conversation's KV cells back; give its tokens, 0 where they are of no use to this model."""
-        return self._call(lambda: self._scheduler.cells.restore(path))
+        return self._call(lambda: self._scheduler.kv_cache.restore(path))
 
     def counters(self) -> dict[str, float]:
-        """Give totals since loading or measuring: steps, seconds in them and in llama.cpp, prompt tokens, guesses."""
-        names = ("steps", "step_seconds", "prefilled", "guessed", "accepted")
+        """Return totals since loading or measuring: steps, their seconds and llama.cpp's, prompt and draft tokens."""
+        names = ("steps", "step_seconds", "prefilled", "drafted", "accepted")
         return self._call(
             lambda: {name: getattr(self._scheduler, name) for name in names} | {"decode_seconds": self._context.seconds}
         )
@@ -165,8 +165,8 @@ class LlamaEngine(Closing):
         loaded: concurrent.futures.Future[EngineFacts],
     ) -> None:
         try:
-            with LlamaModel(path, options, self._beat) as self._model:
-                with self._deadline():
+            with LlamaModel(path, options, self._heartbeat) as self._model:
+                with self._template_limits():
                     self._template = ChatTemplate(self._model.chat_template, bos=self._model.bos, eos=self._model.eos)
                 with LlamaContext(self._model, options) as self._context:
                     self._scheduler = self._new_scheduler(curve or UNMEASURED)
@@ -202,15 +202,15 @@ class LlamaEngine(Closing):
             known = error if isinstance(error, AvengersError) else None
             self._fail(known or EngineDied(f"the engine failed: {type(error).__name__}: {error}"))
             return False
-        for job in ended:
-            job.finish()
-        self._beat()
+        for group in ended:
+            group.finish()
+        self._heartbeat()
         return True
 
     def _fail(self, error: AvengersError) -> None:
         self._died = error
-        for job in self._scheduler.abandon():
-            job.fail(error)
+        for group in self._scheduler.abandon():
+            group.fail(error)
 
     def _refuse_the_rest(self) -> None:
         while True:
@@ -221,19 +221,19 @@ class LlamaEngine(Closing):
             if command is not None:
                 command()
 
-    def _begin(self, job: Job) -> None:
+    def _begin(self, group: SequenceGroup) -> None:
         if self._died:
-            job.fail(self._died)
+            group.fail(self._died)
             return
         try:
-            check(job.request.sampling, self._model.vocabulary)
-            self._sampler_for(job.request, 0).close()  # a grammar is refused before the prompt is evaluated
-            prompt = self._prompt(job.request)
-            job.begin(self._model.tokenize(prompt), opened(prompt))
-            self._scheduler.check(len(job.prompt), job.request)
-            self._scheduler.add(job)
+            check(group.request.sampling, self._model.vocabulary)
+            self._sampler_for(group.request, 0).close()  # a grammar is refused before the prompt is evaluated
+            prompt = self._prompt(group.request)
+            group.begin(self._model.tokenize(prompt), opened_thought(prompt))
+            self._scheduler.check(len(group.prompt), group.request)
+            self._scheduler.add(group)
         except BaseException as error:  # it is the request's
-            job.fail(error)
+            group.fail(error)
 
     def _prompt(self, request: Request) -> str:
         length = sum(len(message.content) for message in request.messages)
@@ -243,8 +243,8 @@ class LlamaEngine(Closing):
                 f"a prompt of {length} characters does not fit into {self._context.longest} tokens of context: "
                 "shorten it"
             )
-        with self._deadline():
-            return self._template.render(request.messages, request.tools, thinking=thinks(request))
+        with self._template_limits():
+            return self._template.render(request.messages, request.tools, thinking=wants_thought(request))
 
     def _sampler_for(self, request: Request, seed: int) -> TokenSampler:
         return TokenSampler(request.sampling, seed, self._constraint_for(request))

@@ -71,7 +71,7 @@ class Placement:
 
 
 def available_bytes() -> int | None:
-    """Tell how much memory can be had without swapping; None where the system does not say.
+    """Return how much memory can be had without swapping; None where the system does not say.
 
     A container's limit counts where it is lower than what the machine has.
     """
@@ -80,14 +80,14 @@ def available_bytes() -> int | None:
 
 
 def largest_context(need: Need, available: int) -> int:
-    """Tell how many cells fit, in whole steps of `LEAST_CELLS`; 0 where not even one step does."""
+    """Return how many cells fit, in whole steps of `LEAST_CELLS`; 0 where not even one step does."""
     fixed = need.total(0)
     cells = max(0, available - fixed) // max(1, need.total(1) - fixed)
     return cells // LEAST_CELLS * LEAST_CELLS
 
 
 def layers_that_fit(need: Need, cells: int, free: int) -> int:
-    """Tell how many layers a device with so many free bytes can take, all layers taken for equally large.
+    """Return how many layers a device with so many free bytes can take, all layers taken for equally large.
 
     The compute buffers have to be there whatever the number of layers is.
     """
@@ -116,7 +116,7 @@ def place(need: Need, cells: int, wanted: int, device: DeviceMemory | None) -> P
 
 
 def refusal(model: str, need: Need, cells: int, host: int, free: int, holders: Iterable[str] = ()) -> DoesNotFit:
-    """Say why a model is not loaded: both numbers, who stands in the way, and what would fit.
+    """Return why a model is not loaded: both numbers, what stands in the way, and what would fit.
 
     Args:
         model: its name.

@@ -8,20 +8,41 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from avengers_edge.config import Settings
 from avengers_edge.engine import hardware
-from avengers_edge.engine.managed import ManagedEngine, OpenEngine, llama_opener
+from avengers_edge.engine.loader import OpenEngine, llama_opener
 from avengers_edge.engine.memory import DeviceMemory, Need, Placement, available_bytes, place, refusal
 from avengers_edge.engine.parking import Parking
-from avengers_edge.engine.resident import Resident, close_engine
+from avengers_edge.engine.protocol import ManagedEngine
 from avengers_edge.errors import Cancelled, DoesNotFit, EngineDied
 from avengers_edge.records import Closing, Recall
 
 logger = logging.getLogger("avengers_edge.residency")
 
 _LONGEST_WAIT = 3600.0  # Windows cannot wait for more than 49 days at once
+
+
+@dataclass(slots=True, eq=False)
+class _Resident:
+    """A model in memory: where it lies, what it takes, who uses it.
+
+    `unseen` are those of its bytes in main memory that the system still calls available.
+    """
+
+    model: str
+    path: Path
+    engine: ManagedEngine
+    placement: Placement
+    kv_bytes: int
+    unseen: int
+    used_at: float
+    leases: int = 1
+
+    def close(self) -> None:
+        _close(self.model, self.engine)
 
 
 class Residency(Closing):
@@ -59,7 +80,7 @@ class Residency(Closing):
         self._open_engine = open_engine or llama_opener(settings, self._stopped)
         self._available, self._device_memory, self._clock = available, device_memory, clock
         self._parking = Parking(settings.home / "kv", keep=settings.park)
-        self._residents: dict[str, Resident] = {}
+        self._residents: dict[str, _Resident] = {}
         self._changed = threading.Condition()  # guards the residents; never held while a model is loaded or closed
         self._moving = threading.Lock()  # one model is loaded or closed at a time; taken before the other
         self._watch: threading.Thread | None = None
@@ -73,7 +94,7 @@ class Residency(Closing):
 
     @contextlib.contextmanager
     def lease(self, model: str) -> Iterator[ManagedEngine]:
-        """Give a loaded model for as long as the block runs, loading it first if need be.
+        """Lend a loaded model for as long as the block runs, loading it first if need be.
 
         Raises:
             NotFound: the model is not installed.
@@ -109,12 +130,12 @@ class Residency(Closing):
             leaving, self._residents = list(self._residents.values()), {}
             self._changed.notify_all()
         for held in leaving:
-            close_engine(held.model, held.engine)
+            held.close()
         self._parking.close()
 
     # --- leases ---
 
-    def _take(self, model: str) -> Resident:
+    def _take(self, model: str) -> _Resident:
         held = self._find(model)
         if held is None:
             with self._moving:
@@ -124,7 +145,7 @@ class Residency(Closing):
                     held = self._load(model)
         return held
 
-    def _find(self, model: str) -> Resident | None:
+    def _find(self, model: str) -> _Resident | None:
         with self._changed:
             if self._closed:
                 raise EngineDied(f"{model} was asked for after its models were closed: open them again")
@@ -134,7 +155,7 @@ class Residency(Closing):
             held.leases, held.used_at = held.leases + 1, self._clock()
             return held
 
-    def _give_back(self, held: Resident) -> None:
+    def _give_back(self, held: _Resident) -> None:
         with self._changed:
             held.leases -= 1
             held.used_at = self._clock()
@@ -147,7 +168,7 @@ class Residency(Closing):
 
     # --- loading ---
 
-    def _load(self, model: str) -> Resident:
+    def _load(self, model: str) -> _Resident:
         path = self._path_of(model)
         self._forget_dead()
         need = self._need_of(path)
@@ -157,7 +178,7 @@ class Residency(Closing):
         try:
             after = self._available()
             taken = 0 if before is None or after is None else max(0, before - after)
-            held = Resident(
+            held = _Resident(
                 model,
                 path,
                 engine,
@@ -174,7 +195,7 @@ class Residency(Closing):
                     raise EngineDied(f"{model} was loaded after its models were closed: open them again")
                 self._residents[model] = held
         except BaseException:
-            close_engine(model, engine)
+            _close(model, engine)
             raise
         return held
 
@@ -213,8 +234,8 @@ class Residency(Closing):
             raise self._refusal(model, need, placement.host, free)
         return placement
 
-    def _place(self, need: Need, device: DeviceMemory | None, leaving: Sequence[Resident] = ()) -> Placement:
-        """Say where a model would go if those had left."""
+    def _place(self, need: Need, device: DeviceMemory | None, leaving: Sequence[_Resident] = ()) -> Placement:
+        """Return where a model would go without those that are leaving."""
         if device is not None:
             device = dataclasses.replace(device, free=device.free + sum(held.placement.device for held in leaving))
         return place(need, self._settings.cells, self._settings.gpu_layers, device)
@@ -241,10 +262,10 @@ class Residency(Closing):
 
     # --- leaving ---
 
-    def _by_age(self) -> list[Resident]:
+    def _by_age(self) -> list[_Resident]:
         return sorted(self._residents.values(), key=lambda held: held.used_at)
 
-    def _idle(self) -> list[Resident]:
+    def _idle(self) -> list[_Resident]:
         return [held for held in self._by_age() if not held.leases and held.model not in self._settings.pin]
 
     def _evict_oldest(self, *, on_device: bool) -> bool:
@@ -263,7 +284,7 @@ class Residency(Closing):
             for held in dead:
                 del self._residents[held.model]
         for held in dead:
-            close_engine(held.model, held.engine)
+            held.close()
 
     def _close_expired(self) -> None:
         with self._changed:
@@ -273,15 +294,15 @@ class Residency(Closing):
         for held in leaving:
             self._put_aside(held)
 
-    def _put_aside(self, held: Resident) -> None:
+    def _put_aside(self, held: _Resident) -> None:
         try:
             if held.engine.alive:
                 self._parking.park(held.model, held.path, held.engine, held.kv_bytes)
         finally:
-            close_engine(held.model, held.engine)
+            held.close()
         logger.info("unloaded %s", held.model)
 
-    def _due(self, held: Resident) -> float | None:
+    def _due(self, held: _Resident) -> float | None:
         return held.used_at + self._settings.keep_alive if self._settings.keep_alive >= 0 else None
 
     def _watch_idle(self) -> None:
@@ -297,3 +318,11 @@ class Residency(Closing):
                     return
             with self._moving:
                 self._close_expired()
+
+
+def _close(model: str, engine: ManagedEngine) -> None:
+    """Free a model; one that cannot be closed must not keep the next one from loading."""
+    try:
+        engine.close()
+    except Exception:
+        logger.exception("%s could not be closed", model)

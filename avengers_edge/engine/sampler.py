@@ -42,10 +42,10 @@ class Constraint(Protocol):
     """What may be written next, given what was accepted so far."""
 
     def allows(self, token: int) -> bool:
-        """Tell whether this token may come next."""
+        """Return whether this token may come next."""
 
     def allowed(self, tokens: Tokens) -> NDArray[np.bool_]:
-        """Tell for each of these tokens whether it may come next."""
+        """Return for each of these tokens whether it may come next."""
 
     def accept(self, token: int) -> None:
         """Go on after this token, which is allowed."""
@@ -173,7 +173,7 @@ class TokenSampler:
         return max(self._sampling.temperature, 1.0) * (math.log(n_vocab) + 24 * math.log(2))
 
     def _permitted(self, constraint: Constraint, row: Row, top: np.float32, reach: float) -> Tokens:
-        """Give the allowed tokens within `reach` of the likeliest allowed one, which may itself be far below `top`."""
+        """Return the allowed tokens within `reach` of the likeliest allowed one, which may be far below `top`."""
         floor = top - np.float32(max(reach, _FIRST_REACH))
         near = np.flatnonzero(row >= floor).astype(np.int32)
         near = near[constraint.allowed(near)]
@@ -199,7 +199,7 @@ class TokenSampler:
         return (place if kept is None else int(kept[place])), inside
 
     def _kept(self, values: Row) -> NDArray[np.intp] | None:
-        """Give the places that top_k, top_p and min_p keep, in ascending order; None keeps all."""
+        """Return the places that top_k, top_p and min_p keep, in ascending order; None keeps all."""
         options = self._sampling
         kept: NDArray[np.intp] | None = None
         if 0 < options.top_k < values.size:
@@ -234,7 +234,7 @@ def _search_in(weights: Row, uniform: float) -> tuple[int, float]:
 
 
 def largest(values: Row, count: int) -> NDArray[np.intp]:
-    """Give the places of the `count` largest values, largest first, the lower place first among equals."""
+    """Return the places of the `count` largest values, largest first, the lower place first among equals."""
     width = values.size // 64
     if count < width:
         # The count-th largest of these maxima is no larger than the count-th largest value, and quickly found.

@@ -4,8 +4,8 @@ A prompt is evaluated once, all but its last token, on a sequence of its own. Ea
 last sample takes the sequence over) and starts by evaluating the last prompt token itself. So every sample, early or
 late, begins in the same way, and a waiting one can start whenever another ends.
 
-One step: end what was called off, admit requests, start samples, plan the rows, decode, draw. A row is the next token
-of a running sample, a guess at the tokens after it (`drafts`), or a token of a prompt. How many samples run and what
+One step: end what was cancelled, admit requests, start samples, plan the rows, decode, draw. A row is the next token
+of a running sample, a draft token after it (`speculation`), or a token of a prompt. How many samples run and what
 fills up a step is read off the measured `StepCurve`. A request of one sample shares its prompt with nobody, so the step
 that ends the prompt draws that sample's first token as well.
 """
@@ -15,26 +15,22 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from avengers_edge.engine.cells import Cells, Context, Logits
-from avengers_edge.engine.curve import StepCurve
-from avengers_edge.engine.job import Job, derive_seed
-from avengers_edge.engine.live import Live, Vocabulary
-from avengers_edge.engine.plan import best_guesses, share_prefill
-from avengers_edge.engine.prefix import Held
+from avengers_edge.engine.detokenizer import Detokenizer, ThinkingBudget
+from avengers_edge.engine.kv_cache import Context, KVCacheManager, Logits, PrefixEntry
 from avengers_edge.engine.sampler import TokenSampler
-from avengers_edge.engine.thinking import ThinkingBudget
-from avengers_edge.engine.transcript import Transcript
+from avengers_edge.engine.sequence import Sequence, SequenceGroup, Vocabulary, derive_seed
+from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import AvengersError, BadRequest, ContextFull
 from avengers_edge.records import FinishReason, Request
 
 _AT_ONCE = 8
-"""Requests that share the width whatever each of them wants: one of a thousand samples does not shut the door."""
+"""Requests that run beside each other whatever each of them wants: one of a thousand samples does not hold up all."""
 
 
 class Scheduler:
-    """The requests of one context. Used by the thread that owns it; only `Job.cancel` may be called from others.
+    """The requests of one context. Used by the thread that owns it; others may call `SequenceGroup.cancel` only.
 
     A sample is started only when the cells for its longest course are free, so none fails midway. Seconds are shared
     out: a step's time is divided among its rows, so that a request's seconds are what it costs the machine, whatever
@@ -60,18 +56,19 @@ class Scheduler:
     ) -> None:
         self._model, self._context, self.curve = model, context, curve
         self._sampler_for = sampler_for
-        self.cells = Cells(context, rewinds=model.rewinds)
+        self.kv_cache = KVCacheManager(context, supports_rollback=model.supports_rollback)
         self._room = context.batch_size - context.outputs
         self._chunk = min(prefill_chunk, self._room)
-        # Whoever parts the cache among slots wants all of them to run; a prompt's slot is its last sample's.
-        self.width = context.sequences if context.split else curve.widest(min(context.sequences - 1, context.outputs))
-        self._queue: deque[Job] = deque()
-        self._jobs: list[Job] = []
-        self._live: list[Live] = []
-        self._short = False  # whether a request waits for cells, not only for width
-        self._groups = itertools.count(1)
+        # A cache split among slots is to run them all; a prompt's slot is its last sample's.
+        most = min(context.sequences - 1, context.outputs)
+        self.max_running = context.sequences if context.split else curve.widest(most)
+        self._waiting: deque[SequenceGroup] = deque()
+        self._groups: list[SequenceGroup] = []
+        self._running: list[Sequence] = []
+        self._short = False  # whether a request waits for cells, not only for its turn
+        self._ids = itertools.count(1)
         self.steps, self.step_seconds = 0, 0.0
-        self.prefilled, self.guessed, self.accepted = 0, 0, 0
+        self.prefilled, self.drafted, self.accepted = 0, 0, 0
 
     def check(self, prompt_tokens: int, request: Request) -> None:
         """Refuse a request of which not even one sample fits.
@@ -93,210 +90,250 @@ class Scheduler:
                 + (f" or raise {setting}" if limit < self._model.n_ctx_train else "")
             )
 
-    def add(self, job: Job) -> None:
+    def add(self, group: SequenceGroup) -> None:
         """Queue a request that was checked."""
-        self._queue.append(job)
+        self._waiting.append(group)
 
     @property
     def busy(self) -> bool:
-        """Tell whether there is anything to do."""
-        return bool(self._queue or self._jobs)
+        """Return whether there is anything to do."""
+        return bool(self._waiting or self._groups)
 
-    def step(self) -> list[Job]:
+    def step(self) -> list[SequenceGroup]:
         """Do one step; give the requests that ended with it."""
         begin = time.perf_counter()
-        called_off = [job for job in self._queue if job.settled]
-        for job in called_off:
-            self._queue.remove(job)
+        cancelled = [group for group in self._waiting if group.settled]
+        for group in cancelled:
+            self._waiting.remove(group)
         self._end_what_is_settled()
         self._admit()
         prefill = self._plan_prefill()
         self._start_samples(prefill)
         self._evaluate(prefill)
         self._end_what_is_settled()
-        ended = [job for job in self._jobs if not job.running and not job.unstarted]
-        for job in ended:
-            self._close(job)
+        ended = [group for group in self._groups if not group.running and not group.unstarted]
+        for group in ended:
+            self._close(group)
         if not self.busy:
-            self.cells.tidy()
+            self.kv_cache.reset_if_empty()
         self.step_seconds += time.perf_counter() - begin
-        return called_off + ended
+        return cancelled + ended
 
-    def abandon(self) -> list[Job]:
-        """Give up every request, so that the engine can say why."""
-        given_up = [*self._jobs, *self._queue]
-        for live in self._live:
-            live.sampler.close()
-        self._live.clear()
-        self._jobs.clear()
-        self._queue.clear()
+    def abandon(self) -> list[SequenceGroup]:
+        """Drop every request and return them, so that the engine can fail them."""
+        given_up = [*self._groups, *self._waiting]
+        for sequence in self._running:
+            sequence.sampler.close()
+        self._running.clear()
+        self._groups.clear()
+        self._waiting.clear()
         return given_up
 
     # --- who runs ---------------------------------------------------------------------------------------------------
 
     def _admit(self) -> None:
-        """Give waiting requests, in order, what their first sample needs, so that whoever is admitted gets on."""
+        """Give waiting requests, in order, the cells of their first sample, so that what is admitted gets on."""
         self._short = False
-        fair = max(1, self.width // _AT_ONCE)
-        while self._queue and sum(min(job.needed, fair) for job in self._jobs) < self.width:
-            job = self._queue[0]
-            longest = job.request.sampling.max_tokens
-            if not self.cells.has_room(len(job.prompt) + longest, sequences=min(job.runs, 2)):
+        fair = max(1, self.max_running // _AT_ONCE)
+        while self._waiting and sum(min(group.needed, fair) for group in self._groups) < self.max_running:
+            group = self._waiting[0]
+            longest = group.request.sampling.max_tokens
+            if not self.kv_cache.can_reserve(len(group.prompt) + longest, sequences=min(group.runs, 2)):
                 self._short = True
                 return
-            self._queue.popleft()
-            job.sequence, job.reused = self.cells.open_for(job.prompt, self._prompts_under_way(), beyond=longest)
-            job.spare = self.cells.open() if job.runs > 1 else None
-            job.evaluated = job.reused
-            job.group = next(self._groups)
-            self._jobs.append(job)
+            self._waiting.popleft()
+            group.seq_id, group.reused = self.kv_cache.open_for(group.prompt, self._prompts_under_way(), beyond=longest)
+            group.spare_seq_id = self.kv_cache.open() if group.runs > 1 else None
+            group.evaluated = group.reused
+            group.id = next(self._ids)
+            self._groups.append(group)
 
-    def _prompts_under_way(self) -> list[Held]:
-        held = [Held(job.sequence, job.prompt[: job.evaluated]) for job in self._jobs if job.sequence is not None]
+    def _prompts_under_way(self) -> list[PrefixEntry]:
+        prompts = [
+            PrefixEntry(group.seq_id, group.prompt[: group.evaluated])
+            for group in self._groups
+            if group.seq_id is not None
+        ]
         # Each sample of a request holds its prompt, and tokens of its own beyond it.
-        samples = {live.job.group: live for live in self._live if live.job.sequence is None}
-        return held + [
-            Held(live.sequence, [*live.job.prompt, *live.tokens][: live.position]) for live in samples.values()
+        samples = {sequence.group.id: sequence for sequence in self._running if sequence.group.seq_id is None}
+        return prompts + [
+            PrefixEntry(each.seq_id, [*each.group.prompt, *each.tokens][: each.position]) for each in samples.values()
         ]
 
-    def _start_samples(self, prefill: Sequence[tuple[Job, int]]) -> None:
+    def _start_samples(self, prefill: list[tuple[SequenceGroup, int]]) -> None:
         """Start the samples that are needed, request by request in turn; then those that come nearly for free."""
-        ready = [job for job in self._jobs if job.ready]
-        ready += [job for job, count in prefill if job.runs == 1 and job.evaluated + count == job.body]
-        while len(self._live) < self.width:
+        ready = [group for group in self._groups if group.ready]
+        ready += [
+            group for group, count in prefill if group.runs == 1 and group.evaluated + count == group.prefill_length
+        ]
+        while len(self._running) < self.max_running:
             # Whoever has a sample running does not take the cells that a newcomer waits for.
-            wanting = [job for job in ready if job.missing > 0 and not (self._short and job.running)]
-            if not any(self._start(job) for job in sorted(wanting, key=lambda job: job.running)):
+            wanting = [group for group in ready if group.missing > 0 and not (self._short and group.running)]
+            if not any(self._start(group) for group in sorted(wanting, key=lambda group: group.running)):
                 break
-        if not self._queue and not any(job.missing > 0 or not job.ready for job in self._jobs):
-            for job in ready:
-                waiting = min(job.unstarted, self.width - len(self._live))
-                for _ in range(self.curve.beside(len(self._live), waiting)):
-                    if self.cells.spares(job.request.sampling.max_tokens):
-                        self._start(job)
+        if not self._waiting and not any(group.missing > 0 or not group.ready for group in self._groups):
+            for group in ready:
+                waiting = min(group.unstarted, self.max_running - len(self._running))
+                for _ in range(self.curve.beside(len(self._running), waiting)):
+                    if self.kv_cache.has_free(group.request.sampling.max_tokens):
+                        self._start(group)
 
-    def _start(self, job: Job) -> bool:
-        first, last = job.started == 0, job.started == job.runs - 1
-        longest = job.request.sampling.max_tokens
-        if job.sequence is None or not (first or self.cells.has_room(longest, sequences=0 if last else 1)):
+    def _start(self, group: SequenceGroup) -> bool:
+        first, last = group.started == 0, group.started == group.runs - 1
+        longest = group.request.sampling.max_tokens
+        if group.seq_id is None or not (first or self.kv_cache.can_reserve(longest, sequences=0 if last else 1)):
             return False
-        seed = derive_seed(job.request.seed, job.started)
+        seed = derive_seed(group.request.seed, group.started)
         try:
-            sampler = self._sampler_for(job.request, seed)
+            sampler = self._sampler_for(group.request, seed)
         except AvengersError as error:
-            job.error = error
+            group.error = error
             return False
         if not first:
-            self.cells.promise(longest)  # the first one's was given with the prompt's
+            self.kv_cache.reserve(longest)  # the first one's was given with the prompt's
         if last:
-            sequence, job.sequence = job.sequence, None
+            seq_id, group.seq_id = group.seq_id, None
         else:
-            sequence, job.spare = self.cells.open() if job.spare is None else job.spare, None
-            self.cells.share(job.sequence, sequence, job.body)
-        transcript = Transcript(job.request.sampling.stop, job.opened)
-        thinking = ThinkingBudget(job.request.sampling, opened=bool(job.opened))
-        live = Live(job, job.started, seed, sequence, sampler, transcript, thinking, job.prompt[-1], job.body)
-        self._live.append(live)
-        live.tell(job.opened)
-        job.started += 1
-        job.running += 1
+            seq_id = self.kv_cache.open() if group.spare_seq_id is None else group.spare_seq_id
+            group.spare_seq_id = None
+            self.kv_cache.copy_prefix(group.seq_id, seq_id, group.prefill_length)
+        sequence = Sequence(
+            group,
+            group.started,
+            seed,
+            seq_id,
+            sampler,
+            Detokenizer(group.request.sampling.stop, group.opened),
+            ThinkingBudget(group.request.sampling, opened=bool(group.opened)),
+            token=group.prompt[-1],
+            position=group.prefill_length,
+        )
+        self._running.append(sequence)
+        sequence.emit(group.opened)
+        group.started += 1
+        group.running += 1
         return True
 
     # --- one step ---------------------------------------------------------------------------------------------------
 
-    def _evaluate(self, prefill: Sequence[tuple[Job, int]]) -> None:
+    def _evaluate(self, prefill: list[tuple[SequenceGroup, int]]) -> None:
         """Plan the rows, decode them, draw from them."""
-        self._plan_guesses(sum(count for _, count in prefill))
-        self._live.sort(key=lambda live: live.sequence)
-        taken_over = {live.job.group: live.sequence for live in self._live}
+        self._plan_drafts(sum(count for _, count in prefill))
+        self._running.sort(key=lambda sequence: sequence.seq_id)
+        taken_over = {sequence.group.id: sequence.seq_id for sequence in self._running}
         rows: list[tuple[int, int, int, bool]] = []
-        for job, count in prefill:
-            sequence = taken_over[job.group] if job.sequence is None else job.sequence
-            rows += [(job.prompt[at], at, sequence, False) for at in range(job.evaluated, job.evaluated + count)]
-        rows += [(*row, True) for live in self._live for row in live.rows()]
+        for group, count in prefill:
+            seq_id = taken_over[group.id] if group.seq_id is None else group.seq_id
+            rows += [(group.prompt[at], at, seq_id, False) for at in range(group.evaluated, group.evaluated + count)]
+        rows += [(*row, True) for sequence in self._running for row in sequence.rows()]
         if not rows:
             return
         rows.sort(key=lambda row: row[2])  # a split cache decodes together what stands together
         begin = time.perf_counter()
-        tokens, positions, sequences, wanted = (list(column) for column in zip(*rows, strict=True))
-        logits = self._context.decode(tokens, positions, sequences, wanted)
+        tokens, positions, seq_ids, wanted = (list(column) for column in zip(*rows, strict=True))
+        logits = self._context.decode(tokens, positions, seq_ids, wanted)
         share = (time.perf_counter() - begin) / len(rows)
         self.steps += 1
-        for job, count in prefill:
-            job.evaluated += count
-            job.prefill_seconds += share * count
+        for group, count in prefill:
+            group.evaluated += count
+            group.prefill_seconds += share * count
             self.prefilled += count
         self._draw(logits, share)
 
-    def _plan_prefill(self) -> list[tuple[Job, int]]:
-        unready = [job for job in self._jobs if not job.ready and not job.settled]
-        rows = self.curve.prefill_beside(len(self._live), self._room) if self._live else self._chunk
+    def _plan_prefill(self) -> list[tuple[SequenceGroup, int]]:
+        unready = [group for group in self._groups if not group.ready and not group.settled]
+        rows = self.curve.prefill_beside(len(self._running), self._room) if self._running else self._chunk
         return share_prefill(unready, rows)
 
-    def _plan_guesses(self, prefill_rows: int) -> None:
+    def _plan_drafts(self, prefill_rows: int) -> None:
+        """Add the likeliest draft tokens to the step, each after those that it depends on."""
+        for sequence in self._running:
+            sequence.draft = ()
         # In a split cache the second tokens of several samples are a pass of their own, and cost more than they save.
-        guesses = self._model.rewinds and (len(self._live) == 1 or not self._context.split)
-        offers = best_guesses(self._live, self._context.outputs - len(self._live)) if guesses else []
-        for live in self._live:
-            live.draft = ()
-        taken = self.curve.with_guesses(len(self._live) + prefill_rows, [offer.chance for offer in offers])
-        for offer in offers[:taken]:
-            offer.live.draft = offer.tokens
-        self.guessed += taken
+        if not self._model.supports_rollback or (len(self._running) > 1 and self._context.split):
+            return
+        drafts: list[tuple[float, Sequence, tuple[int, ...]]] = []
+        for sequence in self._running:
+            draft = sequence.propose()
+            acceptance = sequence.group.lookup.acceptance
+            drafts += [(acceptance[depth], sequence, draft[: depth + 1]) for depth in range(len(draft))]
+        # Acceptance never grows with depth, and the sort is stable, so that a token comes after the one before it.
+        drafts.sort(key=lambda each: -each[0])
+        drafts = drafts[: self._context.outputs - len(self._running)]
+        count = self.curve.with_drafts(len(self._running) + prefill_rows, [probability for probability, _, _ in drafts])
+        for _, sequence, draft in drafts[:count]:
+            sequence.draft = draft
+        self.drafted += count
 
     def _draw(self, logits: Logits, share: float) -> None:
-        """Draw each sample's next tokens: one, and one more for each guess that holds."""
+        """Draw each sample's next tokens: one, and one more for each draft token that is accepted."""
         row = 0
-        for live in list(self._live):
-            rows = 1 + len(live.draft)
-            live.job.decode_seconds += share * rows
+        for sequence in list(self._running):
+            rows = 1 + len(sequence.draft)
+            sequence.group.decode_seconds += share * rows
             try:
-                reason = live.advance(logits[row : row + rows], self._model)
-                self._settle_guess(live, rows - 1)
+                reason = sequence.advance(logits[row : row + rows], self._model)
+                self._settle_draft(sequence, rows - 1)
             except BadRequest as error:  # a grammar that leaves nothing; whatever else fails is the model
-                live.job.error, reason = error, "cancelled"
+                sequence.group.error, reason = error, "cancelled"
             row += rows
             if reason:
-                self._end(live, reason)
+                self._end(sequence, reason)
 
-    def _settle_guess(self, live: Live, guessed: int) -> None:
-        """Drop the cells of what was guessed wrong."""
-        if guessed:
-            self.accepted += live.held
-            live.job.drafts.score(guessed, live.held)
-            if live.held < guessed:
-                self._context.truncate(live.sequence, live.position)
+    def _settle_draft(self, sequence: Sequence, drafted: int) -> None:
+        """Drop the cells of draft tokens that were not accepted."""
+        if drafted:
+            self.accepted += sequence.accepted
+            sequence.group.lookup.record(drafted, sequence.accepted)
+            if sequence.accepted < drafted:
+                self._context.rollback(sequence.seq_id, sequence.position)
 
     # --- ends -------------------------------------------------------------------------------------------------------
 
     def _end_what_is_settled(self) -> None:
-        for live in [live for live in self._live if live.job.settled]:
-            self._end(live, "cancelled")
+        for sequence in [sequence for sequence in self._running if sequence.group.settled]:
+            self._end(sequence, "cancelled")
 
-    def _end(self, live: Live, reason: FinishReason) -> None:
-        job = live.job
-        self._live.remove(live)
-        live.sampler.close()
-        live.tell(live.transcript.close())
-        job.running -= 1
-        self.cells.take_back(job.request.sampling.max_tokens)
+    def _end(self, sequence: Sequence, reason: FinishReason) -> None:
+        group = sequence.group
+        self._running.remove(sequence)
+        sequence.sampler.close()
+        sequence.emit(sequence.detokenizer.close())
+        group.running -= 1
+        self.kv_cache.release(group.request.sampling.max_tokens)
         # A turn that the user stopped is part of the conversation; a sample that lost the vote is not.
-        if job.request.keep and (reason != "cancelled" or job.cancelled):
-            tokens = [*job.prompt, *live.tokens][: live.position]
-            self.cells.keep(Held(live.sequence, tokens, job.group, job.body))
+        if group.request.keep and (reason != "cancelled" or group.cancelled):
+            tokens = [*group.prompt, *sequence.tokens][: sequence.position]
+            self.kv_cache.keep(PrefixEntry(sequence.seq_id, tokens, group.id, group.prefill_length))
         else:
-            self.cells.close(live.sequence)
-        job.record(live.completion(reason))
+            self.kv_cache.close(sequence.seq_id)
+        group.record(sequence.completion(reason))
 
-    def _close(self, job: Job) -> None:
-        self._jobs.remove(job)
-        unused = job.request.sampling.max_tokens if not job.started else 0
-        self.cells.take_back(len(job.prompt) + unused)
-        if job.spare is not None:
-            self.cells.close(job.spare)
-        if job.sequence is None:
+    def _close(self, group: SequenceGroup) -> None:
+        self._groups.remove(group)
+        unused = group.request.sampling.max_tokens if not group.started else 0
+        self.kv_cache.release(len(group.prompt) + unused)
+        if group.spare_seq_id is not None:
+            self.kv_cache.close(group.spare_seq_id)
+        if group.seq_id is None:
             return
-        if job.request.keep and not job.started and job.evaluated:
-            self.cells.keep(Held(job.sequence, job.prompt[: job.evaluated], job.group))
+        if group.request.keep and not group.started and group.evaluated:
+            self.kv_cache.keep(PrefixEntry(group.seq_id, group.prompt[: group.evaluated], group.id))
         else:
-            self.cells.close(job.sequence)
+            self.kv_cache.close(group.seq_id)
+
+
+def share_prefill(unready: list[SequenceGroup], rows: int) -> list[tuple[SequenceGroup, int]]:
+    """Share rows out among the requests with prompts to evaluate: in order, but the first leaves half to the others.
+
+    Few long pieces are evaluated faster than many short ones, and one long prompt does not hold up all that come after.
+    """
+    if not unready:
+        return []
+    first, *others = unready
+    shares = dict.fromkeys(unready, 0)
+    for group, most in [(first, -(-rows // 2)), *((group, rows) for group in (*others, first))]:
+        count = min(group.prefill_length - group.evaluated - shares[group], most, rows)
+        shares[group] += count
+        rows -= count
+    return [(group, count) for group, count in shares.items() if count]

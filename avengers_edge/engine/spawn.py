@@ -1,17 +1,26 @@
-"""How this program starts a Python process of its own."""
+"""How this program starts a Python process of its own, also where it is frozen (by PyInstaller and its like).
+
+A frozen program has no Python interpreter: it starts itself with two arguments of ours, and `worker.freeze_support`,
+which its main module calls first, does there as they say.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from avengers_edge.engine.frozen import frozen_command, is_frozen
 from avengers_edge.errors import BadRequest, EngineDied
 
 WORKER = "avengers_edge.engine.worker"
+DEVICES = "avengers_edge.engine.hardware"
+"""The modules that a frozen program runs; nothing is run with it that a model wrote."""
+
+FROZEN_ARGUMENT = "--avengers-process"
+supports_freezing = threading.Event()  # a fact of this process: its main module calls `freeze_support`
 
 _ROOT = Path(__file__).parents[2]  # where this package is imported from
 _SPINS = "10000"
@@ -19,8 +28,13 @@ _SPINS = "10000"
 and beside any other load a step of 20 ms then takes 300 ms and more: the threads wait for each other's time slices."""
 
 
+def is_frozen() -> bool:
+    """Return whether `sys.executable` is this program itself."""
+    return bool(getattr(sys, "frozen", False))
+
+
 def python_command(module: str) -> list[str]:
-    """Give the command that runs a module in a process of its own; `environment` goes with it.
+    """Return the command that runs a module in a process of its own; `environment` goes with it.
 
     Raises:
         BadRequest: this program cannot start a Python interpreter.
@@ -28,17 +42,16 @@ def python_command(module: str) -> list[str]:
     """
     if sys.executable and not is_frozen():
         return [sys.executable, "-P", "-m", module]  # -P: or a json.py in the user's folder is imported
-    command = frozen_command(module) if sys.executable else None
-    if command is None:
-        raise BadRequest(
-            "this program has no Python interpreter to start a worker with: call avengers_edge.freeze_support() first "
-            "in its main module, or set `worker = false` in settings.toml"
-        )
-    return command
+    if sys.executable and supports_freezing.is_set() and module in (WORKER, DEVICES):
+        return [sys.executable, FROZEN_ARGUMENT, module]
+    raise BadRequest(
+        "this program has no Python interpreter to start a worker with: call avengers_edge.freeze_support() first "
+        "in its main module, or set `worker = false` in settings.toml"
+    )
 
 
 def environment() -> dict[str, str]:
-    """Give the variables for such a process: what can be imported here, can be there."""
+    """Return the variables for such a process: what can be imported here, can be there."""
     # An empty entry is the current folder, which -P is to leave out.
     paths = dict.fromkeys(str(path) for path in [*sys.path, _ROOT] if path)
     return {

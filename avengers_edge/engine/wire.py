@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from avengers_edge import errors
 from avengers_edge.engine import codec
-from avengers_edge.engine.curve import StepCurve
-from avengers_edge.engine.facts import EngineFacts
-from avengers_edge.engine.options import LoadOptions
+from avengers_edge.engine.protocol import EngineFacts, LoadOptions
+from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import AvengersError, EngineDied
 from avengers_edge.records import Completion, Generation, Request
 
@@ -32,19 +31,19 @@ class Submit:
 
     id: int
     request: Request
-    hears_finish: bool
-    hears_token: bool
+    wants_finish: bool
+    wants_tokens: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Call a request off; it still ends with `Done`."""
+    """Cancel a request; it still ends with `Done`."""
 
     id: int
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class StopDecision:
     """The answer to a `Finish`: how many more samples are needed at the least."""
 
     id: int
@@ -87,8 +86,8 @@ class LoadState:
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
-    """A sign of life."""
+class Heartbeat:
+    """The engine makes progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +109,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """A sample ended; the worker waits for the `Verdict`."""
+    """A sample ended; the worker waits for the `StopDecision`."""
 
     id: int
     completion: Completion
@@ -167,15 +166,15 @@ class Failed:
         return cls(ident, EngineDied.__name__, f"the worker failed: {type(error).__name__}: {said}"[:400], fatal)
 
     def error(self) -> AvengersError:
-        """Make the error again; a name that is not in the tree becomes `EngineDied`."""
+        """Rebuild the error; a name that is not in the tree becomes `EngineDied`."""
         kind = getattr(errors, self.kind, None)
         if not (isinstance(kind, type) and issubclass(kind, AvengersError)):
             kind = EngineDied
         return kind.__new__(kind, self.message)  # past __init__: some make the message of other arguments
 
 
-Command = Open | Submit | Cancel | Verdict | Count | Measure | SaveState | LoadState
-Event = Beat | Ready | Token | Finish | Part | Done | Number | Measured | Failed
+Command = Open | Submit | Cancel | StopDecision | Count | Measure | SaveState | LoadState
+Event = Heartbeat | Ready | Token | Finish | Part | Done | Number | Measured | Failed
 Frame = Command | Event
 
 _KINDS: dict[str, type] = {kind.__name__: kind for kind in typing.get_args(Frame)}

@@ -1,14 +1,15 @@
-"""The child process that holds one model: `python -m avengers_edge.engine.worker`, started by `process.WorkerEngine`.
+"""The child process that holds one model: `python -m avengers_edge.engine.worker`, started by `WorkerEngine`.
 
 Three threads: this one obeys commands in their order, a listener reads them, and the engine's own thread samples. The
-listener is never kept waiting by the other two, so a verdict always arrives, and when the parent is gone its pipe ends
-and the listener ends the process at once, whatever native code is running.
+listener is never kept waiting by the other two, so a stop decision always arrives, and when the parent is gone its
+pipe ends and the listener ends the process at once, whatever native code is running.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import faulthandler
 import functools
 import logging
 import os
@@ -18,30 +19,67 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
-from avengers_edge.engine import codec, wire
-from avengers_edge.engine.curve import StepCurve
-from avengers_edge.engine.deadline import template_deadline
-from avengers_edge.engine.managed import ManagedEngine
-from avengers_edge.engine.options import LoadOptions
-from avengers_edge.engine.ticket import Ticket
+from avengers_edge.engine import codec, spawn, wire
+from avengers_edge.engine.protocol import LoadOptions, ManagedEngine, RequestHandle
+from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import AvengersError
 from avengers_edge.records import Completion, Generation
 
-_BEAT_SECONDS = 0.5
+_HEARTBEAT_SECONDS = 0.5
 _PARENT_IS_DONE, _CANNOT_GO_ON = 0, 1
+
+TEMPLATE_SECONDS = 10.0
+"""What a chat template may take; the models' own take a thousandth of a second."""
+TEMPLATE_BYTES = 2**30
+"""What it may take of memory."""
 
 MakeEngine = Callable[[Path, LoadOptions, StepCurve | None, Callable[[], None]], ManagedEngine]
 
 
-def make_llama(path: Path, options: LoadOptions, curve: StepCurve | None, on_beat: Callable[[], None]) -> ManagedEngine:
+def make_llama(
+    path: Path, options: LoadOptions, curve: StepCurve | None, on_heartbeat: Callable[[], None]
+) -> ManagedEngine:
     """Load a model with llama.cpp."""
     from avengers_edge.engine.llama import LlamaEngine  # not before the listener runs: it takes a while
 
-    return LlamaEngine(path, options, curve=curve, on_beat=on_beat, deadline=template_deadline)
+    return LlamaEngine(path, options, curve=curve, on_heartbeat=on_heartbeat, template_limits=template_limits)
+
+
+@contextlib.contextmanager
+def template_limits(seconds: float = TEMPLATE_SECONDS, size: int = TEMPLATE_BYTES) -> Iterator[None]:
+    """Bound the time and, on Linux, the memory of foreign code on the engine's thread, which is all that runs then.
+
+    This process ends unless the block ends in time, even where it never lets go of the interpreter, as comparing deep
+    values does; the parent's `StderrTail` knows why. Memory beyond `size` bytes is a `MemoryError` in the block.
+    """
+    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.stderr)
+    try:
+        with _memory_limit(size):
+            yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@contextlib.contextmanager
+def _memory_limit(size: int) -> Iterator[None]:
+    statm = Path("/proc/self/statm")
+    if sys.platform != "linux" or not statm.exists():
+        yield
+        return
+    import resource
+
+    taken = int(statm.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    bounds = [bound for bound in (soft, hard, taken + size) if bound != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_AS, (min(bounds), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def main(make: MakeEngine = make_llama) -> None:
@@ -54,6 +92,23 @@ def main(make: MakeEngine = make_llama) -> None:
         traceback.print_exc()
         os._exit(_CANNOT_GO_ON)
     os._exit(_PARENT_IS_DONE)  # not in an orderly way: native threads may run, and what they hold goes with the process
+
+
+def freeze_support() -> None:
+    """Let a frozen program start its own worker processes: its main module calls this first.
+
+    A worker is the same program with two arguments of ours. There this does the worker's work and does not return;
+    everywhere else it does nothing.
+    """
+    if not spawn.is_frozen():
+        return
+    spawn.supports_freezing.set()
+    if len(sys.argv) != 3 or sys.argv[1] != spawn.FROZEN_ARGUMENT:
+        return
+    from avengers_edge.engine import hardware  # named, so that whatever freezes the program takes it along
+
+    {spawn.WORKER: main, spawn.DEVICES: hardware.report_devices}[sys.argv[2]]()
+    sys.exit()
 
 
 def serve(commands: int, events: int, make: MakeEngine, leave: Callable[[int], object] = os._exit) -> None:
@@ -78,7 +133,7 @@ def _take_pipes() -> tuple[int, int]:
 
 
 def _stand_alone() -> None:
-    """Make this process die quietly, wholly and before others, and not of the user's Ctrl-C."""
+    """Let this process end quietly, wholly, before others when memory runs out, and not by the user's Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.excepthook = _end_with_thread
     log = logging.getLogger("avengers_edge.llama")
@@ -111,9 +166,9 @@ class _Server:
         self._leave = leave
         self._writing = threading.Lock()
         self._commands: queue.SimpleQueue[wire.Frame | None] = queue.SimpleQueue()
-        self._verdicts: dict[int, queue.SimpleQueue[int]] = {}
-        self._tickets: dict[int, Ticket] = {}
-        self._beat_at = 0.0
+        self._decisions: dict[int, queue.SimpleQueue[int]] = {}
+        self._handles: dict[int, RequestHandle] = {}
+        self._heartbeat_at = 0.0
         self._engine: ManagedEngine | None = None
 
     def listen(self, commands: int) -> None:
@@ -122,8 +177,8 @@ class _Server:
         try:
             for line in codec.lines(functools.partial(os.read, commands)):
                 frame = wire.decode(line)
-                if isinstance(frame, wire.Verdict):
-                    self._verdicts[frame.id].put(frame.needed)
+                if isinstance(frame, wire.StopDecision):
+                    self._decisions[frame.id].put(frame.needed)
                 else:
                     self._commands.put(frame)
         except BaseException:
@@ -135,17 +190,17 @@ class _Server:
 
     def obey(self, make: MakeEngine) -> None:
         """Load the model of the first frame and answer the others."""
-        self.beat()
+        self.heartbeat()
         first = self._commands.get()
         if not isinstance(first, wire.Open):
             return
         try:
-            engine = self._engine = make(Path(first.path), first.options, first.curve, self.beat)
+            engine = self._engine = make(Path(first.path), first.options, first.curve, self.heartbeat)
         except Exception as error:
             self._fail(first.id, error)
             return
         with contextlib.closing(engine):
-            self._say(wire.Ready(first.id, engine.facts))
+            self._send(wire.Ready(first.id, engine.facts))
             while (command := self._commands.get()) is not None:
                 self._do(engine, command)
 
@@ -155,16 +210,16 @@ class _Server:
                 case wire.Submit():
                     self._submit(engine, command)
                 case wire.Cancel(ident):
-                    if ticket := self._tickets.get(ident):
-                        ticket.cancel()
+                    if handle := self._handles.get(ident):
+                        handle.cancel()
                 case wire.Count(ident, request):
-                    self._say(wire.Number(ident, engine.count_tokens(request)))
+                    self._send(wire.Number(ident, engine.count_tokens(request)))
                 case wire.Measure(ident, budget):
-                    self._say(wire.Measured(ident, engine.measure(budget)))
+                    self._send(wire.Measured(ident, engine.measure(budget)))
                 case wire.SaveState(ident, path):
-                    self._say(wire.Number(ident, engine.save_state(Path(path))))
+                    self._send(wire.Number(ident, engine.save_state(Path(path))))
                 case wire.LoadState(ident, path):
-                    self._say(wire.Number(ident, engine.load_state(Path(path))))
+                    self._send(wire.Number(ident, engine.load_state(Path(path))))
                 case _:
                     self._die(f"a {type(command).__name__} frame has no place here")
         except Exception as error:
@@ -172,30 +227,30 @@ class _Server:
 
     def _submit(self, engine: ManagedEngine, command: wire.Submit) -> None:
         ident = command.id
-        verdicts = self._verdicts[ident] = queue.SimpleQueue()
+        decisions = self._decisions[ident] = queue.SimpleQueue()
 
         def on_finish(completion: Completion) -> int:
-            self._say(wire.Finish(ident, completion))
-            return verdicts.get()
+            self._send(wire.Finish(ident, completion))
+            return decisions.get()
 
         def on_token(index: int, piece: str) -> None:
-            self._say(wire.Token(ident, index, piece))
+            self._send(wire.Token(ident, index, piece))
 
-        ticket = self._tickets[ident] = engine.submit(
+        handle = self._handles[ident] = engine.submit(
             command.request,
-            on_finish=on_finish if command.hears_finish else None,
-            on_token=on_token if command.hears_token else None,
+            on_finish=on_finish if command.wants_finish else None,
+            on_token=on_token if command.wants_tokens else None,
         )
-        ticket.future.add_done_callback(functools.partial(self._end, ident))
+        handle.future.add_done_callback(functools.partial(self._end, ident))
 
     def _end(self, ident: int, future: Future[Generation]) -> None:
-        self._tickets.pop(ident, None)
-        self._verdicts.pop(ident, None)
+        self._handles.pop(ident, None)
+        self._decisions.pop(ident, None)
         try:
             generation = future.result()
             for completion in generation.completions:
-                self._say(wire.Part(ident, completion))
-            self._say(wire.Done(ident, dataclasses.replace(generation, completions=())))
+                self._send(wire.Part(ident, completion))
+            self._send(wire.Done(ident, dataclasses.replace(generation, completions=())))
         except Exception as error:
             self._fail(ident, error)
 
@@ -205,7 +260,7 @@ class _Server:
         if not isinstance(error, AvengersError):
             traceback.print_exception(error)
         fatal = self._engine is None or not self._engine.alive
-        self._say(wire.Failed.of(ident, error, fatal=fatal))
+        self._send(wire.Failed.of(ident, error, fatal=fatal))
         if fatal:
             self._commands.put(None)
 
@@ -214,14 +269,14 @@ class _Server:
             os.write(2, f"error: {why}\n".encode())
         self._leave(_CANNOT_GO_ON)
 
-    def beat(self) -> None:
-        """Show life, but not too often."""
+    def heartbeat(self) -> None:
+        """Send a sign of progress, but not too often."""
         now = time.monotonic()
-        if now - self._beat_at >= _BEAT_SECONDS:
-            self._beat_at = now
-            self._say(wire.Beat())
+        if now - self._heartbeat_at >= _HEARTBEAT_SECONDS:
+            self._heartbeat_at = now
+            self._send(wire.Heartbeat())
 
-    def _say(self, event: wire.Event) -> None:
+    def _send(self, event: wire.Event) -> None:
         left = memoryview(wire.encode(event))
         with self._writing:
             try:

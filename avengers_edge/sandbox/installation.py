@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-import avengers_edge
-
 _SYSTEM = (
     "/usr/lib",
     "/usr/lib32",
@@ -63,4 +61,4 @@ def visible_paths() -> list[tuple[str, str]]:
 
 def package_root() -> Path:
     """Find the folder that this package is imported from."""
-    return Path(avengers_edge.__file__).parent.parent
+    return Path(__file__).parents[2]

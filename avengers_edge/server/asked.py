@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from avengers_edge.engine.schema import schema_grammar
+from avengers_edge.engine.json_schema import schema_grammar
 from avengers_edge.errors import BadRequest
 from avengers_edge.records import KINDS, SEED_LIMIT, Ask, EarlyStop, Kind, Message, Tools
 from avengers_edge.server.conversation import Conversation, read_messages

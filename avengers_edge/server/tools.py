@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from avengers_edge.engine.schema import schema_grammar
+from avengers_edge.engine.json_schema import schema_grammar
 from avengers_edge.errors import BadRequest
 from avengers_edge.records import Message, Tool, ToolCall, Tools
 from avengers_edge.server.fields import Fields, shown, well_formed

@@ -13,8 +13,7 @@ from random_gguf import ARCHITECTURES, tiny_gguf
 
 from avengers_edge.config import KV_TYPES
 from avengers_edge.engine.llama import LlamaEngine
-from avengers_edge.engine.options import LoadOptions
-from avengers_edge.engine.ticket import generate_many
+from avengers_edge.engine.protocol import LoadOptions, generate_many
 from avengers_edge.errors import EngineDied
 from avengers_edge.records import Message, Request, SamplingParams
 

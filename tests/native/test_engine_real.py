@@ -20,13 +20,11 @@ import numpy as np
 import pytest
 
 from avengers_edge.config import Settings
-from avengers_edge.engine.backend import start_backend
-from avengers_edge.engine.job import derive_seed
 from avengers_edge.engine.llama import LlamaEngine
-from avengers_edge.engine.model import LlamaModel
-from avengers_edge.engine.native import LlamaContext
-from avengers_edge.engine.options import LoadOptions
-from avengers_edge.engine.ticket import generate_many
+from avengers_edge.engine.llama_context import LlamaContext
+from avengers_edge.engine.llama_model import LlamaModel, start_backend
+from avengers_edge.engine.protocol import LoadOptions, generate_many
+from avengers_edge.engine.sequence import derive_seed
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
 from avengers_edge.records import Message, Request, SamplingParams
@@ -208,10 +206,10 @@ def test_cells_of_what_was_called_off_are_free_again(path):
         for seed in range(2):
             heard = threading.Semaphore(0)
             request = ask(STORY, n=7, seed=seed, max_tokens=30, temperature=1.2)
-            ticket = engine.submit(request, on_token=lambda index, piece, heard=heard: heard.release())
+            handle = engine.submit(request, on_token=lambda index, piece, heard=heard: heard.release())
             assert all(heard.acquire(timeout=LONG) for _ in range(20))
-            ticket.cancel()
-            assert len(ticket.future.result(LONG).completions) == 7
+            handle.cancel()
+            assert len(handle.future.result(LONG).completions) == 7
             generation = engine.generate(ask("word " * 170, max_tokens=24))
             assert 220 < generation.prompt_tokens + 24 <= 256
             assert generation.reused_tokens < 64
@@ -268,7 +266,7 @@ _LOAD_STATES = """
     import sys
     from pathlib import Path
     from avengers_edge.engine.llama import LlamaEngine
-    from avengers_edge.engine.options import LoadOptions
+    from avengers_edge.engine.protocol import LoadOptions
     from avengers_edge.records import Message, Request, SamplingParams
 
     model, folder = map(Path, sys.argv[1:])
@@ -386,7 +384,7 @@ def test_samples_that_are_evaluated_apart_from_prompts_follow_from_the_same_toke
             context.decode(tokens[:count], list(range(count)), [sequence] * count, [False] * count)
         alone = [context.decode([tokens[50 + s]], [9 + s], [s], [True]).copy()[0] for s in range(4)]
         for sequence in range(4):
-            context.truncate(sequence, 9 + sequence)
+            context.rollback(sequence, 9 + sequence)
         prompt = len(tokens) - 4
         columns = (
             [tokens[50], tokens[51], *tokens[:prompt], tokens[52], tokens[53]],

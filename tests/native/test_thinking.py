@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from random_gguf import ARCHITECTURES, tiny_gguf
 
+from avengers_edge.engine.chat_template import ChatTemplate
+from avengers_edge.engine.detokenizer import THOUGHT_END
 from avengers_edge.engine.llama import LlamaEngine
-from avengers_edge.engine.options import LoadOptions
-from avengers_edge.engine.template import ChatTemplate
-from avengers_edge.engine.thinking import LAST_WORDS
+from avengers_edge.engine.protocol import LoadOptions
 from avengers_edge.records import Message, Request, SamplingParams
 
 pytestmark = pytest.mark.native
@@ -37,7 +37,7 @@ def test_a_thought_that_takes_its_budget_is_closed_and_the_model_goes_on(engine)
     assert free.text.startswith("<think>\n")
     assert "</think>" not in free.text  # random weights do not spell it
     thought, tag, answer = bound.text.partition("</think>")
-    assert thought + tag + answer[:2] == free.text[: len("<think>\n") + 7] + LAST_WORDS
+    assert thought + tag + answer[:2] == free.text[: len("<think>\n") + 7] + THOUGHT_END
     assert len(answer) > 2
     assert bound.tokens == free.tokens == MAX_TOKENS
     assert bound.finish_reason == "length"

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from avengers_edge.config import Settings
-from avengers_edge.engine.options import LoadOptions
-from avengers_edge.engine.process import WorkerEngine
+from avengers_edge.engine.protocol import LoadOptions
+from avengers_edge.engine.worker_engine import WorkerEngine
 from avengers_edge.errors import BadRequest, DoesNotFit, EngineDied
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
@@ -114,11 +114,11 @@ def test_refused_requests_leave_a_running_one_alone(engine):
 
 
 def test_a_prompt_can_be_called_off_while_it_is_evaluated(engine):
-    ticket = engine.submit(question("word " * 3500))
-    heard = engine._heard
-    assert comes(lambda: engine._heard > heard or ticket.future.done())
-    ticket.cancel()
-    assert all(done.finish_reason == "cancelled" for done in ticket.result().completions)
+    handle = engine.submit(question("word " * 3500))
+    heard = engine._received
+    assert comes(lambda: engine._received > heard or handle.future.done())
+    handle.cancel()
+    assert all(done.finish_reason == "cancelled" for done in handle.result().completions)
     assert engine.generate(question(max_tokens=4)).completions
 
 
@@ -175,7 +175,7 @@ def test_whatever_ends_a_worker_while_it_answers_the_next_question_is_answered(p
 def test_a_worker_that_hangs_while_it_answers_is_killed_and_the_next_question_is_answered(path):
     def stop(engine):
         os.kill(engine.pid, signal.SIGSTOP)
-        engine._silence.patience = 2  # not before: a slow machine is not to be taken for a hang
+        engine._watchdog.timeout = 2  # not before: a slow machine is not to be taken for a hang
 
     assert_dies_and_is_started_anew(path, stop, "did not answer for 2 s")
 
@@ -196,13 +196,13 @@ def test_a_worker_that_gets_no_memory_while_it_answers_dies_alone(path):
 OWNER = """
 import sys
 from pathlib import Path
-from avengers_edge.engine.options import LoadOptions
-from avengers_edge.engine.process import WorkerEngine
+from avengers_edge.engine.protocol import LoadOptions
+from avengers_edge.engine.worker_engine import WorkerEngine
 from avengers_edge.records import Message, Request, SamplingParams
 engine = WorkerEngine(Path(sys.argv[1]), LoadOptions(cells=4096))
 request = Request((Message("user", "Write a long story."),), SamplingParams(max_tokens=2000), n=2)
-ticket = engine.submit(request, on_token=lambda index, piece: print(engine.pid, flush=True))
-ticket.result()
+handle = engine.submit(request, on_token=lambda index, piece: print(engine.pid, flush=True))
+handle.result()
 """
 
 

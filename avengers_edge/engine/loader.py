@@ -1,4 +1,4 @@
-"""What was measured of a model on this machine, kept in the home folder.
+"""How llama.cpp loads a model here: by the settings, and by what was measured of it on this machine.
 
     <home>/tuning/<model>-<key>.json     step-time curve and load options of one model, build, device and thread count
 
@@ -10,21 +10,20 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
 import logging
 import platform
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from avengers_edge.config import Settings
+from avengers_edge.engine import hardware
 from avengers_edge.engine.cores import usable_cores
-from avengers_edge.engine.curve import StepCurve
-from avengers_edge.engine.hardware import library_folder
-from avengers_edge.engine.options import LoadOptions
+from avengers_edge.engine.protocol import LoadOptions, ManagedEngine
+from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import AvengersError, BadRequest
 from avengers_edge.files import write_whole
+from avengers_edge.records import Recall
 
 logger = logging.getLogger("avengers_edge.tuning")
 
@@ -32,13 +31,11 @@ _FORMAT = 1
 _MOST_BYTES = 64 * 1024
 FIRST_USE_SECONDS = 2.0
 _PROMPT, _TOKENS, _WIDTH = 200, 150, 10  # a voted answer to a word problem, for weighing load options
+_WIDE = 128
+"""Samples beside each other on a GPU, whose steps hardly take longer by their rows; a CPU's optimum is far below."""
 
-
-class Measurable(Protocol):
-    """An engine that can time its own steps."""
-
-    def measure(self, budget: float) -> StepCurve:
-        """Measure in about so many seconds."""
+OpenEngine = Callable[[str, Path, int], ManagedEngine]
+"""Loads a model: its name, its file, and how many layers go to a device (-1: all)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,6 +44,54 @@ class Tuning:
 
     curve: StepCurve
     repack: bool | None
+
+
+def load_options(settings: Settings, gpu_layers: int) -> LoadOptions:
+    """Return how a model is loaded of which so many layers may go to a device (-1: all)."""
+    options = LoadOptions(
+        cells=settings.part,
+        threads=settings.threads,
+        gpu_layers=gpu_layers,
+        repack=settings.repack,
+        kv_type=settings.kv_type,
+    )
+    if settings.slots:
+        return dataclasses.replace(options, sequences=settings.slots, split=True)
+    on_device = gpu_layers != 0 and hardware.gpu_backends()
+    return dataclasses.replace(options, sequences=_WIDE) if on_device else options
+
+
+def llama_opener(settings: Settings, stop: Recall | None = None) -> OpenEngine:
+    """Return what loads a model with llama.cpp, in a process of its own unless the settings say otherwise.
+
+    `stop` gives up a load under way: such a process is ended, whatever it does, and then `EngineDied` is raised.
+    """
+    stopped = stop or Recall()
+
+    def open_engine(_model: str, path: Path, gpu_layers: int) -> ManagedEngine:
+        wanted = load_options(settings, gpu_layers)
+        options, curve = tuned(path, wanted, settings)
+        engine = _open(path, options, curve, settings, stopped)
+        if curve is None:
+            try:
+                with stopped.calling(engine.close):
+                    measure_first(engine, path, wanted, settings)
+            except BaseException:
+                engine.close()
+                raise
+        return engine
+
+    return open_engine
+
+
+def _open(path: Path, options: LoadOptions, curve: StepCurve | None, settings: Settings, stop: Recall) -> ManagedEngine:
+    if settings.worker:
+        from avengers_edge.engine.worker_engine import WorkerEngine
+
+        return WorkerEngine(path, options, curve=curve, timeout=settings.patience, stop=stop)
+    from avengers_edge.engine.llama import LlamaEngine
+
+    return LlamaEngine(path, options, curve=curve)
 
 
 def tuned(path: Path, options: LoadOptions, settings: Settings) -> tuple[LoadOptions, StepCurve | None]:
@@ -58,7 +103,7 @@ def tuned(path: Path, options: LoadOptions, settings: Settings) -> tuple[LoadOpt
     return dataclasses.replace(options, repack=repack), known.curve
 
 
-def measure_first(engine: Measurable, path: Path, options: LoadOptions, settings: Settings) -> StepCurve:
+def measure_first(engine: ManagedEngine, path: Path, options: LoadOptions, settings: Settings) -> StepCurve:
     """Measure a model that was just loaded for the first time, and keep the curve."""
     logger.info("measuring %s on this machine, once", path.name)
     curve = engine.measure(FIRST_USE_SECONDS)
@@ -127,8 +172,10 @@ def _file_of(path: Path, options: LoadOptions, settings: Settings) -> Path:
 
 
 def _build() -> str:
-    """Name the build of llama.cpp without loading it: its version, and when its library was made."""
-    folder = library_folder()
+    """Return the build of llama.cpp without loading it: its version, and when its library was made."""
+    import importlib.metadata  # slow to import, and routing imports this module
+
+    folder = hardware.library_folder()
     made = max((int(file.stat().st_mtime) for file in folder.glob("*llama*")), default=0) if folder else 0
     return f"{importlib.metadata.version('llama-cpp-python')} {platform.machine()} {made}"
 

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from avengers_edge.engine.calls import HERMES, LLAMA, MISTRAL, OnceCalled, begins_call, call_grammar, form_of
+from avengers_edge.engine.chat_template import ChatTemplate
 from avengers_edge.engine.gbnf import vet
-from avengers_edge.engine.template import ChatTemplate
+from avengers_edge.engine.tool_calls import HERMES, LLAMA, MISTRAL, OnceCalled, begins_call, call_grammar, form_of
 from avengers_edge.errors import BadRequest
 from avengers_edge.records import Message, Tool, ToolCall, Tools
 

@@ -1,7 +1,7 @@
 """A model in a process of its own, so that nothing llama.cpp does can take this one down: `records.Engine` over pipes.
 
-Three daemon threads a worker: one reads its frames and runs callbacks, one reads its complaints, one watches for
-silence. The first alone decides that the worker is dead, and then fails whatever waits for it.
+Three daemon threads a worker: one reads its frames and runs callbacks, one reads its standard error, one is the
+watchdog. The first alone decides that the worker is dead, and then fails whatever waits for it.
 """
 
 from __future__ import annotations
@@ -18,19 +18,14 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from avengers_edge.engine import codec, ticket, wire
-from avengers_edge.engine.child import Child
-from avengers_edge.engine.curve import StepCurve
-from avengers_edge.engine.facts import EngineFacts
-from avengers_edge.engine.options import LoadOptions
-from avengers_edge.engine.silence import Silence
-from avengers_edge.engine.ticket import Ticket, refuse_waiting_on, wait_for
+from avengers_edge.engine import codec, protocol, wire
+from avengers_edge.engine.protocol import EngineFacts, LoadOptions, RequestHandle, refuse_waiting_on, wait_for
+from avengers_edge.engine.step_cost import StepCurve
+from avengers_edge.engine.worker_process import SHUTDOWN_SECONDS, Watchdog, WorkerProcess
 from avengers_edge.errors import EngineDied
 from avengers_edge.records import MOST_SAMPLES, Closing, Completion, Generation, OnFinish, OnToken, Recall, Request
 
 logger = logging.getLogger("avengers_edge.llama")
-
-_POLITE_SECONDS = 2.0
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -54,13 +49,13 @@ class _Call:
 class WorkerEngine(Closing):
     """A `records.Engine` in a process of its own; `close` ends it, and so does the end of this process.
 
-    Callbacks run on a thread of this object's. One that raises calls its request off, which then ends with that error.
+    Callbacks run on a thread of this object's. One that raises cancels its request, which then ends with that error.
 
     Args:
         path: the GGUF file.
         options: how it is loaded.
         curve: its step-time curve, where it was measured before.
-        patience: seconds without a sign of life after which a worker that has something to do is killed.
+        timeout: seconds without a frame after which the watchdog kills a worker that has something to do.
         stop: ends the process while it loads the model.
 
     Raises:
@@ -78,7 +73,7 @@ class WorkerEngine(Closing):
         options: LoadOptions,
         *,
         curve: StepCurve | None = None,
-        patience: float = 120.0,
+        timeout: float = 120.0,
         stop: Recall | None = None,
         _command: Sequence[str] | None = None,
     ) -> None:
@@ -86,34 +81,40 @@ class WorkerEngine(Closing):
         self._calls: dict[int, _Call] = {}
         self._death: str | None = None
         self._ids = itertools.count(1)
-        self._heard = 0
+        self._received = 0
         self._calling_back = False
         self._over = threading.Event()
-        self._silence = Silence(patience)
+        self._watchdog = Watchdog(timeout)
         self._name = path.name
-        self._child = Child(path.name, _command)
-        self.pid: int = self._child.process.pid
+        self._process = WorkerProcess(path.name, _command)
+        self.pid: int = self._process.popen.pid
         self._threads = [
             threading.Thread(target=target, name=f"{path.name}: {role}", daemon=True)
-            for target, role in ((self._read, "frames"), (self._child.listen, "complaints"), (self._watch, "watch"))
+            for target, role in (
+                (self._read, "frames"),
+                (self._process.read_stderr, "stderr"),
+                (self._watch, "watchdog"),
+            )
         ]
         try:
             for thread in self._threads:
                 thread.start()
-            with (stop or Recall()).calling(lambda: self._child.kill("was ended while it loaded")):
+            with (stop or Recall()).calling(lambda: self._process.kill("was ended while it loaded")):
                 self.facts = self._ask(lambda ident: wire.Open(ident, os.fspath(path.absolute()), options, curve))
         except BaseException:
-            self._child.kill("was not waited for")
+            self._process.kill("was not waited for")
             self.close()
             raise
 
     @property
     def alive(self) -> bool:
         """Whether it can be asked; False from the moment its end is known."""
-        return self._death is None and self._child.running
+        return self._death is None and self._process.running
 
-    def submit(self, request: Request, *, on_finish: OnFinish | None = None, on_token: OnToken | None = None) -> Ticket:
-        """Hand a request in, from any thread.
+    def submit(
+        self, request: Request, *, on_finish: OnFinish | None = None, on_token: OnToken | None = None
+    ) -> RequestHandle:
+        """Submit a request, from any thread.
 
         Raises:
             BadRequest: the request is too long to be passed on, or a value in it has the wrong type.
@@ -121,10 +122,10 @@ class WorkerEngine(Closing):
 
         """
         ident = next(self._ids)
-        handed_in = Ticket(functools.partial(self._call_off, ident), self._threads[0])
-        call = _Call(handed_in.future, on_finish, on_token)
+        handle = RequestHandle(functools.partial(self._cancel, ident), self._threads[0])
+        call = _Call(handle.future, on_finish, on_token)
         self._start(ident, call, wire.Submit(ident, request, on_finish is not None, on_token is not None))
-        return handed_in
+        return handle
 
     def generate(
         self,
@@ -136,7 +137,7 @@ class WorkerEngine(Closing):
     ) -> Generation:
         """Sample one request; see `records.Engine`."""
         server = self._threads[0]
-        return ticket.generate(self, server, request, on_finish=on_finish, on_token=on_token, cancel=cancel)
+        return protocol.generate(self, server, request, on_finish=on_finish, on_token=on_token, cancel=cancel)
 
     def count_tokens(self, request: Request) -> int:
         """Count the prompt's tokens as the model will see them."""
@@ -158,12 +159,12 @@ class WorkerEngine(Closing):
     def close(self) -> None:
         """End the process, whatever it does, and wait for that; a second call does nothing."""
         try:
-            self._child.dismiss()
+            self._process.shutdown()
         finally:
             self._over.set()
             for thread in self._threads:
                 if thread is not threading.current_thread() and thread.ident is not None:
-                    thread.join(_POLITE_SECONDS)  # a callback may hang, and what waits is told all the same
+                    thread.join(SHUTDOWN_SECONDS)  # a callback may hang, and what waits is told all the same
             self._fail_all(f"{self._name} was unloaded: ask again")
 
     # --- asking --------------------------------------------------------------------------------
@@ -181,42 +182,42 @@ class WorkerEngine(Closing):
             if self._death is not None:
                 raise EngineDied(self._death)
             self._calls[ident] = call
-        self._child.send(line)
+        self._process.send(line)
 
-    def _call_off(self, ident: int) -> None:
+    def _cancel(self, ident: int) -> None:
         if ident in self._calls:
-            self._child.send(wire.encode(wire.Cancel(ident)))
+            self._process.send(wire.encode(wire.Cancel(ident)))
 
-    # --- hearing -------------------------------------------------------------------------------
+    # --- receiving -------------------------------------------------------------------------------
 
     def _read(self) -> None:
         try:
-            for line in self._child.lines():
-                self._hear(line)
+            for line in self._process.lines():
+                self._receive(line)
         except codec.BrokenFrame as error:
             logger.debug("%s", error)
-            self._child.kill("sent what is no frame")
+            self._process.kill("sent what is no frame")
         except OSError as error:
             logger.debug("%s", error)
         finally:
-            self._bury()
+            self._on_exit()
 
-    def _hear(self, line: bytes) -> None:
+    def _receive(self, line: bytes) -> None:
         try:
             event = wire.decode(line)
         except codec.BrokenFrame:
-            if self._heard:
+            if self._received:
                 raise
             return  # its interpreter said something at its start
-        self._heard += 1
+        self._received += 1
         match event:
-            case wire.Beat():
+            case wire.Heartbeat():
                 pass
             case wire.Token(ident, index, piece):
                 self._call_back(ident, self._call(ident).on_token, index, piece)
             case wire.Finish(ident, completion):
                 needed = self._call_back(ident, self._call(ident).on_finish, completion)
-                self._child.send(wire.encode(wire.Verdict(ident, needed)))
+                self._process.send(wire.encode(wire.StopDecision(ident, needed)))
             case wire.Part(ident, completion):
                 self._call(ident).parts.append(completion)
             case wire.Done(ident, generation):
@@ -225,7 +226,7 @@ class WorkerEngine(Closing):
             case wire.Ready(ident, value) | wire.Measured(ident, value) | wire.Number(ident, value):
                 self._settle(ident, value)
             case wire.Failed(ident):
-                if event.fatal:  # nobody is to ask it again while it goes
+                if event.fatal:  # it is not asked again while it ends
                     self._death = event.message
                 self._settle(ident, error=event.error())
             case _:
@@ -237,22 +238,22 @@ class WorkerEngine(Closing):
         except KeyError:
             raise codec.BrokenFrame(f"nothing waits for answer {ident}") from None
 
-    def _call_back(self, ident: int, heard: Callable[..., int | None] | None, *what: object) -> int:
+    def _call_back(self, ident: int, callback: Callable[..., int | None] | None, *what: object) -> int:
         call = self._call(ident)
-        if heard is None or call.failure is not None:
+        if callback is None or call.failure is not None:
             return 0
         self._calling_back = True
         try:
-            needed = heard(*what)
+            needed = callback(*what)
             # As a plain int: True is one to Python, but not to the frames.
-            return int(min(operator.index(needed), MOST_SAMPLES)) if heard is call.on_finish else 0  # type: ignore[arg-type]
+            return int(min(operator.index(needed), MOST_SAMPLES)) if callback is call.on_finish else 0  # type: ignore[arg-type]
         except BaseException as error:  # it is the request's, never this thread's
             call.failure = error
-            self._call_off(ident)
+            self._cancel(ident)
             return 0
         finally:
             self._calling_back = False
-            self._heard += 1
+            self._received += 1
 
     def _settle(self, ident: int, value: object = None, error: BaseException | None = None) -> None:
         call = self._call(ident)
@@ -262,10 +263,10 @@ class WorkerEngine(Closing):
 
     # --- its end -------------------------------------------------------------------------------
 
-    def _bury(self) -> None:
-        """Tell everybody who waits how it died."""
-        self._fail_all(self._child.bury())
-        self._child.hang_up()
+    def _on_exit(self) -> None:
+        """Fail all that waits with how it died."""
+        self._fail_all(self._process.death())
+        self._process.close_stdin()
 
     def _fail_all(self, death: str) -> None:
         with self._lock:
@@ -277,11 +278,11 @@ class WorkerEngine(Closing):
 
     @property
     def _excused(self) -> bool:
-        """Whether no sign of life is due: nothing is asked, or the worker waits for a callback."""
-        return not self._calls or (self._calling_back and not self._child.written_to)
+        """Whether no frame is due: nothing is asked, or the worker waits for a callback."""
+        return not self._calls or (self._calling_back and not self._process.written_to)
 
     def _watch(self) -> None:
-        while not self._over.wait(self._silence.glance):
-            if self._silence.too_long(self._heard, excused=self._excused):
-                self._child.kill(f"did not answer for {self._silence.patience:g} s and was killed")
+        while not self._over.wait(self._watchdog.poll_seconds):
+            if self._watchdog.expired(self._received, excused=self._excused):
+                self._process.kill(f"did not answer for {self._watchdog.timeout:g} s and was killed")
                 return

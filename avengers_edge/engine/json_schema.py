@@ -65,7 +65,7 @@ _MOST_VALUES = 256
 
 
 def schema_grammar(schema: str) -> str:
-    """Give the GBNF of the JSON texts that a schema allows.
+    """Return the GBNF of the JSON texts that a schema allows.
 
     Raises:
         BadRequest: it is not JSON, not a schema, contradicts itself, or has a keyword that cannot be enforced.
@@ -75,7 +75,7 @@ def schema_grammar(schema: str) -> str:
 
 
 def schema_rules(schemas: Mapping[str, str]) -> dict[str, str]:
-    """Give the GBNF rules of several schemas, each under its name, and those that they need; raises as the above."""
+    """Return the GBNF rules of several schemas, each under its name, and those that they need; raises as the above."""
     return _Rules({name: _json(schema) for name, schema in schemas.items()}).write()
 
 
@@ -120,7 +120,7 @@ class _Rules:
         return self._rules
 
     def _rule(self, schema: object, depth: int) -> str:
-        """Give the name of a rule for a part of the schema."""
+        """Return the name of a rule for a part of the schema."""
         return self._add(self._alternatives(schema, depth + 1))
 
     def _add(self, rule: str) -> str:
@@ -271,7 +271,7 @@ def _only(asked: dict[str, Any], *keys: str) -> None:
 
 
 def _kinds(asked: dict[str, Any]) -> tuple[str, ...]:
-    """Give the types that a schema names, or whose keywords it uses, or all."""
+    """Return the types that a schema names, or whose keywords it uses, or all."""
     named = asked.get("type", [])
     kinds = tuple(named) if isinstance(named, list) else (named,)
     for kind in kinds:

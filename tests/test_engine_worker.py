@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import io
 import json
 import logging
 import math
@@ -25,13 +26,11 @@ from worker_child import FACTS, ScriptedEngine
 
 from avengers_edge import errors
 from avengers_edge.config import KV_TYPES
-from avengers_edge.engine import codec, process, silence, spawn, wire, worker
-from avengers_edge.engine.curve import StepCurve
-from avengers_edge.engine.facts import EngineFacts
-from avengers_edge.engine.options import LoadOptions
-from avengers_edge.engine.process import WorkerEngine
-from avengers_edge.engine.silence import Silence
-from avengers_edge.engine.ticket import generate_many
+from avengers_edge.engine import codec, spawn, wire, worker, worker_engine, worker_process
+from avengers_edge.engine.protocol import EngineFacts, LoadOptions, generate_many
+from avengers_edge.engine.step_cost import StepCurve
+from avengers_edge.engine.worker_engine import WorkerEngine
+from avengers_edge.engine.worker_process import StderrTail, Watchdog
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, EngineDied, MissingExtra, VerificationFailed
 from avengers_edge.records import (
     MOST_SAMPLES,
@@ -138,12 +137,12 @@ FRAMES = {
     wire.Open: st.builds(wire.Open, counts, anything, options, st.none() | curves),
     wire.Submit: st.builds(wire.Submit, counts, requests, st.booleans(), st.booleans()),
     wire.Cancel: st.builds(wire.Cancel, counts),
-    wire.Verdict: st.builds(wire.Verdict, counts, counts),
+    wire.StopDecision: st.builds(wire.StopDecision, counts, counts),
     wire.Count: st.builds(wire.Count, counts, requests),
     wire.Measure: st.builds(wire.Measure, counts, seconds),
     wire.SaveState: st.builds(wire.SaveState, counts, anything),
     wire.LoadState: st.builds(wire.LoadState, counts, anything),
-    wire.Beat: st.just(wire.Beat()),
+    wire.Heartbeat: st.just(wire.Heartbeat()),
     wire.Ready: st.builds(wire.Ready, counts, facts),
     wire.Token: st.builds(wire.Token, counts, counts, anything),
     wire.Finish: st.builds(wire.Finish, counts, completions),
@@ -334,7 +333,7 @@ class Loop:
         os.write(self.commands, wire.encode(frame))
 
     def hear(self):
-        return next(frame for line in self.lines if (frame := wire.decode(line)) != wire.Beat())
+        return next(frame for line in self.lines if (frame := wire.decode(line)) != wire.Heartbeat())
 
     def __enter__(self):
         return self
@@ -360,7 +359,7 @@ def opened(loop):
 def test_the_loop_shows_life_loads_and_answers_in_order(tmp_path):
     curve = StepCurve(((1, 0.5), (8, 0.75)))
     with Loop() as loop:
-        assert wire.decode(next(loop.lines)) == wire.Beat()
+        assert wire.decode(next(loop.lines)) == wire.Heartbeat()
         loop.say(wire.Open(1, "model.gguf", LoadOptions(), curve))
         assert loop.hear() == wire.Ready(1, FACTS)
         loop.say(wire.Count(2, question("four")))
@@ -378,7 +377,7 @@ def test_a_request_tells_tokens_waits_for_verdicts_and_ends_with_its_parts():
         while not isinstance(frame := loop.hear(), wire.Done):
             told.append(frame)
             if isinstance(frame, wire.Finish):
-                loop.say(wire.Verdict(2, 1 - frame.completion.index))
+                loop.say(wire.StopDecision(2, 1 - frame.completion.index))
     done = [Completion(index, 5 + index, "a b", 2, "stop") for index in range(2)]
     each = [[wire.Token(2, i, "a"), wire.Token(2, i, "b"), wire.Finish(2, done[i])] for i in range(2)]
     assert told == [*each[0], *each[1], *(wire.Part(2, each) for each in done)]
@@ -416,7 +415,7 @@ def test_when_nobody_reads_the_process_ends():
     assert loop.left[0] == 0
 
 
-@pytest.mark.parametrize("line", [b"hello\n", b'{"is":"Verdict","id":9,"needed":1}\n'])
+@pytest.mark.parametrize("line", [b"hello\n", b'{"is":"StopDecision","id":9,"needed":1}\n'])
 def test_the_loop_ends_the_process_at_a_broken_frame(line):
     with opened(Loop()) as loop:
         os.write(loop.commands, line)
@@ -442,13 +441,13 @@ def start(mode="serve", **fields):
 def engine():
     with start() as engine:
         yield engine
-    assert_buried(engine)
+    assert_ended(engine)
 
 
-def assert_buried(engine):
+def assert_ended(engine):
     assert not engine.alive
     assert not any(thread.is_alive() for thread in engine._threads)
-    for pipe in (engine._child.process.stdin, engine._child.process.stdout, engine._child.process.stderr):
+    for pipe in (engine._process.popen.stdin, engine._process.popen.stdout, engine._process.popen.stderr):
         assert pipe.closed
     with pytest.raises(EngineDied):
         engine.submit(question("x"))
@@ -521,10 +520,10 @@ def test_a_request_that_is_too_long_is_refused_and_the_worker_lives_on(engine, m
 
 
 def test_a_cancelled_request_gives_what_there_is(engine):
-    ticket = engine.submit(question("one BEAT two"))
-    ticket.cancel()
-    assert ticket.result().completions[0].finish_reason == "cancelled"
-    ticket.cancel()  # too late, and nothing
+    handle = engine.submit(question("one BEAT two"))
+    handle.cancel()
+    assert handle.result().completions[0].finish_reason == "cancelled"
+    handle.cancel()  # too late, and nothing
     cancel = threading.Event()
     cancel.set()
     assert engine.generate(question("BEAT"), cancel=cancel).completions[0].finish_reason == "cancelled"
@@ -536,12 +535,12 @@ def test_a_callback_may_cancel_and_submit(engine):
     def on_token(_index, piece):
         if piece == "BEAT":
             others.append(engine.submit(question("other")))
-            ticket.cancel()
+            handle.cancel()
 
     began = threading.Event()
-    ticket = engine.submit(question("begin BEAT"), on_token=lambda *each: (began.wait(LONG), on_token(*each)))
+    handle = engine.submit(question("begin BEAT"), on_token=lambda *each: (began.wait(LONG), on_token(*each)))
     began.set()
-    assert ticket.result().completions[0].finish_reason == "cancelled"
+    assert handle.result().completions[0].finish_reason == "cancelled"
     assert others[0].result().completions[0].text == "other"
 
 
@@ -652,9 +651,50 @@ def test_a_worker_that_dies_fails_all_that_wait_in_one_line_and_another_answers(
         assert caught.value.exit_code == 7
         with pytest.raises(EngineDied, match=how):
             engine.count_tokens(question("x"))
-    assert_buried(engine)
+    assert_ended(engine)
     with start() as fresh:
         assert fresh.generate(question("a")).completions
+
+
+ENDLESS = [
+    "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+    "{% set s = ['x' * 9999] * 9999 %}{% for i in range(99999) %}{% if s | join in '' %}{% endif %}{% endfor %}",
+    "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(40) }}",
+    # It shares its parts, so it is small, and never lets go of the interpreter.
+    "{% set ns = namespace(x=('x',), y=('x',)) %}{% for i in range(60) %}{% set ns.x = (ns.x, ns.x) %}"
+    "{% set ns.y = (ns.y, ns.y) %}{% endfor %}{{ ns.x == ns.y }}",
+]
+
+
+@pytest.mark.parametrize("source", ENDLESS, ids=range(len(ENDLESS)))
+def test_a_chat_template_without_an_end_ends_its_worker_in_one_line_that_says_so(source):
+    with start() as engine:
+        with pytest.raises(EngineDied, match="its chat template takes too long, so take another model") as caught:
+            engine.generate(question(f"TEMPLATE {source}"))
+        assert "\n" not in str(caught.value)
+    assert_ended(engine)
+
+
+def test_a_chat_template_that_ends_in_time_does_its_worker_no_harm(engine):
+    assert engine.generate(question("TEMPLATE {{ messages[0].content }}"))
+    threading.Event().wait(0.6)  # longer than it was given
+    assert engine.count_tokens(question("x")) == 1
+
+
+def test_the_worker_limits_the_chat_templates_of_its_models(monkeypatch, tmp_path):
+    from avengers_edge.engine import llama
+
+    given = {}
+    monkeypatch.setattr(llama, "LlamaEngine", lambda path, options, **passed: given.update(passed))
+    worker.make_llama(tmp_path, LoadOptions(), None, lambda: None)
+    assert given["template_limits"] is worker.template_limits
+
+
+@pytest.mark.parametrize("said", [b"Timeout of the server\n", b"File x, Timeout (0:00:10)! no\n"])
+def test_other_timeouts_are_not_taken_for_the_templates(said):
+    tail = StderrTail()
+    tail.read(io.BytesIO(said))
+    assert tail.reason() == ""
 
 
 def test_an_engine_that_failed_is_not_asked_again_while_its_process_goes():
@@ -672,43 +712,43 @@ def test_a_broken_frame_or_a_closed_pipe_is_the_workers_end(mode):
         engine.generate(question("x"))
 
 
-def test_a_worker_that_says_nothing_at_all_is_killed_after_the_patience():
+def test_a_worker_that_says_nothing_at_all_is_killed_after_its_timeout():
     with pytest.raises(EngineDied, match=r"did not answer for 0\.5 s"):
-        start("mute", patience=0.5)
+        start("mute", timeout=0.5)
 
 
-@pytest.mark.parametrize("patience", [0.5, 8, 120])
-def test_a_silence_as_long_as_the_patience_is_too_long_and_a_sign_of_life_ends_it(patience):
-    quiet = Silence(patience)
-    looks = math.ceil(patience / quiet.glance)
-    assert looks >= 8
-    for heard in range(3):
-        assert [quiet.too_long(heard, excused=False) for _ in range(looks + 1)] == [False] * looks + [True]
+@pytest.mark.parametrize("timeout", [0.5, 8, 120])
+def test_silence_as_long_as_the_timeout_is_too_long_and_a_frame_ends_it(timeout):
+    watchdog = Watchdog(timeout)
+    polls = math.ceil(timeout / watchdog.poll_seconds)
+    assert polls >= 8
+    for received in range(3):
+        assert [watchdog.expired(received, excused=False) for _ in range(polls + 1)] == [False] * polls + [True]
 
 
-def test_an_excused_silence_is_none():
-    quiet = Silence(1)
-    assert not any(quiet.too_long(1, excused=True) for _ in range(100))
-    assert not quiet.too_long(1, excused=False)
+def test_silence_that_is_excused_does_not_count():
+    watchdog = Watchdog(1)
+    assert not any(watchdog.expired(1, excused=True) for _ in range(100))
+    assert not watchdog.expired(1, excused=False)
 
 
 @pytest.fixture
-def glances(monkeypatch):
-    """Looks in quick succession, however long the patience."""
-    monkeypatch.setattr(silence, "_LONGEST_GLANCE", 0.05)
+def fast_polls(monkeypatch):
+    """Polls in quick succession, however long the timeout."""
+    monkeypatch.setattr(worker_process, "_LONGEST_POLL", 0.05)
 
 
 def impatient(engine):
-    """Shorten the patience only now: how long it takes to start is not the matter here."""
-    engine._silence.patience = 0.5
+    """Shorten the timeout only now: how long it takes to start is not the matter here."""
+    engine._watchdog.timeout = 0.5
 
 
-def test_a_worker_that_hangs_is_killed(glances):
+def test_a_worker_that_hangs_is_killed(fast_polls):
     with start() as engine:
         impatient(engine)
         with pytest.raises(EngineDied, match=r"did not answer for 0\.5 s"):
             engine.generate(question("HANG"))
-    assert_buried(engine)
+    assert_ended(engine)
 
 
 def test_a_sign_of_life_is_due_while_a_request_is_under_way_but_not_in_a_callback(engine):
@@ -716,18 +756,18 @@ def test_a_sign_of_life_is_due_while_a_request_is_under_way_but_not_in_a_callbac
     assert engine._excused
     engine.generate(question("a"), on_finish=lambda _done: excused.append(engine._excused) or 0)
     assert excused == [True]
-    ticket = engine.submit(question("a BEAT"))
+    handle = engine.submit(question("a BEAT"))
     assert not engine._excused
-    ticket.cancel()
-    ticket.result()
+    handle.cancel()
+    handle.result()
 
 
 def test_a_busy_worker_shows_life(engine):
-    ticket = engine.submit(question("BEAT"))
-    begin = engine._heard
-    assert comes(lambda: engine._heard >= begin + 2)
-    ticket.cancel()
-    assert ticket.result().completions
+    handle = engine.submit(question("BEAT"))
+    begin = engine._received
+    assert comes(lambda: engine._received >= begin + 2)
+    handle.cancel()
+    assert handle.result().completions
 
 
 def comes(what):
@@ -738,7 +778,7 @@ def comes(what):
 @pytest.mark.parametrize("early", [True, False])
 def test_a_load_can_be_given_up_from_another_thread(early, monkeypatch):
     stop, children = Recall(), []
-    real = process.Child
+    real = worker_engine.WorkerProcess
 
     def child(*values):
         children.append(real(*values))
@@ -748,7 +788,7 @@ def test_a_load_can_be_given_up_from_another_thread(early, monkeypatch):
             threading.Thread(target=stop.set).start()
         return children[0]
 
-    monkeypatch.setattr(process, "Child", child)
+    monkeypatch.setattr(worker_engine, "WorkerProcess", child)
     with pytest.raises(EngineDied, match="was ended while it loaded"):
         start("mute", stop=stop)
     assert not children[0].running
@@ -761,7 +801,7 @@ def test_ctrl_c_while_a_model_loads_leaves_no_worker():
     main = threading.main_thread().ident
 
     def interrupt():
-        if comes(lambda: any(thread.name == "model.gguf: watch" for thread in threading.enumerate())):
+        if comes(lambda: any(thread.name == "model.gguf: watchdog" for thread in threading.enumerate())):
             signal.pthread_kill(main, signal.SIGINT)
 
     stop = threading.Thread(target=interrupt)
@@ -773,13 +813,13 @@ def test_ctrl_c_while_a_model_loads_leaves_no_worker():
 
 
 @POSIX
-def test_a_stopped_worker_with_full_pipes_is_a_hang(glances):
+def test_a_stopped_worker_with_full_pipes_is_a_hang(fast_polls):
     with start() as engine:
         impatient(engine)
         os.kill(engine.pid, signal.SIGSTOP)
         with pytest.raises(EngineDied, match=r"did not answer for 0\.5 s"):
             engine.generate(question("x" * 2**20))
-    assert_buried(engine)
+    assert_ended(engine)
 
 
 @POSIX
@@ -787,19 +827,19 @@ def test_a_stopped_worker_can_be_closed():
     engine = start()
     os.kill(engine.pid, signal.SIGSTOP)
     engine.close()
-    assert_buried(engine)
+    assert_ended(engine)
 
 
 def test_closing_fails_what_is_under_way_and_a_callback_may_close():
     with start() as engine:
-        ticket = engine.submit(question("BEAT"))
+        handle = engine.submit(question("BEAT"))
         other = start()
         with pytest.raises(EngineDied, match="unloaded"):
             other.generate(question("a BEAT"), on_token=lambda *_: other.close())
         other.close()
-        assert_buried(other)
+        assert_ended(other)
     with pytest.raises(EngineDied, match="unloaded"):
-        ticket.result()
+        handle.result()
 
 
 def test_closing_tells_who_waits_although_a_callback_hangs():
@@ -842,7 +882,7 @@ def test_a_frozen_program_is_told_the_setting(monkeypatch):
         WorkerEngine(Path("model.gguf"), LoadOptions())
 
 
-def test_a_child_finds_this_package_but_looks_in_no_current_folder(monkeypatch):
+def test_a_child_finds_this_package_but_polls_in_no_current_folder(monkeypatch):
     monkeypatch.setattr(sys, "path", ["", "somewhere", "somewhere", ""])
     entries = spawn.environment()["PYTHONPATH"].split(os.pathsep)
     assert entries == ["somewhere", str(Path(errors.__file__).parents[1])]
@@ -875,11 +915,11 @@ def gone(pid):
 OWNER = f"""
 import sys
 from pathlib import Path
-from avengers_edge.engine.options import LoadOptions
-from avengers_edge.engine.process import WorkerEngine
+from avengers_edge.engine.protocol import LoadOptions
+from avengers_edge.engine.worker_engine import WorkerEngine
 from avengers_edge.records import Message, Request
 engine = WorkerEngine(Path("m.gguf"), LoadOptions(), _command=(sys.executable, {CHILD!r}, "serve"))
-tickets = [engine.submit(Request((Message("user", text),)), on_finish=lambda done: 0) for text in ("HANG", "a BEAT")]
+handles = [engine.submit(Request((Message("user", text),)), on_finish=lambda done: 0) for text in ("HANG", "a BEAT")]
 print(engine.pid, flush=True)
 """
 
@@ -898,7 +938,7 @@ def test_no_worker_outlives_its_parent_and_none_keeps_it_from_ending(how):
 
 
 def test_the_parents_module_imports_nothing_native():
-    code = "import avengers_edge.engine.process, sys; print(*sys.modules)"
+    code = "import avengers_edge.engine.worker_engine, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert {"llama_cpp", "numpy", "jinja2"}.isdisjoint(loaded)
 

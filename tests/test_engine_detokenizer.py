@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avengers_edge.engine.transcript import Transcript
+from avengers_edge.engine.detokenizer import Detokenizer
 
 
 def run(pieces, stop=()):
-    transcript = Transcript(stop)
+    transcript = Detokenizer(stop)
     shown = [transcript.push(piece) for piece in pieces]
     shown.append(transcript.close())
     assert "".join(shown) == transcript.text

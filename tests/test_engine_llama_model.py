@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from avengers_edge.engine.backend import NativeLog
-from avengers_edge.engine.options import LoadOptions
+from avengers_edge.engine.llama_model import NativeLog
+from avengers_edge.engine.protocol import LoadOptions
 from avengers_edge.errors import BadRequest
 
 

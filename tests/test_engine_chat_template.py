@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
-from avengers_edge.engine.template import ChatTemplate
+from avengers_edge.engine import chat_template
+from avengers_edge.engine.chat_template import ChatTemplate
 from avengers_edge.errors import BadRequest, VerificationFailed
 from avengers_edge.records import Message
 
@@ -59,8 +63,8 @@ def test_json_is_written_as_models_were_trained_on_it():
 
 def test_marks_of_training_and_options_of_json_are_understood():
     source = "{% generation %}{{ messages[0].content }}{% endgeneration %}{{ {'b': 'é', 'a': 1} | tojson(%s) }}"
-    options = "ensure_ascii=True, sort_keys=true"
-    assert ChatTemplate(source.replace("%s", options)).render(HI) == 'Hi{"a": 1, "b": "\\u00e9"}'
+    options = "ensure_ascii=True, sort_keys=true, separators=(',', ':')"
+    assert ChatTemplate(source.replace("%s", options)).render(HI) == 'Hi{"a":1,"b":"\\u00e9"}'
 
 
 def test_content_is_data_not_template():
@@ -99,6 +103,13 @@ def test_a_template_that_does_not_compile_is_refused_in_one_line(source):
         "{{ messages.append(1) }}",
         "{{ raise_exception.__globals__.os }}",
         "{{ cycler.__init__.__globals__.os.system('true') }}",
+        "{{ ('' | attr('__class__')).__mro__ }}",
+        "{{ ''['__class__'].__mro__ }}",
+        "{{ '{0.__class__.__mro__}'.format(1) }}",
+        "{{ '{0[__class__].x}'.format(raise_exception) }}",
+        "{{ messages.__setitem__(0, 1) }}",
+        "{{ messages[0].update(role='system') }}",
+        "{{ self.__init__.__globals__ }}",
         "{% for i in range(10 ** 9) %}x{% endfor %}",
         "{% include '/etc/passwd' %}",
         "{{ 1 / 0 }}",
@@ -115,98 +126,44 @@ def test_a_template_that_reaches_out_or_breaks_is_refused_in_one_line(source):
     assert "\n" not in str(refused.value)
 
 
-DOUBLED = "{%% set ns = namespace(x='x') %%}{%% for i in range(60) %%}%s{%% endfor %%}"
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ ''.__class__ }}",
+        "{{ raise_exception.__code__ }}",
+        "{{ strftime_now.__globals__ }}",
+        "{{ '{0.__class__}'.format(1) }}",
+        "{{ '{a.__globals__}'.format_map({'a': raise_exception}) }}",
+        "{{ ('{0.__class__}' | attr('format'))(1) }}",
+        "{% set f = '{0.__class__}'.format %}{{ f(1) }}",
+    ],
+)
+def test_what_a_template_may_not_reach_is_nothing_to_it(source):
+    assert ChatTemplate(source).render(HI) == ""
 
 
 @pytest.mark.parametrize(
     "source",
     [
-        "{{ 'x' * 10 ** 13 }}",
-        "{{ 10 ** 13 * 'x' }}",
-        "{{ ([1] * 10 ** 13) | length }}",
-        "{{ 2 ** (10 ** 9) }}",
-        "{{ (2 ** 90000) ** 99 }}",
-        "{{ '%1000000000d' % 1 }}",
-        "{{ ('%999999d' * 99) % 1 }}",
-        "{{ '%*d' % (10 ** 9, 1) }}",
-        "{{ '%.*f' % (10 ** 9, 1) }}",
-        "{{ '{:1000000000}'.format(1) }}",
-        "{{ '{:{}}'.format(1, 10 ** 9) }}",
-        "{{ '{:{a[0]}}'.format_map({'a': [10 ** 9]}) }}",
-        "{{ 'x'.center(10 ** 9) }}",
-        "{{ 'x' | center(10 ** 9) }}",
-        "{{ 'x' | center(width=1000000000) }}",
-        "{{ ['x'] | map('center', 10 ** 9) | list }}",
-        "{{ {'a': 1} | tojson(indent=10 ** 9) }}",
-        "{% for i in range(100000) %}{% endfor %}",
-        "{% for i in range(400) %}{% for j in range(400) %}{% endfor %}{% endfor %}",
-        "{% set r = range(400) %}{% for i in r %}{% for j in r %}{% endfor %}{% endfor %}",
-        "{% set s = 'x' * 400 %}{% for i in s %}{% for j in s %}{% endfor %}{% endfor %}",
-        "{% set s = 'x' * 400 %}{% for i in s recursive %}{% if loop.depth < 3 %}{{ loop(s) }}{% endif %}{% endfor %}",
-        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(40) }}",
-        DOUBLED % "{% set ns.x = ns.x + ns.x %}",
-        DOUBLED % "{% set ns.x = ns.x ~ ns.x %}",
-        DOUBLED % "{% set ns.x %}{{ ns.x }}{{ ns.x }}{% endset %}",
-        DOUBLED.replace("'x'", "3") % "{% set ns.x = ns.x * ns.x %}",
-        "{% for i in range(40000) %}" + "x" * 1000 + "{% endfor %}",
+        "{% for i in range(50000) %}" + "x" * 1000 + "{% endfor %}",
+        "{% for i in range(50000) %}{% for j in range(50000) %}{{ i }}{% endfor %}{% endfor %}",
+        "{% set s = 'x' * 9000000 %}{{ s }}{{ s }}",
     ],
+    ids=range(3),
 )
-def test_a_template_that_computes_without_measure_is_refused(source):
-    with pytest.raises(BadRequest, match="it takes|it prints|it calls|it formats|makes a value"):
+def test_a_template_that_writes_without_measure_is_refused(source):
+    with pytest.raises(BadRequest, match="it writes more than 16777216 characters"):
         ChatTemplate(source).render(HI)
 
 
-GROWN = "{%% set ns = namespace(x=('x',), y=('x',)) %%}{%% for i in range(60) %%}%s{%% endfor %%}"
-SHARED = GROWN % "{% set ns.x = (ns.x, ns.x) %}{% set ns.y = (ns.y, ns.y) %}"
-MANY = "{%% set s = 'x' * 1000000 %%}{%% for i in range(24000) %%}%s{%% endfor %%}"
+def test_a_template_that_is_no_chat_template_by_its_size_is_not_compiled(monkeypatch):
+    monkeypatch.setattr(chat_template, "_environment", lambda: pytest.fail("it was compiled"))
+    with pytest.raises(VerificationFailed, match="100001 characters, more than 100000"):
+        ChatTemplate("x" * 100_001)
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "{{ ('x' * 1000000).replace('x', 'y' * 1000000) | length }}",
-        "{{ ('x' * 100000) | replace('x', 'y' * 100000) | length }}",
-        "{% filter replace('x', 'y' * 1000000) %}{{ 'x' * 1000000 }}{% endfilter %}",
-        "{{ (['x' * 1000000] * 1000000) | join | length }}",
-        "{{ ''.join(['x' * 1000000] * 1000000) | length }}",
-        "{{ ('y' * 1000000).join(['x'] * 1000000) | length }}",
-        "{{ ('\t' * 1000000).expandtabs(1000000) | length }}",
-        "{{ ('x' * 1000000).translate({120: 'y' * 1000000}) | length }}",
-        "{{ ('\n' * 1000000) | indent(1000000) | length }}",
-        "{{ ['x' * 1000000] * 1000000 }}",
-        "{{ (['x' * 1000] * 100000) | map('replace', 'x', 'y' * 1000) | list | length }}",
-        "{{ (['x' * 1000000] * 1000000) | sort | length }}",
-        "{{ ([[1]] * 100000) | sum(start=[]) | length }}",
-        "{{ ('{0}' * 100000).format('x' * 1000000) | length }}",
-        "{{ ('%(a)s' * 100000) % {'a': 'x' * 1000000} }}",
-        "{{ 3 ** 60000 }}",
-        "{{ 1 | round(1000000) }}",
-        "{{ range(10) | slice(1000000) | list | length }}",
-        SHARED + "{{ ns.x }}",
-        SHARED + "{{ ns.x | string | length }}",
-        SHARED + "{{ ns.x | tojson | length }}",
-        SHARED + "{{ ns.x == ns.y }}",
-        SHARED + "{{ ns.x in [ns.y] }}",
-        SHARED + "{{ ns.x is eq(ns.y) }}",
-        SHARED + "{{ [ns.y] | select('equalto', ns.x) | list }}",
-        SHARED + "{{ {ns.x: 1} }}",
-        SHARED + "{{ {}[ns.x] }}",
-        SHARED + "{{ {}.get(ns.x) }}",
-        GROWN % "{% set ns.x = {'a': ns.x, 'b': ns.x} %}" + "{{ ns.x }}",
-        GROWN % "{% set ns.x = namespace(a=ns.x, b=ns.x) %}" + "{{ ns.x }}",
-        MANY % "{% if s.upper() %}{% endif %}",
-        MANY % "{% if s.count('y') %}{% endif %}",
-        MANY % "{% if s | wordcount %}{% endif %}",
-        MANY % "{% if s[1:] %}{% endif %}",
-        MANY % "{% if 'y' in s %}{% endif %}",
-        MANY % "{% if 'y' is in s %}{% endif %}",
-        MANY % "{% set t = [1] * 500000 + [2] * 400000 %}",
-        MANY % "{% set t = [s, s] | map('upper') | list %}",
-    ],
-)
-def test_values_that_are_small_and_weigh_much_are_refused_before_anything_is_made_of_them(source):
-    with pytest.raises(BadRequest, match="it takes|it prints|it calls|it adds|makes a value"):
-        ChatTemplate(source).render(HI)
+def test_nothing_is_computed_before_it_is_asked_for():
+    ChatTemplate("{{ 'x' * 10 ** 15 }}{{ (9 ** 9 ** 9) }}")
 
 
 def test_a_long_conversation_is_far_from_every_limit():
@@ -222,15 +179,37 @@ def test_a_long_conversation_is_far_from_every_limit():
     assert len(ChatTemplate(source).render(talk)) > 3_000_000
 
 
-@pytest.mark.parametrize("source", ["{{ a }}" * 12_000, "x" * 300_000])
-def test_a_template_that_is_no_chat_template_by_its_size_is_not_compiled(source):
-    with pytest.raises(VerificationFailed, match="more than"):
-        ChatTemplate(source)
+LIMITED = """
+import sys
+from avengers_edge.engine.chat_template import ChatTemplate
+from avengers_edge.engine.worker import template_limits
+from avengers_edge.errors import BadRequest
+from avengers_edge.records import Message
+for source in sys.argv[1:]:
+    try:
+        with template_limits(60, 2**26):
+            ChatTemplate(source).render([Message("user", "Hi")])
+    except BadRequest as error:
+        print(error)
+print(len("x" * 2**27))
+"""
+MEMORY_BOMBS = [
+    "{{ 'x' * 10 ** 9 }}",
+    "{{ ([1] * 10 ** 9) | length }}",
+    "{{ '%1000000000d' % 1 }}",
+    "{{ '{:1000000000}'.format(1) }}",
+    "{{ 'x' | center(10 ** 9) }}",
+    "{% set ns = namespace(x='x') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
+    "{% set ns = namespace(x='x') %}{% for i in range(60) %}{% set ns.x %}{{ ns.x }}{{ ns.x }}{% endset %}{% endfor %}",
+]
 
 
-def test_every_rendering_has_the_whole_budget():
-    template = ChatTemplate("{% for i in range(40000) %}{% endfor %}done")
-    assert [template.render(HI) for _ in range(4)] == ["done"] * 4
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS and Windows have no such limit")
+def test_a_template_that_takes_too_much_memory_is_refused_and_the_worker_lives_on():
+    command = [sys.executable, "-c", LIMITED, *MEMORY_BOMBS]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
+    refused = "the model's chat template refuses this conversation: it takes too much memory"
+    assert done.stdout.splitlines() == [refused] * len(MEMORY_BOMBS) + [str(2**27)], done.stderr
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,10 @@ from typing import Any
 import llama_cpp.llama_cpp as llama
 import numpy as np
 
-from avengers_edge.engine.backend import build_features, can_offload, start_backend
-from avengers_edge.engine.cells import Logits
 from avengers_edge.engine.cores import usable_cores
-from avengers_edge.engine.facts import EngineFacts
-from avengers_edge.engine.model import LlamaModel
-from avengers_edge.engine.options import LoadOptions
+from avengers_edge.engine.kv_cache import Logits
+from avengers_edge.engine.llama_model import LlamaModel, build_features, can_offload, start_backend
+from avengers_edge.engine.protocol import EngineFacts, LoadOptions
 from avengers_edge.errors import EngineDied
 from avengers_edge.records import Closing
 
@@ -155,18 +153,18 @@ class LlamaContext(Closing):
                 f"llama.cpp failed to evaluate {len(wanted)} tokens (code {code}): {start_backend().reason()}"
             )
 
-    def share(self, source: int, target: int, tokens: int) -> None:
-        """Give sequence `target` the first `tokens` cells of `source`; in a unified cache nothing is copied.
+    def copy_prefix(self, source: int, target: int, tokens: int) -> None:
+        """Share the first `tokens` cells of `source` with `target`; in a unified cache nothing is copied.
 
-        Of a model that does not rewind, that has to be all of them. A split cache copies whole sequences only.
+        Without rollback that has to be all of them. A split cache copies whole sequences only.
         """
-        whole = self.split or not self._model.rewinds
+        whole = self.split or not self._model.supports_rollback
         llama.llama_memory_seq_cp(self._memory, source, target, -1, -1 if whole else tokens)
-        if self.split and self._model.rewinds:
-            self.truncate(target, tokens)
+        if self.split and self._model.supports_rollback:
+            self.rollback(target, tokens)
 
-    def truncate(self, sequence: int, tokens: int) -> None:
-        """Drop all cells of a sequence but the first `tokens`; only of a model that rewinds."""
+    def rollback(self, sequence: int, tokens: int) -> None:
+        """Drop all cells of a sequence but the first `tokens`; only where the model supports it."""
         llama.llama_memory_seq_rm(self._memory, sequence, tokens, -1)
 
     def release(self, sequence: int) -> None:

@@ -1,34 +1,38 @@
-"""A llama.cpp model: weights and vocabulary. It owns native memory, so it is a context manager."""
+"""llama.cpp as this process has it, with its log, and a model: weights and vocabulary.
+
+A model owns native memory, so it is a context manager.
+"""
 
 from __future__ import annotations
 
+import collections
 import ctypes
 import functools
+import logging
 import os
 import platform
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import llama_cpp.llama_cpp as llama
 
-from avengers_edge.engine.backend import can_offload, start_backend
-from avengers_edge.engine.options import LoadOptions
-from avengers_edge.engine.thinking import CLOSING, LAST_WORDS, OPENING
+from avengers_edge.engine.detokenizer import CLOSING, OPENING, THOUGHT_END
+from avengers_edge.engine.protocol import LoadOptions
 from avengers_edge.errors import BadRequest, EngineDied
 from avengers_edge.records import Closing
 
+logger = logging.getLogger("avengers_edge.llama")
+
+_LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}  # ggml.h; not llama_cpp/_logger.py
+_BUFFER = re.compile(r"(\S+) +(model|KV|RS|compute|output) buffer size = +([\d.]+) MiB")
+_OFFLOADED = re.compile(r"offloaded (\d+)/(\d+) layers")
 _ALL_LAYERS = 999
 
 
-def _repack_by_default() -> bool:
-    # Measured on x86-64: repacked K-quants load six times slower, prefill 1.7 times slower and decode no faster. Arm
-    # kernels are written for repacked weights, so there llama.cpp's own default stays.
-    return platform.machine().lower() not in {"x86_64", "amd64"}
-
-
 class LlamaModel(Closing):
-    """A loaded GGUF file: weights and vocabulary. `on_progress` hears now and then while it loads.
+    """A loaded GGUF file: weights and vocabulary. `on_progress` is called now and then while it loads.
 
     Raises:
         EngineDied: llama.cpp refuses the file or runs out of memory.
@@ -47,7 +51,7 @@ class LlamaModel(Closing):
             return True
 
         params.progress_callback = callback = llama.llama_progress_callback(loading)
-        log.forget()
+        log.reset()
         self.name = path.name
         self.handle: Any = llama.llama_model_load_from_file(os.fsencode(path), params)
         del callback  # it had to live until here
@@ -58,7 +62,7 @@ class LlamaModel(Closing):
         self.n_ctx_train = int(llama.llama_model_n_ctx_train(self.handle))
         self.layers = int(llama.llama_model_n_layer(self.handle))
         # A recurrent state has no past to go back to, and a sliding window has dropped its own.
-        self.rewinds = not (
+        self.supports_rollback = not (
             llama.llama_model_is_recurrent(self.handle)
             or llama.llama_model_is_hybrid(self.handle)
             or llama.llama_model_n_swa(self.handle) > 0
@@ -87,9 +91,9 @@ class LlamaModel(Closing):
         return self._token_text(llama.llama_vocab_eos(self.vocab))
 
     @functools.cached_property
-    def last_words(self) -> tuple[int, ...]:
+    def thought_end(self) -> tuple[int, ...]:
         """The tokens that end a thought which has taken its budget."""
-        return tuple(self.tokenize(LAST_WORDS, begins=False))
+        return tuple(self.tokenize(THOUGHT_END, begins=False))
 
     def tokenize(self, prompt: str, *, begins: bool = True) -> list[int]:
         """Turn a rendered prompt into tokens; markers of the template become their special tokens.
@@ -120,7 +124,7 @@ class LlamaModel(Closing):
         return {tokens[0]: tag.encode() for tag, tokens in tags.items() if len(tokens) == 1}
 
     def piece(self, token: int) -> bytes:
-        """Give a token's bytes; control tokens have none, but for those that tell a thought from an answer."""
+        """Return a token's bytes; control tokens have none, but for those that tell a thought from an answer."""
         if token in self._tags:
             return self._tags[token]
         size = 64
@@ -132,10 +136,76 @@ class LlamaModel(Closing):
             size = -length
 
     def ends_generation(self, token: int) -> bool:
-        """Tell whether the model ends its turn with this token."""
+        """Return whether the model ends its turn with this token."""
         return bool(llama.llama_vocab_is_eog(self.vocab, token))
 
     def _token_text(self, token: int) -> str:
         if token < 0:
             return ""
         return str(llama.llama_vocab_get_text(self.vocab, token), "utf-8", "replace")
+
+
+def _repack_by_default() -> bool:
+    # Measured on x86-64: repacked K-quants load six times slower, prefill 1.7 times slower and decode no faster. Arm
+    # kernels are written for repacked weights, so there llama.cpp's own default stays.
+    return platform.machine().lower() not in {"x86_64", "amd64"}
+
+
+class NativeLog:
+    """Sends llama.cpp's log to `logging`; remembers its last complaints, the only reason it gives, and what it took.
+
+    llama.cpp has one log callback a process, so there is one of these; ctypes needs it kept alive.
+    """
+
+    def __init__(self) -> None:
+        self.complaints: collections.deque[str] = collections.deque(maxlen=8)
+        self.buffers: list[tuple[str, int]] = []
+        self.offloaded = 0
+        self._level = logging.DEBUG
+        self.callback = llama.llama_log_callback(self._write)
+
+    def _write(self, level: int, text: bytes, _user_data: object) -> None:
+        self._level = _LEVELS.get(level, self._level)  # level 5 continues the last line
+        if self._level < logging.INFO and not logger.isEnabledFor(self._level):
+            return  # a context makes thousands of these
+        line = text.decode("utf-8", errors="replace").strip()
+        if not line or set(line) <= {"."}:
+            return
+        if self._level >= logging.WARNING:
+            self.complaints.append(line)
+        if found := _BUFFER.search(line):
+            self.buffers.append((f"{found[1]} {found[2]}", round(float(found[3]) * 2**20)))
+        if found := _OFFLOADED.search(line):
+            self.offloaded = int(found[1])
+        logger.log(self._level, "%s", line)
+
+    def reset(self) -> None:
+        """Begin the record of another model."""
+        self.complaints.clear()
+        self.buffers.clear()
+        self.offloaded = 0
+
+    def reason(self) -> str:
+        """Return llama.cpp's last warning or error, or that there was none."""
+        return self.complaints[-1] if self.complaints else "llama.cpp gave no reason"
+
+
+@functools.cache
+def start_backend() -> NativeLog:
+    """Initialise llama.cpp and take over its log, once a process."""
+    log = NativeLog()
+    llama.llama_log_set(log.callback, ctypes.c_void_p(0))
+    llama.llama_backend_init()
+    return log
+
+
+def can_offload() -> bool:
+    """Return whether this build of llama.cpp can compute on a device other than the CPU."""
+    start_backend()
+    return bool(llama.llama_supports_gpu_offload())
+
+
+def build_features() -> str:
+    """Return what this build of llama.cpp was compiled with, in its own words."""
+    start_backend()
+    return str(llama.llama_print_system_info(), "utf-8", "replace").strip()

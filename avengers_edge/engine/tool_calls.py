@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avengers_edge.engine.gbnf import vet
+from avengers_edge.engine.json_schema import schema_grammar, schema_rules
 from avengers_edge.engine.sampler import Constraint, Tokens
-from avengers_edge.engine.schema import schema_grammar, schema_rules
 from avengers_edge.errors import BadRequest
 from avengers_edge.records import Tool, Tools
 
@@ -65,7 +65,7 @@ _BEGUN_RULES = {
 
 
 def form_of(template: str | None) -> CallForm | None:
-    """Tell by a chat template how its model writes calls; None where it has no place for tools, or in another form."""
+    """Read off a chat template how its model writes calls; None where it has no place for tools, or in another form."""
     if not template or not re.search(r"\btools\b", template) or any(mark in template for mark in _FOREIGN):
         return None
     if "<tool_call>" in template:
@@ -76,7 +76,7 @@ def form_of(template: str | None) -> CallForm | None:
 
 
 def call_grammar(tools: Tools, form: CallForm) -> str:
-    """Give the GBNF of calls of these tools, for `OnceCalled` unless a call has to be made.
+    """Return the GBNF of calls of these tools, for `OnceCalled` unless a call has to be made.
 
     Arguments that have to be valid are bound by their schema; others are where it can be enforced, and are any JSON
     object where it cannot.
@@ -98,7 +98,7 @@ def call_grammar(tools: Tools, form: CallForm) -> str:
 
 
 def begins_call(tools: Tools) -> re.Pattern[bytes]:
-    """Make the pattern of how a call is known to have begun: by its tag, or by JSON that names one of the functions."""
+    """Compile the pattern of how a call begins: with its tag, or with JSON that names one of the functions."""
     names = "|".join(map(re.escape, tools.names))
     json = rf'\[?\s*\{{\s*"name"\s*:\s*"(?:{names})"'
     return re.compile(rf"<tool_call>|\A\s*{json}|```(?:json)?[ \t]*\n\s*{json}".encode())
@@ -152,11 +152,11 @@ class OnceCalled:
         self._bound, self._free = False, False
 
     def allows(self, token: int) -> bool:
-        """Tell whether this token may come next."""
+        """Return whether this token may come next."""
         return self._grammar.allows(token) if self._bound else True
 
     def allowed(self, tokens: Tokens) -> NDArray[np.bool_]:
-        """Tell for each of these tokens whether it may come next."""
+        """Return for each of these tokens whether it may come next."""
         return self._grammar.allowed(tokens) if self._bound else np.ones(tokens.size, np.bool_)
 
     def accept(self, token: int) -> None:

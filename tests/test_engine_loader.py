@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from avengers_edge.config import Settings
-from avengers_edge.engine.curve import StepCurve
-from avengers_edge.engine.options import LoadOptions
-from avengers_edge.engine.tuning import Tuning, choose_repack, keep, measure_first, tuned
+from avengers_edge.engine.loader import Tuning, choose_repack, keep, measure_first, tuned
+from avengers_edge.engine.protocol import LoadOptions
+from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import BadRequest, EngineDied
 
 CURVE = StepCurve(((1, 0.02), (8, 0.05), (64, 0.4)))
@@ -95,10 +95,10 @@ def test_a_measurement_holds_only_for_the_options_it_was_made_with(here, model, 
 
 
 def test_all_cores_are_as_many_threads_as_there_are(here, model, monkeypatch):
-    monkeypatch.setattr("avengers_edge.engine.tuning.usable_cores", lambda: 3)
+    monkeypatch.setattr("avengers_edge.engine.loader.usable_cores", lambda: 3)
     keep(model, LoadOptions(threads=None), here, Tuning(CURVE, None))
     assert tuned(model, LoadOptions(threads=3), here)[1] == CURVE
-    monkeypatch.setattr("avengers_edge.engine.tuning.usable_cores", lambda: 4)
+    monkeypatch.setattr("avengers_edge.engine.loader.usable_cores", lambda: 4)
     assert tuned(model, LoadOptions(threads=None), here)[1] is None
 
 
@@ -224,7 +224,7 @@ def test_whatever_points_the_file_has_there_is_no_curve_or_one_that_can_be_gone_
         assert 1 <= curve.widest(63) <= 63
         assert 0 <= curve.beside(3, 7) <= 7
         assert curve.prefill_beside(5, 128) <= 128
-        assert curve.with_guesses(5, [0.5, 0.2]) <= 2
+        assert curve.with_drafts(5, [0.5, 0.2]) <= 2
 
 
 def test_a_folder_in_the_files_place_is_measured_again_each_time(here, model, caplog):
