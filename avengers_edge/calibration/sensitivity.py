@@ -20,7 +20,7 @@ from avengers_edge.routing.table import CentroidTable
 
 _CLUSTERS, _QUICK_CLUSTERS = (8, 16, 32, 64, 128, 256), (8, 64)
 _TOP_KS, _QUICK_TOP_KS = (1, 3, 5, 10, 20), (1, 10)
-_BETAS, _QUICK_BETAS = (0.0, 6.0, 20.0, 60.0), (6.0, 20.0)
+_BETAS, _QUICK_BETAS = (0.0, 6.0, 20.0, 40.0), (6.0, 40.0)
 _SMOOTHINGS, _QUICK_SMOOTHINGS = (0.0, 5.0, 20.0, 80.0, 320.0), (0.0, 20.0)
 _QUICK_METHODS = ("kmeans", "agglomerative")
 _ROWS_A_CLUSTER = 5

@@ -59,7 +59,7 @@ _EXPLAINED = {
         "`serve` only; off this machine it demands a key",
     ),
     "cli/serve.py": ("looks whether the server's packages are installed", "`serve` only"),
-    "engine/child.py": _OF_MODELS,
+    "engine/worker_process.py": _OF_MODELS,
     "engine/spawn.py": _OF_MODELS,
     "engine/cores.py": _OF_SYSTEM,
     "engine/memory.py": _OF_SYSTEM,
