@@ -217,7 +217,7 @@ def test_llama_cpp_lists_its_devices():
 
 @pytest.mark.native
 def test_the_probe_runs_in_a_process_of_its_own():
-    command = hardware.python_command(hardware._MODULE)
+    command = hardware.python_command(hardware.DEVICES)
     done = subprocess.run(command, env=hardware.environment(), capture_output=True, text=True, check=True)
     assert "cpu" in [device.kind for device in parse_devices(done.stdout)]
 
