@@ -12,7 +12,7 @@ from api_fakes import Embedding
 import avengers_edge
 from avengers_edge.api.embedded import Embedded
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 PAGE, PACKAGING = ((DOCS / name).read_text(encoding="utf-8") for name in ("python.md", "packaging.md"))
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE + PACKAGING, re.MULTILINE | re.DOTALL)
 

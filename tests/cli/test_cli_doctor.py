@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from gguf_files import tiny_model
+from rooms import OPENS_SOCKETS, PACKAGE
 from test_cli_start import FACTS, examine  # noqa: F401 - fixtures
-from test_layers import OPENS_SOCKETS, PACKAGE
 
 from avengers_edge.cli import doctor_system
 from avengers_edge.cli.doctor_finding import Finding, attempt
@@ -28,7 +28,7 @@ from avengers_edge.library.files import write_text
 from avengers_edge.library.importing import import_file
 from avengers_edge.library.store import Store
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 posix = pytest.mark.skipif(os.name == "nt", reason="rights are of another kind on Windows")
 
 

@@ -16,7 +16,7 @@ from avengers_edge.records import KINDS
 from avengers_edge.routing.form import FormEmbedder
 from avengers_edge.routing.table import CentroidTable
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 try:
     import lightweight_models as published
 finally:

@@ -46,7 +46,7 @@ from avengers_edge.records import (
     Tools,
 )
 
-CHILD = str(Path(__file__).with_name("worker_child.py"))
+CHILD = str(Path(__file__).parents[1] / "support" / "worker_child.py")
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 LONG = 60  # seconds a test waits for what must come
 

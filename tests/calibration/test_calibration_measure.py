@@ -23,7 +23,7 @@ from avengers_edge.errors import AvengersError, BadRequest, EngineDied, NoSandbo
 from avengers_edge.records import Completion, Generation, Member, Mode, Request, Team
 from avengers_edge.sandbox.judge import SandboxJudge
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 THINK = Mode("think", MappingProxyType({"number": "Think."}))
 DIRECT = Mode("direct", MappingProxyType({"number": "At once."}), max_tokens=9)
 MEMBERS = (Member("m", THINK), Member("m", DIRECT), Member("n", THINK))

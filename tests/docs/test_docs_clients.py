@@ -16,7 +16,7 @@ from clients import LEFT_OPEN, PERSON, WEATHER_CALL, collected, listening
 pytestmark = LEFT_OPEN
 __all__ = ["collected"]
 
-TEXT = (Path(__file__).parent.parent / "docs" / "clients.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "clients.md").read_text(encoding="utf-8")
 ADDRESS = "http://127.0.0.1:8765/v1"
 NAMES = {"smollm2-135m-instruct": "big", "all-MiniLM-L6-v2": "lengths"}
 BLOCK = re.compile(r"^```(python|sh|yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

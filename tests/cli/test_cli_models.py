@@ -16,7 +16,7 @@ import click
 import pytest
 from click.testing import CliRunner
 from gguf_files import tiny_model
-from test_library_pull import DATA, MANIFEST, Index
+from pull_index import DATA, MANIFEST, Index
 
 import avengers_edge
 from avengers_edge.cli.main import cli

@@ -8,7 +8,7 @@ from pathlib import Path
 ARCHITECTURES = ("llama", "gemma3", "mamba")
 """Plain attention, sliding-window attention, recurrence."""
 
-_SCRIPTS = str(Path(__file__).resolve().parent.parent / "scripts")
+_SCRIPTS = str(Path(__file__).resolve().parents[2] / "scripts")
 
 
 def tiny_gguf(path: Path, arch: str, seed: int = 0) -> Path:

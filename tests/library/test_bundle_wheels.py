@@ -156,7 +156,7 @@ def test_what_lacks_off_line_is_refused_as_off_line(tmp_path, shelf, asked):
 
 
 def test_what_is_packed_by_default_are_extras_of_this_product():
-    project = Path(__file__).parent.parent / "pyproject.toml"
+    project = Path(__file__).parents[2] / "pyproject.toml"
     extras = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     assert set(USER_EXTRAS) <= extras.keys()
 

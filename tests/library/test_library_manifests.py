@@ -27,7 +27,7 @@ from avengers_edge.library.manifests import (
 )
 from avengers_edge.library.strict_toml import MAX_DOTS, MAX_TOML_BYTES, read_toml
 
-SHIPPED = Path(__file__).resolve().parent.parent / "models"
+SHIPPED = Path(__file__).resolve().parents[2] / "models"
 SHA = "ab" * 32
 
 GOOD = f"""

@@ -50,7 +50,7 @@ def is_frozen(monkeypatch):
 def test_a_frozen_program_answers_in_a_worker_that_is_the_program_itself(tmp_path):
     program, log = tmp_path / "program", tmp_path / "log"
     facts = {"python": sys.executable, "program": str(program), "log": str(log)}
-    paths = [str(Path(__file__).parent), str(Path(spawn.__file__).parents[2])]
+    paths = [str(Path(__file__).parents[1] / "support"), str(Path(spawn.__file__).parents[2])]
     program.write_text(PROGRAM.format(**facts, paths=paths), encoding="utf-8")
     program.chmod(0o755)
     done = subprocess.run([program, "its", "arguments"], capture_output=True, text=True, timeout=120, check=False)

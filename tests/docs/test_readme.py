@@ -12,7 +12,7 @@ import pytest
 from avengers_edge import __version__
 from avengers_edge.cli.main import cli
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import types
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -264,7 +265,7 @@ def terminal(home):
 def on_terminal(code):
     pty = pytest.importorskip("pty", reason="no pseudo-terminals here")
     ours, theirs = pty.openpty()
-    code = code.format(tests=os.path.dirname(__file__))  # noqa: PTH120
+    code = code.format(tests=str(Path(__file__).parents[1] / "support"))
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         stdin=theirs,

@@ -23,7 +23,7 @@ from avengers_edge.errors import BadRequest
 from avengers_edge.voting.keys import answer_key, canonical_key
 from avengers_edge.voting.kinds import find_choices
 
-SCRIPT = Path(__file__).parent.parent / "evals" / "write_builtin_questions.py"
+SCRIPT = Path(__file__).parents[2] / "evals" / "write_builtin_questions.py"
 DATASETS = (
     *("arithmetic", "word_problems", "equations", "rates", "units", "sequences", "counting", "programs", "tracing"),
     *("knights", "boolean", "syllogisms", "ordering", "tracking", "sorting", "letters", "dates", "tables"),
