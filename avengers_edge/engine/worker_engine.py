@@ -23,7 +23,7 @@ from avengers_edge.engine.protocol import EngineFacts, LoadOptions, RequestHandl
 from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.engine.worker_process import SHUTDOWN_SECONDS, Watchdog, WorkerProcess
 from avengers_edge.errors import EngineDied
-from avengers_edge.records import MOST_SAMPLES, Closing, Completion, Generation, OnFinish, OnToken, Recall, Request
+from avengers_edge.records import MOST_SAMPLES, CancelToken, Closing, Completion, Generation, OnFinish, OnToken, Request
 
 logger = logging.getLogger("avengers_edge.llama")
 
@@ -74,7 +74,7 @@ class WorkerEngine(Closing):
         *,
         curve: StepCurve | None = None,
         timeout: float = 120.0,
-        stop: Recall | None = None,
+        stop: CancelToken | None = None,
         _command: Sequence[str] | None = None,
     ) -> None:
         self._lock = threading.Lock()  # over the calls and the death; nothing is waited for under it
@@ -99,7 +99,7 @@ class WorkerEngine(Closing):
         try:
             for thread in self._threads:
                 thread.start()
-            with (stop or Recall()).calling(lambda: self._process.kill("was ended while it loaded")):
+            with (stop or CancelToken()).calling(lambda: self._process.kill("was ended while it loaded")):
                 self.facts = self._ask(lambda ident: wire.Open(ident, os.fspath(path.absolute()), options, curve))
         except BaseException:
             self._process.kill("was not waited for")

@@ -34,10 +34,10 @@ from avengers_edge.engine.worker_process import StderrTail, Watchdog
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, EngineDied, MissingExtra, VerificationFailed
 from avengers_edge.records import (
     MOST_SAMPLES,
+    CancelToken,
     Completion,
     Generation,
     Message,
-    Recall,
     Request,
     SamplingParams,
     TokenLogprob,
@@ -777,7 +777,7 @@ def comes(what):
 
 @pytest.mark.parametrize("early", [True, False])
 def test_a_load_can_be_given_up_from_another_thread(early, monkeypatch):
-    stop, children = Recall(), []
+    stop, children = CancelToken(), []
     real = worker_engine.WorkerProcess
 
     def child(*values):
