@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from avengers_edge.engine import codec, protocol, wire
+from avengers_edge.engine import protocol, wire
 from avengers_edge.engine.protocol import EngineFacts, LoadOptions, RequestHandle, refuse_waiting_on, wait_for
 from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.engine.worker_process import SHUTDOWN_SECONDS, Watchdog, WorkerProcess
@@ -194,7 +194,7 @@ class WorkerEngine(Closing):
         try:
             for line in self._process.lines():
                 self._receive(line)
-        except codec.BrokenFrame as error:
+        except wire.BrokenFrame as error:
             logger.debug("%s", error)
             self._process.kill("sent what is no frame")
         except OSError as error:
@@ -205,7 +205,7 @@ class WorkerEngine(Closing):
     def _receive(self, line: bytes) -> None:
         try:
             event = wire.decode(line)
-        except codec.BrokenFrame:
+        except wire.BrokenFrame:
             if self._received:
                 raise
             return  # its interpreter said something at its start
@@ -230,13 +230,13 @@ class WorkerEngine(Closing):
                     self._death = event.message
                 self._settle(ident, error=event.error())
             case _:
-                raise codec.BrokenFrame(f"a {type(event).__name__} frame is not for the parent")
+                raise wire.BrokenFrame(f"a {type(event).__name__} frame is not for the parent")
 
     def _call(self, ident: int) -> _Call:
         try:
             return self._calls[ident]
         except KeyError:
-            raise codec.BrokenFrame(f"nothing waits for answer {ident}") from None
+            raise wire.BrokenFrame(f"nothing waits for answer {ident}") from None
 
     def _call_back(self, ident: int, callback: Callable[..., int | None] | None, *what: object) -> int:
         call = self._call(ident)
