@@ -33,12 +33,10 @@ from avengers_edge.records import (
     Vote,
     VoteForm,
 )
-from avengers_edge.voting.ballot import Ballot
-from avengers_edge.voting.behaviour import Judge
+from avengers_edge.voting.ballot import UNIT, Ballot, agreement, medoid, representative, vote_weight, winner
+from avengers_edge.voting.choices import letters_tally
 from avengers_edge.voting.kinds import UNVOTED, comparison_of
-from avengers_edge.voting.letters import letters_tally
-from avengers_edge.voting.tally import UNIT, agreement, medoid, representative, vote_weight, winner
-from avengers_edge.voting.trial import Trial
+from avengers_edge.voting.trials import Judge, Trial
 from avengers_edge.ways import Inquiry, Programs, answer_in, read, requests_for, source_in, text_of
 
 if TYPE_CHECKING:

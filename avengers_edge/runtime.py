@@ -43,7 +43,7 @@ from avengers_edge.routing.router import Router, pick_only, unfitted_route
 from avengers_edge.routing.topic import topic
 from avengers_edge.sandbox.judge import SandboxJudge
 from avengers_edge.sandbox.programs import ProgramRunner
-from avengers_edge.voting.behaviour import Judge
+from avengers_edge.voting.trials import Judge
 from avengers_edge.ways import Inquiry, Programs
 
 _CLOSE = 0.5

@@ -8,7 +8,7 @@ import click
 
 from avengers_edge.cli.terminal import StatusLine, harmless
 from avengers_edge.records import Answer, Event, Loading, Progress, Routed, Token
-from avengers_edge.voting.thoughts import ThoughtSplitter, said_in
+from avengers_edge.voting.markers import ThoughtSplitter, said_in
 
 _INDENTED = " -*"
 

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from avengers_edge.records import Ask, Kind
 from avengers_edge.voting import languages
 from avengers_edge.voting.calls import calls_key
+from avengers_edge.voting.keys import json_key
 from avengers_edge.voting.latex import narrow
-from avengers_edge.voting.structured import json_key
 
 UNVOTED: frozenset[Kind] = frozenset({"text", "code"})
 """Kinds of which one sample is taken unless more are asked for: their samples hardly ever agree word for word."""
