@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import math
 import queue
 import secrets
 import threading
@@ -50,8 +51,9 @@ Embed = Callable[[Sequence[str]], "NDArray[np.float32]"]
 _DRAWING = ("temperature", "top_p", "top_k", "min_p")
 """What of sampling a greedy answer has no use for."""
 
-_WAVE = 4
-"""Samples of a wave over two ways. Waves are the same whatever stops them, so that each slot's sample is, too."""
+_WAVE, _SMALL_WAVE = 4, 2
+"""Samples of a wave over two ways, of a vote of more than 6 and a smaller one, which large waves would leave nothing to
+spare. Waves are the same whatever stops them, so that each slot's sample is, too."""
 
 _PROGRAMS_AT_A_TIME = 4
 _POLL_SECONDS = 0.5
@@ -169,10 +171,11 @@ class Election:
                 votes
             )  # two ways that agree settle it, and one that has no answer leaves it to the other
             return
-        for wave, start in enumerate(range(2, self._budget, _WAVE), 1):
+        size = _WAVE if self._budget > _WAVE + 2 else _SMALL_WAVE
+        for wave, start in enumerate(range(2, self._budget, size), 1):
             if not self._ballot.needed or self._cancel.is_set():
                 return
-            slots = range(start, min(start + _WAVE, self._budget))
+            slots = range(start, min(start + size, self._budget))
             yield tuple(
                 self._draw(both[at], own, wave=2 * wave + at, greedy=False)
                 for at in range(2)
@@ -214,7 +217,7 @@ class Election:
             self._inquiry, member, self._team.sampling, len(slots), seed=seed, greedy=greedy, first=slots[0]
         )
         if member.form != "letters":
-            least = len(slots) if self._defers(member) else min(self._ballot.needed, len(slots))
+            least = len(slots) if self._defers(member) else min(self._share(self._ballot.needed), len(slots))
             requests = (dataclasses.replace(requests[0], least=least),)
         return Draw(member, requests, tuple(self._first_place + slot for slot in slots))
 
@@ -245,7 +248,7 @@ class Election:
             ended += 1
             needed = left = request.n - ended
             if not self._defers(draw.member):
-                needed = min(left, self._count_vote(draw, at, done))
+                needed = min(left, self._share(self._count_vote(draw, at, done)))
             for event in self._progress(draw.member):
                 emit(event)
             return needed
@@ -256,6 +259,10 @@ class Election:
         voted = self._ballot.slots > 1
         on_token = token if self._tokens and draw.member.form == "text" else None
         return engine.generate(request, on_finish=finish, on_token=on_token, cancel=self._cancel)
+
+    def _share(self, needed: int) -> int:
+        """Round up the share of the samples needed that one of the requests under way has: two ways draw together."""
+        return math.ceil(needed / 2) if self._of_two else needed
 
     def _defers(self, member: Member) -> bool:
         """Tell whether samples have no vote before something was run, for which the engine must not wait."""
