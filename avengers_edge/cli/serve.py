@@ -93,7 +93,7 @@ def serve(
     from avengers_edge.server.app import App
     from avengers_edge.server.house import House
     from avengers_edge.server.options import Limits, ServeOptions
-    from avengers_edge.server.page.route import page_route
+    from avengers_edge.server.chat_page import page_routes
     from avengers_edge.server.run import serve as run
 
     options = ServeOptions(
@@ -119,7 +119,7 @@ def serve(
             f"warning: team {name} lacks {', '.join(missing)}: `avengers setup {name}` installs what it needs", err=True
         )
     run(
-        App(house, options, (page_route(),)),
+        App(house, options, page_routes()),
         options,
         lambda address: click.echo(f"serving {address}  (Ctrl-C ends)", err=True),
     )

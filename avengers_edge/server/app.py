@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route, Router
+from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from avengers_edge.errors import AvengersError
@@ -51,7 +51,7 @@ class App:
 
     """
 
-    def __init__(self, house: House, options: ServeOptions, routes: tuple[Route, ...] = ()) -> None:
+    def __init__(self, house: House, options: ServeOptions, routes: tuple[BaseRoute, ...] = ()) -> None:
         self._house, self._options, self._limits = house, options, options.limits
         self._metrics = Metrics()
         self.answers = Desk("answers", self._limits.width, self._limits.queue, self._limits.seconds)
@@ -59,7 +59,7 @@ class App:
         self._state, self._reason = "loading", ""
         self._warming: asyncio.Task[None] | None = None
         self._warmed = 0.0  # when that was tried last
-        self.routes = [
+        self.routes: list[BaseRoute] = [
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
             Route("/v1/completions", self._complete, methods=["POST"]),
             Route("/v1/embeddings", self._embed, methods=["POST"]),
@@ -72,7 +72,8 @@ class App:
             *routes,
         ]
         router = Router(self.routes, redirect_slashes=False, default=_nowhere, lifespan=self.living)
-        self.asgi: ASGIApp = Door(router, options, self._metrics, [route.path for route in self.routes])
+        paths = [route.path for route in self.routes if isinstance(route, Route | Mount)]
+        self.asgi: ASGIApp = Door(router, options, self._metrics, paths)
 
     def drain(self) -> None:
         """Take nothing new; what is under way has `limits.drain` seconds, then its clients are told."""

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from avengers_edge.server.chat_page import FILES_PATH
 from avengers_edge.server.metrics import Metrics
 from avengers_edge.server.options import LOOPBACK_NAMES, ServeOptions
 from avengers_edge.server.problems import Problem, problem_of
@@ -22,7 +23,7 @@ from avengers_edge.server.problems import Problem, problem_of
 logger = logging.getLogger("avengers_edge.server")
 
 _OPEN = ("/", "/health")
-"""Paths that need no key: the page holds no secret and asks for it, a supervisor has none."""
+"""Paths that need no key, beside the page's files: the page holds no secret and asks for it, a supervisor has none."""
 
 _OF_PATHS = {
     404: ("there is nothing at this path: see /openapi.json", "unknown_path"),
@@ -93,7 +94,8 @@ class Door:
                 error.__traceback__ = None
         finally:
             seconds = time.monotonic() - began
-            path = scope["path"] if scope["path"] in self._paths else "other"
+            path = FILES_PATH if _is_file(scope["path"]) else scope["path"]
+            path = path if path in self._paths else "other"
             self._metrics.request(path, status or 499, seconds)
             logger.info("%s %s %d %.0f ms", scope["method"][:10], path, status or 499, seconds * 1000)
 
@@ -109,7 +111,7 @@ class Door:
         if origin is not None and origin not in self._options.origins and _netloc(origin) != host.lower():
             complaint = f"pages of {origin[:80]!r} may not call this server: allow them with --allow-origin"
             raise Problem(403, complaint, code="bad_origin")
-        if self._key is None or scope["path"] in _OPEN or (scope["method"] == "OPTIONS" and origin):
+        if self._key is None or scope["path"] in _OPEN or _is_file(scope["path"]) or (scope["method"] == "OPTIONS" and origin):
             return
         scheme, _, key = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(_digest(key.strip().encode("latin-1")), self._key):
@@ -138,6 +140,10 @@ class Door:
         if origin is None or origin not in self._options.origins:
             return []
         return [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
+
+
+def _is_file(path: str) -> bool:
+    return path.startswith(f"{FILES_PATH}/")
 
 
 def _netloc(origin: str) -> str:

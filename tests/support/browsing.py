@@ -15,7 +15,7 @@ from selenium.webdriver.chrome.service import Service
 from server_fakes import Served, WordEngine
 
 from avengers_edge.records import Completion, Generation
-from avengers_edge.server.page.route import page_route
+from avengers_edge.server.chat_page import page_routes
 
 LONG = 60  # seconds a test waits for what must come
 DRIVER = shutil.which("chromedriver")
@@ -96,7 +96,7 @@ class Listening:
         self.start()
 
     def start(self):
-        self.served = Served(*self.texts, routes=(page_route(),), **self.options)
+        self.served = Served(*self.texts, routes=page_routes(), **self.options)
         self.engine = self.served.engine = PacedEngine(self.served.engine.texts)
         self.served.house.default.warm = self.ready.wait
         config = uvicorn.Config(self.served.app.asgi, port=self.port, log_config=None, ws="none", lifespan="on")
