@@ -10,8 +10,8 @@ from typing import TypeAlias
 from avengers_edge.election import Emit, events_of
 from avengers_edge.errors import ContextFull
 from avengers_edge.records import SEED_LIMIT, Answer, Ask, CancelToken, Event, Finished, Generation, Token
-from avengers_edge.server.asked import Asked
 from avengers_edge.server.house import House, Target
+from avengers_edge.server.parameters import Parameters
 from avengers_edge.server.problems import Problem
 from avengers_edge.ways import Inquiry, requests_for
 
@@ -19,7 +19,7 @@ Result: TypeAlias = Answer | Generation
 
 
 def respond(
-    house: House, target: Target, asked: Asked, cancel: CancelToken, *, tokens: bool
+    house: House, target: Target, parameters: Parameters, cancel: CancelToken, *, tokens: bool
 ) -> Iterator[Event | Generation]:
     """Do what is asked for; the last event is `Finished`, or what a member wrote.
 
@@ -30,12 +30,12 @@ def respond(
     """
     try:
         # A program has to be run and letters have to be weighed: what such a member writes is no answer by itself.
-        if target.member is None or asked.voted or target.member.form != "text":
-            yield from _elect(target, asked, cancel, tokens=tokens)
+        if target.member is None or parameters.voted or target.member.form != "text":
+            yield from _elect(target, parameters, cancel, tokens=tokens)
         else:
-            yield from _complete(house, target, asked, cancel, tokens=tokens)
+            yield from _complete(house, target, parameters, cancel, tokens=tokens)
     except ContextFull as error:
-        raise Problem(error.http_status, str(error), asked.said_in, "context_length_exceeded") from error
+        raise Problem(error.http_status, str(error), parameters.prompt_field, "context_length_exceeded") from error
 
 
 def result_of(event: Event | Generation | None) -> Result:
@@ -44,27 +44,27 @@ def result_of(event: Event | Generation | None) -> Result:
     return event.answer if isinstance(event, Finished) else event
 
 
-def _elect(target: Target, asked: Asked, cancel: CancelToken, *, tokens: bool) -> Iterator[Event]:
-    ask = asked.ask(target.member.name if target.member else None)
+def _elect(target: Target, parameters: Parameters, cancel: CancelToken, *, tokens: bool) -> Iterator[Event]:
+    ask = parameters.ask(target.member.name if target.member else None)
     if target.member is not None and target.member.form == "program" and ask.samples is None:
         ask = dataclasses.replace(ask, samples=1)
-    return target.avengers.run(asked.question, ask, cancel, tokens=tokens)
+    return target.avengers.run(parameters.question, ask, cancel, tokens=tokens)
 
 
 def _complete(
-    house: House, target: Target, asked: Asked, cancel: CancelToken, *, tokens: bool
+    house: House, target: Target, parameters: Parameters, cancel: CancelToken, *, tokens: bool
 ) -> Iterator[Event | Generation]:
     """Ask one member for `n` texts in one request."""
     member, team = target.member, target.avengers.team
     assert member is not None
-    if asked.tools is not None:
+    if parameters.tools is not None:
         target.avengers.require_tools(member)
-    ask = Ask(system=asked.system, history=asked.history, tools=asked.tools, results=asked.results)
-    seed = secrets.randbelow(SEED_LIMIT) if asked.seed is None else asked.seed
-    inquiry = Inquiry.of(asked.question, ask)
-    (request,) = requests_for(inquiry, member, team.sampling, asked.n, seed=seed, greedy=False)
-    sampling = dataclasses.replace(request.sampling, **asked.said)
-    request = dataclasses.replace(request, sampling=sampling, keep=asked.n == 1)
+    ask = Ask(system=parameters.system, history=parameters.history, tools=parameters.tools, results=parameters.results)
+    seed = secrets.randbelow(SEED_LIMIT) if parameters.seed is None else parameters.seed
+    inquiry = Inquiry.of(parameters.question, ask)
+    (request,) = requests_for(inquiry, member, team.sampling, parameters.n, seed=seed, greedy=False)
+    sampling = dataclasses.replace(request.sampling, **parameters.sampling)
+    request = dataclasses.replace(request, sampling=sampling, keep=parameters.n == 1)
     with house.lease(member.model) as engine:
 
         def generate(emit: Emit) -> Generation:

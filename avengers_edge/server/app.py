@@ -7,30 +7,40 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
+import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from avengers_edge.errors import AvengersError
 from avengers_edge.server.answering import Result, respond, result_of
-from avengers_edge.server.asked import Asked, read_chat, read_completion
-from avengers_edge.server.body import read_object
 from avengers_edge.server.desk import Call, Desk
 from avengers_edge.server.door import Door
-from avengers_edge.server.embedding import embed, read_wanted
-from avengers_edge.server.fields import Fields
+from avengers_edge.server.embedding import embed
 from avengers_edge.server.house import VOTED, House, Target
 from avengers_edge.server.metrics import Metrics
 from avengers_edge.server.openapi import description
-from avengers_edge.server.options import Limits, ServeOptions
+from avengers_edge.server.options import ServeOptions
+from avengers_edge.server.parameters import Parameters, parameters_of, refuse_store
 from avengers_edge.server.problems import Problem, refuse
-from avengers_edge.server.shapes import Reply, choices_of, extension_of, usage_of
+from avengers_edge.server.replies import (
+    EmbeddingList,
+    JSONReply,
+    Model,
+    ModelList,
+    Reply,
+    choices_of,
+    extension_of,
+    usage_of,
+)
+from avengers_edge.server.requests import ChatCompletionRequest, CompletionRequest, EmbeddingRequest, RouteRequest
 from avengers_edge.server.streaming import EventStream, left
+from avengers_edge.server.validation import read_request
 
 logger = logging.getLogger("avengers_edge.server")
 
@@ -38,7 +48,7 @@ _PATIENCE = 5.0
 """Seconds after which loading that failed is tried again, if anybody asks whether the server is ready."""
 
 _T = TypeVar("_T")
-_Read = Callable[[Mapping[str, Any], Limits], Asked]
+_Body = TypeVar("_Body", bound=msgspec.Struct)
 
 
 class App:
@@ -123,21 +133,21 @@ class App:
     # --- answers -------------------------------------------------------------------------------
 
     async def _chat(self, request: Request) -> ASGIApp:
-        return await self._answer(request, read_chat, chat=True)
+        return await self._answer(request, ChatCompletionRequest)
 
     async def _complete(self, request: Request) -> ASGIApp:
-        return await self._answer(request, read_completion, chat=False)
+        return await self._answer(request, CompletionRequest)
 
-    async def _answer(self, request: Request, read: _Read, *, chat: bool) -> ASGIApp:
-        values = await self._read(request, self.answers)
-        asked, target, member = await asyncio.to_thread(self._understand, values, read)
+    async def _answer(self, request: Request, kind: type[ChatCompletionRequest | CompletionRequest]) -> ASGIApp:
+        body = await self._read(request, kind, self.answers)
+        parameters, target, member = await asyncio.to_thread(self._understand, body)
         if self._options.log_prompts:
-            logger.info("%s is asked: %r", asked.model, asked.question)
-        reply = Reply(chat, asked.model)
-        work = functools.partial(respond, self._house, target, asked, tokens=asked.stream)
+            logger.info("%s is asked: %r", parameters.model, parameters.question)
+        reply = Reply(kind is ChatCompletionRequest, parameters.model)
+        work = functools.partial(respond, self._house, target, parameters, tokens=parameters.stream)
         note = functools.partial(self._metrics.answer, member=member)
-        if asked.stream:
-            return EventStream(self.answers, work, reply, asked, member, note)
+        if parameters.stream:
+            return EventStream(self.answers, work, reply, parameters, member, note)
 
         def drain(call: Call) -> Result:
             *_, last = work(call.cancel)
@@ -145,46 +155,48 @@ class App:
 
         result: Result = await _done(self.answers, drain, request)
         note(result)
-        extension = extension_of(result, member, texts=asked.knobs.texts)
-        return JSONResponse(reply.whole(choices_of(result, asked.tools), usage_of(result), extension))
+        extension = extension_of(result, member, texts=parameters.extension.texts)
+        return JSONReply(reply.whole(choices_of(result, parameters.tools), usage_of(result), extension))
 
-    async def _read(self, request: Request, desk: Desk) -> dict[str, Any]:
+    async def _read(self, request: Request, kind: type[_Body], desk: Desk) -> _Body:
         """Read a body, unless there is no room for its work anyway."""
         desk.require_room()
-        return await read_object(request, self._limits)
+        return await read_request(request, kind, self._limits)
 
-    def _understand(self, values: Mapping[str, Any], read: _Read) -> tuple[Asked, Target, str | None]:
+    def _understand(self, body: ChatCompletionRequest | CompletionRequest) -> tuple[Parameters, Target, str | None]:
         """Find what is asked of whom; what cannot be done is refused before it waits for its turn."""
-        asked = read(values, self._limits)
-        target = self._house.find(asked.model, asked.knobs.team)
+        parameters = parameters_of(body)
+        target = self._house.find(parameters.model, parameters.extension.team)
         member = target.member.name if target.member else None
-        if member is None or asked.voted:
-            asked.ask(member)
-        return asked, target, member
+        if member is None or parameters.voted:
+            parameters.ask(member)
+        return parameters, target, member
 
     async def _route(self, request: Request) -> Response:
-        fields = Fields(await self._read(request, self._quick))
-        prompt, prefer, team = fields.text("prompt") or "", fields.number("prefer"), fields.text("team")
-        fields.done()
-        if not prompt.strip():
-            raise refuse("prompt", "prompt is missing or empty: send what is to be routed", "missing_parameter")
+        body = await self._read(request, RouteRequest, self._quick)
+        if not body.prompt.strip():
+            raise refuse("prompt", "prompt is empty: send what is to be routed", "missing_parameter")
 
         def decide(_call: Call) -> dict[str, Any]:
-            target = self._house.find(VOTED, team, "team")
-            return target.avengers.route(prompt, prefer=1.0 if prefer is None else prefer).as_dict()
+            target = self._house.find(VOTED, body.team, "team")
+            return target.avengers.route(body.prompt, prefer=body.prefer).as_dict()
 
-        return JSONResponse(await _done(self._quick, decide, request))
+        return JSONReply(await _done(self._quick, decide, request))
 
     async def _embed(self, request: Request) -> Response:
-        wanted = read_wanted(await self._read(request, self._quick), self._limits)
-        given = await _done(self._quick, lambda call: embed(self._house.vectors, wanted, call.cancel), request)
-        return JSONResponse(given)
+        body = await self._read(request, EmbeddingRequest, self._quick)
+        refuse_store(body)
+
+        def vectors(call: Call) -> EmbeddingList:
+            return embed(self._house.vectors, body, self._limits, call.cancel)
+
+        return JSONReply(await _done(self._quick, vectors, request))
 
     # --- the server itself ---------------------------------------------------------------------
 
     async def _models(self, request: Request) -> Response:
         known = await _done(self._quick, self._known, request)
-        return JSONResponse({"object": "list", "data": [_listed(*each) for each in known.items()]})
+        return JSONReply(ModelList([_listed(*each) for each in known.items()]))
 
     async def _model(self, request: Request) -> Response:
         name = request.path_params["name"]
@@ -192,7 +204,7 @@ class App:
         if name not in known:
             complaint = f"there is no model {name[:80]!r}: use one of {', '.join(known)}"
             raise Problem(404, complaint, "model", "model_not_found")
-        return JSONResponse(_listed(name, known[name]))
+        return JSONReply(_listed(name, known[name]))
 
     def _known(self, _call: Call) -> dict[str, str]:
         """Give what each model name is for."""
@@ -201,7 +213,7 @@ class App:
     async def _health(self, _request: Request) -> Response:
         ready = self._is_ready()
         body = {"status": self._state, "ready": ready, "reason": self._reason or None}
-        return JSONResponse(body, 200 if ready else 503)
+        return JSONReply(body, 200 if ready else 503)
 
     async def _measure(self, _request: Request) -> Response:
         gauges = {
@@ -213,7 +225,7 @@ class App:
         return PlainTextResponse(self._metrics.text(gauges), media_type="text/plain; version=0.0.4")
 
     async def _describe(self, _request: Request) -> Response:
-        return JSONResponse(description(self._limits))
+        return JSONReply(description(self._limits))
 
 
 async def _done(desk: Desk, work: Callable[[Call], _T], request: Request) -> _T:
@@ -222,9 +234,8 @@ async def _done(desk: Desk, work: Callable[[Call], _T], request: Request) -> _T:
         return await job.result()
 
 
-def _listed(name: str, task: str) -> dict[str, Any]:
-    named = {"id": name, "object": "model", "created": _STARTED, "owned_by": "avengers-edge"}
-    return named | {"avengers": {"task": task}}
+def _listed(name: str, task: str) -> Model:
+    return Model(name, {"task": task}, _STARTED)
 
 
 _STARTED = int(time.time())

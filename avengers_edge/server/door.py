@@ -12,13 +12,14 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from avengers_edge.server.chat_page import FILES_PATH
 from avengers_edge.server.metrics import Metrics
 from avengers_edge.server.options import LOOPBACK_NAMES, ServeOptions
 from avengers_edge.server.problems import Problem, problem_of
+from avengers_edge.server.replies import JSONReply
 
 logger = logging.getLogger("avengers_edge.server")
 
@@ -87,7 +88,7 @@ class Door:
                     chatty = logger.isEnabledFor(logging.DEBUG)
                     logger.error("%s: unexpected %s", scope["path"][:80], type(error).__name__, exc_info=chatty)
                 if not status and problem.status != 499:
-                    response = JSONResponse(problem.as_dict(), problem.status, dict(problem.headers))
+                    response = JSONReply(problem.reply(), problem.status, dict(problem.headers))
                     await response(scope, receive, noting)
                 status = status or problem.status
                 # Frames in a traceback hold what holds the error: only a full collection would ever free them.
@@ -111,7 +112,12 @@ class Door:
         if origin is not None and origin not in self._options.origins and _netloc(origin) != host.lower():
             complaint = f"pages of {origin[:80]!r} may not call this server: allow them with --allow-origin"
             raise Problem(403, complaint, code="bad_origin")
-        if self._key is None or scope["path"] in _OPEN or _is_file(scope["path"]) or (scope["method"] == "OPTIONS" and origin):
+        if (
+            self._key is None
+            or scope["path"] in _OPEN
+            or _is_file(scope["path"])
+            or (scope["method"] == "OPTIONS" and origin)
+        ):
             return
         scheme, _, key = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(_digest(key.strip().encode("latin-1")), self._key):

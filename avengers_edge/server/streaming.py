@@ -10,21 +10,21 @@ from __future__ import annotations
 import asyncio
 import collections
 import functools
-import json
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import msgspec
 from starlette.types import Receive, Scope, Send
 
 from avengers_edge.errors import AvengersError
 from avengers_edge.records import CancelToken, Event, Generation, Progress, Token
 from avengers_edge.server.answering import Result, result_of
-from avengers_edge.server.asked import Asked
 from avengers_edge.server.desk import Call, Channel, Desk, Job
+from avengers_edge.server.parameters import Parameters
 from avengers_edge.server.problems import Problem, problem_of
-from avengers_edge.server.shapes import Choice, Reply, choices_of, extension_of, usage_of
+from avengers_edge.server.replies import Choice, Completion, Reply, choices_of, extension_of, usage_of
 from avengers_edge.voting.calls import Showing
 
 logger = logging.getLogger("avengers_edge.server")
@@ -50,7 +50,7 @@ class EventStream:
         desk: where the work is done.
         respond: the work, event by event.
         reply: the shapes of what is sent.
-        asked: what the client wants to see.
+        parameters: what the client wants to see.
         member: who is asked by its name, if one is.
         note: hears of the result.
 
@@ -61,11 +61,11 @@ class EventStream:
         desk: Desk,
         respond: Respond,
         reply: Reply,
-        asked: Asked,
+        parameters: Parameters,
         member: str | None,
         note: Callable[[Result], None],
     ) -> None:
-        self._desk, self._respond, self._reply, self._asked = desk, respond, reply, asked
+        self._desk, self._respond, self._reply, self._parameters = desk, respond, reply, parameters
         self._member, self._note = member, note
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,7 +108,7 @@ class EventStream:
         self, channel: Channel[Event], job: Job[Result], heard: list[Event] | None
     ) -> AsyncIterator[bytes]:
         telling = _Telling(
-            self._reply, self._asked, voted=self._member is None or self._asked.knobs.samples is not None
+            self._reply, self._parameters, voted=self._member is None or self._parameters.extension.samples is not None
         )
         try:
             while heard is not None:
@@ -120,7 +120,7 @@ class EventStream:
             if not isinstance(error, Problem | AvengersError):
                 logger.error("a stream failed: %s", type(error).__name__, exc_info=logger.isEnabledFor(logging.DEBUG))
             error.__traceback__ = None  # as in the door
-            yield _frame(problem_of(error).as_dict())
+            yield _frame(problem_of(error).reply())
             return
         self._note(result)
         yield b"".join(telling.end(result, self._member))
@@ -129,9 +129,9 @@ class EventStream:
 class _Telling:
     """Decides what of the events is shown: pieces of the choices, or a vote's progress."""
 
-    def __init__(self, reply: Reply, asked: Asked, *, voted: bool) -> None:
-        self._reply, self._asked, self._voted = reply, asked, voted
-        self._live = not voted or asked.knobs.stream == "first"
+    def __init__(self, reply: Reply, parameters: Parameters, *, voted: bool) -> None:
+        self._reply, self._parameters, self._voted = reply, parameters, voted
+        self._live = not voted or parameters.extension.stream == "first"
         self._told: dict[int, list[str]] = {}
         self._showing: dict[int, Showing] = collections.defaultdict(Showing)
 
@@ -142,7 +142,7 @@ class _Telling:
                 if event.finished or not self._live:
                     yield _progress(event)
             elif isinstance(event, Token) and self._shows(event):
-                if self._asked.tools is None:
+                if self._parameters.tools is None:
                     yield from self._piece(event.sample, event.text)
                 elif shown := self._showing[event.sample].push(event.text):
                     yield from self._piece(event.sample, shown)
@@ -153,16 +153,16 @@ class _Telling:
 
     def end(self, result: Result, member: str | None) -> Iterator[bytes]:
         """Show the answer: what was not told of it, why it ended and how it came about."""
-        choices = choices_of(result, self._asked.tools)
-        extension = extension_of(result, member, texts=self._asked.knobs.texts)
+        choices = choices_of(result, self._parameters.tools)
+        extension = extension_of(result, member, texts=self._parameters.extension.texts)
         for choice in choices:
             yield from self._rest(choice, extension)
             for place, call in enumerate(choice.calls):
                 yield from map(_frame, map(self._with_usage, self._reply.call(choice.index, place, call)))
         for choice in choices[:-1]:
             yield _frame(self._reply.finish(choice))
-        yield _frame(self._last(choices[-1]) | {"avengers": extension})
-        if self._asked.include_usage:
+        yield _frame(msgspec.structs.replace(self._last(choices[-1]), avengers=extension))
+        if self._parameters.include_usage:
             yield _frame(self._reply.usage(usage_of(result)))
         yield b"data: [DONE]\n\n"
 
@@ -186,11 +186,11 @@ class _Telling:
         self._told[index].append(text)
         yield _frame(self._with_usage(self._reply.piece(index, text)))
 
-    def _last(self, choice: Choice) -> dict[str, Any]:
+    def _last(self, choice: Choice) -> Completion:
         return self._with_usage(self._reply.finish(choice))
 
-    def _with_usage(self, values: dict[str, Any]) -> dict[str, Any]:
-        return values | {"usage": None} if self._asked.include_usage else values
+    def _with_usage(self, chunk: Completion) -> Completion:
+        return msgspec.structs.replace(chunk, usage=None) if self._parameters.include_usage else chunk
 
 
 async def left(receive: Receive) -> None:
@@ -208,5 +208,5 @@ def _progress(progress: Progress) -> bytes:
     return f": {asking}{leading}\n\n".encode("utf-8", "replace")
 
 
-def _frame(values: dict[str, Any]) -> bytes:
-    return f"data: {json.dumps(values)}\n\n".encode()
+def _frame(value: msgspec.Struct) -> bytes:
+    return b"data: " + msgspec.json.encode(value) + b"\n\n"

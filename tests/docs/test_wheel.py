@@ -30,7 +30,9 @@ def test_the_wheel_has_every_module_and_is_typed(names):
 def test_the_wheel_has_the_page(names):
     static = ROOT / "avengers_edge" / "server" / "page" / "static"
     files = {path.relative_to(ROOT).as_posix() for path in static.rglob("*.*")}
-    assert {f"avengers_edge/server/page/static/{name}" for name in ("index.html", "vendor/LICENSES.txt")} < files <= names
+    assert (
+        {f"avengers_edge/server/page/static/{name}" for name in ("index.html", "vendor/LICENSES.txt")} < files <= names
+    )
 
 
 def test_the_wheel_has_all_that_ships_in_models(names):

@@ -1,4 +1,4 @@
-"""Laws of the page as it is served: files that load nothing from elsewhere, under a policy that lets nothing else run."""
+"""Laws of the page as it is served: files that load nothing from elsewhere; its policy lets nothing else run."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ def test_the_page_names_no_other_place(page):
     assert re.findall(r"@import|url\(|\bimport\(|importScripts|new Worker|WebSocket", code) == []
     imported = {name for _, name in re.findall(r'^import ({[^}]*}|\w+) from "\./([^"]+)";$', code, re.MULTILINE)}
     assert imported < {*FILES, f"vendor/{MARKDOWN.name}"}
-    assert len(re.findall(r"^import ", code, re.MULTILINE)) == len(re.findall(r'^import .* from "\./', code, re.MULTILINE))
+    assert len(re.findall(r"^import ", code, re.MULTILINE)) == len(
+        re.findall(r'^import .* from "\./', code, re.MULTILINE)
+    )
 
 
 def test_what_is_vendored_is_what_its_licences_name():
