@@ -297,8 +297,8 @@ class Election:
         return bool(ended)
 
     def _progress(self, member: Member) -> tuple[Progress, ...]:
-        """Make the event of how the vote stands; none of a single sample."""
-        if self._requested == 1:
+        """Make the event of how the vote stands; none of a single sample whose text comes as tokens."""
+        if self._requested == 1 and member.form == "text":
             return ()
         return (Progress(self._ballot.finished, self._requested, self._ballot.leader, member.name),)
 
