@@ -151,7 +151,7 @@ class Election:
                 yield (self._draw(member, range(1), wave=len(self._generations), greedy=True),)
 
     def _pairs(self, others: Sequence[Member]) -> bool:
-        """Tell whether the two best members vote together: two ways of one model, neither of them by letters."""
+        """Return whether the two best members vote together: two ways of one model, neither of them by letters."""
         if not (others and self._can_switch and self._votable and self._budget > 1 and self._trial is None):
             return False
         both = (self._members[0], others[0])
@@ -265,7 +265,7 @@ class Election:
         return math.ceil(needed / 2) if self._of_two else needed
 
     def _defers(self, member: Member) -> bool:
-        """Tell whether samples have no vote before something was run, for which the engine must not wait."""
+        """Return whether samples have no vote before something was run, for which the engine must not wait."""
         return member.form == "program" or (self._trial is not None and self._trial.held)
 
     def _count_vote(self, draw: Draw, at: int, done: Completion) -> int:
@@ -371,7 +371,7 @@ class Election:
         return next(iter([*texts, *ended]), 0)
 
     def _confidence(self, share: float | None) -> float | None:
-        """Give the calibrated chance that the answer is right, where votes like this one were recorded."""
+        """Return the calibrated chance that the answer is right, where votes like this one were recorded."""
         first = self._members[0]
         form: VoteForm = "letters" if first.form == "letters" else "ways" if self._of_two else "samples"
         calibration, expected = self._route.confidence.get(form), self._route.accuracy_of(first.name)
@@ -418,13 +418,13 @@ def events_of(jobs: Sequence[Callable[[Emit], _T]], cancel: CancelToken) -> Gene
 
 
 def _is_drawn(inquiry: Inquiry) -> bool:
-    """Tell whether the user says how tokens are drawn, which a greedy answer has no use for."""
+    """Return whether the user says how tokens are drawn, which a greedy answer has no use for."""
     ask = inquiry.ask
     return ask.temperature != 0 and any(getattr(ask, name) is not None for name in _DRAWING)
 
 
 def _how_many(inquiry: Inquiry, first: Member, team: Team, budget: int | None) -> tuple[int, bool]:
-    """Tell how many samples are taken, and whether that is the greedy answer.
+    """Return how many samples are taken, and whether that is the greedy answer.
 
     Code that nobody votes on is greedy: of a single sample the coolest one passes most often (Codex, arXiv
     2107.03374). Of what can be voted on one sample is enough only as the greedy answer, so whoever says how tokens are
