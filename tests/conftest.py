@@ -1,10 +1,13 @@
-"""What every test gets: a home folder of its own and no way out to the network."""
+"""What every test gets: a home folder of its own and no way out to the network; which skips the gate accepts."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
+import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +18,9 @@ import pytest
 from avengers_edge.engine.protocol import LoadOptions
 
 # A deadline would make the machine's speed a law of the product.
-hypothesis.settings.register_profile("laws", deadline=None)
-hypothesis.settings.load_profile("laws")
+hypothesis.settings.register_profile("gate", deadline=None, max_examples=25)
+hypothesis.settings.register_profile("nightly", deadline=None, max_examples=1000)
+hypothesis.settings.load_profile("gate")  # --hypothesis-profile chooses another one
 
 # A shell starts what runs in its background with Ctrl-C ignored, and whoever is started from there would never hear it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -24,6 +28,42 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 SMALL_MODEL = "smollm2-135m-instruct"
 _LOOPBACK = ("127.", "::1", "localhost")
+_ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.toml")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--strict-skips", action="store_true", help=f"fail where a skip is not in {_ALLOWED_SKIPS.name}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    strict = session.config.getoption("strict_skips")
+    if strict and session.exitstatus == pytest.ExitCode.OK and any(not why for _, _, why in _skips(session.config)):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    skips = _skips(config)
+    if skips:
+        terminalreporter.section("skipped, and therefore not tested")
+    for reason, count, why in skips:
+        terminalreporter.line(f"{count} x {reason}: {why or 'NOT ALLOWED by tests/' + _ALLOWED_SKIPS.name}")
+
+
+def _skips(config: pytest.Config) -> list[tuple[str, int, str]]:
+    """Each reason of a skip in this run, how many gave it, and why it is allowed: "" where it is not."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:  # in a worker of xdist
+        return []
+    reports = reporter.stats.get("skipped", ())
+    counted = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in reports)
+    user = "root" if hasattr(os, "geteuid") and os.geteuid() == 0 else "other"
+    allowed = tomllib.loads(_ALLOWED_SKIPS.read_text(encoding="utf-8"))["skip"]
+    entries = [(each["reason"], each["why"]) for each in allowed if each.get("user", user) == user]
+    return [
+        (reason, count, next((why for pattern, why in entries if re.match(pattern, reason)), ""))
+        for reason, count in counted.most_common()
+    ]
 
 
 @pytest.fixture(autouse=True)
