@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from avengers_edge.api.calls import Calls, Pending
-from avengers_edge.api.events import Finished, OnEvent, Telling
 from avengers_edge.config import Settings, load_settings
 from avengers_edge.errors import BadRequest, Cancelled
 from avengers_edge.opening import open_sentence_embedder
-from avengers_edge.records import Answer, Ask, Once, Vectors
+from avengers_edge.records import Answer, Ask, CancelToken, Event, Finished, Once, Token, Vectors
 from avengers_edge.records.basics import require, require_text
 from avengers_edge.routing.form import FormEmbedder
 from avengers_edge.routing.whole import count_whole
@@ -22,6 +22,10 @@ from avengers_edge.runtime import Avengers as Runtime
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+OnEvent: TypeAlias = Callable[[Event], None]
+"""Called for each event of an answer, in the order of `records.events`; no `Token` of a sample that is voted on."""
 
 
 class Embedded:
@@ -85,26 +89,20 @@ class Embedded:
         self, question: str, ask: Ask | None, on_event: OnEvent | None, cancel: threading.Event | None
     ) -> Pending[Answer]:
         self._check(on_event, cancel)
-        return self._calls.start(lambda off: self._answer(question, ask, on_event, off), cancel)
+        return self._calls.start(lambda token: self._answer(question, ask, on_event, token), cancel)
 
-    def _answer(self, question: str, ask: Ask | None, on_event: OnEvent | None, off: threading.Event) -> Answer:
-        if off.is_set():
+    def _answer(self, question: str, ask: Ask | None, on_event: OnEvent | None, cancel: CancelToken) -> Answer:
+        if cancel.is_set():
             raise Cancelled("cancelled before the first sample began: ask again")
         if on_event is None:
-            return self._runtime.answer(question, ask, cancel=off)
-        tell = self._calls.telling(on_event)
-        telling = Telling(tell)
-        answer = self._runtime.answer(
-            question,
-            ask,
-            on_route=telling.route,
-            on_load=telling.load,
-            on_progress=telling.progress,
-            on_token=telling.token,
-            cancel=off,
-        )
-        tell(Finished(answer))
-        return answer
+            return self._runtime.answer(question, ask, cancel)
+        call = self._calls.marked(on_event)
+        with contextlib.closing(self._runtime.run(question, ask, cancel)) as events:
+            for event in events:
+                if not (isinstance(event, Token) and event.voted):  # nobody knows yet which sample wins
+                    call(event)
+        assert isinstance(event, Finished)
+        return event.answer
 
     def _embed(self, texts: Iterable[str]) -> NDArray[np.float32]:
         listed = None if isinstance(texts, str) or not isinstance(texts, Iterable) else list(texts)

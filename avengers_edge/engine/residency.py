@@ -18,7 +18,7 @@ from avengers_edge.engine.memory import DeviceMemory, Need, Placement, available
 from avengers_edge.engine.parking import Parking
 from avengers_edge.engine.protocol import ManagedEngine
 from avengers_edge.errors import Cancelled, DoesNotFit, EngineDied
-from avengers_edge.records import Closing, Recall
+from avengers_edge.records import CancelToken, Closing
 
 logger = logging.getLogger("avengers_edge.residency")
 
@@ -76,7 +76,7 @@ class Residency(Closing):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path_of, self._need_of, self._settings = path_of, need_of, settings
-        self._stopped = Recall()
+        self._stopped = CancelToken()
         self._open_engine = open_engine or llama_opener(settings, self._stopped)
         self._available, self._device_memory, self._clock = available, device_memory, clock
         self._parking = Parking(settings.home / "kv", keep=settings.park)

@@ -75,6 +75,11 @@ class Ballot:
         return self._own[slot]
 
     @property
+    def slots(self) -> int:
+        """How many samples it is held over, the earlier ones left out."""
+        return len(self._own)
+
+    @property
     def needed(self) -> int:
         """How many more samples it takes at the least; 0 when sampling may stop."""
         quorum = quorum_of(self._switch_below, len(self._own)) if self._rule == "exact" else 0

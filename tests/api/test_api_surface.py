@@ -68,7 +68,7 @@ SIGNATURES = {
 FIELDS = {
     "Routed": ["route"],
     "Loading": ["model"],
-    "Token": ["text"],
+    "Token": ["text", "sample", "voted"],
     "Progress": ["finished", "samples", "leader", "member"],
     "Finished": ["answer"],
 }
