@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from avengers_edge.api.aio import AsyncAvengers
-    from avengers_edge.api.calls import Pending
-    from avengers_edge.api.embedded import OnEvent
+    from avengers_edge.api.embedded import OnEvent, Pending
     from avengers_edge.api.sync import Avengers
     from avengers_edge.config import Settings, load_settings
     from avengers_edge.engine.worker import freeze_support
@@ -102,8 +101,7 @@ __all__ = [
 
 _MODULES = {
     "api.aio": ("AsyncAvengers",),
-    "api.calls": ("Pending",),
-    "api.embedded": ("OnEvent",),
+    "api.embedded": ("OnEvent", "Pending"),
     "api.sync": ("Avengers",),
     "config": ("Settings", "load_settings"),
     "engine.worker": ("freeze_support",),

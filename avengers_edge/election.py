@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import math
 import queue
 import secrets
 import threading
@@ -33,12 +34,10 @@ from avengers_edge.records import (
     Vote,
     VoteForm,
 )
-from avengers_edge.voting.ballot import Ballot
-from avengers_edge.voting.behaviour import Judge
+from avengers_edge.voting.ballot import UNIT, Ballot, agreement, medoid, representative, vote_weight, winner
+from avengers_edge.voting.choices import letters_tally
 from avengers_edge.voting.kinds import UNVOTED, comparison_of
-from avengers_edge.voting.letters import letters_tally
-from avengers_edge.voting.tally import UNIT, agreement, medoid, representative, vote_weight, winner
-from avengers_edge.voting.trial import Trial
+from avengers_edge.voting.trials import Judge, Trial
 from avengers_edge.ways import Inquiry, Programs, answer_in, read, requests_for, source_in, text_of
 
 if TYPE_CHECKING:
@@ -52,8 +51,9 @@ Embed = Callable[[Sequence[str]], "NDArray[np.float32]"]
 _DRAWING = ("temperature", "top_p", "top_k", "min_p")
 """What of sampling a greedy answer has no use for."""
 
-_WAVE = 4
-"""Samples of a wave over two ways. Waves are the same whatever stops them, so that each slot's sample is, too."""
+_WAVE, _SMALL_WAVE = 4, 2
+"""Samples of a wave over two ways, of a vote of more than 6 and a smaller one, which large waves would leave nothing to
+spare. Waves are the same whatever stops them, so that each slot's sample is, too."""
 
 _PROGRAMS_AT_A_TIME = 4
 _POLL_SECONDS = 0.5
@@ -151,7 +151,7 @@ class Election:
                 yield (self._draw(member, range(1), wave=len(self._generations), greedy=True),)
 
     def _pairs(self, others: Sequence[Member]) -> bool:
-        """Tell whether the two best members vote together: two ways of one model, neither of them by letters."""
+        """Return whether the two best members vote together: two ways of one model, neither of them by letters."""
         if not (others and self._can_switch and self._votable and self._budget > 1 and self._trial is None):
             return False
         both = (self._members[0], others[0])
@@ -171,10 +171,11 @@ class Election:
                 votes
             )  # two ways that agree settle it, and one that has no answer leaves it to the other
             return
-        for wave, start in enumerate(range(2, self._budget, _WAVE), 1):
+        size = _WAVE if self._budget > _WAVE + 2 else _SMALL_WAVE
+        for wave, start in enumerate(range(2, self._budget, size), 1):
             if not self._ballot.needed or self._cancel.is_set():
                 return
-            slots = range(start, min(start + _WAVE, self._budget))
+            slots = range(start, min(start + size, self._budget))
             yield tuple(
                 self._draw(both[at], own, wave=2 * wave + at, greedy=False)
                 for at in range(2)
@@ -216,7 +217,7 @@ class Election:
             self._inquiry, member, self._team.sampling, len(slots), seed=seed, greedy=greedy, first=slots[0]
         )
         if member.form != "letters":
-            least = len(slots) if self._defers(member) else min(self._ballot.needed, len(slots))
+            least = len(slots) if self._defers(member) else min(self._share(self._ballot.needed), len(slots))
             requests = (dataclasses.replace(requests[0], least=least),)
         return Draw(member, requests, tuple(self._first_place + slot for slot in slots))
 
@@ -247,7 +248,7 @@ class Election:
             ended += 1
             needed = left = request.n - ended
             if not self._defers(draw.member):
-                needed = min(left, self._count_vote(draw, at, done))
+                needed = min(left, self._share(self._count_vote(draw, at, done)))
             for event in self._progress(draw.member):
                 emit(event)
             return needed
@@ -259,8 +260,12 @@ class Election:
         on_token = token if self._tokens and draw.member.form == "text" else None
         return engine.generate(request, on_finish=finish, on_token=on_token, cancel=self._cancel)
 
+    def _share(self, needed: int) -> int:
+        """Round up the share of the samples needed that one of the requests under way has: two ways draw together."""
+        return math.ceil(needed / 2) if self._of_two else needed
+
     def _defers(self, member: Member) -> bool:
-        """Tell whether samples have no vote before something was run, for which the engine must not wait."""
+        """Return whether samples have no vote before something was run, for which the engine must not wait."""
         return member.form == "program" or (self._trial is not None and self._trial.held)
 
     def _count_vote(self, draw: Draw, at: int, done: Completion) -> int:
@@ -292,8 +297,8 @@ class Election:
         return bool(ended)
 
     def _progress(self, member: Member) -> tuple[Progress, ...]:
-        """Make the event of how the vote stands; none of a single sample."""
-        if self._requested == 1:
+        """Make the event of how the vote stands; none of a single sample whose text comes as tokens."""
+        if self._requested == 1 and member.form == "text":
             return ()
         return (Progress(self._ballot.finished, self._requested, self._ballot.leader, member.name),)
 
@@ -366,7 +371,7 @@ class Election:
         return next(iter([*texts, *ended]), 0)
 
     def _confidence(self, share: float | None) -> float | None:
-        """Give the calibrated chance that the answer is right, where votes like this one were recorded."""
+        """Return the calibrated chance that the answer is right, where votes like this one were recorded."""
         first = self._members[0]
         form: VoteForm = "letters" if first.form == "letters" else "ways" if self._of_two else "samples"
         calibration, expected = self._route.confidence.get(form), self._route.accuracy_of(first.name)
@@ -413,13 +418,13 @@ def events_of(jobs: Sequence[Callable[[Emit], _T]], cancel: CancelToken) -> Gene
 
 
 def _is_drawn(inquiry: Inquiry) -> bool:
-    """Tell whether the user says how tokens are drawn, which a greedy answer has no use for."""
+    """Return whether the user says how tokens are drawn, which a greedy answer has no use for."""
     ask = inquiry.ask
     return ask.temperature != 0 and any(getattr(ask, name) is not None for name in _DRAWING)
 
 
 def _how_many(inquiry: Inquiry, first: Member, team: Team, budget: int | None) -> tuple[int, bool]:
-    """Tell how many samples are taken, and whether that is the greedy answer.
+    """Return how many samples are taken, and whether that is the greedy answer.
 
     Code that nobody votes on is greedy: of a single sample the coolest one passes most often (Codex, arXiv
     2107.03374). Of what can be voted on one sample is enough only as the greedy answer, so whoever says how tokens are

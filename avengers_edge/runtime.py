@@ -43,7 +43,7 @@ from avengers_edge.routing.router import Router, pick_only, unfitted_route
 from avengers_edge.routing.topic import topic
 from avengers_edge.sandbox.judge import SandboxJudge
 from avengers_edge.sandbox.programs import ProgramRunner
-from avengers_edge.voting.behaviour import Judge
+from avengers_edge.voting.trials import Judge
 from avengers_edge.ways import Inquiry, Programs
 
 _CLOSE = 0.5
@@ -309,7 +309,7 @@ class Avengers(Closing):
 
 
 def _second_may_vote(ask: Ask, route: Route) -> bool:
-    """Tell whether there is a second member whose votes are worth counting beside the first one's."""
+    """Return whether there is a second member whose votes are worth counting beside the first one's."""
     if len(route.ranking) < 2:
         return False
     # The user decides; without a table nothing is known, and scores that weigh seconds do not say who is right.

@@ -8,8 +8,7 @@ import threading
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
-from avengers_edge.api.calls import Pending
-from avengers_edge.api.embedded import Embedded, OnEvent
+from avengers_edge.api.embedded import Embedded, OnEvent, Pending
 from avengers_edge.records import Answer, Ask, Closing, Event, Route
 
 if TYPE_CHECKING:

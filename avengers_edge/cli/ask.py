@@ -100,7 +100,7 @@ def ask(
 
 
 def _passed(sample: Sample) -> bool:
-    from avengers_edge.voting.behaviour import failures  # the key of code that failed says so
+    from avengers_edge.voting.trials import failures  # the key of code that failed says so
 
     return sample.key is not None and not failures(sample.key)
 

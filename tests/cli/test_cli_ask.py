@@ -20,8 +20,8 @@ from avengers_edge.cli.explaining import Bar, chart, explanation, ranking_lines
 from avengers_edge.cli.joining import LONG, Attachment, joined, kind_beside
 from avengers_edge.cli.terminal import StatusLine
 from avengers_edge.records import Answer, Ranked, Route, Sample, Timings, Token, Usage, Vote
+from avengers_edge.voting.keys import json_key
 from avengers_edge.voting.source import first_block
-from avengers_edge.voting.structured import json_key
 
 # --- how the pieces are joined ---
 

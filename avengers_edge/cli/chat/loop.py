@@ -111,7 +111,7 @@ class Loop:
     def _listen(self, text: str, ask: Ask, cancel: threading.Event, growing: Growing) -> Answer | None:
         turns = self.opening.get(self.talk.team, cancel)
         from avengers_edge.chat.turns import Note  # opening loaded it
-        from avengers_edge.voting.thoughts import ThoughtSplitter, said_in
+        from avengers_edge.voting.markers import ThoughtSplitter, said_in
 
         splitter = ThoughtSplitter()
         for event in turns.send(text, ask, cancel):
