@@ -120,7 +120,9 @@ class Election:
         tried = ask.tests is not None or (inquiry.kind == "code" and self._budget > 1)
         self._trial = Trial(inquiry.question, ask.tests, judge) if tried else None
         free = inquiry.kind == "text" and comparison_of(ask) is None
-        self._rule = "off" if free or (self._trial and self._trial.held) else ask.early_stop
+        # The mean over the orders of the options is balanced only over all of them.
+        ordered = members[0].form == "letters"
+        self._rule = "off" if free or ordered or (self._trial and self._trial.held) else ask.early_stop
         self._votable = not free
         self._samples: dict[int, Sample] = {}
         self._generations: list[Generation] = []
@@ -151,7 +153,7 @@ class Election:
                 yield (self._draw(member, range(1), wave=len(self._generations), greedy=True),)
 
     def _pairs(self, others: Sequence[Member]) -> bool:
-        """Tell whether the two best members vote together: two ways of one model, neither of them by letters."""
+        """Return whether the two best members vote together: two ways of one model, neither of them by letters."""
         if not (others and self._can_switch and self._votable and self._budget > 1 and self._trial is None):
             return False
         both = (self._members[0], others[0])
@@ -184,7 +186,9 @@ class Election:
 
     def _waves_of_one_by_one(self, first: Member, others: Sequence[Member]) -> Iterator[Wave]:
         count = self._count(first)
-        share = self._switch_below if self._can_switch and self._votable else 0.0
+        # Letters are elected by the mean of their probabilities, of which agreement by count says little.
+        switches = first.form != "letters" or self._inquiry.ask.switch_below is not None
+        share = self._switch_below if self._can_switch and self._votable and switches else 0.0
         self._open(self._ballot_of([self._weight(first)] * count, switch_below=share), count)
         yield (self._draw(first, range(count), wave=0, greedy=self._greedy),)
         if share and not self._cancel.is_set():
@@ -265,7 +269,7 @@ class Election:
         return math.ceil(needed / 2) if self._of_two else needed
 
     def _defers(self, member: Member) -> bool:
-        """Tell whether samples have no vote before something was run, for which the engine must not wait."""
+        """Return whether samples have no vote before something was run, for which the engine must not wait."""
         return member.form == "program" or (self._trial is not None and self._trial.held)
 
     def _count_vote(self, draw: Draw, at: int, done: Completion) -> int:
@@ -297,8 +301,8 @@ class Election:
         return bool(ended)
 
     def _progress(self, member: Member) -> tuple[Progress, ...]:
-        """Make the event of how the vote stands; none of a single sample."""
-        if self._requested == 1:
+        """Make the event of how the vote stands; none of a single sample whose text comes as tokens."""
+        if self._requested == 1 and member.form == "text":
             return ()
         return (Progress(self._ballot.finished, self._requested, self._ballot.leader, member.name),)
 
@@ -371,7 +375,7 @@ class Election:
         return next(iter([*texts, *ended]), 0)
 
     def _confidence(self, share: float | None) -> float | None:
-        """Give the calibrated chance that the answer is right, where votes like this one were recorded."""
+        """Return the calibrated chance that the answer is right, where votes like this one were recorded."""
         first = self._members[0]
         form: VoteForm = "letters" if first.form == "letters" else "ways" if self._of_two else "samples"
         calibration, expected = self._route.confidence.get(form), self._route.accuracy_of(first.name)
@@ -418,13 +422,13 @@ def events_of(jobs: Sequence[Callable[[Emit], _T]], cancel: CancelToken) -> Gene
 
 
 def _is_drawn(inquiry: Inquiry) -> bool:
-    """Tell whether the user says how tokens are drawn, which a greedy answer has no use for."""
+    """Return whether the user says how tokens are drawn, which a greedy answer has no use for."""
     ask = inquiry.ask
     return ask.temperature != 0 and any(getattr(ask, name) is not None for name in _DRAWING)
 
 
 def _how_many(inquiry: Inquiry, first: Member, team: Team, budget: int | None) -> tuple[int, bool]:
-    """Tell how many samples are taken, and whether that is the greedy answer.
+    """Return how many samples are taken, and whether that is the greedy answer.
 
     Code that nobody votes on is greedy: of a single sample the coolest one passes most often (Codex, arXiv
     2107.03374). Of what can be voted on one sample is enough only as the greedy answer, so whoever says how tokens are

@@ -309,7 +309,7 @@ class Avengers(Closing):
 
 
 def _second_may_vote(ask: Ask, route: Route) -> bool:
-    """Tell whether there is a second member whose votes are worth counting beside the first one's."""
+    """Return whether there is a second member whose votes are worth counting beside the first one's."""
     if len(route.ranking) < 2:
         return False
     # The user decides; without a table nothing is known, and scores that weigh seconds do not say who is right.

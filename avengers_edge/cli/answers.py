@@ -46,7 +46,8 @@ class AnswerDisplay:
                 self._vote = f"sampling {member}: {finished} of {samples} samples done"
                 if leader:
                     self._vote += f", leading: {leader.key} ({leader.count})"
-                self._status.show(f"{self._vote} · {self._pieces} tokens", now=True)
+                one = f"asking {member} …"
+                self._status.show(one if samples == 1 else f"{self._vote} · {self._pieces} tokens", now=True)
 
     def end(self, text: str) -> None:
         """Write what is missing of the answer; all of it where something else was streamed."""

@@ -80,7 +80,7 @@ class Parking(Closing):
                 _remove(state)
 
     def resume(self, model: str, path: Path, engine: Keeping) -> None:
-        """Give a model its conversation back, if it was saved and the model's file is still the same."""
+        """Restore the conversation of a model, if it was saved and the model's file is still the same."""
         parked = self._parked.get(model)
         if parked is None:
             return

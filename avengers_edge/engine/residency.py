@@ -116,7 +116,7 @@ class Residency(Closing):
             self._give_back(held)
 
     def stop_loading(self) -> None:
-        """Give up the load under way, and begin no other; what is loaded stays until `close`.
+        """Abandon the load under way, and begin no other; what is loaded stays until `close`.
 
         What loads in a process of its own ends with that process. In this one it cannot be ended, and is freed later.
         """

@@ -37,7 +37,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A vote under way: samples that ended out of those asked for, the answer that leads, and the member at work."""
+    """A vote or a program under way: samples ended out of those asked for, the answer that leads, who is asked."""
 
     finished: int
     samples: int

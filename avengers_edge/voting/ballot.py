@@ -73,7 +73,7 @@ def vote_weight(accuracy: float | None, kind: Kind) -> int:
 
 
 def agreement(votes: Sequence[Vote]) -> float | None:
-    """Give the winner's share of the votes cast, by weight; None if nobody voted."""
+    """Return the winner's share of the votes cast, by weight; None if nobody voted."""
     return votes[0].weight / sum(vote.weight for vote in votes) if votes else None
 
 
@@ -128,7 +128,7 @@ _BETA_DOUBT = (1, 20)
 def still_needed(
     rule: EarlyStop, keys: Mapping[int, str | None], n: int, quorum: int = 0, weights: Sequence[int] | None = None
 ) -> int:
-    """Give the fewest further samples that can settle the vote; 0 means that sampling may stop.
+    """Return the fewest further samples that can settle the vote; 0 means that sampling may stop.
 
     It is a bound from below: so many settle it if all of them vote for the leader and are the heaviest left, and fewer
     never do. The vote is settled when the rule has its winner and the winner has `quorum` votes, or when all n samples
@@ -174,7 +174,7 @@ def still_needed(
 
 
 def quorum_of(share: float, n: int) -> int:
-    """Give the fewest votes that are at least this share of n samples."""
+    """Return the fewest votes that are at least this share of n samples."""
     return bisect_left(range(n), share, key=lambda votes: votes / n)
 
 
@@ -195,7 +195,7 @@ def likely_ahead(leader: int, rival: int) -> bool:
 def _settles(
     leads: int, leads_from: int, rivals: Sequence[tuple[int, int]], left: Sequence[tuple[int, int]], more: int
 ) -> bool:
-    """Tell whether `more` votes for the leader settle it: nobody wins with all the others, not even a new answer.
+    """Return whether `more` votes for the leader settle it: nobody wins with all the others, not even a new answer.
 
     A standing is the weight of an answer's votes and its first index. Where weights tie the earlier first index wins.
     """
@@ -271,7 +271,7 @@ class Ballot:
         return self.needed
 
     def weight_of(self, slot: int) -> int:
-        """Say what the vote of a slot weighs, in thousandths."""
+        """Return what the vote of a slot weighs, in thousandths."""
         return self._own[slot]
 
     @property

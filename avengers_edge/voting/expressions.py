@@ -168,7 +168,7 @@ def _roots(formula: str) -> list[str]:
 
 
 def _is_one(formula: str) -> bool:
-    """Tell whether a formula is one number, as `1,234` and "one hundred and one" are."""
+    """Return whether a formula is one number, as `1,234` and "one hundred and one" are."""
     number = whole_number(formula)
     return number is not None and not is_list(number)
 

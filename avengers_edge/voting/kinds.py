@@ -136,7 +136,7 @@ _OPEN_ENDED = re.compile(
 
 
 def kind_of(question: str, ask: Ask) -> Kind:
-    """Say what an answer is: as the user says, else as tests, schema or tools imply, else as the question sounds."""
+    """Return what an answer is: as the user says, else as tests, schema or tools imply, else as the question sounds."""
     if ask.kind is not None:
         return ask.kind
     if ask.tests is not None:
@@ -145,7 +145,7 @@ def kind_of(question: str, ask: Ask) -> Kind:
 
 
 def comparison_of(ask: Ask) -> Callable[[str], str | None] | None:
-    """Give what makes keys of free text, where such texts can be compared."""
+    """Return what makes keys of free text, where such texts can be compared."""
     if ask.tools is not None:
         return functools.partial(calls_key, names=ask.tools.names)
     return None if ask.schema is None else json_key

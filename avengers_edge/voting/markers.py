@@ -193,7 +193,7 @@ _TAGS = ("<think>", "</think>", "<thinking>", "</thinking>")
 
 
 def said_in(text: str) -> str:
-    """Give a text without its thoughts; "" where it is a thought and nothing else."""
+    """Return a text without its thoughts; "" where it is a thought and nothing else."""
     said, _ = split_thoughts(text)
     return text if said == text else said.strip()
 

@@ -257,14 +257,14 @@ def number_in(body: str) -> str | None:
 
 
 def starts_with_number(body: str) -> bool:
-    """Tell whether a line opens with its number, as a bare answer does and a sentence or a list item does not."""
+    """Return whether a line opens with its number, as a bare answer does and a sentence or a list item does not."""
     body = _as_written(body)
     match = _NUMBER.match(body)
     return match is not None and not _is_label(body, match)
 
 
 def is_bare_number(body: str) -> bool:
-    """Tell whether a line is a number, in figures or words, with at most a short unit, and nothing else."""
+    """Return whether a line is a number, in figures or words, with at most a short unit, and nothing else."""
     body = _as_written(body)
     match = _NUMBER.match(body)
     if match is None:
@@ -305,7 +305,7 @@ def last_number(text: str) -> str | None:
 
 
 def is_number(surface: str) -> bool:
-    """Tell whether a whole string is one number in any of the accepted spellings."""
+    """Return whether a whole string is one number in any of the accepted spellings."""
     return _NUMBER.fullmatch(surface) is not None
 
 
@@ -335,7 +335,7 @@ def number_key(surface: str) -> str | None:
 
 
 def is_list(surface: str) -> bool:
-    """Tell whether a comma in a string of figures parts two numbers, `1,2`, rather than thousands, `1,234`.
+    """Return whether a comma in a string of figures parts two numbers, `1,2`, rather than thousands, `1,234`.
 
     In a sum or a sentence such a comma is a decimal one; only a formula cannot have that.
     """

@@ -343,7 +343,7 @@ def _power(base: ast.expr, exponent: ast.expr) -> _Written:
 
 
 def _degree(exponent: ast.expr) -> int:
-    """Say which root an exponent takes: 3 for `1/3`, 0 for none."""
+    """Return which root an exponent takes: 3 for `1/3`, 0 for none."""
     match exponent:
         case ast.Constant(value=0.5):
             return 2

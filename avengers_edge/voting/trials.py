@@ -265,11 +265,11 @@ class Judge(Protocol):
         ...
 
     def results(self, source: str, calls: Sequence[str]) -> Sequence[str | None] | None:
-        """Give what each call gives after the program ran, None for one without an end; None: it does not run."""
+        """Return what each call gives after the program ran, None for one without an end; None: it does not run."""
         ...
 
     def passes(self, candidate: str, test: str) -> bool:
-        """Tell whether the tests hold after the program ran."""
+        """Return whether the tests hold after the program ran."""
         ...
 
 
@@ -303,7 +303,7 @@ def failures(key: str) -> int:
 
 
 def _runs(results: Sequence[str | None]) -> bool:
-    """Tell whether the function is there and ended at least once."""
+    """Return whether the function is there and ended at least once."""
     return any(result is not None and result != "raises NameError" for result in results)
 
 

@@ -10,6 +10,8 @@ from avengers_edge.sandbox.harness import passes
 from avengers_edge.sandbox.inside.canonical import canonical
 from avengers_edge.sandbox.limits import Limits
 
+pytestmark = pytest.mark.rights
+
 RIGHT = "def double(x):\n    return 2 * x\n"
 TEST = "assert double(2) == 4\nassert double('a') == 'aa'\n"
 CHECK = "def check(candidate):\n    assert candidate(2) == 4\n"
