@@ -20,10 +20,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from avengers_edge.errors import AvengersError
 from avengers_edge.server.answering import Result, respond, result_of
 from avengers_edge.server.desk import Call, Desk
-from avengers_edge.server.door import Door
 from avengers_edge.server.embedding import embed
 from avengers_edge.server.house import VOTED, House, Target
 from avengers_edge.server.metrics import Metrics
+from avengers_edge.server.middleware import AccessMiddleware, UnreadBodyMiddleware
 from avengers_edge.server.openapi import description
 from avengers_edge.server.options import ServeOptions
 from avengers_edge.server.parameters import Parameters, parameters_of, refuse_store
@@ -83,7 +83,8 @@ class App:
         ]
         router = Router(self.routes, redirect_slashes=False, default=_nowhere, lifespan=self.living)
         paths = [route.path for route in self.routes if isinstance(route, Route | Mount)]
-        self.asgi: ASGIApp = Door(router, options, self._metrics, paths)
+        inner = AccessMiddleware(router, options, self._metrics, paths)
+        self.asgi: ASGIApp = UnreadBodyMiddleware(inner)
 
     def drain(self) -> None:
         """Take nothing new; what is under way has `limits.drain` seconds, then its clients are told."""

@@ -33,7 +33,7 @@ class _Object(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A JSON object; a field that is null counts as not given."""
 
 
-class TextPart(_Object, tag_field="type", tag="text"):
+class TextPart(_Object, frozen=True, tag_field="type", tag="text"):
     """A part of a message's content; other kinds of parts are refused."""
 
     text: str
@@ -42,14 +42,14 @@ class TextPart(_Object, tag_field="type", tag="text"):
 Content: TypeAlias = str | list[TextPart]
 
 
-class CalledFunction(_Object):
+class CalledFunction(_Object, frozen=True):
     """What a model called, its arguments as JSON text."""
 
     name: FunctionName
     arguments: str = "{}"
 
 
-class Call(_Object):
+class Call(_Object, frozen=True):
     """A call in an assistant's message. `index` is there in what was put together from a stream."""
 
     id: Text
@@ -58,25 +58,25 @@ class Call(_Object):
     index: int | None = None
 
 
-class SystemMessage(_Object, tag_field="role", tag="system"):
+class SystemMessage(_Object, frozen=True, tag_field="role", tag="system"):
     """A system prompt."""
 
     content: Content
 
 
-class DeveloperMessage(_Object, tag_field="role", tag="developer"):
+class DeveloperMessage(_Object, frozen=True, tag_field="role", tag="developer"):
     """A system prompt, by its newer name."""
 
     content: Content
 
 
-class UserMessage(_Object, tag_field="role", tag="user"):
+class UserMessage(_Object, frozen=True, tag_field="role", tag="user"):
     """What a user said."""
 
     content: Content
 
 
-class AssistantMessage(_Object, tag_field="role", tag="assistant"):
+class AssistantMessage(_Object, frozen=True, tag_field="role", tag="assistant"):
     """What a model said; clients send back what they got, its empty lists too."""
 
     content: Content | None = None
@@ -84,7 +84,7 @@ class AssistantMessage(_Object, tag_field="role", tag="assistant"):
     annotations: Annotated[list[Any], Meta(max_length=0)] = []
 
 
-class ToolMessage(_Object, tag_field="role", tag="tool"):
+class ToolMessage(_Object, frozen=True, tag_field="role", tag="tool"):
     """The result of a call. `name` repeats what its call says."""
 
     content: Content
@@ -95,7 +95,7 @@ class ToolMessage(_Object, tag_field="role", tag="tool"):
 ChatMessage: TypeAlias = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage
 
 
-class Function(_Object):
+class Function(_Object, frozen=True):
     """A function that may be called. `parameters` is a JSON schema of an object."""
 
     name: FunctionName
@@ -104,27 +104,27 @@ class Function(_Object):
     strict: bool = False
 
 
-class FunctionTool(_Object):
+class FunctionTool(_Object, frozen=True):
     """A tool; functions are the only kind."""
 
     type: Literal["function"]
     function: Function
 
 
-class FunctionNamed(_Object):
+class FunctionNamed(_Object, frozen=True):
     """A function by its name."""
 
     name: FunctionName
 
 
-class ToolChoice(_Object):
+class ToolChoice(_Object, frozen=True):
     """The function that has to be called."""
 
     type: Literal["function"]
     function: FunctionNamed
 
 
-class JsonSchema(_Object):
+class JsonSchema(_Object, frozen=True):
     """A schema of the answer; it is always enforced, so `strict` changes nothing."""
 
     name: str | None = None
@@ -133,20 +133,20 @@ class JsonSchema(_Object):
     schema: dict[str, Any] | None = None
 
 
-class ResponseFormat(_Object):
+class ResponseFormat(_Object, frozen=True):
     """What the answer has to look like."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
 
-class StreamOptions(_Object):
+class StreamOptions(_Object, frozen=True):
     """What a stream has besides its text."""
 
     include_usage: bool = False
 
 
-class Extension(_Object):
+class Extension(_Object, frozen=True):
     """The object `avengers`: how a vote is held. What is not given is left to the team.
 
     `texts` asks for every sample with its text, beside the elected one.
@@ -162,7 +162,7 @@ class Extension(_Object):
     texts: bool = False
 
 
-class _ProviderFields(_Object):
+class _ProviderFields(_Object, frozen=True):
     """What is for a provider's own books, and changes nothing about the answer."""
 
     user: str | None = None
@@ -173,7 +173,7 @@ class _ProviderFields(_Object):
     service_tier: Literal["auto", "default"] | None = None
 
 
-class SamplingRequest(_ProviderFields, kw_only=True):
+class SamplingRequest(_ProviderFields, frozen=True, kw_only=True):
     """What chat and text completions have in common."""
 
     model: ModelName
@@ -195,7 +195,7 @@ class SamplingRequest(_ProviderFields, kw_only=True):
     avengers: Extension = Extension()
 
 
-class ChatCompletionRequest(SamplingRequest, kw_only=True):
+class ChatCompletionRequest(SamplingRequest, frozen=True, kw_only=True):
     """The body of `/v1/chat/completions`."""
 
     messages: Annotated[list[ChatMessage], Meta(min_length=1)]
@@ -208,14 +208,14 @@ class ChatCompletionRequest(SamplingRequest, kw_only=True):
     parallel_tool_calls: bool = True
 
 
-class CompletionRequest(SamplingRequest, kw_only=True):
+class CompletionRequest(SamplingRequest, frozen=True, kw_only=True):
     """The body of `/v1/completions`: the prompt is what a user says, and the model's chat template is applied."""
 
     prompt: Text | Annotated[list[Text], Meta(min_length=1, max_length=1)]
     logprobs: Logprobs | None = None
 
 
-class EmbeddingRequest(_ProviderFields, kw_only=True):
+class EmbeddingRequest(_ProviderFields, frozen=True, kw_only=True):
     """The body of `/v1/embeddings`."""
 
     model: ModelName
@@ -224,7 +224,7 @@ class EmbeddingRequest(_ProviderFields, kw_only=True):
     dimensions: Annotated[int, Meta(ge=1)] | None = None
 
 
-class RouteRequest(_Object):
+class RouteRequest(_Object, frozen=True):
     """The body of `/api/route`."""
 
     prompt: Text

@@ -69,7 +69,7 @@ async def read_request(request: Request, kind: type[_T], limits: Limits) -> _T:
             content = await _read(request, limits)
     except TimeoutError:
         complaint = f"the body did not come within {limits.body_seconds:g} s: send it faster"
-        raise Problem(408, complaint, code="timeout", headers={"Connection": "close"}) from None
+        raise Problem(408, complaint, code="timeout") from None
     except ClientDisconnect:
         raise Problem(499, "the client left before its request was complete", code="cancelled") from None
     if len(content) <= _LARGE:
@@ -78,10 +78,7 @@ async def read_request(request: Request, kind: type[_T], limits: Limits) -> _T:
 
 
 async def _read(request: Request, limits: Limits) -> bytes:
-    too_large = Problem(
-        413, f"the body has more than {limits.body} bytes: send less", code="body_too_large",
-        headers={"Connection": "close"},
-    )  # fmt: skip
+    too_large = Problem(413, f"the body has more than {limits.body} bytes: send less", code="body_too_large")
     length = request.headers.get("content-length", "0")
     if not length.isdecimal() or len(length) > 18 or int(length) > limits.body:
         raise too_large

@@ -1,4 +1,4 @@
-"""Who may come in: host names, pages and keys are looked at before anything is read; errors get their shape here."""
+"""Checks of every request before anything of it is read, and the one shape of errors."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ logger = logging.getLogger("avengers_edge.server")
 _OPEN = ("/", "/health")
 """Paths that need no key, beside the page's files: the page holds no secret and asks for it, a supervisor has none."""
 
-_OF_PATHS = {
+_PATH_ERRORS = {
     404: ("there is nothing at this path: see /openapi.json", "unknown_path"),
     405: ("this path knows another method: see /openapi.json", "method_not_allowed"),
 }
 _HEADER_NAMES = re.compile(r"[\w!#$%&'*+.^`|~, -]+", re.ASCII)
 _ABSOLUTE = re.compile(r"https?://[^/]*", re.IGNORECASE)
-_AS_IT_SAYS = (b"x-content-type-options", b"nosniff")
+_NO_SNIFF = (b"x-content-type-options", b"nosniff")
 
 
-class Door:
-    """Lets requests in, or answers them itself; logs each without a word of what is in it.
+class AccessMiddleware:
+    """Checks hosts, origins and keys, turns errors into responses, counts and logs without a word of what is said.
 
     A page in a browser can send requests to this machine, and with a name that it controls pretend to be served from
     here: so the Host header has to be a name of this machine, and the Origin header, where there is one, this server's.
 
     Args:
-        inner: what is behind it.
-        options: whom it lets in.
-        metrics: what counts requests.
-        paths: which paths there are; others are counted as one.
+        inner: the application.
+        options: hosts, origins and the key that are accepted.
+        metrics: counts requests.
+        paths: the known paths; others are counted as one.
 
     """
 
@@ -69,7 +69,7 @@ class Door:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), _AS_IT_SAYS, *shared]
+                message["headers"] = [*message.get("headers", ()), _NO_SNIFF, *shared]
             await send(message)
 
         try:
@@ -148,6 +148,39 @@ class Door:
         return [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
 
 
+class UnreadBodyMiddleware:
+    """Closes a connection after a response to a request whose body was not read, instead of waiting for the rest of it.
+
+    Args:
+        inner: the application.
+
+    """
+
+    def __init__(self, inner: ASGIApp) -> None:
+        self._inner = inner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the server's own beginning and end."""
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        unread = b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+
+        async def reading() -> Message:
+            nonlocal unread
+            message = await receive()
+            unread = unread and bool(message.get("more_body"))
+            return message
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start" and unread:
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            await send(message)
+
+        await self._inner(scope, reading, sending)
+
+
 def _is_file(path: str) -> bool:
     return path.startswith(f"{FILES_PATH}/")
 
@@ -168,7 +201,7 @@ def _digest(key: bytes) -> bytes:
 
 def _known(error: Exception) -> Problem:
     if isinstance(error, HTTPException):
-        complaint, code = _OF_PATHS.get(error.status_code, (str(error.detail), None))
+        complaint, code = _PATH_ERRORS.get(error.status_code, (str(error.detail), None))
         return Problem(error.status_code, complaint, code=code, headers=error.headers or {})
     return problem_of(error)
 
