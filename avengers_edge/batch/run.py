@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from avengers_edge._util.files import NO_ROOM, write_whole
+from avengers_edge._util.jsonl import as_line, mend, numbered_lines, sole_writer
+from avengers_edge._util.timing import Pace
 from avengers_edge.batch.items import Item
 from avengers_edge.errors import (
     AvengersError,
@@ -28,10 +31,7 @@ from avengers_edge.errors import (
     OfflineRefused,
     VerificationFailed,
 )
-from avengers_edge.files import NO_ROOM, write_whole
-from avengers_edge.pace import Pace
 from avengers_edge.records import Answer, Ask
-from avengers_edge.text_files import as_line, mend, numbered_lines, sole_writer
 
 AnswerOne = Callable[[str, Ask, threading.Event], Answer]
 """Answers a question as told; once the event is set it ends with what there is."""

@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from avengers_edge._util.jsonl import as_line, mend, sole_writer
+from avengers_edge._util.timing import Pace
 from avengers_edge.calibration.outcome_files import add, read_lines, restricted, write_outcomes
 from avengers_edge.calibration.outcome_lines import as_values
 from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.calibration.questions import Question, group_of
 from avengers_edge.engine.protocol import Accepting, EngineFacts, generate_many
 from avengers_edge.errors import AvengersError, BadRequest
-from avengers_edge.pace import Pace
 from avengers_edge.records import MOST_SAMPLES, Ask, Generation, Member, Request, Sample, Team
-from avengers_edge.text_files import as_line, mend, sole_writer
 from avengers_edge.voting.letters import letters_tally
 from avengers_edge.voting.tally import agreement
 from avengers_edge.ways import Inquiry, Programs, option_text, read, requests_for, stated

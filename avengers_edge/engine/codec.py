@@ -108,7 +108,7 @@ def _read(line: bytes, kinds: Mapping[str, type]) -> object:
 _Read = Callable[[object], object]
 
 
-def _fields(value: Any) -> dict[str, object]:  # noqa: ANN401  # what json hands over has no type
+def _fields(value: Any) -> dict[str, object]:  # what json hands over has no type
     if not dataclasses.is_dataclass(value):
         raise TypeError(f"{value!r} is not a plain value")
     return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
@@ -118,7 +118,7 @@ _ENCODER = json.JSONEncoder(default=_fields, ensure_ascii=False, check_circular=
 
 
 @functools.cache
-def _reader(kind: Any) -> _Read:  # noqa: ANN401  # an annotation has no type
+def _reader(kind: Any) -> _Read:  # an annotation has no type
     """Make the function that turns plain values into a `kind`, or raises."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):

@@ -137,7 +137,7 @@ def _lives(pid: int) -> bool:
 
 
 def _lives_on_windows(pid: int) -> bool:
-    kernel: Any = getattr(ctypes, "windll").kernel32  # noqa: B009 - there is none elsewhere
+    kernel: Any = getattr(ctypes, "windll").kernel32
     handle = kernel.OpenProcess(0x1000, False, pid)  # PROCESS_QUERY_LIMITED_INFORMATION
     if handle:
         kernel.CloseHandle(handle)

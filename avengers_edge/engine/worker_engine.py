@@ -169,7 +169,7 @@ class WorkerEngine(Closing):
 
     # --- asking --------------------------------------------------------------------------------
 
-    def _ask(self, command: Callable[[int], wire.Command]) -> Any:  # noqa: ANN401  # each command has its own answer
+    def _ask(self, command: Callable[[int], wire.Command]) -> Any:  # each command has its own answer
         refuse_waiting_on(self._threads[0])
         ident = next(self._ids)
         call = _Call(Future())

@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from avengers_edge._util.files import NO_ROOM
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, VerificationFailed
-from avengers_edge.files import NO_ROOM
 from avengers_edge.records import Closing
 
 _APPLICATION_ID = 0x41564743  # "AVGC"

@@ -11,9 +11,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import cast
 
+from avengers_edge._util.files import reading
+from avengers_edge._util.toml_files import Table, blaming, parse_toml, read_toml, read_toml_text
 from avengers_edge.config import Settings, shipped_dir
 from avengers_edge.errors import AvengersError, BadRequest, NotFound
-from avengers_edge.library.files import disk_errors, reading
+from avengers_edge.library.disk import disk_errors
 from avengers_edge.library.manifests import (
     ModelManifest,
     check_file_name,
@@ -22,7 +24,6 @@ from avengers_edge.library.manifests import (
     read_manifest,
     write_manifest,
 )
-from avengers_edge.library.strict_toml import Table, blaming, parse_toml, read_toml, read_toml_text
 from avengers_edge.records import AnswerForm, Kind, Member, Mode, SamplingParams, Team
 
 DEFAULT_SAMPLES = 8
@@ -240,10 +241,10 @@ def _mode_of(name: str | None, modes: Mapping[str, Mode]) -> Mode | None:
 
 def _modes(table: Table) -> dict[str, Mode]:
     modes = {}
-    for name in table.keys():  # noqa: SIM118 - a Table is not a dict
+    for name in table.keys():
         mode = table.table(name)
         wording = mode.table("instructions")
-        instructions = {kind: wording.need(kind, str) for kind in wording.keys()}  # noqa: SIM118
+        instructions = {kind: wording.need(kind, str) for kind in wording.keys()}
         modes[check_id(name)] = Mode(
             name=name,
             instructions=MappingProxyType(cast("dict[Kind, str]", instructions)),  # Mode refuses unknown kinds

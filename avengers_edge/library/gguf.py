@@ -18,7 +18,7 @@ from typing import TypeVar
 from avengers_edge.errors import NotFound, VerificationFailed
 from avengers_edge.library.ggml import FILE_TYPES, TENSOR_TYPES
 from avengers_edge.library.gguf_metadata import MAX_BLOCKS, MAX_EMBEDDING, MetadataReader
-from avengers_edge.library.split import MOST_PARTS, part_names
+from avengers_edge.library.names import MOST_PARTS, part_names
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)

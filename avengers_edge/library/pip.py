@@ -13,10 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from avengers_edge._util.text import human_bytes
 from avengers_edge.errors import DoesNotFit
-from avengers_edge.library.files import bytes_below, human_bytes
+from avengers_edge.library.disk import bytes_below
+from avengers_edge.library.download import SourceUnavailable
 from avengers_edge.library.manifests import PypiSlice
-from avengers_edge.library.transfer import SourceUnavailable
 
 _OPTIONS = ("--no-deps", "--no-cache-dir", "--disable-pip-version-check", "--quiet", "--only-binary=:all:")
 _POLL_SECONDS = 0.2

@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
+from avengers_edge._util.files import read_small, write_text
 from avengers_edge.errors import VerificationFailed
-from avengers_edge.library.files import read_small, sha256_of, write_text
+from avengers_edge.library.disk import sha256_of
 from avengers_edge.library.gguf import GGUFHeader, read_header
 from avengers_edge.library.manifests import ModelManifest
-from avengers_edge.library.split import part_paths
+from avengers_edge.library.names import part_paths
 
 ExpectedFrom = Literal["manifest", "hub metadata", "import"]
 """Who said what a file must hash to."""

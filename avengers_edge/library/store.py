@@ -15,10 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from avengers_edge._util.files import exclusive, reading
 from avengers_edge.errors import NotFound, VerificationFailed
-from avengers_edge.files import exclusive
-from avengers_edge.library.files import disk_errors, move, reading
+from avengers_edge.library.disk import disk_errors, move
 from avengers_edge.library.manifests import ModelManifest
+from avengers_edge.library.names import is_later_part, part_paths
 from avengers_edge.library.receipts import (
     RECEIPT_SUFFIX,
     Expected,
@@ -30,7 +31,6 @@ from avengers_edge.library.receipts import (
     verify_file,
     write_receipt,
 )
-from avengers_edge.library.split import is_later_part, part_paths
 
 
 @dataclass(frozen=True, slots=True)

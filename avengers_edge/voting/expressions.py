@@ -3,7 +3,6 @@ r"""Formulas as canonical strings, without an algebra system.
 Two spellings of one formula get one key (`\dfrac{\pi}{2}`, `\frac{\pi}2`, `π/2`); two formulas that are equal only by
 a calculation do not (`2(x+1)` and `2x+2`). A purely numeric formula has the key of its number.
 """
-# ruff: noqa: RUF001 - typographic signs are what this module reads
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ Used for `--kind auto`. The rules are deliberately shy: a question taken for fre
 chat taken for arithmetic gets a wrong instruction and a number for an answer. The English words stand here, those of
 other languages in `languages`; options, sums, formulas and code tell their kind in any language.
 """
-# ruff: noqa: RUF001 - typographic signs are what people type
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """Presentation taken off an answer: LaTeX text commands and spacing, Markdown emphasis, delimiters, wide letters."""
-# ruff: noqa: RUF001 - typographic signs are what this module reads
 
 from __future__ import annotations
 

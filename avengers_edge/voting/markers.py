@@ -5,7 +5,6 @@ heading "Final Answer" above x), their like in German, French, Spanish, Italian,
 Korean, `#### x` on a line of its own, and `[[x]]`. Every scan is one pass over the text with
 bounded look-ahead, so a hostile text of a megabyte costs no more than an honest one.
 """
-# ruff: noqa: RUF001 - typographic signs are what this module reads
 
 from __future__ import annotations
 

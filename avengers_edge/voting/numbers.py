@@ -5,7 +5,6 @@ is another. Scale words are not units: `2.5 million` is 2500000. Thousands may b
 or, where that is beyond doubt, by points: `1.234,56` and `12.345.678` are grouped, `1.234` is not. Nothing is evaluated
 but a fraction and a power of ten, and both are bounded, so no text can make a number that is slow to compute.
 """
-# ruff: noqa: RUF001 - typographic signs are what this module reads
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """Answers out of a closed list: option letters and labels."""
-# ruff: noqa: RUF001 - typographic signs are what this module reads
 
 from __future__ import annotations
 

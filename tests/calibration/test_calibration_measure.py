@@ -21,7 +21,7 @@ from avengers_edge.calibration.steps import without_code
 from avengers_edge.engine.protocol import EngineFacts, RequestHandle
 from avengers_edge.errors import AvengersError, BadRequest, EngineDied, NoSandbox
 from avengers_edge.records import Completion, Generation, Member, Mode, Request, Team
-from avengers_edge.sandbox.judge import SandboxJudge
+from avengers_edge.sandbox.programs import SandboxJudge
 
 ROOT = Path(__file__).parents[2]
 THINK = Mode("think", MappingProxyType({"number": "Think."}))

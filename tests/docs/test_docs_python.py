@@ -22,7 +22,7 @@ def opened(monkeypatch):
     """Teams are opened on an engine that says 12, thrice a word."""
     opened = []
 
-    def open(cls, team=None, *, home=None, settings=None):  # noqa: A001 - its real name
+    def open(cls, team=None, *, home=None, settings=None):
         asked = Embedding("The answer is 12", face=cls)
         asked.team._runtime.warm = lambda: None
         opened.append(asked)

@@ -112,7 +112,7 @@ def test_a_tag_is_seen_however_tokens_cut_it(parts, data):
 class Thinker(FakeModel):
     """Token "c" begins a thought, "z" ends it; the last words are "z" and "!", which is its "y"."""
 
-    PIECES = {3: b"<think>", 25: b"!", 26: b"</think>"}  # noqa: RUF012
+    PIECES = {3: b"<think>", 25: b"!", 26: b"</think>"}
     thought_end = (26, 25)
 
     def piece(self, token: int) -> bytes:

@@ -15,16 +15,15 @@ import pytest
 from bundle_files import TEAM, fake_wheel, killed_at, large_model, make_home, pack_small, sha256, tree
 from gguf_files import tiny_model
 
+from avengers_edge._util.files import exclusive, write_text
 from avengers_edge.config import shipped_dir
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, NotFound, VerificationFailed
-from avengers_edge.files import exclusive
 from avengers_edge.library.bundle import pack as packing
 from avengers_edge.library.bundle.archive import check_archive, open_archive
 from avengers_edge.library.bundle.contents import build_sbom, find_models, find_wheels, licence_items
 from avengers_edge.library.bundle.manifest import read_manifest
 from avengers_edge.library.bundle.pack import installer_script
 from avengers_edge.library.bundle.wheels import WheelOptions
-from avengers_edge.library.files import write_text
 from avengers_edge.library.leftovers import find_leftovers
 
 posix = pytest.mark.skipif(os.name == "nt", reason="no fork")

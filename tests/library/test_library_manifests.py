@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avengers_edge._util.toml_files import MAX_DOTS, MAX_TOML_BYTES, read_toml
 from avengers_edge.errors import AvengersError, BadRequest, NotFound
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.manifests import (
@@ -25,7 +26,6 @@ from avengers_edge.library.manifests import (
     read_manifest,
     write_manifest,
 )
-from avengers_edge.library.strict_toml import MAX_DOTS, MAX_TOML_BYTES, read_toml
 
 SHIPPED = Path(__file__).resolve().parents[2] / "models"
 SHA = "ab" * 32

@@ -1,4 +1,4 @@
-"""JSON-lines files, plain or gzipped: read line by line, written whole, or gone on with where a run was stopped."""
+"""JSON-lines files, plain or gzipped: read line by line, written whole, or resumed where a run was stopped."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any
 
+from avengers_edge._util.files import exclusive, write_named
 from avengers_edge.errors import AvengersError, NotFound, VerificationFailed
-from avengers_edge.files import exclusive, write_named
 
 _BLOCK_BYTES = 2**16
 

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and locks between processes."""
+"""Files written whole or not at all, small files read, locks between processes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from avengers_edge.errors import AvengersError, BadRequest, NotFound
 
@@ -45,7 +46,7 @@ def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     descriptor = os.open(temporary, _NEW, 0o666 if mode is None else 0o600)
     try:
-        with open(descriptor, "wb") as file:  # noqa: PTH123 - it is open already
+        with open(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -71,7 +72,7 @@ def write_named(path: Path, content: bytes) -> None:
     """
     found = _status_of(path)
     if found is not None and _takes_a_stream(path, found):
-        with open(os.open(path, _STREAM), "wb") as stream:  # noqa: PTH123 - it is open already
+        with open(os.open(path, _STREAM), "wb") as stream:
             stream.write(content)
     elif found is not None and not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
         raise BadRequest(f"{path} is neither a file nor a pipe: name another place")
@@ -154,3 +155,52 @@ else:
 
     def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading; whatever is no regular file is refused, since opening a pipe would wait for ever.
+
+    Raises:
+        OSError: it is not there, not a regular file, or cannot be opened.
+
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return path.open("rb")
+
+
+def read_small(path: Path, limit: int) -> bytes:
+    """Read a regular file of at most `limit` bytes.
+
+    Raises:
+        OSError: it cannot be read, or is not a regular file.
+        ValueError: it is longer.
+
+    """
+    with open_regular(path) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"it is longer than {limit} bytes")
+    return data
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all, with line feeds on every system."""
+    write_whole(path, text.encode("utf-8"))
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what the system says while a file or folder is read into one line of ours.
+
+    Raises:
+        AvengersError: it cannot be read.
+
+    """
+    try:
+        yield
+    except OSError as error:
+        place = error.filename or path
+        raise AvengersError(
+            f"{place} cannot be read: {error.strerror or error}; mend its rights or the disk"
+        ) from error

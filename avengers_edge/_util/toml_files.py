@@ -1,4 +1,4 @@
-"""TOML read strictly: a key that nobody reads is a mistake of whoever wrote it, so it is refused."""
+"""Small TOML files, read strictly: a key that nobody reads is refused."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args
 
+from avengers_edge._util.files import read_small, reading
 from avengers_edge.errors import BadRequest
-from avengers_edge.library.files import read_small, reading
 
 MAX_TOML_BYTES = 64 * 2**10
 MAX_DOTS = 50
