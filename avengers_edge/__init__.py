@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from avengers_edge.api.aio import AsyncAvengers
-    from avengers_edge.api.calls import Pending
-    from avengers_edge.api.events import Event, Finished, Loading, OnEvent, Routed, Token
+    from avengers_edge.api.embedded import OnEvent, Pending
     from avengers_edge.api.sync import Avengers
     from avengers_edge.config import Settings, load_settings
-    from avengers_edge.election import Progress
     from avengers_edge.engine.worker import freeze_support
     from avengers_edge.errors import (
         AvengersError,
@@ -35,12 +33,18 @@ if TYPE_CHECKING:
         Answer,
         Ask,
         EarlyStop,
+        Event,
+        Finished,
         Kind,
+        Loading,
         Message,
+        Progress,
         Ranked,
         Route,
+        Routed,
         Sample,
         Timings,
+        Token,
         Tool,
         ToolCall,
         Tools,
@@ -97,14 +101,13 @@ __all__ = [
 
 _MODULES = {
     "api.aio": ("AsyncAvengers",),
-    "api.calls": ("Pending",),
-    "api.events": ("Event", "Finished", "Loading", "OnEvent", "Routed", "Token"),
+    "api.embedded": ("OnEvent", "Pending"),
     "api.sync": ("Avengers",),
     "config": ("Settings", "load_settings"),
-    "election": ("Progress",),
     "engine.worker": ("freeze_support",),
     "records": (
-        *("Answer", "Ask", "EarlyStop", "Kind", "Message", "Ranked", "Route", "Sample", "Timings"),
+        *("Answer", "Ask", "EarlyStop", "Event", "Finished", "Kind", "Loading", "Message", "Progress"),
+        *("Ranked", "Route", "Routed", "Sample", "Timings", "Token"),
         *("Tool", "ToolCall", "Tools", "Usage", "Vote"),
     ),
     "voting.calls": ("read_calls",),

@@ -2,67 +2,61 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import math
+import queue
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from avengers_edge._util.timing import Clock
 from avengers_edge.errors import AvengersError, Cancelled
 from avengers_edge.records import (
     SEED_LIMIT,
     Answer,
+    CancelToken,
     Completion,
     Engine,
+    Event,
     Generation,
     Member,
-    OnToken,
-    Recall,
+    Progress,
     Request,
     Route,
     Sample,
     Team,
+    Token,
     Usage,
     Vote,
     VoteForm,
 )
-from avengers_edge.voting.ballot import Ballot
-from avengers_edge.voting.behaviour import Judge
+from avengers_edge.voting.ballot import UNIT, Ballot, agreement, medoid, representative, vote_weight, winner
+from avengers_edge.voting.choices import letters_tally
 from avengers_edge.voting.kinds import UNVOTED, comparison_of
-from avengers_edge.voting.letters import letters_tally
-from avengers_edge.voting.tally import UNIT, agreement, medoid, representative, vote_weight, winner
-from avengers_edge.voting.trial import Trial
+from avengers_edge.voting.trials import Judge, Trial
 from avengers_edge.ways import Inquiry, Programs, answer_in, read, requests_for, source_in, text_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_T = TypeVar("_T")
+Emit: TypeAlias = Callable[[Event], None]
 Embed = Callable[[Sequence[str]], "NDArray[np.float32]"]
 
 _DRAWING = ("temperature", "top_p", "top_k", "min_p")
 """What of sampling a greedy answer has no use for."""
 
-_WAVE = 4
-"""Samples of a wave over two ways. Waves are the same whatever stops them, so that each slot's sample is, too."""
+_WAVE, _SMALL_WAVE = 4, 2
+"""Samples of a wave over two ways, of a vote of more than 6 and a smaller one, which large waves would leave nothing to
+spare. Waves are the same whatever stops them, so that each slot's sample is, too."""
 
 _PROGRAMS_AT_A_TIME = 4
 _POLL_SECONDS = 0.5
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Progress:
-    """A vote under way: samples that ended out of those asked for, the answer that leads, and the member at work."""
-
-    finished: int
-    samples: int
-    leader: Vote | None
-    member: str
-
-
-OnProgress = Callable[[Progress], None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,9 +85,8 @@ class Election:
         team: whose defaults hold where the user and a member's mode say nothing.
         route: what is expected of the members, and which sample budget was measured.
         can_switch: whether a second member may vote.
-        on_progress: is called for each sample that ended.
-        on_token: is called for each piece of text, with its sample's place; not for programs, which are no answers.
         cancel: ends sampling; what there is by then is counted.
+        tokens: whether the pieces of the samples' texts are wanted as events.
         judge: runs code, so that samples of code are compared by what they do. Without one, or where the question has
             no example to run them on, they are compared by their text, and the route's `fallback` says why.
         programs: runs the programs of members that answer by one.
@@ -112,16 +105,13 @@ class Election:
         route: Route,
         *,
         can_switch: bool = False,
-        on_progress: OnProgress | None = None,
-        on_token: OnToken | None = None,
         cancel: threading.Event | None = None,
+        tokens: bool = True,
         judge: Judge | None = None,
         programs: Programs | None = None,
     ) -> None:
         self._inquiry, self._members, self._team, self._route = inquiry, tuple(members), team, route
-        self._on_progress, self._on_token = on_progress, on_token
-        self._cancel = Recall() if cancel is None else cancel
-        self._programs = programs
+        self._cancel, self._tokens, self._programs = CancelToken(cancel), tokens, programs
         ask = inquiry.ask
         self._seed = secrets.randbelow(SEED_LIMIT) if ask.seed is None else ask.seed
         self._budget, self._greedy = _how_many(inquiry, members[0], team, route.samples)
@@ -135,13 +125,19 @@ class Election:
         self._samples: dict[int, Sample] = {}
         self._generations: list[Generation] = []
         self._requested = self._first_place = 0
-        self._of_two = False
+        self._of_two = self._ended = False
         self._ballot = Ballot((UNIT,))
 
     # --- who is asked ---
 
     def waves(self) -> Iterator[Wave]:
-        """Say what is to be drawn next, for as long as the vote is open; `sample` each wave before the next."""
+        """Yield what is to be drawn next, for as long as the vote is open; `sample` each wave before the next."""
+        for wave in self._waves():
+            yield wave
+            if self._ended:
+                return
+
+    def _waves(self) -> Iterator[Wave]:
         first, *others = self._members
         if self._pairs(others):
             yield from self._waves_of_two(first, others[0])
@@ -155,7 +151,7 @@ class Election:
                 yield (self._draw(member, range(1), wave=len(self._generations), greedy=True),)
 
     def _pairs(self, others: Sequence[Member]) -> bool:
-        """Tell whether the two best members vote together: two ways of one model, neither of them by letters."""
+        """Return whether the two best members vote together: two ways of one model, neither of them by letters."""
         if not (others and self._can_switch and self._votable and self._budget > 1 and self._trial is None):
             return False
         both = (self._members[0], others[0])
@@ -175,10 +171,11 @@ class Election:
                 votes
             )  # two ways that agree settle it, and one that has no answer leaves it to the other
             return
-        for wave, start in enumerate(range(2, self._budget, _WAVE), 1):
+        size = _WAVE if self._budget > _WAVE + 2 else _SMALL_WAVE
+        for wave, start in enumerate(range(2, self._budget, size), 1):
             if not self._ballot.needed or self._cancel.is_set():
                 return
-            slots = range(start, min(start + _WAVE, self._budget))
+            slots = range(start, min(start + size, self._budget))
             yield tuple(
                 self._draw(both[at], own, wave=2 * wave + at, greedy=False)
                 for at in range(2)
@@ -220,7 +217,7 @@ class Election:
             self._inquiry, member, self._team.sampling, len(slots), seed=seed, greedy=greedy, first=slots[0]
         )
         if member.form != "letters":
-            least = len(slots) if self._defers(member) else min(self._ballot.needed, len(slots))
+            least = len(slots) if self._defers(member) else min(self._share(self._ballot.needed), len(slots))
             requests = (dataclasses.replace(requests[0], least=least),)
         return Draw(member, requests, tuple(self._first_place + slot for slot in slots))
 
@@ -231,27 +228,19 @@ class Election:
 
     # --- what they say ---
 
-    def sample(self, engine: Engine, wave: Wave) -> None:
-        """Draw a wave until the vote is decided, and read what was drawn."""
-        self._tell(wave[0].member)
+    def sample(self, engine: Engine, wave: Wave) -> Iterator[Event]:
+        """Draw a wave until the vote is decided, and read it; yield tokens and the progress of the vote."""
+        yield from self._progress(wave[0].member)
         jobs = [(draw, request, at) for draw in wave for at, request in enumerate(draw.requests)]
-        if len(jobs) == 1:
-            generations = [self._generate(engine, *jobs[0])]
-        else:
-            with ThreadPoolExecutor(len(jobs), "avengers-wave") as pool:
-                under_way = [pool.submit(self._generate, engine, *job) for job in jobs]
-                try:
-                    while wait(under_way, _POLL_SECONDS).not_done:  # on Windows Ctrl-C is heard only between waits
-                        pass
-                except KeyboardInterrupt:
-                    self._cancel.set()
-                    raise
-                generations = [future.result() for future in under_way]
+        generations = yield from events_of(
+            [functools.partial(self._generate, engine, *job) for job in jobs], self._cancel
+        )
         self._generations += generations
         for (draw, _, at), generation in zip(jobs, generations, strict=True):
-            self._read_rest(draw, at, generation)
+            if self._read_rest(draw, at, generation):
+                yield from self._progress(draw.member)
 
-    def _generate(self, engine: Engine, draw: Draw, request: Request, at: int) -> Generation:
+    def _generate(self, engine: Engine, draw: Draw, request: Request, at: int, emit: Emit) -> Generation:
         ended = 0
 
         def finish(done: Completion) -> int:
@@ -259,19 +248,24 @@ class Election:
             ended += 1
             needed = left = request.n - ended
             if not self._defers(draw.member):
-                needed = min(left, self._count_vote(draw, at, done))
-            self._tell(draw.member)
+                needed = min(left, self._share(self._count_vote(draw, at, done)))
+            for event in self._progress(draw.member):
+                emit(event)
             return needed
 
         def token(index: int, piece: str) -> None:
-            if self._on_token:
-                self._on_token(draw.places[at + index], piece)
+            emit(Token(piece, draw.places[at + index], voted))
 
-        heard = token if self._on_token and draw.member.form == "text" else None
-        return engine.generate(request, on_finish=finish, on_token=heard, cancel=self._cancel)
+        voted = self._ballot.slots > 1
+        on_token = token if self._tokens and draw.member.form == "text" else None
+        return engine.generate(request, on_finish=finish, on_token=on_token, cancel=self._cancel)
+
+    def _share(self, needed: int) -> int:
+        """Round up the share of the samples needed that one of the requests under way has: two ways draw together."""
+        return math.ceil(needed / 2) if self._of_two else needed
 
     def _defers(self, member: Member) -> bool:
-        """Tell whether samples have no vote before something was run, for which the engine must not wait."""
+        """Return whether samples have no vote before something was run, for which the engine must not wait."""
         return member.form == "program" or (self._trial is not None and self._trial.held)
 
     def _count_vote(self, draw: Draw, at: int, done: Completion) -> int:
@@ -285,8 +279,8 @@ class Election:
         self._samples[place] = weighed
         return self._ballot.add(slot, sample.key)
 
-    def _read_rest(self, draw: Draw, at: int, generation: Generation) -> None:
-        """Read the samples that were cut, and those whose program or code has to be run."""
+    def _read_rest(self, draw: Draw, at: int, generation: Generation) -> bool:
+        """Read the samples that were cut, and those whose program or code has to be run; whether there were any."""
         rest = [done for done in generation.completions if draw.places[at + done.index] not in self._samples]
         cut = [done for done in rest if done.finish_reason == "cancelled"]
         ended = [done for done in rest if done.finish_reason != "cancelled"]
@@ -300,12 +294,13 @@ class Election:
             samples = [dataclasses.replace(sample, key=key) for sample, key in zip(samples, keys, strict=True)]
         for done, sample in zip(ended, samples, strict=True):
             self._count_sample(draw.places[at + done.index], sample)
-        if ended:
-            self._tell(draw.member)
+        return bool(ended)
 
-    def _tell(self, member: Member) -> None:
-        if self._on_progress:
-            self._on_progress(Progress(self._ballot.finished, self._requested, self._ballot.leader, member.name))
+    def _progress(self, member: Member) -> tuple[Progress, ...]:
+        """Make the event of how the vote stands; none of a single sample whose text comes as tokens."""
+        if self._requested == 1 and member.form == "text":
+            return ()
+        return (Progress(self._ballot.finished, self._requested, self._ballot.leader, member.name),)
 
     def go_without(self, member: Member, error: AvengersError) -> None:
         """Leave out a member that failed, where others were sampled, and let the answer say so.
@@ -316,7 +311,7 @@ class Election:
         """
         if not self._samples:
             raise error
-        self._requested = len(self._samples)
+        self._ended, self._requested = True, len(self._samples)
         self._route = self._route.noting(f"{member.name} could not vote too: {error}")
 
     # --- who wins ---
@@ -376,7 +371,7 @@ class Election:
         return next(iter([*texts, *ended]), 0)
 
     def _confidence(self, share: float | None) -> float | None:
-        """Give the calibrated chance that the answer is right, where votes like this one were recorded."""
+        """Return the calibrated chance that the answer is right, where votes like this one were recorded."""
         first = self._members[0]
         form: VoteForm = "letters" if first.form == "letters" else "ways" if self._of_two else "samples"
         calibration, expected = self._route.confidence.get(form), self._route.accuracy_of(first.name)
@@ -397,14 +392,39 @@ class Election:
         )
 
 
+def events_of(jobs: Sequence[Callable[[Emit], _T]], cancel: CancelToken) -> Generator[Event, None, list[_T]]:
+    """Run blocking jobs in a thread each; yield the events that they emit, from any thread, and return their results.
+
+    Whoever leaves the iteration, or interrupts it, cancels the jobs, and waits for them: a step of the engine.
+    """
+    events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()  # None where a job ends
+    with ThreadPoolExecutor(len(jobs), "avengers-jobs") as pool:
+        under_way = [pool.submit(job, events.put) for job in jobs]
+        for future in under_way:
+            future.add_done_callback(lambda _: events.put(None))
+        running = len(under_way)
+        try:
+            while running:
+                with contextlib.suppress(queue.Empty):  # it polls: on Windows Ctrl-C takes effect between waits only
+                    event = events.get(timeout=_POLL_SECONDS)
+                    if event is None:
+                        running -= 1
+                    else:
+                        yield event
+        except BaseException:
+            cancel.set()
+            raise
+        return [future.result() for future in under_way]
+
+
 def _is_drawn(inquiry: Inquiry) -> bool:
-    """Tell whether the user says how tokens are drawn, which a greedy answer has no use for."""
+    """Return whether the user says how tokens are drawn, which a greedy answer has no use for."""
     ask = inquiry.ask
     return ask.temperature != 0 and any(getattr(ask, name) is not None for name in _DRAWING)
 
 
 def _how_many(inquiry: Inquiry, first: Member, team: Team, budget: int | None) -> tuple[int, bool]:
-    """Tell how many samples are taken, and whether that is the greedy answer.
+    """Return how many samples are taken, and whether that is the greedy answer.
 
     Code that nobody votes on is greedy: of a single sample the coolest one passes most often (Codex, arXiv
     2107.03374). Of what can be voted on one sample is enough only as the greedy answer, so whoever says how tokens are

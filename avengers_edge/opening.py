@@ -58,7 +58,7 @@ def open_router(catalog: Catalog, team: Team, embedder: Embedder) -> Router | No
 
 
 def takes_tools(settings: Settings, model: str) -> bool:
-    """Tell whether an installed model's chat template has a place for tools.
+    """Return whether an installed model's chat template has a place for tools.
 
     Raises:
         NotFound: the model is not installed.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 from avengers_edge._util.timing import Clock
 from avengers_edge.config import Settings
-from avengers_edge.election import Election, OnProgress
+from avengers_edge.election import Election, Wave
 from avengers_edge.engine.residency import Residency
 from avengers_edge.errors import (
     AvengersError,
@@ -29,27 +29,24 @@ from avengers_edge.records import (
     Closing,
     Embedder,
     Engine,
+    Event,
+    Finished,
+    Loading,
     Member,
     Once,
-    OnToken,
     Route,
+    Routed,
     Team,
 )
 from avengers_edge.records.basics import require, require_text
 from avengers_edge.routing.router import Router, pick_only, unfitted_route
 from avengers_edge.routing.topic import topic
 from avengers_edge.sandbox.programs import ProgramRunner, SandboxJudge
-from avengers_edge.voting.behaviour import Judge
+from avengers_edge.voting.trials import Judge
 from avengers_edge.ways import Inquiry, Programs
 
 _CLOSE = 0.5
 """A member that is expected to be right less than half as often as another one rather outvotes it than helps it."""
-
-OnRoute = Callable[[Route], None]
-"""Hears who is asked, and why."""
-
-OnLoad = Callable[[str], None]
-"""Hears of a model that has to be loaded before it can be asked."""
 
 
 class Avengers(Closing):
@@ -139,24 +136,24 @@ class Avengers(Closing):
         """Free the loaded models."""
         self._close()
 
-    def answer(
+    def run(
         self,
         question: str,
         ask: Ask | None = None,
-        *,
-        member: Member | None = None,
-        on_route: OnRoute | None = None,
-        on_load: OnLoad | None = None,
-        on_progress: OnProgress | None = None,
-        on_token: OnToken | None = None,
         cancel: threading.Event | None = None,
-    ) -> Answer:
-        """Answer a question: embed, route, sample, vote.
+        *,
+        tokens: bool = True,
+    ) -> Generator[Event, None, None]:
+        """Answer a question, event by event: embed, route, sample, vote. The last event is `Finished`.
 
         Which samples are drawn of whom is the election's to say. Where a later member cannot be sampled, the vote of
-        the earlier ones stands, and the route's `fallback` says so.
+        the earlier ones stands, and the route's `fallback` says so. Closing the iterator cancels what is under way.
 
-        `member` is who `ask.member` names, where somebody else than this team's own rule has decided that.
+        Args:
+            question: what is asked.
+            ask: how; what it leaves open is left to the team.
+            cancel: ends sampling; what there is by then makes the answer.
+            tokens: whether `Token` events are wanted.
 
         Raises:
             BadRequest: an empty question or a value that cannot be used.
@@ -165,52 +162,63 @@ class Avengers(Closing):
             DoesNotFit: the prompt is longer than the model's context.
             EngineDied: llama.cpp failed.
             NoSandbox: there are tests, and code cannot be run here.
-            Cancelled: `cancel` was set before a sample began; later, what there is makes the answer.
+            Cancelled: `cancel` was set before a sample began.
             AvengersError: programs were asked for, and none of them printed an answer.
 
         """
         require(isinstance(ask, Ask | None), f"ask is {ask!r:.40}: use an Ask")
         _check_text(question)
         inquiry, clock = Inquiry.of(question, ask or Ask()), Clock()
-        route = self._route(inquiry, clock, self._resident(), member)
-        if on_route:
-            on_route(route)
-        members = [member or self._member(ranked.model) for ranked in route.ranking]
-        election = Election(
+        route = self._route(inquiry, clock, self._resident())
+        yield Routed(route)
+        election = self._open_election(inquiry, route, cancel, tokens=tokens)
+        for wave in election.waves():
+            yield from self._sample(election, wave, clock)
+        yield Finished(election.answer(clock, lambda texts: self._embedder.get().embed(texts)))
+
+    def answer(self, question: str, ask: Ask | None = None, cancel: threading.Event | None = None) -> Answer:
+        """Answer a question: the last event of `run`, whose errors it raises."""
+        *_, last = self.run(question, ask, cancel, tokens=False)
+        assert isinstance(last, Finished)
+        return last.answer
+
+    def _open_election(
+        self, inquiry: Inquiry, route: Route, cancel: threading.Event | None, *, tokens: bool
+    ) -> Election:
+        return Election(
             inquiry,
-            members,
+            [self._member(ranked.model) for ranked in route.ranking],
             self.team,
             route,
             can_switch=_second_may_vote(inquiry.ask, route),
-            on_progress=on_progress,
-            on_token=on_token,
             cancel=cancel,
+            tokens=tokens,
             judge=self._judge,
             programs=self._programs,
         )
-        for wave in election.waves():
-            drawn = wave[0].member
-            try:
-                with contextlib.ExitStack() as lent:
-                    with clock("load"):
-                        engine = lent.enter_context(self._lend(drawn.model, on_load))
-                    election.sample(engine, wave)
-            except (NotFound, VerificationFailed, DoesNotFit, EngineDied) as error:
-                election.go_without(drawn, error)
-                break
-        return election.answer(clock, lambda texts: self._embedder.get().embed(texts))
+
+    def _sample(self, election: Election, wave: Wave, clock: Clock) -> Iterator[Event]:
+        """Draw a wave; without its member, where that fails and others were sampled before."""
+        member = wave[0].member
+        try:
+            if member.model not in self._resident():
+                yield Loading(member.model)
+            with contextlib.ExitStack() as leased:
+                with clock("load"):
+                    engine = leased.enter_context(self._lease(member.model))
+                yield from election.sample(engine, wave)
+        except (NotFound, VerificationFailed, DoesNotFit, EngineDied) as error:
+            election.go_without(member, error)
 
     def route(self, question: str, *, prefer: float = 1.0) -> Route:
         """Decide who would answer; no language model is loaded, and it does not matter which ones are."""
         _check_text(question)
         return self._route(Inquiry.of(question, Ask(prefer=prefer)), Clock())
 
-    def _route(
-        self, inquiry: Inquiry, clock: Clock, resident: Collection[str] = (), member: Member | None = None
-    ) -> Route:
+    def _route(self, inquiry: Inquiry, clock: Clock, resident: Collection[str] = ()) -> Route:
         ask = inquiry.ask
         if ask.member is not None:
-            named = member or self._member(ask.member)
+            named = self._member(ask.member)
             if ask.tools is not None:
                 self.require_tools(named)
             if not inquiry.suits(named):
@@ -263,12 +271,6 @@ class Avengers(Closing):
             )
         return members
 
-    def _lend(self, model: str, on_load: OnLoad | None) -> AbstractContextManager[Engine]:
-        """Lend a model's engine, and say so first where it has to be loaded."""
-        if on_load and model not in self._resident():
-            on_load(model)
-        return self._lease(model)
-
     def require_tools(self, member: Member) -> None:
         """Refuse tools for a member whose model has no place for them.
 
@@ -295,9 +297,9 @@ class Avengers(Closing):
         return names
 
     def _member(self, name: str) -> Member:
-        """Find a member by its name; a bare model of the team is asked as its first member of that model is."""
+        """Find a member by its name; a bare model's name is that model without a way of asking."""
         for member in self.team.members:
-            if name in (member.name, member.model):
+            if name == member.name:
                 return member
         if ":" in name:
             known = ", ".join(member.name for member in self.team.members)
@@ -306,7 +308,7 @@ class Avengers(Closing):
 
 
 def _second_may_vote(ask: Ask, route: Route) -> bool:
-    """Tell whether there is a second member whose votes are worth counting beside the first one's."""
+    """Return whether there is a second member whose votes are worth counting beside the first one's."""
     if len(route.ranking) < 2:
         return False
     # The user decides; without a table nothing is known, and scores that weigh seconds do not say who is right.

@@ -22,10 +22,10 @@ from avengers_edge.records import (
     Sample,
     SamplingParams,
 )
+from avengers_edge.voting.choices import cyclic_order, letter_chances
 from avengers_edge.voting.keys import answer_key, canonical_key, extract_answer, printed_answer
 from avengers_edge.voting.kinds import comparison_of, find_choices, kind_of
-from avengers_edge.voting.letters import cyclic_order, letter_chances
-from avengers_edge.voting.thoughts import said_in
+from avengers_edge.voting.markers import said_in
 
 _SAMPLING = {each.name for each in dataclasses.fields(SamplingParams)} & {each.name for each in dataclasses.fields(Ask)}
 """What the user can say about sampling."""
@@ -74,7 +74,7 @@ class Inquiry:
         return cls(question, ask, kind_of(question, ask), find_choices(question))
 
     def suits(self, member: Member) -> bool:
-        """Tell whether this question can be put to a member in its way."""
+        """Return whether this question can be put to a member in its way."""
         if member.form != "text" and (self.ask.schema or self.ask.grammar or self.ask.tools or self.ask.tests):
             return False
         if member.form == "program" and self.kind == "text" and self.ask.kind is None:
@@ -121,7 +121,7 @@ def requests_for(
 
 
 def messages_for(question: str, kind: Kind, member: Member, ask: Ask | None = None) -> tuple[Message, ...]:
-    """Put a question the way a member is asked: its instruction for the kind, its system prompt unless one is given."""
+    """Make the messages that ask a member: its instruction for the kind, its system prompt unless one is given."""
     ask = ask or Ask()
     mode, system = member.mode, ask.system
     instruction = mode.instructions.get(kind) if mode else None
@@ -159,7 +159,7 @@ def read(inquiry: Inquiry, member: Member, done: Completion, programs: Programs 
 
 
 def answer_in(sample: Sample, inquiry: Inquiry) -> str:
-    """Give the answer that a sample states, for people: what its program printed, or what is read in its text."""
+    """Return the answer that a sample states, for people: what its program printed, or what is read in its text."""
     if sample.output is not None:
         printed = printed_answer(sample.output, inquiry.kind, choices=inquiry.choices) or ""
         return _WHOLE_FLOAT.sub(r"\1", printed) if inquiry.kind == "number" else printed
@@ -169,7 +169,7 @@ def answer_in(sample: Sample, inquiry: Inquiry) -> str:
 
 
 def text_of(sample: Sample, answer: str, inquiry: Inquiry) -> str:
-    """Give the text that stands for an answer: a program's result comes first, a letter with its option's text."""
+    """Return the text that stands for an answer: a program's result comes first, a letter with its option's text."""
     if sample.chances is not None and answer != sample.key:
         return option_text(answer, inquiry.choices or ())
     if sample.output is None:
@@ -183,7 +183,7 @@ def option_text(letter: str, choices: Sequence[str]) -> str:
 
 
 def stated(sample: Sample, inquiry: Inquiry) -> str:
-    """Give a text that states a sample's answer as benchmarks read it: a program's result behind an answer marker."""
+    """Return a text that states a sample's answer as benchmarks read it: a program's result behind an answer marker."""
     if sample.output is None:
         return sample.text
     answer = printed_answer(sample.output, inquiry.kind, choices=inquiry.choices)

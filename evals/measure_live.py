@@ -46,8 +46,8 @@ from avengers_edge.opening import open_shipped_embedder
 from avengers_edge.records import Answer, Ask, Sample
 from avengers_edge.routing.table import CentroidTable
 from avengers_edge.runtime import Avengers
-from avengers_edge.voting.tally import tally, winner
-from avengers_edge.ways import stated
+from avengers_edge.voting.ballot import tally, winner
+from avengers_edge.ways import Inquiry, option_text, stated
 
 DRAWS, SEED = 2000, 42
 WAYS = ("single", "routed", "voted", "auto")
@@ -148,7 +148,7 @@ def as_row(way: str, question: Question, answer: Answer, grader: Grader) -> dict
         "way": way,
         "id": question.id,
         "dataset": question.dataset,
-        "right": right(answer.shown),
+        "right": is_right(answer, question, inquiry, grader) if answer.shown.chances else right(answer.shown),
         "model": answer.model,
         "samples": answer.samples_used,
         "tokens": answer.usage.completion_tokens,
@@ -157,6 +157,11 @@ def as_row(way: str, question: Question, answer: Answer, grader: Grader) -> dict
         "confidence": answer.confidence,
         "ballots": ballots,
     }
+
+
+def is_right(answer: Answer, question: Question, inquiry: Inquiry, grader: Grader) -> bool:
+    """Grade an answer by letters: the option that is likeliest over all orders, which may be no single order's."""
+    return grader.grade(question, option_text(answer.answer, inquiry.choices or ()), truncated=False)
 
 
 def derived(row: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ from avengers_edge.engine.protocol import LoadOptions, generate_many
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
 from avengers_edge.records import Generation, Member, Message, Mode, Request, SamplingParams
-from avengers_edge.voting.letters import cyclic_order, letter_chances
+from avengers_edge.voting.choices import cyclic_order, letter_chances
 from avengers_edge.ways import messages_for
 
 LETTERS = "letters"

@@ -23,7 +23,7 @@ from statistics import median
 
 from contenders import Server, Setup, as_openai
 
-from avengers_edge.api.events import Token
+from avengers_edge.records import Token
 from avengers_edge.api.sync import Avengers
 from avengers_edge.chat.turns import Turns
 from avengers_edge.config import load_settings

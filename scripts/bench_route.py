@@ -30,7 +30,7 @@ def main() -> None:
         if failed := fails([*COMMAND, *command]):
             print(f"{f'avengers {name}, whole process':36} skipped: {failed}")
         else:
-            report(f"avengers {name}, whole process", time_each(lambda: fails([*COMMAND, *command]), runs=10))
+            report(f"avengers {name}, whole process", time_each(lambda: fails([*COMMAND, *command]), runs=10))  # noqa: B023
 
 
 def time_warm(question: str, table: Path | None, runs: int) -> list[float]:
@@ -51,7 +51,7 @@ def time_warm(question: str, table: Path | None, runs: int) -> list[float]:
         return time_each(lambda: router.route(embedder.embed([question])[0]), runs)
 
 
-def made_up(dimension: int):
+def made_up(dimension: int):  # noqa: ANN201 - the type is imported where it is timed
     """Make a table of the usual size, all members alike."""
     import numpy as np
 

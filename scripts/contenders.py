@@ -34,7 +34,7 @@ from avengers_edge.engine.worker_engine import WorkerEngine
 from avengers_edge.records import Closing, Completion, Kind, Message, Request, SamplingParams
 from avengers_edge.voting.ballot import Ballot
 from avengers_edge.voting.keys import answer_key
-from avengers_edge.voting.tally import UNIT, tally, winner
+from avengers_edge.voting.ballot import UNIT, tally, winner
 
 SERVER_START_SECONDS = 120
 _ANSWER_SECONDS = 3600
@@ -162,7 +162,7 @@ class Server(Closing):
         command = [str(program), "--host", "127.0.0.1", "--port", str(self.port), "-m", str(setup.model)]
         command += ["-np", str(setup.samples), "-c", str(setup.samples * cells_per_sample), "-t", str(setup.cores)]
         command += ["--metrics", "--no-ui", *([] if setup.repack else ["--no-repack"]), *extra]
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
         try:
             self._await_health()
@@ -265,7 +265,7 @@ def default_repacking(repack: bool) -> Iterator[None]:
     """Set llama.cpp's default for weight repacking, which llama-cpp-python's class has no option for."""
     original = llama_cpp.llama_cpp.llama_model_default_params
 
-    def changed() -> Any:
+    def changed() -> Any:  # noqa: ANN401 - a ctypes structure
         params = original()
         params.use_extra_bufts = repack
         return params

@@ -46,7 +46,7 @@ def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     descriptor = os.open(temporary, _NEW, 0o666 if mode is None else 0o600)
     try:
-        with open(descriptor, "wb") as file:
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - it is open already
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -72,7 +72,7 @@ def write_named(path: Path, content: bytes) -> None:
     """
     found = _status_of(path)
     if found is not None and _takes_a_stream(path, found):
-        with open(os.open(path, _STREAM), "wb") as stream:
+        with open(os.open(path, _STREAM), "wb") as stream:  # noqa: PTH123 - it is open already
             stream.write(content)
     elif found is not None and not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
         raise BadRequest(f"{path} is neither a file nor a pipe: name another place")

@@ -9,8 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, Self
 
 from avengers_edge.api.embedded import Embedded
-from avengers_edge.api.events import Event
-from avengers_edge.records import Answer, Ask, Route
+from avengers_edge.records import Answer, Ask, Event, Route
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
 class AsyncAvengers(Embedded):
     """A team that answers questions; an asynchronous context manager. `open` makes one.
 
-    The work is done in threads of the team's own, so that the event loop never waits. Cancelling a task calls its
-    answer off within one step. Errors are those of `Avengers`.
+    The work is done in threads of the team's own, so that the event loop never waits. Cancelling a task cancels its
+    answer within one step. Errors are those of `Avengers`.
     """
 
     async def __aenter__(self) -> Self:
@@ -31,7 +30,7 @@ class AsyncAvengers(Embedded):
         await self.close()
 
     async def answer(self, question: str, ask: Ask | None = None, *, cancel: threading.Event | None = None) -> Answer:
-        """Answer a question; see `Avengers.answer`. `stream` tells what happens meanwhile.
+        """Answer a question; see `Avengers.answer`. `stream` yields what happens meanwhile.
 
         A task that is cancelled has no answer; with `cancel` set instead, what there is by then makes the answer.
         """
@@ -40,18 +39,18 @@ class AsyncAvengers(Embedded):
     async def stream(
         self, question: str, ask: Ask | None = None, *, cancel: threading.Event | None = None
     ) -> AsyncGenerator[Event, None]:
-        """Answer a question, told event by event as it happens; see `Avengers.stream`."""
+        """Answer a question, event by event as it happens; see `Avengers.stream`."""
         loop = asyncio.get_running_loop()
-        heard: asyncio.Queue[Event | None] = asyncio.Queue()
+        events: asyncio.Queue[Event | None] = asyncio.Queue()
 
         def tell(event: Event | None) -> None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(heard.put_nowait, event)
+                loop.call_soon_threadsafe(events.put_nowait, event)
 
         pending = self._submit(question, ask, tell, cancel)
         pending.add_done_callback(lambda _: tell(None))
         try:
-            while (event := await heard.get()) is not None:
+            while (event := await events.get()) is not None:
                 yield event
             pending.result()  # raises what went wrong, if anything did
         finally:

@@ -8,16 +8,14 @@ import threading
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
-from avengers_edge.api.calls import Pending
-from avengers_edge.api.embedded import Embedded
-from avengers_edge.api.events import Event, OnEvent
-from avengers_edge.records import Answer, Ask, Closing, Route
+from avengers_edge.api.embedded import Embedded, OnEvent, Pending
+from avengers_edge.records import Answer, Ask, Closing, Event, Route
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_GLANCE_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 
 
 class Avengers(Embedded, Closing):
@@ -39,7 +37,7 @@ class Avengers(Embedded, Closing):
         Args:
             question: what is asked.
             ask: how; what it leaves open is left to the team.
-            on_event: hears what happens, in this thread or one of the engine, which waits for it: it has to be quick.
+            on_event: is called in this thread for each event.
             cancel: ends sampling within one step; what there is by then makes the answer.
 
         Raises:
@@ -54,24 +52,22 @@ class Avengers(Embedded, Closing):
 
         """
         self._check(on_event, cancel)
-        return self._calls.run(lambda off: self._answer(question, ask, on_event, off), cancel)
+        return self._calls.run(lambda token: self._answer(question, ask, on_event, token), cancel)
 
     def stream(
         self, question: str, ask: Ask | None = None, *, cancel: threading.Event | None = None
     ) -> Generator[Event, None, None]:
-        """Answer a question, told event by event as it happens; the last one is `Finished`.
+        """Answer a question, event by event as it happens; the last one is `Finished`.
 
         It begins when the first event is asked for, in a thread of the team's own. Closing the iterator, or holding it
-        no longer, calls the answer off within one step. Errors are those of `answer`.
+        no longer, cancels the answer within one step. Errors are those of `answer`.
         """
-        self._calls.check_waiting()
-        heard: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        pending = self.submit(question, ask, on_event=heard.put, cancel=cancel)
-        pending.add_done_callback(lambda _: heard.put(None))
+        events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        pending = self.submit(question, ask, on_event=events.put, cancel=cancel)
+        pending.add_done_callback(lambda _: events.put(None))
         try:
-            while (event := _next(heard)) is not None:
+            while (event := _next(events)) is not None:
                 yield event
-                self._calls.check_waiting()
             pending.result()  # raises what went wrong, if anything did
         finally:
             pending.cancel()
@@ -86,8 +82,8 @@ class Avengers(Embedded, Closing):
     ) -> Pending[Answer]:
         """Answer a question in a thread of the team's own, and return at once. Errors are those of `answer`.
 
-        `on_event` and the result's callbacks are called in other threads, which wait for them: let them hand on what
-        they hear, by a Qt signal or a queue.
+        `on_event` and the result's callbacks are called in a thread of the team's own: let them hand on what they get,
+        by a Qt signal or a queue.
         """
         return self._submit(question, ask, on_event, cancel)
 
@@ -125,8 +121,8 @@ class Avengers(Embedded, Closing):
         self._calls.close()
 
 
-def _next(heard: queue.SimpleQueue[Event | None]) -> Event | None:
-    """Wait for an event in glances: a wait without an end could not be interrupted on Windows."""
+def _next(events: queue.SimpleQueue[Event | None]) -> Event | None:
+    """Wait for an event, polling: a wait without a timeout cannot be interrupted on Windows."""
     while True:
         with contextlib.suppress(queue.Empty):
-            return heard.get(timeout=_GLANCE_SECONDS)
+            return events.get(timeout=_POLL_SECONDS)

@@ -111,7 +111,7 @@ def _no_stump(out: Path) -> Iterator[None]:
 
 
 def _full(out: Path) -> str:
-    """Say what there is to say of a disk or a quota that is full; `free` is in MB."""
+    """Return the message of a disk or a quota that is full."""
     try:
         free = f"{shutil.disk_usage(out.parent).free / 1e6:.1f} MB"
     except OSError:

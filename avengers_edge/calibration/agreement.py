@@ -8,7 +8,7 @@ import numpy as np
 
 from avengers_edge.calibration.findings import Bin, Reliability
 from avengers_edge.calibration.outcomes import OutcomeRow, percent
-from avengers_edge.voting.tally import agreement, tally
+from avengers_edge.voting.ballot import agreement, tally
 
 _BINS = 10
 _ROUNDING = 1e-9  # so that 3 of 10 votes lie in the bin that ends at 30 %

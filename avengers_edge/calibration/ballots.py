@@ -19,8 +19,8 @@ from avengers_edge.errors import BadRequest
 from avengers_edge.records import Calibration, Kind, VoteForm
 from avengers_edge.routing.router import Router
 from avengers_edge.routing.table import CentroidTable
+from avengers_edge.voting.ballot import agreement, tally, vote_weight
 from avengers_edge.voting.kinds import UNVOTED
-from avengers_edge.voting.tally import agreement, tally, vote_weight
 
 LEAST_QUESTIONS = 30
 """A budget and a calibration rest on so many questions at least."""

@@ -18,7 +18,7 @@ from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.engine.worker_engine import WorkerEngine
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
-from avengers_edge.records import Ask
+from avengers_edge.records import Ask, Token
 from avengers_edge.runtime import Avengers
 
 MEASURE_SECONDS = 6.0
@@ -144,7 +144,6 @@ def bench(settings: Settings, team: str | None, model: str | None, samples: int,
 def _timed(avengers: Avengers, question: str, ask: Ask) -> tuple[float, float]:
     """Give the seconds to the answer and to the first piece of text."""
     begin = time.perf_counter()
-    pieces: list[float] = []
-    avengers.answer(question, ask, on_token=lambda _index, _piece: pieces.append(time.perf_counter() - begin))
+    pieces = [time.perf_counter() - begin for event in avengers.run(question, ask) if isinstance(event, Token)]
     seconds = time.perf_counter() - begin
     return seconds, pieces[0] if pieces else seconds

@@ -80,7 +80,7 @@ def _kmeans(rows: NDArray[np.float64], clusters: int, seed: int) -> NDArray[Any]
     return labels
 
 
-def _agglomerative(rows: NDArray[np.float64], clusters: int, seed: int) -> NDArray[Any]:
+def _agglomerative(rows: NDArray[np.float64], clusters: int, seed: int) -> NDArray[Any]:  # noqa: ARG001
     from sklearn.cluster import AgglomerativeClustering
 
     labels: NDArray[Any] = AgglomerativeClustering(clusters, linkage="ward").fit_predict(rows)
@@ -104,7 +104,7 @@ def _spectral(rows: NDArray[np.float64], clusters: int, seed: int) -> NDArray[An
     return labels
 
 
-def _birch(rows: NDArray[np.float64], clusters: int, seed: int) -> NDArray[Any]:
+def _birch(rows: NDArray[np.float64], clusters: int, seed: int) -> NDArray[Any]:  # noqa: ARG001
     from sklearn.cluster import Birch
 
     labels: NDArray[Any] = Birch(threshold=0.5, n_clusters=clusters).fit_predict(rows)

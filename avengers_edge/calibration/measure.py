@@ -22,8 +22,8 @@ from avengers_edge.calibration.questions import Question, group_of
 from avengers_edge.engine.protocol import Accepting, EngineFacts, generate_many
 from avengers_edge.errors import AvengersError, BadRequest
 from avengers_edge.records import MOST_SAMPLES, Ask, Generation, Member, Request, Sample, Team
-from avengers_edge.voting.letters import letters_tally
-from avengers_edge.voting.tally import agreement
+from avengers_edge.voting.ballot import agreement
+from avengers_edge.voting.choices import letters_tally
 from avengers_edge.ways import Inquiry, Programs, option_text, read, requests_for, stated
 
 CELLS = 16_384

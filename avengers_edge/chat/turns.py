@@ -9,10 +9,9 @@ import threading
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from avengers_edge.api import events
 from avengers_edge.api.sync import Avengers
 from avengers_edge.errors import ContextFull
-from avengers_edge.records import Ask, Closing, Message
+from avengers_edge.records import Ask, Closing, Event, Finished, Loading, Message, Routed, Token
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -22,8 +21,7 @@ class Note:
     text: str
 
 
-Event: TypeAlias = events.Event | Note
-"""What a turn tells."""
+TurnEvent: TypeAlias = Event | Note
 
 _SHARE = 8
 
@@ -45,7 +43,7 @@ class Turns(Closing):
         """Begin to load what most turns need, and return at once: it loads while the user types."""
         self._avengers.warm()  # what goes wrong there goes wrong in the turn, and is told there
 
-    def send(self, text: str, ask: Ask, cancel: threading.Event) -> Iterator[Event]:
+    def send(self, text: str, ask: Ask, cancel: threading.Event) -> Iterator[TurnEvent]:
         """Answer a turn; events end with `Finished`. Whoever stops listening calls it off.
 
         Where the conversation has outgrown the model's context, its oldest turns are left out, in the turns to come
@@ -91,11 +89,11 @@ class Turns(Closing):
         self._avengers.close()
 
 
-def _is_of_answer(event: events.Event) -> bool:
+def _is_of_answer(event: Event) -> bool:
     match event:
-        case events.Routed() | events.Loading():
+        case Routed() | Loading():
             return False
-        case events.Token() | events.Finished():
+        case Token() | Finished():
             return True
         case _:
             return event.finished > 0

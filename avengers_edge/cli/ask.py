@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from avengers_edge.cli.answers import SamplingDisplay, shown, summary
+from avengers_edge.cli.answers import AnswerDisplay, shown, summary
 from avengers_edge.cli.ask_options import ask_options
 from avengers_edge.cli.explaining import explanation, ranking_lines
 from avengers_edge.cli.names import complete_teams, team_option
@@ -16,7 +16,7 @@ from avengers_edge.cli.reading import read_asked, read_attachment, read_question
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.terminal import StatusLine, columns, dim, on_standard_output, refuse_lost_output
 from avengers_edge.errors import AvengersError, BadRequest
-from avengers_edge.records import Answer, Ask, Sample
+from avengers_edge.records import Answer, Ask, Finished, Sample
 
 _LONGEST_TOKEN = 64
 """Bytes; a file of more than so many for each token of context is not worth being read to its end."""
@@ -67,13 +67,19 @@ def ask(
     if options.kind is None and options.tests is None and options.schema is None:
         options = dataclasses.replace(options, kind=question.kind)
     from avengers_edge.runtime import Avengers
+    from avengers_edge.voting.kinds import kind_of
 
+    streams = not (extract or as_json or explain) and (not raw or kind_of(question.text, options) == "text")
+    width = columns() if on_standard_output() and not raw else None
+    answer = None
     with StatusLine() as status, Avengers.open(settings, team) as avengers:
-        display = SamplingDisplay(status)
+        display = AnswerDisplay(status, streams=streams, width=width)
         status.show("routing …", now=True)
-        answer = avengers.answer(
-            question.text, options, on_progress=display.progress, on_token=display.token, on_load=display.load
-        )
+        for event in avengers.run(question.text, options):
+            display.show(event)
+            if isinstance(event, Finished):
+                answer = event.answer
+    assert answer is not None
     if explain:
         click.echo(explanation(answer, columns()), err=True)
     if extract:
@@ -81,9 +87,9 @@ def ask(
     elif as_json:
         click.echo(json.dumps(answer.as_dict()))
     elif raw:
-        click.echo(answer.answer)
+        display.end(answer.answer)
     else:
-        click.echo(shown(answer, columns() if on_standard_output() else None))
+        display.end(shown(answer, programs=width is not None))
         click.echo(dim(summary(answer)), err=True)
         if answer.route.fallback and not explain:
             click.echo(dim(answer.route.fallback), err=True)
@@ -94,7 +100,7 @@ def ask(
 
 
 def _passed(sample: Sample) -> bool:
-    from avengers_edge.voting.behaviour import failures  # the key of code that failed says so
+    from avengers_edge.voting.trials import failures  # the key of code that failed says so
 
     return sample.key is not None and not failures(sample.key)
 

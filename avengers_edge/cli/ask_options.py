@@ -107,7 +107,7 @@ def ask_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command these options, and what they said as its parameter `options`, an `Ask`."""
 
     @functools.wraps(command)
-    def with_options(*arguments: Any, **said: Any) -> None:
+    def with_options(*arguments: Any, **said: Any) -> None:  # noqa: ANN401 - click's own calling convention
         fields = {field.name: said.pop(field.name) for field in dataclasses.fields(Ask) if field.name in said}
         command(*arguments, options=_ask_of(fields), **said)
 

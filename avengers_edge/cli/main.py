@@ -38,14 +38,14 @@ class _Interrupted(Exception):
 class AvengersGroup(click.Group):
     """A group whose errors are one line on standard error, with the exit code of their type."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
         """Run the command; the signature is click's."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
             raise _Interrupted from error
 
-    def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> NoReturn:
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> NoReturn:  # noqa: ANN401
         """Run a command and exit; the signature is click's."""
         if COMPLETION_VARIABLE in os.environ:
             complete(self)

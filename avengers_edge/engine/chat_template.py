@@ -211,7 +211,7 @@ def _without_thought(prompt: str, template: str) -> str:
 class _Generation(Extension):
     """`{% generation %}`, with which templates mark what a model is trained to say; here it changes nothing."""
 
-    tags = {"generation"}
+    tags = {"generation"}  # noqa: RUF012 - as Jinja has it
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
         next(parser.stream)

@@ -23,7 +23,7 @@ from avengers_edge.engine.cores import usable_cores
 from avengers_edge.engine.protocol import LoadOptions, ManagedEngine
 from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import AvengersError, BadRequest
-from avengers_edge.records import Recall
+from avengers_edge.records import CancelToken
 
 logger = logging.getLogger("avengers_edge.tuning")
 
@@ -61,12 +61,12 @@ def load_options(settings: Settings, gpu_layers: int) -> LoadOptions:
     return dataclasses.replace(options, sequences=_WIDE) if on_device else options
 
 
-def llama_opener(settings: Settings, stop: Recall | None = None) -> OpenEngine:
+def llama_opener(settings: Settings, stop: CancelToken | None = None) -> OpenEngine:
     """Return what loads a model with llama.cpp, in a process of its own unless the settings say otherwise.
 
     `stop` gives up a load under way: such a process is ended, whatever it does, and then `EngineDied` is raised.
     """
-    stopped = stop or Recall()
+    stopped = stop or CancelToken()
 
     def open_engine(_model: str, path: Path, gpu_layers: int) -> ManagedEngine:
         wanted = load_options(settings, gpu_layers)
@@ -84,7 +84,9 @@ def llama_opener(settings: Settings, stop: Recall | None = None) -> OpenEngine:
     return open_engine
 
 
-def _open(path: Path, options: LoadOptions, curve: StepCurve | None, settings: Settings, stop: Recall) -> ManagedEngine:
+def _open(
+    path: Path, options: LoadOptions, curve: StepCurve | None, settings: Settings, stop: CancelToken
+) -> ManagedEngine:
     if settings.worker:
         from avengers_edge.engine.worker_engine import WorkerEngine
 

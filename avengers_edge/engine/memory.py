@@ -160,7 +160,7 @@ def _system_bytes() -> int | None:
                 return int(line.split()[1]) * 1024
     if sys.platform == "win32":
         return _windows_bytes()
-    elif sys.platform == "darwin":
+    elif sys.platform == "darwin":  # noqa: RET505 - mypy reads platforms only so
         return _mac_bytes()
     else:
         with contextlib.suppress(AttributeError, OSError, ValueError):
@@ -200,7 +200,7 @@ def _windows_bytes() -> int | None:
         )
 
     status = Status(length=ctypes.sizeof(Status))
-    windll: Any = getattr(ctypes, "windll")
+    windll: Any = getattr(ctypes, "windll")  # noqa: B009 - there is none elsewhere
     return int(status.available) if windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)) else None
 
 

@@ -80,7 +80,7 @@ class Parking(Closing):
                 _remove(state)
 
     def resume(self, model: str, path: Path, engine: Keeping) -> None:
-        """Give a model its conversation back, if it was saved and the model's file is still the same."""
+        """Restore the conversation of a model, if it was saved and the model's file is still the same."""
         parked = self._parked.get(model)
         if parked is None:
             return
@@ -137,7 +137,7 @@ def _lives(pid: int) -> bool:
 
 
 def _lives_on_windows(pid: int) -> bool:
-    kernel: Any = getattr(ctypes, "windll").kernel32
+    kernel: Any = getattr(ctypes, "windll").kernel32  # noqa: B009 - there is none elsewhere
     handle = kernel.OpenProcess(0x1000, False, pid)  # PROCESS_QUERY_LIMITED_INFORMATION
     if handle:
         kernel.CloseHandle(handle)

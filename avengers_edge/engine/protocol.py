@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 from avengers_edge.config import KV_TYPES
 from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import BadRequest
-from avengers_edge.records import Completion, Engine, Generation, OnFinish, OnToken, Recall, Request
+from avengers_edge.records import CancelToken, Completion, Engine, Generation, OnFinish, OnToken, Request
 
 _T = TypeVar("_T")
 _MOST_SEQUENCES = 256  # LLAMA_MAX_SEQ
@@ -93,7 +93,7 @@ class RequestHandle:
         """
         refuse_waiting_on(self._server)
         try:
-            if isinstance(cancel, Recall):
+            if isinstance(cancel, CancelToken):
                 with cancel.calling(self.cancel):
                     return wait_for(self.future)
             while cancel and not self.future.done():

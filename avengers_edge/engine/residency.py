@@ -18,7 +18,7 @@ from avengers_edge.engine.memory import DeviceMemory, Need, Placement, available
 from avengers_edge.engine.parking import Parking
 from avengers_edge.engine.protocol import ManagedEngine
 from avengers_edge.errors import Cancelled, DoesNotFit, EngineDied
-from avengers_edge.records import Closing, Recall
+from avengers_edge.records import CancelToken, Closing
 
 logger = logging.getLogger("avengers_edge.residency")
 
@@ -76,7 +76,7 @@ class Residency(Closing):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path_of, self._need_of, self._settings = path_of, need_of, settings
-        self._stopped = Recall()
+        self._stopped = CancelToken()
         self._open_engine = open_engine or llama_opener(settings, self._stopped)
         self._available, self._device_memory, self._clock = available, device_memory, clock
         self._parking = Parking(settings.home / "kv", keep=settings.park)
@@ -116,7 +116,7 @@ class Residency(Closing):
             self._give_back(held)
 
     def stop_loading(self) -> None:
-        """Give up the load under way, and begin no other; what is loaded stays until `close`.
+        """Abandon the load under way, and begin no other; what is loaded stays until `close`.
 
         What loads in a process of its own ends with that process. In this one it cannot be ended, and is freed later.
         """

@@ -132,7 +132,7 @@ class Scheduler:
     # --- who runs ---------------------------------------------------------------------------------------------------
 
     def _admit(self) -> None:
-        """Give waiting requests, in order, the cells of their first sample, so that what is admitted gets on."""
+        """Reserve for waiting requests, in order, the cells of their first sample, so that what is admitted gets on."""
         self._short = False
         fair = max(1, self.max_running // _AT_ONCE)
         while self._waiting and sum(min(group.needed, fair) for group in self._groups) < self.max_running:

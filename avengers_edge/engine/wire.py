@@ -1,22 +1,41 @@
-"""What a worker and its parent say to each other: one JSON object a line, each of a shape that is known beforehand."""
+"""The frames between a worker and its parent: typed values as lines of JSON, and back.
+
+Nothing is unpickled: msgspec reads a line against the types of its frame, so whatever a damaged or hostile process
+writes becomes a value of the right types or a `BrokenFrame`, never code.
+"""
 
 from __future__ import annotations
 
-import typing
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterator
+
+import msgspec
 
 from avengers_edge import errors
-from avengers_edge.engine import codec
 from avengers_edge.engine.protocol import EngineFacts, LoadOptions
 from avengers_edge.engine.step_cost import StepCurve
-from avengers_edge.errors import AvengersError, EngineDied
+from avengers_edge.errors import AvengersError, BadRequest, EngineDied
 from avengers_edge.records import Completion, Generation, Request
+
+LONGEST = 64 * 2**20
+"""The most bytes of one line."""
+
+_CHUNK = 2**16
+_UNREADABLE = (ValueError, TypeError, AttributeError, RecursionError, msgspec.MsgspecError, AvengersError)
+
+
+class BrokenFrame(Exception):
+    """A line that is no frame; the other process is not to be trusted any further."""
+
+
+class _Frame(msgspec.Struct, frozen=True, tag=True, tag_field="is", forbid_unknown_fields=True):
+    """A frame; its class is named in the field `is`."""
+
 
 # --- what the parent says ----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(_Frame, frozen=True):
     """Load this model; the first frame of all. Answered by `Ready`."""
 
     id: int
@@ -25,8 +44,7 @@ class Open:
     curve: StepCurve | None
 
 
-@dataclass(frozen=True, slots=True)
-class Submit:
+class Submit(_Frame, frozen=True):
     """Sample this; `Token`, `Finish` and `Part` frames may follow before `Done`."""
 
     id: int
@@ -35,47 +53,41 @@ class Submit:
     wants_tokens: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(_Frame, frozen=True):
     """Cancel a request; it still ends with `Done`."""
 
     id: int
 
 
-@dataclass(frozen=True, slots=True)
-class StopDecision:
+class StopDecision(_Frame, frozen=True):
     """The answer to a `Finish`: how many more samples are needed at the least."""
 
     id: int
     needed: int
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+class Count(_Frame, frozen=True):
     """Count the prompt's tokens. Answered by `Number`."""
 
     id: int
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(_Frame, frozen=True):
     """Measure the step-time curve in about `budget` seconds. Answered by `Measured`."""
 
     id: int
     budget: float
 
 
-@dataclass(frozen=True, slots=True)
-class SaveState:
+class SaveState(_Frame, frozen=True):
     """Write the kept prefix to a file. Answered by `Number`."""
 
     id: int
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class LoadState:
+class LoadState(_Frame, frozen=True):
     """Read a kept prefix from a file. Answered by `Number`."""
 
     id: int
@@ -85,21 +97,18 @@ class LoadState:
 # --- what the worker says ----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
+class Heartbeat(_Frame, frozen=True):
     """The engine makes progress."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(_Frame, frozen=True):
     """The model is loaded."""
 
     id: int
     facts: EngineFacts
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(_Frame, frozen=True):
     """A piece of sample `index`'s text was decided."""
 
     id: int
@@ -107,48 +116,42 @@ class Token:
     piece: str
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(_Frame, frozen=True):
     """A sample ended; the worker waits for the `StopDecision`."""
 
     id: int
     completion: Completion
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(_Frame, frozen=True):
     """One completion of the generation that `Done` announces: many with log-probabilities are too long for a frame."""
 
     id: int
     completion: Completion
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(_Frame, frozen=True):
     """A request ended; the completions of its generation came before, as `Part` frames."""
 
     id: int
     generation: Generation
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(_Frame, frozen=True):
     """The answer to `Count`, `SaveState` and `LoadState`."""
 
     id: int
     value: int
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(_Frame, frozen=True):
     """The answer to `Measure`."""
 
     id: int
     curve: StepCurve
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(_Frame, frozen=True):
     """A request or call ended with an error, told by the name of its class; after a `fatal` one the worker ends."""
 
     id: int
@@ -177,34 +180,78 @@ Command = Open | Submit | Cancel | StopDecision | Count | Measure | SaveState | 
 Event = Heartbeat | Ready | Token | Finish | Part | Done | Number | Measured | Failed
 Frame = Command | Event
 
-_KINDS: dict[str, type] = {kind.__name__: kind for kind in typing.get_args(Frame)}
+# --- lines -------------------------------------------------------------------------------------
 
 
 def encode(frame: Frame) -> bytes:
     """Write a frame as one line.
 
     Raises:
-        BadRequest: it is longer than `codec.LONGEST`.
+        BadRequest: it is longer than `LONGEST`.
 
     """
-    return codec.encode(frame)
+    # Half of a surrogate pair is no valid Unicode, but it has to arrive as it was for the engine to refuse it.
+    text = json.dumps(msgspec.to_builtins(frame), ensure_ascii=False, check_circular=False, separators=(",", ":"))
+    line = text.encode("utf-8", "surrogatepass") + b"\n"
+    if len(line) > LONGEST:
+        raise BadRequest(f"{len(line)} bytes are too many to pass to or from a worker: at most {LONGEST} are")
+    return line
 
 
 def encode_strictly(frame: Frame) -> bytes:
-    """Write a frame with values of the user's in it as one line.
+    """Write a frame as `encode` does, but only if the other side can read it.
+
+    Annotations bind nobody, and a value of the wrong type would be a `BrokenFrame` there.
 
     Raises:
-        BadRequest: one of them has the wrong type, or it is longer than `codec.LONGEST`.
+        BadRequest: one of its values has the wrong type, or the line is longer than `LONGEST`.
 
     """
-    return codec.encode_strictly(frame, _KINDS)
+    try:
+        line = encode(frame)
+        _read(line)
+    except AvengersError:
+        raise
+    except _UNREADABLE as error:
+        said = " ".join(str(error).split())
+        raise BadRequest(f"a value has the wrong type: {said}"[:300]) from error
+    return line
 
 
 def decode(line: bytes) -> Frame:
     """Read one line.
 
     Raises:
-        codec.BrokenFrame: it is not JSON, no frame that is known, or has a field of the wrong type.
+        BrokenFrame: it is not JSON, no frame that is known, or has a field of the wrong type.
 
     """
-    return typing.cast(Frame, codec.decode(line, _KINDS))
+    try:
+        return _read(line)
+    except _UNREADABLE as error:
+        raise BrokenFrame(f"{line[:60]!r}: {error}"[:300]) from error
+
+
+def lines(read: Callable[[int], bytes | None]) -> Iterator[bytes]:
+    """Split what `read(size)` gives into lines until it gives nothing; half a line at the end is dropped.
+
+    Raises:
+        BrokenFrame: a line is longer than `LONGEST`.
+
+    """
+    begun: list[bytes] = []
+    held = 0
+    while chunk := read(_CHUNK):
+        first, *others = chunk.split(b"\n")
+        begun.append(first)
+        held += len(first)
+        if held > LONGEST:
+            raise BrokenFrame(f"a line of more than {LONGEST} bytes")
+        if others:
+            yield b"".join(begun)
+            yield from others[:-1]
+            begun, held = [others[-1]], len(others[-1])
+
+
+def _read(line: bytes) -> Frame:
+    frame: Frame = msgspec.convert(json.loads(line.decode("utf-8", "surrogatepass")), Frame)
+    return frame

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
-from avengers_edge.engine import codec, spawn, wire
+from avengers_edge.engine import spawn, wire
 from avengers_edge.engine.protocol import LoadOptions, ManagedEngine, RequestHandle
 from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import AvengersError
@@ -175,7 +175,7 @@ class _Server:
         """Read frames until the parent closes the pipe or dies, then end the process."""
         status = _PARENT_IS_DONE
         try:
-            for line in codec.lines(functools.partial(os.read, commands)):
+            for line in wire.lines(functools.partial(os.read, commands)):
                 frame = wire.decode(line)
                 if isinstance(frame, wire.StopDecision):
                     self._decisions[frame.id].put(frame.needed)

@@ -18,12 +18,12 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from avengers_edge.engine import codec, protocol, wire
+from avengers_edge.engine import protocol, wire
 from avengers_edge.engine.protocol import EngineFacts, LoadOptions, RequestHandle, refuse_waiting_on, wait_for
 from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.engine.worker_process import SHUTDOWN_SECONDS, Watchdog, WorkerProcess
 from avengers_edge.errors import EngineDied
-from avengers_edge.records import MOST_SAMPLES, Closing, Completion, Generation, OnFinish, OnToken, Recall, Request
+from avengers_edge.records import MOST_SAMPLES, CancelToken, Closing, Completion, Generation, OnFinish, OnToken, Request
 
 logger = logging.getLogger("avengers_edge.llama")
 
@@ -74,7 +74,7 @@ class WorkerEngine(Closing):
         *,
         curve: StepCurve | None = None,
         timeout: float = 120.0,
-        stop: Recall | None = None,
+        stop: CancelToken | None = None,
         _command: Sequence[str] | None = None,
     ) -> None:
         self._lock = threading.Lock()  # over the calls and the death; nothing is waited for under it
@@ -99,7 +99,7 @@ class WorkerEngine(Closing):
         try:
             for thread in self._threads:
                 thread.start()
-            with (stop or Recall()).calling(lambda: self._process.kill("was ended while it loaded")):
+            with (stop or CancelToken()).calling(lambda: self._process.kill("was ended while it loaded")):
                 self.facts = self._ask(lambda ident: wire.Open(ident, os.fspath(path.absolute()), options, curve))
         except BaseException:
             self._process.kill("was not waited for")
@@ -169,7 +169,7 @@ class WorkerEngine(Closing):
 
     # --- asking --------------------------------------------------------------------------------
 
-    def _ask(self, command: Callable[[int], wire.Command]) -> Any:  # each command has its own answer
+    def _ask(self, command: Callable[[int], wire.Command]) -> Any:  # noqa: ANN401  # each command has its own answer
         refuse_waiting_on(self._threads[0])
         ident = next(self._ids)
         call = _Call(Future())
@@ -194,7 +194,7 @@ class WorkerEngine(Closing):
         try:
             for line in self._process.lines():
                 self._receive(line)
-        except codec.BrokenFrame as error:
+        except wire.BrokenFrame as error:
             logger.debug("%s", error)
             self._process.kill("sent what is no frame")
         except OSError as error:
@@ -205,7 +205,7 @@ class WorkerEngine(Closing):
     def _receive(self, line: bytes) -> None:
         try:
             event = wire.decode(line)
-        except codec.BrokenFrame:
+        except wire.BrokenFrame:
             if self._received:
                 raise
             return  # its interpreter said something at its start
@@ -230,13 +230,13 @@ class WorkerEngine(Closing):
                     self._death = event.message
                 self._settle(ident, error=event.error())
             case _:
-                raise codec.BrokenFrame(f"a {type(event).__name__} frame is not for the parent")
+                raise wire.BrokenFrame(f"a {type(event).__name__} frame is not for the parent")
 
     def _call(self, ident: int) -> _Call:
         try:
             return self._calls[ident]
         except KeyError:
-            raise codec.BrokenFrame(f"nothing waits for answer {ident}") from None
+            raise wire.BrokenFrame(f"nothing waits for answer {ident}") from None
 
     def _call_back(self, ident: int, callback: Callable[..., int | None] | None, *what: object) -> int:
         call = self._call(ident)

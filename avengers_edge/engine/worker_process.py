@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import IO, cast
 
-from avengers_edge.engine import codec
+from avengers_edge.engine import wire
 from avengers_edge.engine.spawn import start_worker
 
 logger = logging.getLogger("avengers_edge.llama")
@@ -77,7 +77,7 @@ class WorkerProcess:
 
         """
         with _pipe(self.popen.stdout) as stream:
-            yield from codec.lines(stream.read)
+            yield from wire.lines(stream.read)
 
     def read_stderr(self) -> None:
         """Read its standard error until it closes that pipe."""

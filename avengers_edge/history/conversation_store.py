@@ -375,7 +375,7 @@ def _read(connection: sqlite3.Connection, conversation: int) -> Conversation:
 def _read_turns(connection: sqlite3.Connection, conversation: int, first: int = 0) -> tuple[Turn, ...]:
     """Read the turns from the one with the id `first` on, oldest first."""
 
-    def turn(role: Any, content: Any, facts: Any, complete: Any) -> Turn:
+    def turn(role: Any, content: Any, facts: Any, complete: Any) -> Turn:  # noqa: ANN401
         return Turn(role, content, None if facts is None else Facts.from_dict(json.loads(facts)), bool(complete))
 
     rows = connection.execute(

@@ -45,7 +45,7 @@ class Facts:
         return cls(answer.model, answer.votes, answer.samples_used, answer.timings_ms.total / 1000)
 
     @classmethod
-    def from_dict(cls, values: Any) -> Facts:
+    def from_dict(cls, values: Any) -> Facts:  # noqa: ANN401
         """Read what `as_dict` gave; what is something else raises `KeyError`, `TypeError` or `BadRequest`."""
         votes = tuple(Vote(key, count) for key, count in values["votes"])
         return cls(values["model"], votes, values["samples"], values["seconds"])
@@ -223,7 +223,7 @@ def _facts_line(facts: Facts) -> str:
     return " · ".join([*parts, f"{facts.seconds:.1f} s"])
 
 
-def _turn(values: Any) -> Turn:
+def _turn(values: Any) -> Turn:  # noqa: ANN401
     facts = Facts.from_dict(values) if "model" in values else None
     return Turn(values["role"], values["content"], facts, values["complete"])
 
@@ -232,7 +232,7 @@ def _cleaned(fields: list[tuple[str, Any]]) -> dict[str, Any]:
     return {name: _clean(value, one_line if name not in _OF_LINES else str) for name, value in fields}
 
 
-def _clean(value: Any, form: Callable[[str], str]) -> Any:
+def _clean(value: Any, form: Callable[[str], str]) -> Any:  # noqa: ANN401
     if isinstance(value, list):
         return [_clean(each, form) for each in value]
     return form(valid_unicode(value)) if isinstance(value, str) else value

@@ -241,10 +241,10 @@ def _mode_of(name: str | None, modes: Mapping[str, Mode]) -> Mode | None:
 
 def _modes(table: Table) -> dict[str, Mode]:
     modes = {}
-    for name in table.keys():
+    for name in table.keys():  # noqa: SIM118 - a Table is not a dict
         mode = table.table(name)
         wording = mode.table("instructions")
-        instructions = {kind: wording.need(kind, str) for kind in wording.keys()}
+        instructions = {kind: wording.need(kind, str) for kind in wording.keys()}  # noqa: SIM118
         modes[check_id(name)] = Mode(
             name=name,
             instructions=MappingProxyType(cast("dict[Kind, str]", instructions)),  # Mode refuses unknown kinds

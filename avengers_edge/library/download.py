@@ -238,7 +238,7 @@ def fetch_from_hub(source: HubSource, job: PullJob, locked: str | None) -> Fetch
     return Fetched(Path(path), Expected(expected, "manifest" if manifest.sha256 else "hub metadata", f"hf: {name}"))
 
 
-def _client() -> Any:
+def _client() -> Any:  # noqa: ANN401 - an optional package without types here
     try:
         import huggingface_hub
         import huggingface_hub.utils
@@ -308,7 +308,7 @@ def hub_rows(repository: str, config: str | None, split: str, *, offline: bool) 
 
 
 def _streamed(
-    datasets: Any,
+    datasets: Any,  # noqa: ANN401 - an optional package without types here
     repository: str,
     config: str | None,
     split: str,
@@ -326,7 +326,7 @@ def _streamed(
         raise SourceUnavailable(f"the hub did not give {name}, split {split}: {lines[0]}; {hint}") from error
 
 
-def _package() -> Any:
+def _package() -> Any:  # noqa: ANN401 - an optional package without types here
     try:
         import datasets
     except ImportError as error:

@@ -19,7 +19,8 @@ from avengers_edge.records.answers import (
 )
 from avengers_edge.records.asking import Ask, Message, Request, SamplingParams
 from avengers_edge.records.basics import KINDS, MOST_SAMPLES, SEED_LIMIT, EarlyStop, FinishReason, Kind, Role, Speaker
-from avengers_edge.records.recall import Recall
+from avengers_edge.records.cancel import CancelToken
+from avengers_edge.records.events import Event, Finished, Loading, Progress, Routed, Token
 from avengers_edge.records.shapes import Closing, Embedder, Engine, Once, OnFinish, OnToken, Vectors
 from avengers_edge.records.teams import AnswerForm, Member, Mode, Team
 from avengers_edge.records.tools import Tool, ToolCall, Tools
@@ -32,30 +33,36 @@ __all__ = [
     "AnswerForm",
     "Ask",
     "Calibration",
+    "CancelToken",
     "Closing",
     "Completion",
     "EarlyStop",
     "Embedder",
     "Engine",
+    "Event",
     "FinishReason",
+    "Finished",
     "Generation",
     "Kind",
+    "Loading",
     "Member",
     "Message",
     "Mode",
     "OnFinish",
     "OnToken",
     "Once",
+    "Progress",
     "Ranked",
-    "Recall",
     "Request",
     "Role",
     "Route",
+    "Routed",
     "Sample",
     "SamplingParams",
     "Speaker",
     "Team",
     "Timings",
+    "Token",
     "TokenLogprob",
     "Tool",
     "ToolCall",

@@ -27,13 +27,13 @@ class Calibration:
     expected: float
 
     def chance(self, agreement: float, expected: float) -> float:
-        """Give the chance, 0 to 1."""
+        """Return the chance, 0 to 1."""
         score = self.intercept + self.agreement * agreement + self.expected * self.log_odds(expected)
         return 1 / (1 + math.exp(-max(-50.0, min(50.0, score))))
 
     @staticmethod
     def log_odds(share: float) -> float:
-        """Give the log odds of a share, which is taken for 0.02 to 0.98."""
+        """Return the log odds of a share, which is taken for 0.02 to 0.98."""
         bounded = min(max(share, 0.02), 0.98)
         return math.log(bounded / (1 - bounded))
 
@@ -71,7 +71,7 @@ class Route:
         require(len(self.expected) in (0, len(self.ranking)), "a route has not one expected accuracy a ranked member")
 
     def accuracy_of(self, model: str) -> float | None:
-        """Give a member's expected accuracy; None where it is not known."""
+        """Return a member's expected accuracy; None where it is not known."""
         return next(
             (share for ranked, share in zip(self.ranking, self.expected, strict=False) if ranked.model == model), None
         )

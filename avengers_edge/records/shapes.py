@@ -26,7 +26,7 @@ class Once(Generic[_T]):
         self._made: tuple[_T] | None = None
 
     def get(self) -> _T:
-        """Give it, and make it first if need be."""
+        """Return it, and make it first if need be."""
         with self._lock:
             if self._made is None:
                 self._made = (self._make(),)

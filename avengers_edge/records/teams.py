@@ -50,11 +50,11 @@ class Mode:
         self.sampling("text", _AS_THE_PAPER)  # refuses what no sampling can be
 
     def takes(self, kind: Kind) -> bool:
-        """Tell whether questions with answers of this kind can be asked so."""
+        """Return whether questions with answers of this kind can be asked so."""
         return self.answer == "text" or kind in self.instructions
 
     def sampling(self, kind: Kind, usual: SamplingParams) -> SamplingParams:
-        """Give the way a kind of answer is sampled where it is usually sampled so."""
+        """Return the way a kind of answer is sampled where it is usually sampled so."""
         own = {name: value for name in _OWN if (value := getattr(self, name)) is not None}
         answer = (self.max_tokens if kind in self.instructions else None) or usual.max_tokens
         return replace(usual, max_tokens=answer + (self.thinking_budget or 0), **own)
@@ -78,11 +78,11 @@ class Member:
         return "text" if self.mode is None else self.mode.answer
 
     def takes(self, kind: Kind) -> bool:
-        """Tell whether questions with answers of this kind can be put to this member."""
+        """Return whether questions with answers of this kind can be put to this member."""
         return self.mode is None or self.mode.takes(kind)
 
     def sampling(self, kind: Kind, usual: SamplingParams) -> SamplingParams:
-        """Give the way this member is sampled for a kind of answer where it is usually sampled so."""
+        """Return the way this member is sampled for a kind of answer where it is usually sampled so."""
         return self.mode.sampling(kind, usual) if self.mode else usual
 
     @property

@@ -17,7 +17,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from avengers_edge.errors import AvengersError
-from avengers_edge.server.answering import Result, respond
+from avengers_edge.server.answering import Result, respond, result_of
 from avengers_edge.server.asked import Asked, read_chat, read_completion
 from avengers_edge.server.body import read_object
 from avengers_edge.server.desk import Call, Desk
@@ -133,11 +133,16 @@ class App:
         if self._options.log_prompts:
             logger.info("%s is asked: %r", asked.model, asked.question)
         reply = Reply(chat, asked.model)
-        work = functools.partial(respond, self._house, target, asked)
+        work = functools.partial(respond, self._house, target, asked, tokens=asked.stream)
         note = functools.partial(self._metrics.answer, member=member)
         if asked.stream:
             return EventStream(self.answers, work, reply, asked, member, note)
-        result: Result = await _done(self.answers, work, request)
+
+        def drain(call: Call) -> Result:
+            *_, last = work(call.cancel)
+            return result_of(last)
+
+        result: Result = await _done(self.answers, drain, request)
         note(result)
         extension = extension_of(result, member, texts=asked.knobs.texts)
         return JSONResponse(reply.whole(choices_of(result, asked.tools), usage_of(result), extension))

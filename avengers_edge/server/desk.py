@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Generic, TypeAlias, TypeVar
 
-from avengers_edge.records import Recall
+from avengers_edge.records import CancelToken
 from avengers_edge.server.problems import Problem
 
 _T = TypeVar("_T")
@@ -24,7 +24,7 @@ class Call:
     """
 
     def __init__(self) -> None:
-        self.cancel = Recall()
+        self.cancel = CancelToken()
         self.ended: Problem | None = None
         self.over = asyncio.Event()
 

@@ -75,7 +75,7 @@ class Fields:
         """Take a list as it is."""
         return self._take(name, list, "a list")
 
-    def any(self, name: str) -> Any:
+    def any(self, name: str) -> Any:  # noqa: ANN401 - the caller finds out
         """Take whatever is there."""
         return self._left.pop(name, None)
 

@@ -103,7 +103,7 @@ class _Server(uvicorn.Server):
         self._app, self._hear_start = app, started
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """End; told so again, tell clients to ask later instead of letting what is under way go on."""
         if self.should_exit and self._loop is not None:
             self._loop.call_soon_threadsafe(self._app.end_now)

@@ -18,9 +18,9 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from avengers_edge.election import Progress
 from avengers_edge.errors import AvengersError
-from avengers_edge.server.answering import Event, Piece, Result, Tell
+from avengers_edge.records import CancelToken, Event, Generation, Progress, Token
+from avengers_edge.server.answering import Result, result_of
 from avengers_edge.server.asked import Asked
 from avengers_edge.server.desk import Call, Channel, Desk, Job
 from avengers_edge.server.problems import Problem, problem_of
@@ -29,7 +29,7 @@ from avengers_edge.voting.calls import Showing
 
 logger = logging.getLogger("avengers_edge.server")
 
-Respond = Callable[[Call, Tell | None], Result]
+Respond = Callable[[CancelToken], Iterator[Event | Generation]]
 
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -48,7 +48,7 @@ class EventStream:
 
     Args:
         desk: where the work is done.
-        respond: the work; it tells what happens.
+        respond: the work, event by event.
         reply: the shapes of what is sent.
         asked: what the client wants to see.
         member: who is asked by its name, if one is.
@@ -77,8 +77,15 @@ class EventStream:
 
         """
         channel: Channel[Event] = Channel()
-        respond = self._respond
-        async with self._desk.work(lambda call: respond(call, channel.tell), functools.partial(left, receive)) as job:
+
+        def pass_on(call: Call) -> Result:
+            event = None
+            for event in self._respond(call.cancel):
+                if isinstance(event, Token | Progress):
+                    channel.tell(event)
+            return result_of(event)
+
+        async with self._desk.work(pass_on, functools.partial(left, receive)) as job:
             closing = asyncio.create_task(channel.close_after(job.call))
             try:
                 heard = await channel.hear(_PATIENCE)
@@ -132,15 +139,17 @@ class _Telling:
         """Show what happened."""
         for event in events:
             if isinstance(event, Progress):
-                if event.samples == 1:
-                    self._live = True  # no vote: what is written is the answer
-                elif event.finished or not self._live:
+                if event.finished or not self._live:
                     yield _progress(event)
-            elif self._live and (event.index == 0 or not self._voted):
+            elif isinstance(event, Token) and self._shows(event):
                 if self._asked.tools is None:
-                    yield from self._piece(event)
-                elif shown := self._showing[event.index].push(event.text):
-                    yield from self._piece(Piece(event.index, shown))
+                    yield from self._piece(event.sample, event.text)
+                elif shown := self._showing[event.sample].push(event.text):
+                    yield from self._piece(event.sample, shown)
+
+    def _shows(self, token: Token) -> bool:
+        """Whether a piece is shown: one of a sample that is voted on only where the client asked for it."""
+        return not self._voted or not token.voted or (self._live and token.sample == 0)
 
     def end(self, result: Result, member: str | None) -> Iterator[bytes]:
         """Show the answer: what was not told of it, why it ended and how it came about."""
@@ -164,18 +173,18 @@ class _Telling:
             told = told.rstrip()  # the content of a text with calls has no space where they stood
         if choice.text.startswith(told):
             for text in _PIECES.findall(choice.text[len(told) :]) or ([] if live else [""]):
-                yield from self._piece(Piece(choice.index, text))
+                yield from self._piece(choice.index, text)
         if live and self._voted:
             same = "".join(self._told[choice.index]).rstrip() == choice.text.rstrip()
             extension["corrected"] = None if same else choice.text
 
-    def _piece(self, piece: Piece) -> Iterator[bytes]:
-        if piece.index not in self._told:
-            self._told[piece.index] = []
+    def _piece(self, index: int, text: str) -> Iterator[bytes]:
+        if index not in self._told:
+            self._told[index] = []
             if self._reply.chat:
-                yield _frame(self._with_usage(self._reply.begin(piece.index)))
-        self._told[piece.index].append(piece.text)
-        yield _frame(self._with_usage(self._reply.piece(piece.index, piece.text)))
+                yield _frame(self._with_usage(self._reply.begin(index)))
+        self._told[index].append(text)
+        yield _frame(self._with_usage(self._reply.piece(index, text)))
 
     def _last(self, choice: Choice) -> dict[str, Any]:
         return self._with_usage(self._reply.finish(choice))

@@ -1,14 +1,214 @@
-"""The vote while it is being held."""
+"""The vote: the tally, when sampling may stop, the ballot while it is held.
+
+`exact` is the curtailed majority vote: stop when no completion of the unfinished samples elects another answer under
+the tie-break of `tally` (earliest index). It holds for weighted votes as it does for equal ones. `adaptive` adds the
+Beta rule of Adaptive-Consistency (Aggarwal et al., EMNLP 2023, arXiv 2305.11860), which can be wrong. Both only read
+finished samples, in whatever order those finished.
+"""
 
 from __future__ import annotations
 
+import itertools
+import math
+import operator
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from avengers_edge.errors import BadRequest
-from avengers_edge.records import EarlyStop, Kind, Vote
-from avengers_edge.voting.behaviour import failures
-from avengers_edge.voting.stopping import quorum_of, still_needed
-from avengers_edge.voting.tally import tally, winner
+from avengers_edge.records import EarlyStop, FinishReason, Kind, Vote
+from avengers_edge.voting.trials import failures
+
+UNIT = 1000
+"""What an unweighted vote weighs. Weights are integers, so that equal sums are ties on every machine."""
+
+_ANSWERS: Mapping[Kind, int] = MappingProxyType({"choice": 4, "label": 3})
+_OPEN_ANSWERS = 12
+"""How many answers a question has, about, by its kind; where none are offered, those that are given at all."""
+
+_LEAST_CHANCE = 0.02
+
+_SAME = 1e-9
+"""Similarities closer than this are a tie, so that rounding does not pick the winner."""
+
+
+def tally(keys: Sequence[str | None], weights: Sequence[int] | None = None) -> tuple[Vote, ...]:
+    """Count keys given in index order, winner first. None votes for nothing.
+
+    Ties go to the answer whose earliest sample has the lowest index.
+
+    Args:
+        keys: what each sample votes for.
+        weights: what each vote weighs, in thousandths; None weighs all alike.
+
+    """
+    counts: Counter[str] = Counter()
+    sums: Counter[str] = Counter()
+    for key, weight in zip(keys, itertools.repeat(UNIT) if weights is None else weights, strict=weights is not None):
+        if key is not None:
+            counts[key] += 1
+            sums[key] += weight
+    ranked = sorted(sums.items(), key=lambda item: -item[1])  # stable, and a Counter remembers first occurrences
+    return tuple(Vote(key, counts[key], total / UNIT) for key, total in ranked)
+
+
+def winner(votes: Sequence[Vote]) -> Vote | None:
+    """Name the winning vote of a tally, None if nobody voted."""
+    return votes[0] if votes else None
+
+
+def vote_weight(accuracy: float | None, kind: Kind) -> int:
+    """Weigh a voter by the log odds of its accuracy, in thousandths (Nitzan and Paroush 1982).
+
+    Wrong answers scatter: a voter that is right with chance p gives each of m - 1 wrong ones with (1 - p) / (m - 1), so
+    that its vote is worth log((m - 1) p / (1 - p)). m is about how many answers a question of that kind has. No vote
+    counts against its own answer: a weight is at least a tenth of an unweighted one, which is what None gives.
+    """
+    if accuracy is None:
+        return UNIT
+    likely = min(max(accuracy, _LEAST_CHANCE), 1 - _LEAST_CHANCE)
+    wrong = _ANSWERS.get(kind, _OPEN_ANSWERS) - 1
+    return max(UNIT // 10, round(UNIT * math.log(wrong * likely / (1 - likely))))
+
+
+def agreement(votes: Sequence[Vote]) -> float | None:
+    """Return the winner's share of the votes cast, by weight; None if nobody voted."""
+    return votes[0].weight / sum(vote.weight for vote in votes) if votes else None
+
+
+def representative(keys: Sequence[str | None], finish_reasons: Sequence[FinishReason], key: str) -> int:
+    """Choose the sample whose text stands for a key: the first that ran to its end, else the first.
+
+    Raises:
+        BadRequest: no sample has the key, or the two sequences differ in length.
+
+    """
+    if len(keys) != len(finish_reasons):
+        raise BadRequest(f"{len(keys)} keys came with {len(finish_reasons)} finish reasons: give one for each sample")
+    group = [index for index, given in enumerate(keys) if given == key]
+    if not group:
+        raise BadRequest(f"no sample gave the answer {key!r}: choose a key of the tally")
+    return min(group, key=lambda index: (finish_reasons[index] != "stop", index))
+
+
+def medoid(vectors: Sequence[Sequence[float]]) -> int:
+    """Find the vector closest to the others: highest mean cosine, shape (n, D) in any length unit.
+
+    Free text has no majority; its centre is the sample that agrees most with the rest (Kaufman and Rousseeuw's
+    medoid, with cosine for distance). Ties go to the lowest index. A vector of length 0 is close to nothing.
+
+    Raises:
+        BadRequest: there is no vector, or their dimensions differ.
+
+    """
+    if not vectors or len({len(vector) for vector in vectors}) > 1:
+        raise BadRequest(f"a medoid of {len(vectors)} vectors is undefined: give one or more of the same dimension")
+    units = [_unit(vector) for vector in vectors]
+    best, best_sum = 0, -math.inf
+    for index, unit in enumerate(units):
+        others = math.fsum(_dot(unit, other) for at, other in enumerate(units) if at != index)
+        if others > best_sum + _SAME:
+            best, best_sum = index, others
+    return best
+
+
+def _unit(vector: Sequence[float]) -> list[float]:
+    length = math.hypot(*vector)
+    return [float(value) / length for value in vector] if length > 0 and math.isfinite(length) else [0.0] * len(vector)
+
+
+def _dot(left: Sequence[float], right: Sequence[float]) -> float:
+    return float(sum(map(operator.mul, left, right)))
+
+
+_BETA_DOUBT = (1, 20)
+
+
+def still_needed(
+    rule: EarlyStop, keys: Mapping[int, str | None], n: int, quorum: int = 0, weights: Sequence[int] | None = None
+) -> int:
+    """Return the fewest further samples that can settle the vote; 0 means that sampling may stop.
+
+    It is a bound from below: so many settle it if all of them vote for the leader and are the heaviest left, and fewer
+    never do. The vote is settled when the rule has its winner and the winner has `quorum` votes, or when all n samples
+    are in. `off` waits for all. Without a quorum, `exact` gives 0 if and only if every completion of the unfinished
+    samples elects the present winner.
+
+    Args:
+        rule: when the winner is certain enough.
+        keys: the finished samples' keys by index; None is finished without an answer, and votes for nothing.
+        n: how many samples were asked for.
+        quorum: how many votes the winner has to have besides (see `quorum_of`).
+        weights: what each of the n votes weighs, in thousandths; None weighs all alike.
+
+    Raises:
+        BadRequest: a sample index outside 0..n-1.
+
+    """
+    stray = [index for index in keys if not 0 <= index < n]
+    if stray:
+        raise BadRequest(f"sample {stray[0]} is not one of {n}: indices run from 0 to {n - 1}")
+    weight_of = [UNIT] * n if weights is None else weights
+    # The heaviest first, and of equal ones those that win a tie.
+    left = sorted(
+        ((weight_of[index], index) for index in range(n) if index not in keys), key=lambda at: (-at[0], at[1])
+    )
+    if rule == "off":
+        return len(left)
+    sums: dict[str, int] = {}
+    firsts: dict[str, int] = {}
+    for index in sorted(keys):
+        if (key := keys[index]) is not None:
+            sums[key] = sums.get(key, 0) + weight_of[index]
+            firsts.setdefault(key, index)
+    order = sorted(sums, key=lambda key: (-sums[key], firsts[key]))
+    (leads, leads_from), *rivals = [(sums[key], firsts[key]) for key in order] or [(0, n)]
+    needed = bisect_left(range(len(left)), True, key=lambda more: _settles(leads, leads_from, rivals, left, more))
+    if rule == "adaptive":
+        heaviest = max(weight_of, default=UNIT)
+        ahead, behind = leads // heaviest, -(-max((each for each, _ in rivals), default=0) // heaviest)
+        needed = bisect_left(range(needed), True, key=lambda more: likely_ahead(ahead + more, behind))
+    votes = sum(key == order[0] for key in keys.values()) if order else 0
+    return min(max(needed, quorum - votes), len(left))
+
+
+def quorum_of(share: float, n: int) -> int:
+    """Return the fewest votes that are at least this share of n samples."""
+    return bisect_left(range(n), share, key=lambda votes: votes / n)
+
+
+def likely_ahead(leader: int, rival: int) -> bool:
+    """Decide P(p > 1/2) >= 0.95 for p ~ Beta(leader + 1, rival + 1), in integers.
+
+    The doubt that remains is sum_{j=0..b} C(a+b+1, j) / 2^(a+b+1) with a votes for the leader and b for the rival.
+    """
+    tosses = leader + rival + 1
+    doubt, ways = 0, 1
+    for heads in range(rival + 1):
+        doubt += ways
+        ways = ways * (tosses - heads) // (heads + 1)
+    numerator, denominator = _BETA_DOUBT
+    return doubt * denominator <= numerator << tosses
+
+
+def _settles(
+    leads: int, leads_from: int, rivals: Sequence[tuple[int, int]], left: Sequence[tuple[int, int]], more: int
+) -> bool:
+    """Return whether `more` votes for the leader settle it: nobody wins with all the others, not even a new answer.
+
+    A standing is the weight of an answer's votes and its first index. Where weights tie the earlier first index wins.
+    """
+    mine, others = left[:more], left[more:]
+    if not others:
+        return True
+    standing = leads + sum(weight for weight, _ in mine)
+    first = min([leads_from, *(index for _, index in mine)])
+    rest, earliest = sum(weight for weight, _ in others), min(index for _, index in others)
+    return all(
+        (standing, -first) > (weight + rest, -min(rival_first, earliest))
+        for weight, rival_first in (*rivals, (0, earliest))
+    )
 
 
 class Ballot:
@@ -71,8 +271,13 @@ class Ballot:
         return self.needed
 
     def weight_of(self, slot: int) -> int:
-        """Say what the vote of a slot weighs, in thousandths."""
+        """Return what the vote of a slot weighs, in thousandths."""
         return self._own[slot]
+
+    @property
+    def slots(self) -> int:
+        """How many samples it is held over, the earlier ones left out."""
+        return len(self._own)
 
     @property
     def needed(self) -> int:

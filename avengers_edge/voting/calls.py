@@ -20,7 +20,7 @@ import re
 from collections.abc import Collection, Iterator
 
 from avengers_edge.records import ToolCall
-from avengers_edge.voting.structured import json_key
+from avengers_edge.voting.keys import json_key
 
 NO_CALL = "no call"
 """The key of a text that calls nothing."""

@@ -3,6 +3,7 @@ r"""Formulas as canonical strings, without an algebra system.
 Two spellings of one formula get one key (`\dfrac{\pi}{2}`, `\frac{\pi}2`, `π/2`); two formulas that are equal only by
 a calculation do not (`2(x+1)` and `2x+2`). A purely numeric formula has the key of its number.
 """
+# ruff: noqa: RUF001 - typographic signs are what this module reads
 
 from __future__ import annotations
 
@@ -167,7 +168,7 @@ def _roots(formula: str) -> list[str]:
 
 
 def _is_one(formula: str) -> bool:
-    """Tell whether a formula is one number, as `1,234` and "one hundred and one" are."""
+    """Return whether a formula is one number, as `1,234` and "one hundred and one" are."""
     number = whole_number(formula)
     return number is not None and not is_list(number)
 

@@ -16,11 +16,13 @@ Where the answer is read from, in this order:
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from string import ascii_uppercase
 
 from avengers_edge.records import Kind
+from avengers_edge.voting.choices import label_in, label_key, last_label, last_letter, letter_in
 from avengers_edge.voting.expressions import expression_in, expression_key, last_formula
 from avengers_edge.voting.latex import bare, plain
 from avengers_edge.voting.markers import Marked, marked_answers, split_thoughts
@@ -32,9 +34,27 @@ from avengers_edge.voting.numbers import (
     number_key,
     starts_with_number,
 )
-from avengers_edge.voting.options import label_in, label_key, last_label, last_letter, letter_in
 from avengers_edge.voting.printed import printed_formula, printed_label, printed_letter, printed_number
 from avengers_edge.voting.source import code_in, code_key
+
+
+def json_key(text: str) -> str | None:
+    """Make the key of an answer that is one JSON value; None where it is none, as one that was cut off."""
+    try:
+        value = json.loads(text, parse_float=_number, parse_constant=_refuse)
+        return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    except (ValueError, RecursionError, OverflowError):
+        return None
+
+
+def _number(digits: str) -> int | float:
+    value = float(digits)
+    return int(value) if value.is_integer() else value
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
 
 _BULLET = re.compile(r"\s*[-*+]\s+(?=[0-9][0-9.,]*+\s*[A-Za-z])")
 _LIST_ITEM = re.compile(r"\s*(?:[-*+]|[0-9]{1,3}[.)])\s+\S")

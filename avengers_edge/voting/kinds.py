@@ -4,6 +4,7 @@ Used for `--kind auto`. The rules are deliberately shy: a question taken for fre
 chat taken for arithmetic gets a wrong instruction and a number for an answer. The English words stand here, those of
 other languages in `languages`; options, sums, formulas and code tell their kind in any language.
 """
+# ruff: noqa: RUF001 - typographic signs are what people type
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ from collections.abc import Callable
 from avengers_edge.records import Ask, Kind
 from avengers_edge.voting import languages
 from avengers_edge.voting.calls import calls_key
+from avengers_edge.voting.keys import json_key
 from avengers_edge.voting.latex import narrow
-from avengers_edge.voting.structured import json_key
 
 UNVOTED: frozenset[Kind] = frozenset({"text", "code"})
 """Kinds of which one sample is taken unless more are asked for: their samples hardly ever agree word for word."""
@@ -135,7 +136,7 @@ _OPEN_ENDED = re.compile(
 
 
 def kind_of(question: str, ask: Ask) -> Kind:
-    """Say what an answer is: as the user says, else as tests, schema or tools imply, else as the question sounds."""
+    """Return what an answer is: as the user says, else as tests, schema or tools imply, else as the question sounds."""
     if ask.kind is not None:
         return ask.kind
     if ask.tests is not None:
@@ -144,7 +145,7 @@ def kind_of(question: str, ask: Ask) -> Kind:
 
 
 def comparison_of(ask: Ask) -> Callable[[str], str | None] | None:
-    """Give what makes keys of free text, where such texts can be compared."""
+    """Return what makes keys of free text, where such texts can be compared."""
     if ask.tools is not None:
         return functools.partial(calls_key, names=ask.tools.names)
     return None if ask.schema is None else json_key

@@ -3,6 +3,7 @@
 They stand beside the English ones of `kinds`, which decides, and are as shy: a word that also occurs in a chat needs a
 figure or a question mark beside it. English is read first, so a word that is English too means what it means there.
 """
+# ruff: noqa: RUF001 - typographic signs are what people type
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Presentation taken off an answer: LaTeX text commands and spacing, Markdown emphasis, delimiters, wide letters."""
+# ruff: noqa: RUF001 - typographic signs are what this module reads
 
 from __future__ import annotations
 
@@ -83,6 +84,6 @@ def bare(body: str) -> str:
 
 
 def denied(text: str, start: int, end: int) -> bool:
-    """Tell whether what stands there is said not to be the answer: the 8 of "7, not 8" and of "7 rather than 8"."""
+    """Return whether what stands there is said not to be the answer: the 8 of "7, not 8" and of "7 rather than 8"."""
     before = text[max(0, start - _DENIAL) : start]
     return _DENIED.search(before) is not None or _DENIED_AFTER.match(text, end) is not None

@@ -4,7 +4,10 @@ Explicit markers are `\boxed{x}`, `Answer: x` and its relatives ("Final answer",
 heading "Final Answer" above x), their like in German, French, Spanish, Italian, Portuguese, Chinese, Japanese and
 Korean, `#### x` on a line of its own, and `[[x]]`. Every scan is one pass over the text with
 bounded look-ahead, so a hostile text of a megabyte costs no more than an honest one.
+
+What a model thought before it answered is told apart here too, also while the text is still being written.
 """
+# ruff: noqa: RUF001 - typographic signs are what this module reads
 
 from __future__ import annotations
 
@@ -15,6 +18,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from avengers_edge.voting.latex import bare
+
+# ruff: noqa: RUF001 - typographic signs are what this module reads
+
 
 Form = Literal["boxed", "brackets", "hashes", "line", "sentence", "below"]
 
@@ -180,3 +186,56 @@ def _line(text: str, start: int) -> tuple[str, int, bool]:
         return text[start:end], end, True
     end = min(len(text), start + _LONGEST_BODY)
     return text[start:end], end, False
+
+
+_TAG = re.compile(r"</?think(?:ing)?>", re.IGNORECASE)
+_TAGS = ("<think>", "</think>", "<thinking>", "</thinking>")
+
+
+def said_in(text: str) -> str:
+    """Return a text without its thoughts; "" where it is a thought and nothing else."""
+    said, _ = split_thoughts(text)
+    return text if said == text else said.strip()
+
+
+class ThoughtSplitter:
+    """Takes a text piece by piece; whatever could still become a tag is held back.
+
+    The end of a thought that nothing began makes a thought of what was given as said before; the engine writes the
+    beginning where a template does.
+    """
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._thinking, self._has_thought, self._has_said = False, False, False
+
+    def push(self, piece: str) -> tuple[str, str]:
+        """Take the next piece; give what is certainly said and what is certainly thought."""
+        text, said, thought, place = self._held + piece, "", "", 0
+        for tag in _TAG.finditer(text):
+            said, thought = self._add(text[place : tag.start()], said, thought)
+            self._thinking, place = tag[0][1] != "/", tag.end()
+        sure = len(text) - _half_tag(text[place:])
+        self._held = text[sure:]
+        return self._add(text[place:sure], said, thought)
+
+    def close(self) -> str:
+        """Take the end of the text; give what was held back and is said."""
+        held, self._held = self._held, ""
+        return self._add(held, "", "")[0]
+
+    def _add(self, part: str, said: str, thought: str) -> tuple[str, str]:
+        if self._thinking:
+            self._has_thought = True
+            return said, thought + part
+        if self._has_thought and not self._has_said:
+            part = part.lstrip()  # the white space between a thought and the answer
+        self._has_said = self._has_said or bool(part.strip())
+        return said + part, thought
+
+
+def _half_tag(text: str) -> int:
+    """Measure the longest tail of a text that is the beginning of a tag."""
+    start = text.rfind("<", -max(map(len, _TAGS)))
+    tail = text[start:].lower()
+    return len(tail) if start >= 0 and any(tag.startswith(tail) for tag in _TAGS) else 0

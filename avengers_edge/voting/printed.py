@@ -11,10 +11,10 @@ import math
 import re
 from collections.abc import Sequence
 
+from avengers_edge.voting.choices import label_key, letter_in
 from avengers_edge.voting.expressions import expression_in
 from avengers_edge.voting.latex import bare, plain
 from avengers_edge.voting.numbers import is_bare_number, number_key
-from avengers_edge.voting.options import label_key, letter_in
 from avengers_edge.voting.source import parse
 
 _LONGEST = 5000
@@ -343,7 +343,7 @@ def _power(base: ast.expr, exponent: ast.expr) -> _Written:
 
 
 def _degree(exponent: ast.expr) -> int:
-    """Say which root an exponent takes: 3 for `1/3`, 0 for none."""
+    """Return which root an exponent takes: 3 for `1/3`, 0 for none."""
     match exponent:
         case ast.Constant(value=0.5):
             return 2

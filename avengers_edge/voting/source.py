@@ -135,5 +135,5 @@ def _indent(line: str) -> int:
 
 
 def _is_bare_word(statement: ast.stmt) -> bool:
-    """Tell prose from programs: a lone name or literal parses as one."""
+    """Distinguish prose from programs: a lone name or literal parses as one."""
     return isinstance(statement, ast.Expr) and not isinstance(statement.value, ast.Call)

@@ -294,35 +294,40 @@ class Elsewhere(WordEngine):
             return own.submit(super().generate, request, **options).result(LONG)
 
 
-@pytest.mark.parametrize(
-    "wait",
-    [
-        lambda team: team.submit(TALE).result(LONG),
-        lambda team: next(team.stream(TALE)),
-    ],
-)
-def test_a_callback_that_waits_for_the_engine_that_calls_it_is_refused(wait):
+def test_a_callback_that_waits_for_the_answer_that_it_is_told_of_is_refused():
     with Embedding(engine=Elsewhere(["Once"])).team as team:
+        pending, begun = [], threading.Event()
 
         def nested(event):
             if isinstance(event, Token):
-                wait(team)
+                assert begun.wait(LONG)
+                pending[0].result(LONG)
 
-        with pytest.raises(BadRequest, match="a callback cannot wait for the engine"):
-            team.answer(TALE, on_event=nested)
+        pending.append(team.submit(TALE, on_event=nested))
+        begun.set()
+        with pytest.raises(BadRequest, match="a callback cannot wait for the answer"):
+            pending[0].result(LONG)
         assert team.answer(TALE).text == "Once"
 
 
-def test_a_callback_in_the_callers_own_thread_may_wait():
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda team: team.submit(TALE).result(LONG).text,
+        lambda team: [*team.stream(TALE)][-1].answer.text,
+        lambda team: team.answer(TALE).text,
+    ],
+)
+def test_a_callback_may_ask_another_question_and_wait_for_it(wait):
     with Embedding(engine=Elsewhere(["Once"])).team as team:
         heard = []
 
         def nested(event):
-            if isinstance(event, Routed):
-                heard.append(team.submit(TALE).result(LONG).text)
+            if isinstance(event, Routed | Token):
+                heard.append(wait(team))
 
         assert team.answer(TALE, on_event=nested).text == "Once"
-        assert heard == ["Once"]
+        assert heard == ["Once", "Once"]
 
 
 # --- what is no question ---
@@ -369,7 +374,7 @@ def test_a_route_is_the_decision_alone():
     assert asked.leased == []
 
 
-def test_events_are_waited_for_in_glances_which_can_be_interrupted_everywhere(monkeypatch):
+def test_events_are_waited_for_in_polls_which_can_be_interrupted_everywhere(monkeypatch):
     waits, here = [], threading.current_thread()
 
     class Watched(queue.SimpleQueue):
@@ -380,7 +385,7 @@ def test_events_are_waited_for_in_glances_which_can_be_interrupted_everywhere(mo
 
     asked = Embedding()
     asked.engine.hold.clear()
-    monkeypatch.setattr(sync, "_GLANCE_SECONDS", 0.01)
+    monkeypatch.setattr(sync, "_POLL_SECONDS", 0.01)
     with asked.team as team, monkeypatch.context() as patched:
         patched.setattr(queue, "SimpleQueue", Watched)
         events = team.stream(TALE)

@@ -68,7 +68,7 @@ SIGNATURES = {
 FIELDS = {
     "Routed": ["route"],
     "Loading": ["model"],
-    "Token": ["text"],
+    "Token": ["text", "sample", "voted"],
     "Progress": ["finished", "samples", "leader", "member"],
     "Finished": ["answer"],
 }
@@ -117,7 +117,7 @@ def test_a_type_checker_sees_what_is_loaded_when_it_is_used():
 
 def test_a_name_that_is_not_there_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'Avenger'"):
-        avengers_edge.Avenger
+        avengers_edge.Avenger  # noqa: B018
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from avengers_edge.errors import BadRequest
-from avengers_edge.records import Ask, Message, Recall, Request, SamplingParams, Team, Tool, ToolCall, Tools
+from avengers_edge.records import Ask, CancelToken, Message, Request, SamplingParams, Team, Tool, ToolCall, Tools
 
 QUESTION = (Message("user", "How many?"),)
 
@@ -154,7 +154,7 @@ def test_a_share_is_a_share(share):
 
 
 def test_a_recall_calls_those_who_listen_at_that_time_and_those_who_come_later_at_once():
-    recall, heard = Recall(), []
+    recall, heard = CancelToken(), []
     with recall.calling(lambda: heard.append("gone")):
         pass
     with recall.calling(lambda: heard.append("there")):

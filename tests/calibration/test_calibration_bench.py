@@ -15,6 +15,7 @@ from avengers_edge.engine.loader import llama_opener
 from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import EngineDied, NotFound
 from avengers_edge.library.store import Store
+from avengers_edge.records import Token
 
 QUICK = StepCurve(((1, 0.01), (64, 0.1), (256, 0.5)))
 SLOW = StepCurve(((1, 0.1), (64, 1.0), (256, 5.0)))
@@ -146,17 +147,22 @@ class Clocked:
     def __exit__(self, *_):
         pass
 
-    def answer(self, question, ask, *, on_token=None):
+    def answer(self, question, ask):
+        *_, last = self.run(question, ask)
+        return last
+
+    def run(self, question, ask):
         self.asks.append((question, ask))
         if len(self.asks) == 1:
             self.now += 60
+            yield None
             return
         seconds = 12.0 if ask.samples > 1 else 2.0 + QUESTIONS.index(question)
         self.now += seconds / 4
-        if on_token:
-            on_token(0, "piece")
-            on_token(0, "another")
+        yield Token("piece")
+        yield Token("another")
         self.now += seconds * 3 / 4
+        yield None
 
 
 @pytest.fixture

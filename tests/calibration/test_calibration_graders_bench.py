@@ -133,7 +133,7 @@ KOR = [
     (kor("act cat", "puzzle", "4"), "[[]] [[at]]", False),
     (kor("A=1,B=2", "puzzle", "5"), "[[B=2, A=1]]", True),
     (kor("A=1,B=2", "puzzle", "5"), "[[A=2,B=1]]", False),
-    (kor("6+2*3-2=10", "puzzle", "9"), "[[6 + 2 × 3 − 2 = 10]]", True),
+    (kor("6+2*3-2=10", "puzzle", "9"), "[[6 + 2 × 3 − 2 = 10]]", True),  # noqa: RUF001
     (kor("6+2*3-2=10", "puzzle", "9"), "[[6-2*3+2=10]]", False),
     (kor("1-1=0", "puzzle", "9"), "[[2-1=0]]", False),
     (kor("1-1=0", "puzzle", "9"), "[[print(1)-1=0]]", False),

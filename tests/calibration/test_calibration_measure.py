@@ -146,7 +146,7 @@ def test_a_second_run_on_the_same_file_is_refused_while_the_first_one_is_at_it(t
 _MEASURING = """
 import sys
 from pathlib import Path
-from avengers_edge.text_files import sole_writer
+from avengers_edge._util.jsonl import sole_writer
 with sole_writer(Path(sys.argv[1])):
     print("writing", flush=True)
     sys.stdin.read()

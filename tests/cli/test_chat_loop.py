@@ -13,7 +13,6 @@ import threading
 import pytest
 from chat_fakes import RecordingDisplay, ScriptedReader, ScriptedTurns, noted, streamed, voted
 
-from avengers_edge.api.events import Token
 from avengers_edge.cli.chat.actions import Actions
 from avengers_edge.cli.chat.loop import Choices, Loop
 from avengers_edge.cli.chat.opening import Opening
@@ -21,7 +20,7 @@ from avengers_edge.cli.chat.talk import Talk
 from avengers_edge.errors import BadRequest, Cancelled, EngineDied, NotFound
 from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore, TurnWriter
 from avengers_edge.history.conversations import Facts, Turn
-from avengers_edge.records import Message, Vote
+from avengers_edge.records import Message, Token, Vote
 
 KNOWN = {"members": ["auto", "small:think", "small:direct"], "teams": ["one", "two"], "code": ["code"]}
 FACTS = Facts("small:think", (), 1, 2.0)

@@ -10,12 +10,10 @@ from typing import Any
 import pytest
 from fakes import Lengths, QueuedEngine, WordLengthEmbedder
 
-from avengers_edge.api.events import Finished, Loading, Routed, Token
 from avengers_edge.api.sync import Avengers
 from avengers_edge.chat.turns import Note, Turns, _count_oldest
-from avengers_edge.election import Progress
 from avengers_edge.errors import BadRequest, Cancelled, ContextFull, DoesNotFit
-from avengers_edge.records import Ask, Member, Message, Team
+from avengers_edge.records import Ask, Finished, Loading, Member, Message, Progress, Routed, Team, Token
 from avengers_edge.routing.topic import topic
 from avengers_edge.runtime import Avengers as Runtime
 

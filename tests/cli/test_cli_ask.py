@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import json
 import os
 import sys
@@ -14,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_cli import SUM, answers, one_line, run  # noqa: F401 - fixtures
 
-from avengers_edge.cli.answers import shown, summary
+from avengers_edge.cli.answers import AnswerDisplay, WordWrap, shown, summary
 from avengers_edge.cli.explaining import Bar, chart, explanation, ranking_lines
 from avengers_edge.cli.joining import LONG, Attachment, joined, kind_beside
-from avengers_edge.records import Answer, Ranked, Route, Sample, Timings, Usage, Vote
+from avengers_edge.cli.terminal import StatusLine
+from avengers_edge.records import Answer, Ranked, Route, Sample, Timings, Token, Usage, Vote
+from avengers_edge.voting.keys import json_key
 from avengers_edge.voting.source import first_block
-from avengers_edge.voting.structured import json_key
 
 # --- how the pieces are joined ---
 
@@ -270,7 +272,7 @@ CODE = f"```python\n{'x' * 30} = 1\n```"
 def test_an_answer_breaks_between_words_on_a_terminal_and_code_does_not():
     long = dataclasses.replace(ANSWERED, text=f"{'word ' * 9}\n\n- {'item ' * 5}\n{CODE}\n{'x' * 30}\x1b[2J")
     assert shown(long) == f"{long.text}\n\n=> B"
-    assert shown(long, 22).split("\n") == [
+    assert wrapped(shown(long), 22).split("\n") == [
         *("word word word word", "word word word word", "word", ""),
         *("- item item item item", "  item"),
         *CODE.split("\n"),
@@ -278,9 +280,21 @@ def test_an_answer_breaks_between_words_on_a_terminal_and_code_does_not():
     ]
 
 
+def wrapped(text, width):
+    wrap = WordWrap(width)
+    return wrap.push(text) + wrap.close()
+
+
+@given(st.text(alphabet="ab -`\n", max_size=80), st.integers(1, 40), st.integers(1, 9))
+def test_lines_break_alike_in_whatever_pieces_a_text_comes(text, width, size):
+    wrap = WordWrap(width)
+    pieces = [wrap.push(text[start : start + size]) for start in range(0, len(text), size)]
+    assert "".join(pieces) + wrap.close() == wrapped(text, width)
+
+
 @given(st.text(alphabet="ab -`\n", max_size=80), st.integers(1, 40))
 def test_breaking_lines_changes_nothing_but_spaces(text, width):
-    told = shown(dataclasses.replace(ANSWERED, text=text, votes=()), width)
+    told = wrapped(text, width)
     assert told.split() == text.split()
     assert all(len(line) <= width or " " not in line.strip() for line in told.split("\n")) or "```" in text
 
@@ -342,7 +356,7 @@ def test_a_programs_result_stands_alone_in_a_pipe_and_over_its_program_on_a_term
         votes=(Vote("5", 1),),
     )
     assert shown(answer) == "5"
-    assert shown(answer, 80) == "5\n\n```python\nprint(5)\n```"
+    assert shown(answer, programs=True) == "5\n\n```python\nprint(5)\n```"
 
 
 def test_an_explanation_says_why_programs_cast_no_vote_and_what_votes_weigh():
@@ -354,3 +368,43 @@ def test_an_explanation_says_why_programs_cast_no_vote_and_what_votes_weigh():
     assert "no vote: 1 of m:program, NameError: x" in said
     assert "3 (4.5)" in said
     assert said.endswith("chance of being right, as calibrated: 80%")
+
+
+# --- as it comes ---
+
+
+def displayed(capsys, events, text, *, width=None, streams=True):
+    """What stands on standard output after each event, and at the end."""
+    display, written = AnswerDisplay(StatusLine(), streams=streams, width=width), [""]
+    for event in events:
+        display.show(event)
+        written.append(written[-1] + capsys.readouterr().out)
+    display.end(text)
+    return [*written[1:], written[-1] + capsys.readouterr().out]
+
+
+def test_an_answer_without_a_vote_is_written_as_it_comes(capsys):
+    events = [Token("  Once"), Token(" upon "), Token("a"), Token(" time\n")]
+    assert displayed(capsys, events, "Once upon a time") == [
+        *("Once", "Once upon", "Once upon a", "Once upon a time", "Once upon a time\n")
+    ]
+
+
+def test_thoughts_and_samples_that_are_voted_on_are_not_written_as_they_come(capsys):
+    events = [Token("<think>Hm.</think>\n\n"), Token("5"), Token("6", 1, voted=True)]
+    assert displayed(capsys, events, "5\n\n=> 5") == ["", "5", "5", "5\n\n=> 5\n"]
+
+
+def test_where_another_text_became_the_answer_it_follows_what_was_written(capsys):
+    assert displayed(capsys, [Token("Four")], "Five")[-1] == "Four\n\nFive\n"
+
+
+@given(st.lists(st.text(alphabet="ab \n<`-", max_size=6), max_size=12), st.none() | st.integers(1, 30))
+def test_what_was_written_at_the_end_is_the_answer_however_it_came(pieces, width):
+    text = "".join(pieces).strip()
+    with contextlib.redirect_stdout(io.StringIO()) as streamed:
+        display = AnswerDisplay(StatusLine(), streams=True, width=width)
+        for piece in pieces:
+            display.show(Token(piece))
+        display.end(text)
+    assert streamed.getvalue() == (text if width is None else wrapped(text, width)) + "\n"

@@ -209,7 +209,7 @@ ON_A_TERMINAL = """
 import sys, time
 sys.path.insert(0, {tests!r})
 from chat_fakes import answer
-from avengers_edge.api.events import Finished, Token
+from avengers_edge.records import Finished, Token
 from avengers_edge.cli.chat import command
 
 class Endless:

@@ -22,7 +22,7 @@ def opened(monkeypatch):
     """Teams are opened on an engine that says 12, thrice a word."""
     opened = []
 
-    def open(cls, team=None, *, home=None, settings=None):
+    def open(cls, team=None, *, home=None, settings=None):  # noqa: A001 - its real name
         asked = Embedding("The answer is 12", face=cls)
         asked.team._runtime.warm = lambda: None
         opened.append(asked)
@@ -57,7 +57,7 @@ def test_every_public_class_of_errors_and_events_is_on_the_page():
     for name in avengers_edge.__all__:
         value = getattr(avengers_edge, name)
         module = getattr(value, "__module__", "")
-        if module in ("avengers_edge.errors", "avengers_edge.api.events"):
+        if module in ("avengers_edge.errors", "avengers_edge.records.events"):
             assert re.search(rf"\b{name}\b", PAGE), name
 
 

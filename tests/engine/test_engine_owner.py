@@ -14,7 +14,7 @@ import avengers_edge.engine.llama as room
 from avengers_edge.engine.llama import LlamaEngine
 from avengers_edge.engine.protocol import EngineFacts, LoadOptions, generate_many, wait_for
 from avengers_edge.errors import BadRequest, ContextFull, EngineDied, VerificationFailed
-from avengers_edge.records import Closing, Message, Recall, Request, SamplingParams
+from avengers_edge.records import CancelToken, Closing, Message, Request, SamplingParams
 
 LONG = 60.0  # seconds that a test waits for what must come
 PATH = Path("fake.gguf")
@@ -216,7 +216,7 @@ def test_a_request_called_off_in_its_prompt_ends_within_a_step(engine):
     assert context.held == {}
 
 
-@pytest.mark.parametrize("kind", [threading.Event, Recall])
+@pytest.mark.parametrize("kind", [threading.Event, CancelToken])
 def test_an_event_that_is_set_calls_the_request_off(engine, kind):
     cancel = kind()
     generation = engine.generate(ask_for_ever(), on_token=lambda index, piece: cancel.set(), cancel=cancel)

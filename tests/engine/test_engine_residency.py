@@ -27,7 +27,7 @@ from avengers_edge.engine.memory import (
 from avengers_edge.engine.protocol import LoadOptions
 from avengers_edge.engine.residency import Residency
 from avengers_edge.errors import Cancelled, DoesNotFit, EngineDied, NotFound
-from avengers_edge.records import Recall
+from avengers_edge.records import CancelToken
 
 GB = 10**9
 WAIT = 30  # seconds until a test that hangs fails
@@ -409,7 +409,7 @@ def test_what_is_loaded_answers_on_while_no_other_model_is_loaded_any_more(machi
 
 
 def test_the_first_measurement_of_a_model_is_given_up_too(home, monkeypatch, tmp_path):
-    stop, engine = Recall(), FakeEngine(None, "a", None, 0)
+    stop, engine = CancelToken(), FakeEngine(None, "a", None, 0)
     engine.close = engine.closed.set
 
     def measure(_budget):

@@ -13,7 +13,7 @@ from avengers_edge.engine.chat_template import ChatTemplate, opened_thought, wan
 from avengers_edge.engine.detokenizer import THOUGHT_END, ThinkingBudget
 from avengers_edge.records import Message, Request, SamplingParams, Tool, Tools
 from avengers_edge.voting.keys import answer_key, extract_answer
-from avengers_edge.voting.thoughts import said_in
+from avengers_edge.voting.markers import said_in
 
 HI = (Message("user", "Hi"),)
 TURNS = "{% for m in messages %}<{{ m.role }}>{{ m.content.split('</think>')[-1] }}\n{% endfor %}{{ '<assistant>\n' }}"
@@ -112,7 +112,7 @@ def test_a_tag_is_seen_however_tokens_cut_it(parts, data):
 class Thinker(FakeModel):
     """Token "c" begins a thought, "z" ends it; the last words are "z" and "!", which is its "y"."""
 
-    PIECES = {3: b"<think>", 25: b"!", 26: b"</think>"}
+    PIECES = {3: b"<think>", 25: b"!", 26: b"</think>"}  # noqa: RUF012
     thought_end = (26, 25)
 
     def piece(self, token: int) -> bytes:

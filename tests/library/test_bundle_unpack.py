@@ -586,7 +586,7 @@ def test_models_on_a_real_second_disk_get_there_and_its_room_is_checked_before_a
         pytest.skip("the tests' folders are on this disk too")
     (home / "models").symlink_to(memory)
     real = shutil.disk_usage
-    little = lambda path: SimpleNamespace(free=10**6) if Path(path) == memory else real(path)
+    little = lambda path: SimpleNamespace(free=10**6) if Path(path) == memory else real(path)  # noqa: E731
     with monkeypatch.context() as scant:
         scant.setattr(disk.shutil, "disk_usage", little)
         with pytest.raises(DoesNotFit, match=f"into {home / 'models'} needs .* 1.0 MB are free in {memory}"):

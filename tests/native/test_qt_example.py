@@ -13,10 +13,10 @@ from api_fakes import SUM, TALE, Embedding, solo_home
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 QtWidgets = pytest.importorskip("PySide6.QtWidgets", reason="the extra qt is not installed", exc_type=ImportError)
-from PySide6.QtCore import Qt, QTimer
-from PySide6.QtTest import QTest
+from PySide6.QtCore import Qt, QTimer  # noqa: E402
+from PySide6.QtTest import QTest  # noqa: E402
 
-from avengers_edge import Avengers, EngineDied
+from avengers_edge import Avengers, EngineDied  # noqa: E402
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "qt_chat.py"
 LONG = 120  # seconds a test waits for what must come

@@ -6,13 +6,26 @@ import contextlib
 import dataclasses
 import random
 import threading
+from collections import deque
 from types import MappingProxyType
 
 import pytest
-from fakes import QueuedEngine, WordLengthEmbedder
+from fakes import QueuedEngine, WordEngine, WordLengthEmbedder
 
 from avengers_edge.errors import BadRequest, Cancelled, NotFound
-from avengers_edge.records import SEED_LIMIT, Ask, Generation, Member, Mode, Ranked, Route, SamplingParams, Team
+from avengers_edge.records import (
+    SEED_LIMIT,
+    Ask,
+    Generation,
+    Member,
+    Mode,
+    Progress,
+    Ranked,
+    Route,
+    SamplingParams,
+    Team,
+    Token,
+)
 from avengers_edge.runtime import Avengers
 
 THINK = Mode("think", MappingProxyType({"number": "Think. End with Answer: <number>"}))
@@ -107,9 +120,10 @@ def test_a_named_member_is_asked_without_routing():
     assert engine.requests[0].sampling.max_tokens == 8
 
 
-def test_a_bare_model_is_asked_as_its_first_member_and_an_unknown_one_as_it_is():
-    avengers, _, loaded = team_of(["Answer: 5"] * 10)
-    assert avengers.answer(SUM, Ask(member="big")).model == "big:think"
+def test_a_bare_model_is_asked_without_a_way_also_where_the_team_has_members_of_it():
+    avengers, engine, loaded = team_of(["Answer: 5"] * 10)
+    assert avengers.answer(SUM, Ask(member="big")).model == "big"
+    assert engine.requests[0].messages[-1].content == SUM
     assert avengers.answer(SUM, Ask(member="elsewhere")).model == "elsewhere"
     assert loaded == ["big", None, "elsewhere", None]
 
@@ -201,7 +215,7 @@ def test_routing_loads_no_model():
 def test_progress_tells_the_leader_as_samples_end():
     avengers, _, _ = team_of(["Answer: 6", "Answer: 5", "Answer: 5", "Answer: 5", "Answer: 5"])
     heard = []
-    avengers.answer(SUM, on_progress=heard.append)
+    heard += [event for event in avengers.run(SUM) if isinstance(event, Progress)]
     assert (heard[0].finished, heard[0].samples, heard[0].leader) == (0, 5, None)
     assert [(at.finished, at.samples, at.leader.key) for at in heard[1:]] == [
         (1, 5, "6"), (2, 5, "6"), (3, 5, "5"), (4, 5, "5"),
@@ -419,24 +433,54 @@ def test_the_answer_and_the_switch_are_those_of_all_samples():
 def test_progress_and_pieces_of_text_are_counted_on_in_the_second_member():
     heard, pieces = [], []
     avengers, _, _ = team_of([f"Answer: {number}" for number in range(10)], team=SWITCHING)
-    avengers.answer(SUM, on_progress=heard.append, on_token=lambda index, piece: pieces.append(index))
+    for event in avengers.run(SUM):
+        if isinstance(event, Progress):
+            heard.append(event)
+        elif isinstance(event, Token):
+            pieces.append(event.sample)
+            assert event.voted
     assert [(at.finished, at.samples, at.member) for at in heard[5:8]] == [
         (5, 5, "small"), (5, 10, "big:think"), (6, 10, "big:think"),
     ]  # fmt: skip
     assert pieces == list(range(10))
 
 
+class CancelAfter(deque):
+    """Texts that cancel once so many of them were taken."""
+
+    def __init__(self, count, texts, cancel):
+        super().__init__(texts)
+        self.left, self.cancel = count, cancel
+
+    def popleft(self):
+        self.left -= 1
+        if self.left == 0:
+            self.cancel.set()
+        return super().popleft()
+
+
+def test_leaving_the_events_cancels_what_is_under_way():
+    engine = WordEngine(["Once upon a time"])
+    engine.hold.clear()
+    avengers = Avengers(TEAM, WordLengthEmbedder, lambda embedder: None, lent(engine))
+    with contextlib.closing(avengers.run("Tell me a tale", Ask(samples=1))) as events:
+        assert any(isinstance(event, Token) for event in events)
+    assert engine.called_off.is_set()
+
+
 def test_what_was_cancelled_does_not_switch():
     cancel = threading.Event()
-    avengers, _, _ = team_of(["Answer: 5", "Answer: 6"], team=SWITCHING, width=5)
-    answer = avengers.answer(SUM, on_progress=lambda at: at.finished == 2 and cancel.set(), cancel=cancel)
+    avengers, engine, _ = team_of(["Answer: 5", "Answer: 6"], team=SWITCHING, width=5)
+    engine.texts = CancelAfter(2, engine.texts, cancel)
+    answer = avengers.answer(SUM, cancel=cancel)
     assert (answer.answer, answer.samples_used, answer.models) == ("5", 2, ("small",))
 
 
 def test_what_was_cancelled_in_the_second_member_counts_as_far_as_it_came():
     cancel = threading.Event()
-    avengers, _, _ = team_of(["Answer: 5", "Answer: 6"] * 4, team=SWITCHING)
-    answer = avengers.answer(SUM, on_progress=lambda at: at.finished == 6 and cancel.set(), cancel=cancel)
+    avengers, engine, _ = team_of(["Answer: 5", "Answer: 6"] * 4, team=SWITCHING)
+    engine.texts = CancelAfter(6, engine.texts, cancel)
+    answer = avengers.answer(SUM, cancel=cancel)
     assert (answer.answer, answer.samples_used, answer.samples_requested) == ("5", 6, 10)
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 
-from avengers_edge.api.events import Finished, Token
 from avengers_edge.chat.turns import Note
-from avengers_edge.election import Progress
 from avengers_edge.errors import AvengersError, Cancelled
-from avengers_edge.records import Answer, Ranked, Route, Sample, Timings, Usage, Vote
+from avengers_edge.records import Answer, Finished, Progress, Ranked, Route, Sample, Timings, Token, Usage, Vote
 
 
 def answer(text, *, votes=(), reason="stop", samples=1):

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from avengers_edge.errors import BadRequest
 from avengers_edge.records import EarlyStop, Vote
-from avengers_edge.voting.ballot import Ballot
-from avengers_edge.voting.tally import UNIT, tally
+from avengers_edge.voting.ballot import UNIT, Ballot, tally
 
 
 def even(n: int) -> list[int]:

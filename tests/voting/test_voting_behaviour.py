@@ -9,11 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avengers_edge.errors import BadRequest, NoSandbox
-from avengers_edge.voting.behaviour import behaviour_key, failures
-from avengers_edge.voting.examples import examples_in
 from avengers_edge.voting.source import code_key
-from avengers_edge.voting.trial import Trial
-from avengers_edge.voting.variations import varied
+from avengers_edge.voting.trials import Trial, behaviour_key, examples_in, failures, varied
 
 DOUBLE = "Write a function that doubles.\nassert double(2) == 4\nassert double('a') == 'aa'"
 RIGHT, ALSO_RIGHT = "def double(x): return 2 * x", "def double(y):\n    return y + y"

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from avengers_edge.errors import BadRequest
 from avengers_edge.records import Ask, Tool, ToolCall, Tools
-from avengers_edge.voting.ballot import Ballot
+from avengers_edge.voting.ballot import UNIT, Ballot
 from avengers_edge.voting.calls import NO_CALL, Said, Showing, calls_key, read_calls
 from avengers_edge.voting.kinds import comparison_of, kind_of
-from avengers_edge.voting.tally import UNIT
 
 NAMES = ("weather", "add")
 PARIS = '{"name": "weather", "arguments": {"city": "Paris"}}'

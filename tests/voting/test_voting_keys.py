@@ -1,4 +1,5 @@
 r"""Answers and keys: what a person would read as the answer, in one spelling per value."""
+# ruff: noqa: RUF001 - typographic signs are what models write
 
 from __future__ import annotations
 

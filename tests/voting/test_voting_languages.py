@@ -1,4 +1,5 @@
 """Questions and answers in other languages are told apart and read like English ones; chats stay chats."""
+# ruff: noqa: RUF001 - typographic signs are what people type
 
 from __future__ import annotations
 

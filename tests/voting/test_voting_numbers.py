@@ -1,4 +1,5 @@
 """Numbers: signs that stand apart, numbers in words, thousands in every country's grouping, and what is denied."""
+# ruff: noqa: RUF001 - typographic signs are what models write
 
 from __future__ import annotations
 

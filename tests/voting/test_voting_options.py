@@ -1,4 +1,5 @@
 r"""Option letters: in whatever wrapping, the explicit answer wins over every looser sentence."""
+# ruff: noqa: RUF001 - typographic signs are what models write
 
 from __future__ import annotations
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from avengers_edge.errors import BadRequest
 from avengers_edge.records import EarlyStop
-from avengers_edge.voting.stopping import likely_ahead, quorum_of, still_needed
-from avengers_edge.voting.tally import tally, winner
+from avengers_edge.voting.ballot import likely_ahead, quorum_of, still_needed, tally, winner
 
 
 def is_decided(rule, keys, n):

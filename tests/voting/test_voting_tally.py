@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from avengers_edge.errors import BadRequest
 from avengers_edge.records import Vote
-from avengers_edge.voting.tally import agreement, medoid, representative, tally, winner
+from avengers_edge.voting.ballot import agreement, medoid, representative, tally, winner
 
 keys = st.lists(st.sampled_from([None, "a", "b", "c"]), max_size=12)
 

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avengers_edge.voting.markers import split_thoughts
-from avengers_edge.voting.thoughts import ThoughtSplitter, said_in
+from avengers_edge.voting.markers import ThoughtSplitter, said_in, split_thoughts
 
 PARTS = ["<think>", "</think>", "<Thinking>", "</thinking>", " ", "\n\n", "a < b", "say", "<", "<th", "</", "think>"]
 

@@ -23,7 +23,7 @@ def main() -> None:
     """Answer until standard input ends."""
     # What libraries print must not stand between the answers, nor fill a pipe that nobody reads.
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
-    with open(os.devnull, "wb", buffering=0) as nowhere:
+    with open(os.devnull, "wb", buffering=0) as nowhere:  # noqa: PTH123 - the device has no Path
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
         _limit_memory()

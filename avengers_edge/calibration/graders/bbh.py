@@ -9,7 +9,7 @@ from avengers_edge.calibration.questions import Question
 from avengers_edge.voting.latex import plain
 from avengers_edge.voting.markers import split_thoughts
 
-_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")  # noqa: RUF001 - models write both apostrophes
 _BRACKET = re.compile(r"[\[\](){}<>]")
 _WRAPPED = re.compile(r"\\(?:boxed|fbox|text[a-z]{0,2}|math[a-z]{2,3}|mbox)\s?\{(.*)\}")
 _BRACKET_NAMES = {r"\rangle": ">", r"\langle": "<", r"\rbrace": "}", r"\lbrace": "{", r"\rbrack": "]", r"\lbrack": "["}

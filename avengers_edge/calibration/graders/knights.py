@@ -10,7 +10,7 @@ from avengers_edge.voting.markers import marked_answers, split_thoughts
 
 _GOLD = re.compile(r"\b(\w+) is an? (\w+)")
 _MARKUP = re.compile(r"[*_`#\"'{}\[\]$]|\\[a-zA-Z]+")
-_DASHES = str.maketrans("–—→", "---")
+_DASHES = str.maketrans("–—→", "---")  # noqa: RUF001 - models write them all
 _TAIL = 50_000
 
 

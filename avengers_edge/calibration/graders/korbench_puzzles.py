@@ -11,7 +11,7 @@ from types import MappingProxyType
 from avengers_edge.voting.latex import plain
 
 _LONGEST_SUM = 200
-_TYPOGRAPHY = str.maketrans({"×": "*", "·": "*", "⋅": "*", "−": "-", "–": "-", "÷": "/"})
+_TYPOGRAPHY = str.maketrans({"×": "*", "·": "*", "⋅": "*", "−": "-", "–": "-", "÷": "/"})  # noqa: RUF001
 _OPERATIONS: Mapping[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = MappingProxyType(
     {
         ast.Add: lambda left, right: left + right,

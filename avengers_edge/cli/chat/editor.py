@@ -27,7 +27,7 @@ def edit(text: str, environ: Mapping[str, str] = os.environ) -> str:
     descriptor, name = tempfile.mkstemp(prefix="avengers-", suffix=".md")  # nobody else can read it
     path, kept = Path(name), False
     try:
-        with open(descriptor, "wb") as file:
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - it is open already
             file.write(text.encode("utf-8", "replace"))
         _run(editor, name)
         return path.read_bytes().decode("utf-8").removesuffix("\n")

@@ -56,7 +56,7 @@ class KeptHistory(History):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._held():
                 descriptor = os.open(self._path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
-                with open(descriptor, "ab") as file:
+                with open(descriptor, "ab") as file:  # noqa: PTH123 - it is open already
                     file.write(line)
 
     def _newest(self) -> tuple[list[bytes], int]:

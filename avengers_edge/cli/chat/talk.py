@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from avengers_edge.errors import AvengersError, BadRequest
 from avengers_edge.history.conversations import UNTITLED, Conversation, Facts, Turn, timestamp, title_of
 from avengers_edge.records import Message
-from avengers_edge.voting.thoughts import said_in
+from avengers_edge.voting.markers import said_in
 
 if TYPE_CHECKING:
     from avengers_edge.history.conversation_store import ConversationStore, TurnWriter

@@ -1,4 +1,5 @@
 """Confinement by the Linux kernel: namespaces, mounts, capabilities and Landlock, called through the C library."""
+# ruff: noqa: PTH102, PTH103, PTH106, PTH112, PTH120, PTH123
 # pathlib costs a tenth of the time that a run takes.
 
 from __future__ import annotations

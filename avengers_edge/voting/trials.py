@@ -1,0 +1,387 @@
+"""Votes of code: programs are compared by what they do.
+
+They are run on the question's own examples and on calls that are near to them, each with one argument that is a little
+different; where the user gives tests, on these.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import hashlib
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from typing import Protocol
+
+from avengers_edge.errors import BadRequest, NoSandbox
+from avengers_edge.voting.source import code_key
+
+_LONGEST = 200_000
+"""Only so much of a question is looked at, in characters."""
+_MOST_CALLS = 64
+_MOST_LINES = 20
+"""How many lines an assert may span."""
+_LONGEST_CALL = 4000
+
+_ASSERT = re.compile(r"^[ \t]*assert\b", re.MULTILINE)
+_DEFINITION = re.compile(r"^[ \t]{0,4}(?:async[ ]+)?def[ ]+(\w+)[ ]*\(", re.MULTILINE)
+_NAMED = re.compile(r"\b(?:called|named|function)[ ]+[`'\"]?([A-Za-z_]\w*)[`'\"]?(?=[ ]?\(|[`'\"])")
+_PROMPT = re.compile(r"^([ \t]*)>>>[ ]?(.*)$", re.MULTILINE)
+_END_OF_OUTPUT = re.compile(r'^\s*(?:$|>>>|"""|\'\'\'|```|~~~)')
+_GIVES = re.compile(
+    r"\s*`?\s*(?:==|=>|->|→|➞|=|(?:should |must |will )?(?:returns?|gives?|be|outputs?)\b|is\b|evaluates to\b)\s*`?"
+)
+_AFTER_VALUE = re.compile(r"[`.,;]*\s*$|`|[.,;]\s|\s+(?:and|because|since|as|for|but|while|#|\()")
+
+_BUILTINS = frozenset(vars(builtins))
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """What a question says of the function it asks for.
+
+    `calls` are expressions that call it; `checks` are expressions that are true of a right one. Both call nothing but
+    the function and Python's own.
+    """
+
+    entry: str
+    calls: tuple[str, ...]
+    checks: tuple[str, ...]
+
+
+def examples_in(question: str) -> Examples | None:
+    """Read asserts, doctests and clear words ("f(1) returns 2") in a question; None if there is no call."""
+    text = question[:_LONGEST]
+    asserted = list(_asserted(text))
+    entry = _entry(text, asserted)
+    if entry is None:
+        return None
+    calls: dict[str, None] = {}
+    checks: dict[str, None] = {}
+    for test in asserted:
+        if _names(test) <= _BUILTINS | {entry}:
+            found = _calls_of(test, entry)
+            calls.update(dict.fromkeys(found))
+            if found:
+                checks[ast.unparse(test)] = None
+    for call, expected in (*_doctests(text, entry), *_worded(text, entry)):
+        calls[ast.unparse(call)] = None
+        if expected is not None:
+            checks[_equal(call, expected)] = None
+    short = [call for call in calls if len(call) <= _LONGEST_CALL][:_MOST_CALLS]
+    return Examples(entry, tuple(short), tuple(checks)[:_MOST_CALLS]) if short else None
+
+
+def _entry(text: str, asserted: list[ast.expr]) -> str | None:
+    """Find the function asked for: the one most asserts call, else the last one begun, else the one that is named."""
+    called = Counter(name for test in asserted for name in _called(test) if name not in _BUILTINS)
+    if called:
+        return called.most_common(1)[0][0]
+    for pattern in (_DEFINITION, _NAMED):
+        if names := pattern.findall(text):
+            return str(names[-1])
+    return None
+
+
+def _asserted(text: str) -> Iterator[ast.expr]:
+    for match in _ASSERT.finditer(text):
+        lines = text[match.start() : match.start() + _LONGEST_CALL].splitlines()[:_MOST_LINES]
+        for end in range(1, len(lines) + 1):
+            tree = _parse("\n".join(lines[:end]).strip())
+            if tree is not None:
+                yield from (statement.test for statement in tree.body[:1] if isinstance(statement, ast.Assert))
+                break
+
+
+def _doctests(text: str, entry: str) -> Iterator[tuple[ast.Call, ast.expr | None]]:
+    """Read `>>> f(x)` with what stands below it, where that is a literal."""
+    for match in _PROMPT.finditer(text):
+        call = _call(match[2], entry)
+        if call is None:
+            continue
+        wanted = []
+        for line in text[match.end() + 1 : match.end() + _LONGEST_CALL].splitlines()[:_MOST_LINES]:
+            if _END_OF_OUTPUT.match(line):
+                break
+            wanted.append(line.strip())
+        yield call, _literal(" ".join(wanted))
+
+
+def _worded(text: str, entry: str) -> Iterator[tuple[ast.Call, ast.expr | None]]:
+    """Read `f(x)` in running text, with the literal that it is said to give on the same line."""
+    for match in re.finditer(rf"(?<![\w.]){re.escape(entry)}[ ]?\(", text):
+        line_start = text.rfind("\n", 0, match.start()) + 1
+        before = text[line_start : match.start()].lstrip()
+        if before.startswith((">>>", "assert", "def ", "async def ", "...")):
+            continue
+        end = text.find("\n", match.start())
+        line = text[match.start() : end if end >= 0 else len(text)][:_LONGEST_CALL]
+        for close in [at for at, sign in enumerate(line) if sign == ")"][:_MOST_LINES]:
+            call = _call(line[: close + 1], entry)
+            if call is not None:
+                given = _GIVES.match(line, close + 1)
+                yield call, _value_at(line[given.end() :].strip()) if given else None
+                break
+
+
+def _value_at(text: str) -> ast.expr | None:
+    """Read the literal that a text begins with, if what follows it makes clear that it has ended."""
+    for end in _AFTER_VALUE.finditer(text):
+        value = _literal(text[: end.start()].strip())
+        if value is not None:
+            return value
+    return None
+
+
+def _call(text: str, entry: str) -> ast.Call | None:
+    """Read a call of the function with arguments that are literals."""
+    tree = _parse(text.strip())
+    statement = tree.body[0] if tree is not None and len(tree.body) == 1 else None
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    found = isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == entry
+    return call if found and isinstance(call, ast.Call) and _names(call) <= _BUILTINS | {entry} else None
+
+
+def _calls_of(test: ast.expr, entry: str) -> list[str]:
+    return [
+        ast.unparse(node)
+        for node in ast.walk(test)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == entry
+    ]
+
+
+def _equal(call: ast.Call, expected: ast.expr) -> str:
+    """Write that a call gives a value; floats are given with a few digits, so they are compared so."""
+    left, right = ast.unparse(call), ast.unparse(expected)
+    is_float = isinstance(expected, ast.Constant) and isinstance(expected.value, float)
+    return f"abs({left} - {right}) < 1e-06" if is_float else f"{left} == {right}"
+
+
+def _literal(text: str) -> ast.expr | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            node = ast.parse(text, mode="eval").body
+            ast.literal_eval(node)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return None
+    return node
+
+
+def _parse(text: str) -> ast.Module | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+
+
+def _names(node: ast.AST) -> set[str]:
+    """Collect the names that an expression needs from outside it."""
+    bound = {each.id for each in ast.walk(node) if isinstance(each, ast.Name) and not isinstance(each.ctx, ast.Load)}
+    bound |= {each.arg for each in ast.walk(node) if isinstance(each, ast.arg)}
+    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)} - bound
+
+
+def _called(test: ast.expr) -> list[str]:
+    return [node.func.id for node in ast.walk(test) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+
+
+_LONGEST_VARIED = 2000
+
+
+def varied(calls: Sequence[str], most: int) -> tuple[str, ...]:
+    """Vary calls with literal arguments, in an order that depends on nothing else; each call gets its turn.
+
+    Numbers become one more, one less, 0 and their negative; texts and sequences become empty, reversed, doubled and one
+    shorter, and sequences have all their items grown; dictionaries become empty; truths turn.
+    """
+    turns = zip_longest(*(_variations(call) for call in calls))
+    fresh = dict.fromkeys(call for call in chain.from_iterable(turns) if call is not None and call not in calls)
+    return tuple(fresh)[:most]
+
+
+def _variations(call: str) -> Iterator[str]:
+    try:
+        node = ast.parse(call, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return
+    if not isinstance(node, ast.Call):
+        return
+    slots = [*enumerate(node.args), *((keyword.arg or "", keyword.value) for keyword in node.keywords)]
+    ways = zip_longest(*([(place, other) for other in _others(value)] for place, value in slots))
+    for place, other in (way for turn in ways for way in turn if way is not None):
+        args = [other if at == place else argument for at, argument in enumerate(node.args)]
+        keywords = [
+            ast.keyword(keyword.arg, other if keyword.arg == place else keyword.value) for keyword in node.keywords
+        ]
+        text = ast.unparse(ast.Call(node.func, args, keywords))
+        if len(text) <= _LONGEST_VARIED:
+            yield text
+
+
+def _others(node: ast.expr) -> list[ast.expr]:
+    """Write the values near a literal's; an argument that is none has none."""
+    try:
+        value = ast.literal_eval(node)
+        return [ast.parse(repr(other), mode="eval").body for other in _near(value) if other != value]
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return []
+
+
+def _near(value: object) -> list[object]:
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int | float):
+        return [value + 1, value - 1, 0, -value]
+    if isinstance(value, str | bytes | list | tuple):
+        others: list[object] = [value[:0], value[::-1], value + value, value[:-1]]  # type: ignore[operator]
+        return others if isinstance(value, str | bytes) else [*others, type(value)(map(_grown, value))]
+    return [{}] if isinstance(value, dict) else []
+
+
+def _grown(item: object) -> object:
+    """Make an item of a sequence larger: a number by one, a text or sequence to its double."""
+    if isinstance(item, int | float) and not isinstance(item, bool):
+        return item + 1
+    return item + item if isinstance(item, str | bytes | list | tuple) else item  # type: ignore[operator]
+
+
+_MOST_VARIATIONS = 24
+_FAILS = re.compile(r"fails-(?:tests|(\d+)-of-\d+)-")
+
+
+class Judge(Protocol):
+    """Runs programs where they can do no harm."""
+
+    def prepare(self) -> None:
+        """Find out whether programs can be run here; NoSandbox if not."""
+        ...
+
+    def results(self, source: str, calls: Sequence[str]) -> Sequence[str | None] | None:
+        """Return what each call gives after the program ran, None for one without an end; None: it does not run."""
+        ...
+
+    def passes(self, candidate: str, test: str) -> bool:
+        """Return whether the tests hold after the program ran."""
+        ...
+
+
+def behaviour_key(source: str, examples: Examples | None, judge: Judge, tests: str | None = None) -> str | None:
+    """Make the key that a program votes for: alike for programs that give the same; None for one that does not run.
+
+    The key says so where the user's tests do not hold or, without tests, some of the question's own examples.
+    """
+    calls: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    if examples is not None:
+        calls = (*examples.calls, *varied(examples.calls, _MOST_VARIATIONS))
+        checks = examples.checks if tests is None else ()
+    results = judge.results(source, [*calls, *checks])
+    runs = results is not None and (not calls or _runs(results[: len(calls)]))
+    key = _hash(results[: len(calls)]) if results is not None and runs and calls else code_key(source)
+    if tests is not None and judge.passes(source, tests):
+        return key
+    if results is None or not runs:
+        return None
+    if tests is not None:
+        return f"fails-tests-{key}"
+    failed = sum(result != "True" for result in results[len(calls) :])
+    return f"fails-{failed}-of-{len(checks)}-{key}" if failed else key
+
+
+def failures(key: str) -> int:
+    """Rank a key: 0 where all holds that should, else more the more does not."""
+    match = _FAILS.match(key)
+    return 0 if match is None else int(match[1] or 1)
+
+
+def _runs(results: Sequence[str | None]) -> bool:
+    """Return whether the function is there and ended at least once."""
+    return any(result is not None and result != "raises NameError" for result in results)
+
+
+def _hash(results: Sequence[str | None]) -> str:
+    said = "\n".join("no end" if result is None else repr(result) for result in results)
+    return hashlib.sha256(said.encode("utf-8", "replace")).hexdigest()[:16]
+
+
+_AT_A_TIME = 4
+_BY_TEXT = "samples of code were compared by their text"
+
+
+class Trial:
+    """Compares programs by what they do; by their text where they cannot be run or there is nothing to run them on.
+
+    Args:
+        question: in which examples are looked for.
+        tests: the user's own, which decide instead of the question's examples.
+        judge: runs programs; None runs none.
+
+    Raises:
+        BadRequest: the tests are no Python.
+        NoSandbox: there are tests, and programs cannot be run here.
+
+    """
+
+    def __init__(self, question: str, tests: str | None, judge: Judge | None) -> None:
+        self._tests, self._judge = tests, judge
+        if tests is not None:
+            _check(tests)
+        self._examples = examples_in(question if tests is None else f"{question}\n{tests}")
+        self.fallback: str | None = None
+        try:
+            if judge is None:
+                raise NoSandbox("there is nothing to run code in: give a judge")
+            if self._examples is None and tests is None:
+                self.fallback = f"{_BY_TEXT}: the question has no example to run them on"
+            else:
+                judge.prepare()
+        except NoSandbox as error:
+            self._go_without(error)
+
+    @property
+    def held(self) -> bool:
+        """Whether programs are run."""
+        return self.fallback is None
+
+    def keys(self, sources: Sequence[str | None]) -> list[str | None]:
+        """Make the key that each program votes for; None has none. What is there twice is run once.
+
+        Raises:
+            NoSandbox: there are tests, and programs can be run here no longer.
+
+        """
+        different = list(dict.fromkeys(source for source in sources if source is not None))
+        if self.held:
+            try:
+                with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="trial") as pool:
+                    keys = dict(zip(different, pool.map(self._key, different), strict=True))
+                return [None if source is None else keys[source] for source in sources]
+            except NoSandbox as error:
+                self._go_without(error)
+        return [None if source is None else code_key(source) for source in sources]
+
+    def _key(self, source: str) -> str | None:
+        if self._judge is None:
+            raise NoSandbox("there is nothing to run code in: give a judge")
+        return behaviour_key(source, self._examples, self._judge, self._tests)
+
+    def _go_without(self, error: NoSandbox) -> None:
+        if self._tests is not None:
+            raise error
+        self.fallback = f"{_BY_TEXT}: {error}"
+
+
+def _check(tests: str) -> None:
+    try:
+        ast.parse(tests)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line = f" at line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        raise BadRequest(f"the tests are no Python{line} ({error!s:.80}): write asserts") from error
