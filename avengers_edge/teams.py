@@ -11,13 +11,12 @@ from pathlib import Path
 
 from avengers_edge._util.files import reading, write_whole
 from avengers_edge._util.text import counted
-from avengers_edge._util.toml_files import read_toml_text
+from avengers_edge._util.toml_files import quoted, read_toml_text
 from avengers_edge.config import Settings
 from avengers_edge.errors import BadRequest, NotFound
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.disk import disk_errors
-from avengers_edge.library.manifests import check_id
-from avengers_edge.library.names import quoted
+from avengers_edge.library.names import check_id
 from avengers_edge.opening import open_shipped_embedder
 from avengers_edge.records import Member, Team
 from avengers_edge.routing.table import CentroidTable

@@ -1,14 +1,17 @@
-"""Small TOML files, read strictly: a key that nobody reads is refused."""
+"""Small TOML files read into typed values by msgspec, and written; a refusal names the file and the field."""
 
 from __future__ import annotations
 
 import contextlib
-import reprlib
+import json
+import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, get_args
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import msgspec
 
 from avengers_edge._util.files import read_small, reading
 from avengers_edge.errors import BadRequest
@@ -20,111 +23,28 @@ MAX_DOTS = 50
 _MAX_INTEGER = 2**63 - 1
 """TOML promises 64 bits. Python goes on, up to numbers that it then neither prints nor turns into a float."""
 
+_PLACE = re.compile(r"(.*) - at `\$\.?(.*)`")
+_UNKNOWN, _MISSING = (re.compile(f"Object {what} field `(.*)`") for what in ("contains unknown", "missing required"))
+
+_ANY: Mapping[str, str] = MappingProxyType({})
+
 _T = TypeVar("_T")
 
 
-class Table:
-    """A TOML table whose values are taken out one by one; `done` complains of what is left."""
-
-    def __init__(self, values: dict[str, Any], where: str) -> None:
-        self._values = dict(values)
-        self.where = where
-
-    def need(self, key: str, kind: type[_T]) -> _T:
-        """Take out a value that must be there.
-
-        Raises:
-            BadRequest: it is missing or of another type.
-
-        """
-        if key not in self._values:
-            raise BadRequest(f"{self.where} lacks {key!r}: add it")
-        value = self.take(key, kind)
-        assert value is not None
-        return value
-
-    def take(self, key: str, kind: type[_T] | UnionType) -> _T | None:
-        """Take out a value, or None where there is none.
-
-        Raises:
-            BadRequest: it is of another type.
-
-        """
-        value = self._values.pop(key, None)
-        self._bound(key, value)
-        # bool is an int to Python, not to a user.
-        if value is not None and (
-            not isinstance(value, kind) or (isinstance(value, bool) and bool not in (get_args(kind) or (kind,)))
-        ):
-            raise BadRequest(f"{self.where}: {key} is {_shown(value)}, which is of the wrong type")
-        return value
-
-    def list_of(self, key: str, kind: type[_T]) -> tuple[_T, ...]:
-        """Take out a list of values of one type; () where there is none.
-
-        Raises:
-            BadRequest: it is not a list, or one value is of another type.
-
-        """
-        values = self.take(key, list) or []
-        for value in values:
-            self._bound(key, value)
-            if not isinstance(value, kind) or isinstance(value, bool):
-                raise BadRequest(f"{self.where}: {key} holds {_shown(value)}, which is of the wrong type")
-        return tuple(values)
-
-    def tables(self, key: str) -> tuple[Table, ...]:
-        """Take out a list of tables."""
-        return tuple(
-            Table(values, f"{self.where}, {key} {position}")
-            for position, values in enumerate(self.list_of(key, dict), start=1)
-        )
-
-    def table(self, key: str) -> Table:
-        """Take out a table; an empty one where there is none."""
-        return Table(self.take(key, dict) or {}, f"{self.where}, {key}")
-
-    def keys(self) -> tuple[str, ...]:
-        """List the keys not yet taken."""
-        return tuple(self._values)
-
-    def done(self) -> None:
-        """Refuse what nobody took.
-
-        Raises:
-            BadRequest: a key is left.
-
-        """
-        if self._values:
-            key = reprlib.repr(next(iter(self._values)))
-            raise BadRequest(f"{self.where} has unknown key {key}: remove it or mend its name")
-
-    def _bound(self, key: str, value: object) -> None:
-        if isinstance(value, int) and abs(value) > _MAX_INTEGER:
-            raise BadRequest(f"{self.where}: {key} is a number of more than 64 bits: use a smaller one")
-
-
-def read_toml(path: Path) -> Table:
-    """Read a small TOML file.
+def read_toml(path: Path, kind: type[_T], *, allowed: Mapping[str, str] = _ANY) -> _T:
+    """Read a small TOML file into a value of a type; `allowed` is as in `convert`.
 
     Raises:
         FileNotFoundError: there is no such file; the caller knows what it meant.
         AvengersError: it cannot be read, or is not a regular file.
-        BadRequest: it is not valid TOML or not a small UTF-8 file.
+        BadRequest: it is not a small UTF-8 file of valid TOML, or a key in it is unknown, missing or of another type.
 
     """
-    return parse_toml(read_toml_text(path), path)
+    return convert(parse_toml(read_toml_text(path), path), kind, path, allowed=allowed)
 
 
 def read_toml_text(path: Path) -> str:
-    """Read the text of a small TOML file, which need not be valid.
-
-    Raises:
-        FileNotFoundError: there is no such file; the caller knows what it meant.
-        AvengersError: it cannot be read, or is not a regular file.
-        BadRequest: it is not a small UTF-8 file.
-
-    """
+    """Read the text of a small TOML file, which need not be valid; raises what `read_toml` does."""
     try:
         return read_small(path, MAX_TOML_BYTES).decode("utf-8")
     except FileNotFoundError:
@@ -138,41 +58,108 @@ def read_toml_text(path: Path) -> str:
         raise BadRequest(f"{path} is not valid TOML: {error}") from error
 
 
-def parse_toml(text: str, path: Path) -> Table:
-    """Parse a TOML text as that of the file at `path`.
+def parse_toml(text: str, where: Path | str) -> dict[str, Any]:
+    """Parse a TOML text; `where` names it in a refusal.
 
     Raises:
         BadRequest: it is not valid TOML.
 
     """
     try:
-        _refuse_many_dots(text)
-        return Table(tomllib.loads(text), str(path))
+        for number, line in enumerate(text.split("\n"), start=1):
+            if line.count(".") > MAX_DOTS and not line.lstrip().startswith("#"):
+                raise ValueError(f"line {number} has more than {MAX_DOTS} dots")
+        values = tomllib.loads(text)
+        _refuse_wide_integers(values)
     except (ValueError, RecursionError) as error:  # tomllib's own errors, and int's of thousands of digits
-        raise BadRequest(f"{path} is not valid TOML: {error}") from error
+        raise BadRequest(f"{where} is not valid TOML: {error}") from error
+    return values
 
 
-def _refuse_many_dots(text: str) -> None:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.count(".") > MAX_DOTS and not line.lstrip().startswith("#"):
-            raise ValueError(f"line {number} has more than {MAX_DOTS} dots")
+def convert(values: object, kind: type[_T], where: Path | str, *, allowed: Mapping[str, str] = _ANY) -> _T:
+    """Make a typed value of parsed TOML; `where` names the file, and the table in it, in a refusal.
 
+    `allowed` names, by the last part of a field's path, the values that it can have.
 
-def _shown(value: object) -> str:
-    """Show a value of a wrong type in a few characters; what is nested may be too deep to print."""
-    match value:
-        case dict():
-            return "a table"
-        case list():
-            return "a list"
-    return reprlib.repr(value)
+    Raises:
+        BadRequest: a key is unknown, missing or of another type, or the type refuses a value.
+
+    """
+    with blaming(where):
+        try:
+            return msgspec.convert(values, kind)
+        except msgspec.ValidationError as error:
+            raise BadRequest(_refusal(str(error), str(where), allowed)) from error
 
 
 @contextlib.contextmanager
-def blaming(path: Path) -> Iterator[None]:
-    """Name the file in a complaint that does not name it yet."""
+def blaming(where: Path | str) -> Iterator[None]:
+    """Name the file in a refusal that does not name it yet."""
     try:
         yield
     except BadRequest as error:
         message = str(error)
-        raise BadRequest(message if message.startswith(str(path)) else f"{path}: {message}") from error
+        raise BadRequest(message if message.startswith(str(where)) else f"{where}: {message}") from error
+
+
+def quoted(text: str) -> str:
+    """Quote a text as a TOML basic string; JSON's escapes are a subset of TOML's, except for DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def toml_text(value: msgspec.Struct) -> str:
+    """Write a struct so that `convert` gives it back: lists of structs as arrays of tables, what is None left out."""
+    return "\n".join(_table_lines(msgspec.to_builtins(value))) + "\n"
+
+
+def _table_lines(table: dict[str, Any]) -> Iterator[str]:
+    tables = {key: rows for key, rows in table.items() if isinstance(rows, list | tuple)}
+    for key, value in table.items():
+        if value is not None and key not in tables:
+            yield f"{key} = {_inline(value)}"
+    for key, rows in tables.items():
+        for row in rows:
+            yield from ("", f"[[{key}]]")
+            for name, value in row.items():
+                if isinstance(value, list | tuple) and value:
+                    yield from (f"{name} = [", *(f"  {_inline(each)}," for each in value), "]")
+                elif value is not None and not isinstance(value, list | tuple):
+                    yield f"{name} = {_inline(value)}"
+
+
+def _inline(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return quoted(value)
+        case dict():
+            pairs = (f"{key} = {_inline(each)}" for key, each in value.items() if each is not None)
+            return "{ " + ", ".join(pairs) + " }"
+    return str(value)
+
+
+def _refusal(complaint: str, where: str, allowed: Mapping[str, str]) -> str:
+    match = _PLACE.fullmatch(complaint)
+    reason, field = (match[1], match[2]) if match else (complaint, "")
+    place = f"{where}, {field}" if field else where
+    if unknown := _UNKNOWN.fullmatch(reason):
+        return f"{place} has unknown key {unknown[1][:40]!r}: remove it or correct its name"
+    if missing := _MISSING.fullmatch(reason):
+        return f"{place} lacks {missing[1]!r}: add it"
+    last = field.rpartition(".")[2]
+    if last in allowed:
+        return f"{where}: {field} cannot be used ({reason[:80].lower()}): use {allowed[last]}"
+    wrong = "is of the wrong type" if reason.startswith("Expected") and ", got " in reason else "cannot be used"
+    return f"{where}: {field or 'it'} {wrong}: {reason[:80]}"
+
+
+def _refuse_wide_integers(value: object, field: str = "") -> None:
+    if isinstance(value, dict):
+        for key, each in value.items():
+            _refuse_wide_integers(each, key)
+    elif isinstance(value, list):
+        for each in value:
+            _refuse_wide_integers(each, field)
+    elif isinstance(value, int) and abs(value) > _MAX_INTEGER:
+        raise ValueError(f"{field[:40]} is a number of more than 64 bits: use a smaller one")

@@ -8,7 +8,6 @@ The installer of a bundle contains this module, so it needs nothing but the stan
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -95,11 +94,6 @@ def check_pins(where: str, size: int | None, sha256: str | None) -> None:
     """
     require(size is None or size > 0, f"{where} has bytes {size}: use 1 or more")
     require(sha256 is None or _SHA256.fullmatch(sha256) is not None, f"{where}: sha256 is not 64 hex digits")
-
-
-def quoted(text: str) -> str:
-    """Quote a text as a TOML basic string; JSON's escapes are a subset of TOML's, except for DEL."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")

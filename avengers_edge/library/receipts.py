@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import json
@@ -11,7 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
+
+import msgspec
 
 from avengers_edge._util.files import read_small, write_text
 from avengers_edge.errors import VerificationFailed
@@ -27,8 +28,7 @@ RECEIPT_SUFFIX = ".receipt.json"
 _MAX_RECEIPT_BYTES = 64 * 2**10
 
 
-@dataclass(frozen=True, slots=True)
-class PartReceipt:
+class PartReceipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A further file of a model that comes in several."""
 
     file: str
@@ -37,8 +37,7 @@ class PartReceipt:
     mtime_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What was verified, against whose word, and when; kept beside the file as JSON.
 
     `link` is the path of a file that is used where it lies: then only the receipt is in the store. `parts` are the
@@ -193,16 +192,12 @@ def receipt_path(path: Path) -> Path:
 
 def write_receipt(verified: Verification) -> None:
     """Write the receipt of a verified file beside it."""
-    write_text(receipt_path(verified.path), json.dumps(dataclasses.asdict(verified.receipt), indent=2) + "\n")
+    write_text(receipt_path(verified.path), json.dumps(msgspec.to_builtins(verified.receipt), indent=2) + "\n")
 
 
 def read_receipt(path: Path) -> Receipt | None:
     """Read the receipt beside a file; whatever is wrong with it, it then proves nothing and counts as missing."""
     try:
-        values = json.loads(read_small(receipt_path(path), _MAX_RECEIPT_BYTES))
-        receipt = Receipt(**{**values, "parts": tuple(PartReceipt(**part) for part in values.get("parts", ()))})
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return msgspec.convert(json.loads(read_small(receipt_path(path), _MAX_RECEIPT_BYTES)), Receipt)
+    except (OSError, ValueError, RecursionError):  # msgspec's refusals are ValueErrors
         return None
-    strings = (receipt.model, receipt.file, receipt.sha256, receipt.source, receipt.verified_at, receipt.link or "")
-    whole = all(isinstance(text, str) for text in strings) and isinstance(receipt.bytes, int)
-    return receipt if whole and receipt.expected_from in get_args(ExpectedFrom) else None

@@ -11,6 +11,7 @@ import shutil
 import tarfile
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from bundle_files import TEAM, fake_wheel, killed_at, large_model, make_home, pack_small, sha256, tree
 from gguf_files import tiny_model
@@ -306,7 +307,7 @@ def test_the_sbom_names_the_embedder_in_the_products_wheel(tmp_path):
 def test_a_licence_is_an_spdx_id_an_spdx_expression_or_a_name(home, tmp_path, text, described):
     catalog, store = make_home(home)
     (model,) = find_models(catalog.load_team("small"), catalog, store)
-    packed = dataclasses.replace(model, manifest=dataclasses.replace(model.manifest, licence=text))
+    packed = dataclasses.replace(model, manifest=msgspec.structs.replace(model.manifest, licence=text))
     assert json.loads(build_sbom("small", "now", (packed,), ()))["components"][0]["licenses"] == [described]
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avengers_edge._util.toml_files import MAX_DOTS, MAX_TOML_BYTES, read_toml
+from avengers_edge._util.toml_files import MAX_DOTS, MAX_TOML_BYTES, read_toml_text
 from avengers_edge.errors import AvengersError, BadRequest, NotFound
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.manifests import (
@@ -21,11 +21,10 @@ from avengers_edge.library.manifests import (
     PypiSlice,
     PypiSource,
     UrlSource,
-    check_file_name,
-    check_id,
     read_manifest,
     write_manifest,
 )
+from avengers_edge.library.names import check_file_name, check_id
 
 SHIPPED = Path(__file__).resolve().parents[2] / "models"
 SHA = "ab" * 32
@@ -170,7 +169,7 @@ def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path) -
     else:
         (tmp_path / "modes.toml").mkdir()
     with pytest.raises(AvengersError, match=r"modes\.toml cannot be read: it is not a regular file"):
-        read_toml(tmp_path / "modes.toml")
+        read_toml_text(tmp_path / "modes.toml")
 
 
 @pytest.mark.parametrize("url", ["https://", "http://[::1", "http://host:port/x", "http://host:99999/x"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import hashlib
 import json
@@ -13,6 +12,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from bundle_files import another_disk
 from gguf_files import tiny_model
@@ -313,7 +313,9 @@ def test_an_import_is_forgotten_with_its_manifest_and_the_id_is_free_again(tmp_p
 def test_only_an_import_in_the_users_own_folder_is_forgotten(tmp_path: Path) -> None:
     catalog = catalog_of(tmp_path, MANIFEST)
     assert not catalog.forget_model(MANIFEST)  # it ships
-    by_hand = dataclasses.replace(MANIFEST, id="mine", sources=(*MANIFEST.sources, UrlSource("https://example.org/x")))
+    by_hand = msgspec.structs.replace(
+        MANIFEST, id="mine", sources=(*MANIFEST.sources, UrlSource("https://example.org/x"))
+    )
     catalog.add_model(by_hand)
     assert not catalog.forget_model(by_hand)  # it names a place to pull from
     assert catalog.list_models() == ("mine", "tiny")
