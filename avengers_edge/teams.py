@@ -96,7 +96,7 @@ class Teams:
         raise NotFound(f"there is no table {said}: name a file that `avengers calibrate fit` wrote, or a team")
 
     def outcomes_of(self, name: str) -> Path:
-        """Tell where the answers lie, or would lie, that a team of the user's was calibrated by."""
+        """Return where the answers lie, or would lie, that a team of the user's was calibrated by."""
         return self._settings.home / "outcomes" / f"{name}.jsonl"
 
     def create(

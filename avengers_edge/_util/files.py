@@ -113,7 +113,7 @@ def exclusive(path: Path, busy: str, *, tidy: bool = False) -> Iterator[None]:
     """Hold a lock that other processes see and that a crash releases; the empty lock file stays, unless `tidy`.
 
     Raises:
-        AvengersError: somebody else holds it; `busy` is the message.
+        AvengersError: another process holds it; `busy` is the message.
         OSError: the lock file cannot be made, or this disk knows no locks.
 
     """
@@ -127,7 +127,7 @@ def exclusive(path: Path, busy: str, *, tidy: bool = False) -> Iterator[None]:
                     raise AvengersError(busy) from error
                 raise
             if tidy and not _is_at(path, file.fileno()):
-                continue  # its last holder deleted it meanwhile: this lock is of a file that nobody else can see
+                continue  # its last holder deleted it meanwhile: this lock is of a file that no other process can see
             try:
                 yield
             finally:
@@ -202,5 +202,5 @@ def reading(path: Path) -> Iterator[None]:
     except OSError as error:
         place = error.filename or path
         raise AvengersError(
-            f"{place} cannot be read: {error.strerror or error}; mend its rights or the disk"
+            f"{place} cannot be read: {error.strerror or error}; correct its rights or the disk"
         ) from error

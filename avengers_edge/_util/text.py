@@ -30,7 +30,7 @@ def valid_unicode(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Put a text on one line, without control characters that would steer a terminal."""
+    """Return a text as one line, without control characters that would steer a terminal."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 

@@ -38,10 +38,10 @@ class Clock:
         )
 
 
-class Pace:
-    """Guesses what is left of `total` steps from what was done since the start; `done` were done before it.
+class Eta:
+    """Estimates the remaining time of `total` steps from those since the start; `done` were done before it.
 
-    `clock` gives seconds that only grow.
+    `clock` returns seconds that only grow.
     """
 
     def __init__(self, done: int, total: int, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -49,7 +49,7 @@ class Pace:
         self._clock, self._began, self._first = clock, clock(), done
 
     def tick(self) -> float:
-        """Count a step; give the seconds that the rest may take."""
+        """Count a step; return the seconds that the rest may take."""
         self.done += 1
         each = (self._clock() - self._began) / (self.done - self._first)
         return each * (self.total - self.done)

@@ -95,7 +95,7 @@ def _query(words: Sequence[str]) -> str:
 
 
 def _is_indexable(words: Sequence[str]) -> bool:
-    """Tell whether the index can have all the words; it has no signs."""
+    """Whether the index can have all the words; it has no signs."""
     return all(_LETTER_OR_DIGIT.search(word) and not _WITHOUT_SPACES.search(word) for word in words)
 
 
@@ -209,7 +209,7 @@ class ConversationStore(Closing):
             _require_row(changed, conversation)
 
     def rename(self, conversation: int, title: str) -> None:
-        """Give a conversation another title; `BadRequest` where it is empty or longer than 60 columns."""
+        """Change the title of a conversation; `BadRequest` where it is empty or longer than 60 columns."""
         line = one_line(valid_unicode(title))
         require(bool(line), "the title is empty: write one")
         too_long = f"the title takes {columns(line)} columns: use at most {TITLE_COLUMNS}"

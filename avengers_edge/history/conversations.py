@@ -51,7 +51,7 @@ class Facts:
         return cls(values["model"], votes, values["samples"], values["seconds"])
 
     def as_dict(self) -> dict[str, Any]:
-        """Give plain values for JSON."""
+        """Return plain values for JSON."""
         votes = [[vote.key, vote.count] for vote in self.votes]
         return {"model": self.model, "votes": votes, "samples": self.samples, "seconds": self.seconds}
 
@@ -117,7 +117,7 @@ class SearchHit:
 
 
 def timestamp() -> str:
-    """Give the time in UTC, to the millisecond."""
+    """Return the time in UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 

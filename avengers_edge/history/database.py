@@ -257,7 +257,7 @@ def _translation(path: Path, timeout: float, error: sqlite3.Error) -> AvengersEr
 
 
 def _code(error: sqlite3.Error) -> int:
-    """Give SQLite's primary result code; an error that Python found in a value has none, and is damage."""
+    """Return SQLite's primary result code; an error that Python found in a value has none, and is damage."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
 
 

@@ -30,7 +30,7 @@ _WITHOUT_TABLE = "ask one member with `avengers ask --model NAME`"
 
 
 class _Defaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a team is asked where nobody says otherwise: table `[defaults]` of its file."""
+    """The defaults of a team, which a request can override: table `[defaults]` of its file."""
 
     samples: int = DEFAULT_SAMPLES
     switch_below: float = DEFAULT_SWITCH_BELOW
@@ -217,7 +217,7 @@ class Catalog:
                 names |= {path.stem for path in (root / folder).glob("*.toml") if path.is_file()}
         return tuple(sorted(names))
 
-    def _find(self, folder: str, name: str, what: str, cure: str) -> Path:
+    def _find(self, folder: str, name: str, what: str, remedy: str) -> Path:
         names = self._names(folder)
         if name in names:
             for root in self._roots:
@@ -231,7 +231,7 @@ class Catalog:
                     raise BadRequest(f"{path} is not a regular file, or leads to none: move it away")
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise NotFound(f"there is no {what} {name!r}: {hint}`{cure}` shows all")
+        raise NotFound(f"there is no {what} {name!r}: {hint}`{remedy}` shows all")
 
     def modes(self) -> dict[str, Mode]:
         """Read the ways of asking that teams share, by name.

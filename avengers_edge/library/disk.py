@@ -32,14 +32,14 @@ def bytes_below(folder: Path) -> int:
     return total
 
 
-def sha256_of(path: Path, heard: Callable[[int], None] = lambda _: None) -> str:
-    """Hash a file; `heard` is told how many bytes were hashed so far."""
+def sha256_of(path: Path, on_progress: Callable[[int], None] = lambda _: None) -> str:
+    """Hash a file; `on_progress` gets how many bytes were hashed so far."""
     digest, done = hashlib.sha256(), 0
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
             done += len(chunk)
-            heard(done)
+            on_progress(done)
     return digest.hexdigest()
 
 
@@ -96,13 +96,14 @@ def disk_errors(
             raise DoesNotFit(f"{purpose} needs {needed} and {reason} in {folder}: free some {then}") from error
         if error.errno in _NO_RIGHT or isinstance(error, FileExistsError | NotADirectoryError):
             raise AvengersError(
-                f"the folder {folder} cannot be written ({reason}): mend its rights or choose another with {elsewhere}"
+                f"the folder {folder} cannot be written ({reason}): correct its rights or choose another with "
+                f"{elsewhere}"
             ) from error
         raise AvengersError(f"{purpose} failed: {error.filename or folder}: {reason}; run it again") from error
 
 
 def move(source: Path, target: Path, sha256: str) -> None:
-    """Give a verified file its place at once; on another disk it is copied there, and named once the copy is right.
+    """Move a verified file to its place at once; on another disk it is copied there, and named once the copy is right.
 
     Raises:
         VerificationFailed: the copy has other bytes.

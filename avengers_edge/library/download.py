@@ -33,7 +33,7 @@ class SourceUnavailable(AvengersError):
 
 @dataclass(frozen=True, slots=True)
 class PullProgress:
-    """How far a pull is. `done_bytes` are of the model file, `total_bytes` is None where nobody knows yet.
+    """How far a pull is. `done_bytes` are of the model file, `total_bytes` is None while it is unknown.
 
     `step` says in a few words what is being done.
     """
@@ -45,18 +45,18 @@ class PullProgress:
 
 
 OnProgress = Callable[[PullProgress], None]
-"""Hears of a pull's progress a few times a second."""
+"""Called with a pull's progress a few times a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class PullJob:
-    """A pull as a source sees it: what is wanted, the folder to work in, and who hears of it."""
+    """A pull as a source sees it: what is wanted, the folder to work in, and the callback for progress."""
 
     manifest: ModelManifest
     folder: Path
     progress: OnProgress
 
-    def say(self, step: str, done: int, total: int | None) -> None:
+    def report(self, step: str, done: int, total: int | None) -> None:
         """Report progress."""
         self.progress(PullProgress(self.manifest.id, done, total, step))
 
@@ -123,7 +123,7 @@ def copy_path(source: PathSource, job: PullJob) -> Fetched:
                 if done > total:
                     raise VerificationFailed(f"{origin} has more than the {total} bytes it should have")
                 target.write(chunk)
-                job.say("copying", done, total)
+                job.report("copying", done, total)
     return Fetched(part, Expected(manifest.sha256, "manifest", source.path))
 
 
@@ -184,7 +184,7 @@ def _receive(answer: http.client.HTTPResponse, target: BinaryIO, have: int, sour
                 f"{source.url} sends more than the {total} bytes it should have; try another source"
             )
         target.write(chunk)
-        job.say("downloading", have, total)
+        job.report("downloading", have, total)
     if total is not None and have < total:
         raise SourceUnavailable(f"{source.url} broke off at {have} of {total} bytes: run it again, it goes on there")
 
@@ -249,7 +249,7 @@ def _client() -> Any:  # noqa: ANN401 - an optional package without types here
 
 @contextmanager
 def _hub_errors(name: str) -> Iterator[None]:
-    """Put the client's errors into our words. Its releases raise requests', httpx' and their own: no common base."""
+    """Map the client's errors to ours. Its releases raise requests', httpx' and their own: no common base."""
     try:
         yield
     except AvengersError:
@@ -271,7 +271,7 @@ def _watched(job: PullJob, folder: Path, total: int | None) -> Iterator[None]:
     def watch() -> None:
         while not ended.wait(_POLL_SECONDS):
             done = bytes_below(folder)
-            job.say("downloading", done if total is None else min(done, total), total)
+            job.report("downloading", done if total is None else min(done, total), total)
 
     watcher = threading.Thread(target=watch, name="avengers-pull-progress", daemon=True)
     watcher.start()
@@ -283,7 +283,7 @@ def _watched(job: PullJob, folder: Path, total: int | None) -> Iterator[None]:
 
 
 def hub_rows(repository: str, config: str | None, split: str, *, offline: bool) -> Iterator[dict[str, object]]:
-    """Give a table's rows, in its order.
+    """Yield the rows of a table, in its order.
 
     Args:
         repository: such as "openai/openai_humaneval".

@@ -77,9 +77,9 @@ class BoundedReader:
         self._reach(at)
         self.at = at
 
-    def refuse(self, found: str, cure: str = "get the file again or choose another") -> NoReturn:
+    def refuse(self, found: str, remedy: str = "get the file again or choose another") -> NoReturn:
         """Raise `VerificationFailed` with the path, what was found and what mends it."""
-        raise VerificationFailed(f"{self._path} is not a usable GGUF model: {found}; {cure}")
+        raise VerificationFailed(f"{self._path} is not a usable GGUF model: {found}; {remedy}")
 
     def _reach(self, end: int) -> None:
         """Make the buffer hold the file's first `end` bytes."""

@@ -86,7 +86,7 @@ def _link(
 
 @contextlib.contextmanager
 def _staged(partial: Path) -> Iterator[Path]:
-    """Give a folder for the copies, which is gone afterwards."""
+    """Make a folder for the copies, which is gone afterwards."""
     stage = partial / "import"
     stage.mkdir(parents=True, exist_ok=True)
     try:

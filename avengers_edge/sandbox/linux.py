@@ -63,7 +63,7 @@ class Sandbox:
         raise NoSandbox(f"model-written code cannot be shut in here ({why}): {_CURE}")
 
     def describe(self) -> str:
-        """Say in words how programs are shut in."""
+        """Describe the confinement of programs in words."""
         return self._mechanism.words
 
     def run_python(
@@ -92,9 +92,9 @@ class Sandbox:
     def run_tested(self, parts: Sequence[str], *, limits: Limits | None = None) -> Execution:
         """Run the parts of a program one after the other in one module; it passes if the last one ran to its end.
 
-        To leave early does not count, with whatever exit code: after the last part a word is handed back that nobody
-        can guess. A program that searches its own interpreter for it is beyond that, as it is beyond all tests in
-        Python, where a value can claim to be equal to any other.
+        To leave early does not count, with whatever exit code: after the last part a random token is handed back, which
+        cannot be guessed. A program that searches its own interpreter for it is beyond that, as it is beyond all tests
+        in Python, where a value can claim to be equal to any other.
 
         Raises:
             NoSandbox: the process could not be started or shut in.
@@ -166,7 +166,7 @@ class Sandbox:
                 watch.run()
             finally:
                 watch.end()
-            return watch.finding(token, self._mechanism.name), watch.report
+            return watch.execution(token, self._mechanism.name), watch.report
 
     def _surroundings(self, limits: Limits) -> dict[str, object]:
         return {
@@ -182,7 +182,7 @@ class Sandbox:
 
 
 def _file_of(content: bytes, files: contextlib.ExitStack) -> int:
-    """Put bytes into an open file in memory that can be read and no longer be changed."""
+    """Write bytes to an open file in memory that can be read and no longer be changed."""
     import fcntl  # which only Unix has
 
     file = os.memfd_create("sandbox", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)

@@ -92,7 +92,7 @@ class Mechanism:
     wrapper: str | None = None
 
     def place_of(self, package: str, folder: str) -> str:
-        """Say where a program finds an installed package: not by its own path where another can be given to it."""
+        """Return where a program finds an installed package: not by its own path where another can be given to it."""
         return folder if self.name == "landlock" else f"{_HOME_OF_PACKAGES}/{package}"
 
     def command(
@@ -123,7 +123,7 @@ class Mechanism:
 def candidates() -> list[Mechanism]:
     """List what may work here, best first.
 
-    Bubblewrap leaves the outer user as he is, which is too much for root: in our own namespaces the program is nobody.
+    Bubblewrap keeps the outer user, which is too much for root: in our own namespaces the program runs as nobody.
     """
     if sys.platform != "linux" or not seccomp.supported():
         return []

@@ -52,7 +52,7 @@ class Interpreter(Protocol):
     """Runs programs within limits, where they can do no harm; used from any thread."""
 
     def describe(self) -> str:
-        """Say in words what runs programs, and what shuts them in."""
+        """Describe the interpreter and its confinement in words."""
 
     def run(self, source: str) -> ProgramRun:
         """Run one program to its end, or to the limit that ends it; whatever it does is a finding, not an error."""
@@ -75,7 +75,7 @@ class CPython:
         return cls(Sandbox.find())
 
     def describe(self) -> str:
-        """Say in words what runs programs, and what shuts them in."""
+        """Describe the interpreter and its confinement in words."""
         packages = (
             "with SymPy" if "sympy" in package_folders(self._packages) else "without SymPy, which is not installed"
         )
@@ -124,7 +124,7 @@ class Monty:
         return monty
 
     def describe(self) -> str:
-        """Say in words what runs programs, and what shuts them in."""
+        """Describe the interpreter and its confinement in words."""
         from pydantic_monty import __version__
 
         return f"Monty {__version__}, for a part of Python and without SymPy, in a worker process"
@@ -154,7 +154,7 @@ class Monty:
         return _ended(output.text, "monty")
 
     def _why(self, error: pydantic_monty.MontyError) -> str | None:
-        """Say why a program failed; None for one that left with the exit code 0."""
+        """Return why a program failed; None for one that left with the exit code 0."""
         import pydantic_monty
 
         if isinstance(error, pydantic_monty.MontyCrashedError):
@@ -194,7 +194,7 @@ class ProgramRunner:
         self._interpreter.get()
 
     def describe(self) -> str:
-        """Say in words what runs programs here, and what shuts them in.
+        """Describe the interpreter of this machine and its confinement in words.
 
         Raises:
             NoSandbox: there is nothing to run them.
@@ -260,7 +260,7 @@ def _failed(reason: str, interpreter: InterpreterName) -> ProgramRun:
 
 
 def _beyond(outcome: Literal["timeout", "memory", "output"], limits: Limits) -> str:
-    """Say which limit a program went beyond."""
+    """Name the limit that a program exceeded."""
     if outcome == "timeout":
         return f"no end within {limits.wall_seconds:g} s"
     if outcome == "memory":

@@ -163,7 +163,7 @@ def test_a_read_only_target_is_one_line(home, tmp_path, monkeypatch, number):
     monkeypatch.setattr(packing.Path, "mkdir", refuse)
     with pytest.raises(
         AvengersError,
-        match=rf"out cannot be written \({os.strerror(number)}\): mend its rights or choose another with --out",
+        match=rf"out cannot be written \({os.strerror(number)}\): correct its rights or choose another with --out",
     ):
         pack_small(home, tmp_path / "out")
 

@@ -87,7 +87,7 @@ class _Target:
 def unpack(
     path: Path, store: Store, *, key: bytes | None = None, replace: bool = False, progress: OnProgress = lambda _: None
 ) -> Unpacked:
-    """Put the files of a bundle in place. Whatever ends it early, the next run goes on where it was.
+    """Bring the files of a bundle to their places. Whatever ends it early, the next run goes on where it was.
 
     Each file is hashed by this run: as it is read from the archive, or where it lies already, in place or staged.
     A damaged file is replaced: one that is bad, and whose receipt says that it was once the bundle's.

@@ -98,7 +98,7 @@ def check_installer(archive: Path, bundle: Bundle) -> tuple[Path | None, Problem
 
 
 def is_repairable(path: Path, file: BundleFile) -> bool:
-    """Whether a bad file in a home may be replaced unasked, since nobody's work is lost.
+    """Whether a bad file in a home may be replaced unasked, since no work is lost.
 
     The SBOM and licences go with the bundle's manifest; a model's receipt says that it was once the listed one.
     """

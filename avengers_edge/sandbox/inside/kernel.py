@@ -161,14 +161,14 @@ def _show(source: str, path: str) -> None:
 
 
 def _become_nobody() -> None:
-    """Be somebody who owns nothing, in a user namespace of his own, where his threads are counted apart."""
+    """Become the user nobody in a user namespace of its own, where its threads are counted apart."""
     become_nobody()
-    with contextlib.suppress(OSError):  # where these are forbidden, his threads are counted with all of his
+    with contextlib.suppress(OSError):  # where these are forbidden, its threads are counted with all of nobody's
         call("unshare", NEW_USER)
 
 
 def become_nobody() -> None:
-    """Be somebody who owns nothing; only root can."""
+    """Become the user nobody, who owns nothing; only root can."""
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)

@@ -51,15 +51,15 @@ def _close_all_but(*kept: int) -> None:
 
 
 def _fork_and_wait() -> None:
-    """Return in a child; meanwhile wait for it here, end it when asked to, and end as it did."""
-    heard = {signal.SIGTERM, signal.SIGCHLD}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, heard)
+    """Return in a child; meanwhile wait for it here, end it on SIGTERM, and end as it did."""
+    awaited = {signal.SIGTERM, signal.SIGCHLD}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     child = os.fork()
     if child == 0:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return
     while True:
-        if signal.sigwait(heard) == signal.SIGTERM:
+        if signal.sigwait(awaited) == signal.SIGTERM:
             os.kill(child, signal.SIGKILL)
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
@@ -76,12 +76,14 @@ def _confine(job: dict[str, Any]) -> None:
     elif mechanism == "landlock":
         if os.geteuid() == 0:
             kernel.become_nobody()
-        threads += _running(os.getuid())  # the limit is on all that a user runs, and this one has no world of its own
-        kernel.give_up_privileges()  # without which nobody may bar himself
+        threads += _running(
+            os.getuid()
+        )  # the limit is on all that a user runs, and this one has no namespace of its own
+        kernel.give_up_privileges()  # without which a process may not restrict itself
         kernel.only_read(path for path, _ in job["paths"])
         os.chdir("/")
     if mechanism != "bubblewrap":
-        kernel.die_with_parent()  # forgotten with each change of who one is
+        kernel.die_with_parent()  # a change of the user resets it
     for kind, most in (
         (resource.RLIMIT_AS, limits["memory_bytes"]),
         (resource.RLIMIT_CPU, limits["cpu_seconds"]),
