@@ -518,7 +518,9 @@ def unstaged(home):
     return sum(len(tree(home)[name]) for name in (*first, *beside))
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="rights that hold for this user")
+@posix
+@pytest.mark.rights
+@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="nothing is forbidden to root")
 def test_a_home_that_cannot_be_written_is_named(archive, store, home):
     home.mkdir()
     home.chmod(0o500)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from gguf_files import ARRAY, BASICS, STRING, U32, Tiny, array, string, tensor, text, tiny_model, u32
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from avengers_edge.config import KV_TYPES
@@ -247,7 +247,6 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
         read_header(tmp_path / "pipe.gguf")
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     changes=st.lists(st.tuples(st.integers(0, len(VALID) - 1), st.integers(0, 255)), max_size=8),
     length=st.integers(0, len(VALID)),

@@ -21,6 +21,8 @@ from avengers_edge.sandbox.execution import Limits
 from avengers_edge.sandbox.linux import Sandbox
 from avengers_edge.sandbox.mechanisms import Mechanism, candidates
 
+pytestmark = pytest.mark.rights
+
 MIB = 2**20
 SHORT = Limits(wall_seconds=2.0, cpu_seconds=2)
 TRY = """
@@ -36,7 +38,8 @@ def attempt(action):
 def sandbox(request):
     mechanism = next((each for each in candidates() if each.name == request.param), None)
     if mechanism is None:
-        pytest.skip(f"{request.param} is not installed here")
+        root = request.param == "bubblewrap" and os.geteuid() == 0
+        pytest.skip(f"{request.param} is not {'used for root' if root else 'installed here'}")
     sandbox = Sandbox(mechanism)
     try:
         assert sandbox.run_python("import json", limits=Limits(wall_seconds=60)).passed

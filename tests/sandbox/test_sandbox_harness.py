@@ -9,6 +9,8 @@ from avengers_edge.sandbox.execution import Limits
 from avengers_edge.sandbox.inside.canonical import canonical
 from avengers_edge.sandbox.linux import Sandbox, passes
 
+pytestmark = pytest.mark.rights
+
 RIGHT = "def double(x):\n    return 2 * x\n"
 TEST = "assert double(2) == 4\nassert double('a') == 'aa'\n"
 CHECK = "def check(candidate):\n    assert candidate(2) == 4\n"

@@ -22,6 +22,8 @@ from avengers_edge.sandbox.execution import MIB
 from avengers_edge.sandbox.linux import Sandbox
 from avengers_edge.sandbox.programs import CPython, Monty, ProgramRun, ProgramRunner
 
+pytestmark = pytest.mark.rights
+
 PATIENT = dataclasses.replace(programs.LIMITS, wall_seconds=60.0, cpu_seconds=60.0)
 """For programs that end by themselves, on machines that are busy."""
 HASTY = dataclasses.replace(programs.LIMITS, wall_seconds=1.0, cpu_seconds=1.0)
