@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import reprlib
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,6 +28,9 @@ _PLACE = re.compile(r"(.*) - at `\$\.?(.*)`")
 _UNKNOWN, _MISSING = (re.compile(f"Object {what} field `(.*)`") for what in ("contains unknown", "missing required"))
 
 _ANY: Mapping[str, str] = MappingProxyType({})
+
+_WRONG_TYPE = re.compile("Expected (.*), got .*")
+_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 _T = TypeVar("_T")
 
@@ -89,7 +93,7 @@ def convert(values: object, kind: type[_T], where: Path | str, *, allowed: Mappi
         try:
             return msgspec.convert(values, kind)
         except msgspec.ValidationError as error:
-            raise BadRequest(_refusal(str(error), str(where), allowed)) from error
+            raise BadRequest(_refusal(str(error), str(where), values, allowed)) from error
 
 
 @contextlib.contextmanager
@@ -139,7 +143,7 @@ def _inline(value: object) -> str:
     return str(value)
 
 
-def _refusal(complaint: str, where: str, allowed: Mapping[str, str]) -> str:
+def _refusal(complaint: str, where: str, values: object, allowed: Mapping[str, str]) -> str:
     match = _PLACE.fullmatch(complaint)
     reason, field = (match[1], match[2]) if match else (complaint, "")
     place = f"{where}, {field}" if field else where
@@ -147,11 +151,35 @@ def _refusal(complaint: str, where: str, allowed: Mapping[str, str]) -> str:
         return f"{place} has unknown key {unknown[1][:40]!r}: remove it or correct its name"
     if missing := _MISSING.fullmatch(reason):
         return f"{place} lacks {missing[1]!r}: add it"
+    expected = _WRONG_TYPE.fullmatch(reason)
+    kind = expected[1].replace("object", "table") if expected else ""
+    if "[...]" in field:  # msgspec hides the key of a table whose keys are free
+        return f"{where}: {field.partition('[')[0]} has a value that cannot be used: expected {kind or reason[:80]}"
+    found = f"{where}: {field or 'it'} is {_shown(_value_at(values, field))}"
     last = field.rpartition(".")[2]
     if last in allowed:
-        return f"{where}: {field} cannot be used ({reason[:80].lower()}): use {allowed[last]}"
-    wrong = "is of the wrong type" if reason.startswith("Expected") and ", got " in reason else "cannot be used"
-    return f"{where}: {field or 'it'} {wrong}: {reason[:80]}"
+        return f"{found}: use {allowed[last]}"
+    if expected:
+        return f"{found}, which is of the wrong type: expected {kind}"
+    return f"{found}, which cannot be used: {reason[:80]}"
+
+
+def _value_at(values: object, field: str) -> Any:  # noqa: ANN401 - whatever a file has there
+    """Return the value that a field's path leads to, as in `sources[0].kind`."""
+    value: Any = values
+    for name, index in _STEP.findall(field):
+        value = value[int(index) if index else name]
+    return value
+
+
+def _shown(value: object) -> str:
+    """Show a value of a wrong type in a few characters; what is nested may be too deep to print."""
+    match value:
+        case dict():
+            return "a table"
+        case list():
+            return "a list"
+    return reprlib.repr(value)
 
 
 def _refuse_wide_integers(value: object, field: str = "") -> None:

@@ -74,7 +74,7 @@ def test_the_documentation_has_every_setting_and_its_defaults_can_be_written_int
 
 def test_a_wrong_type_in_the_settings_file_is_refused_with_file_and_field(settings_file):
     settings_file.write_text("context = 'large'", encoding="utf-8")
-    with pytest.raises(BadRequest, match=r"settings\.toml: context is of the wrong type: Expected `int`, got `str`"):
+    with pytest.raises(BadRequest, match=r"settings\.toml: context is 'large', .* wrong type: expected `int`"):
         load_settings()
     settings_file.write_text("slots = 2", encoding="utf-8")
     with pytest.raises(BadRequest, match="unknown key 'slots': use one of offline, team, threads"):
