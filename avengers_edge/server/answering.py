@@ -10,7 +10,7 @@ from typing import TypeAlias
 from avengers_edge.election import Emit, events_of
 from avengers_edge.errors import ContextFull
 from avengers_edge.records import SEED_LIMIT, Answer, Ask, CancelToken, Event, Finished, Generation, Token
-from avengers_edge.server.house import House, Target
+from avengers_edge.server.model_registry import ModelRegistry, ResolvedModel
 from avengers_edge.server.parameters import Parameters
 from avengers_edge.server.problems import Problem
 from avengers_edge.ways import Inquiry, requests_for
@@ -19,7 +19,7 @@ Result: TypeAlias = Answer | Generation
 
 
 def respond(
-    house: House, target: Target, parameters: Parameters, cancel: CancelToken, *, tokens: bool
+    registry: ModelRegistry, target: ResolvedModel, parameters: Parameters, cancel: CancelToken, *, tokens: bool
 ) -> Iterator[Event | Generation]:
     """Do what is asked for; the last event is `Finished`, or what a member wrote.
 
@@ -33,7 +33,7 @@ def respond(
         if target.member is None or parameters.voted or target.member.form != "text":
             yield from _elect(target, parameters, cancel, tokens=tokens)
         else:
-            yield from _complete(house, target, parameters, cancel, tokens=tokens)
+            yield from _complete(registry, target, parameters, cancel, tokens=tokens)
     except ContextFull as error:
         raise Problem(error.http_status, str(error), parameters.prompt_field, "context_length_exceeded") from error
 
@@ -44,7 +44,7 @@ def result_of(event: Event | Generation | None) -> Result:
     return event.answer if isinstance(event, Finished) else event
 
 
-def _elect(target: Target, parameters: Parameters, cancel: CancelToken, *, tokens: bool) -> Iterator[Event]:
+def _elect(target: ResolvedModel, parameters: Parameters, cancel: CancelToken, *, tokens: bool) -> Iterator[Event]:
     ask = parameters.ask(target.member.name if target.member else None)
     if target.member is not None and target.member.form == "program" and ask.samples is None:
         ask = dataclasses.replace(ask, samples=1)
@@ -52,7 +52,7 @@ def _elect(target: Target, parameters: Parameters, cancel: CancelToken, *, token
 
 
 def _complete(
-    house: House, target: Target, parameters: Parameters, cancel: CancelToken, *, tokens: bool
+    registry: ModelRegistry, target: ResolvedModel, parameters: Parameters, cancel: CancelToken, *, tokens: bool
 ) -> Iterator[Event | Generation]:
     """Ask one member for `n` texts in one request."""
     member, team = target.member, target.avengers.team
@@ -65,7 +65,7 @@ def _complete(
     (request,) = requests_for(inquiry, member, team.sampling, parameters.n, seed=seed, greedy=False)
     sampling = dataclasses.replace(request.sampling, **parameters.sampling)
     request = dataclasses.replace(request, sampling=sampling, keep=parameters.n == 1)
-    with house.lease(member.model) as engine:
+    with registry.lease(member.model) as engine:
 
         def generate(emit: Emit) -> Generation:
             on_token = (lambda index, piece: emit(Token(piece, index))) if tokens else None

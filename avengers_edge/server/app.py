@@ -18,12 +18,13 @@ from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from avengers_edge.errors import AvengersError
+from avengers_edge.records import CancelToken
 from avengers_edge.server.answering import Result, respond, result_of
-from avengers_edge.server.desk import Call, Desk
 from avengers_edge.server.embedding import embed
-from avengers_edge.server.house import VOTED, House, Target
+from avengers_edge.server.executor import RequestExecutor
 from avengers_edge.server.metrics import Metrics
 from avengers_edge.server.middleware import AccessMiddleware, UnreadBodyMiddleware
+from avengers_edge.server.model_registry import ROUTED_NAME, ModelRegistry, ResolvedModel
 from avengers_edge.server.openapi import description
 from avengers_edge.server.options import ServeOptions
 from avengers_edge.server.parameters import Parameters, parameters_of, refuse_store
@@ -39,13 +40,13 @@ from avengers_edge.server.replies import (
     usage_of,
 )
 from avengers_edge.server.requests import ChatCompletionRequest, CompletionRequest, EmbeddingRequest, RouteRequest
-from avengers_edge.server.streaming import EventStream, left
+from avengers_edge.server.streaming import EventStream, wait_for_disconnect
 from avengers_edge.server.validation import read_request
 
 logger = logging.getLogger("avengers_edge.server")
 
-_PATIENCE = 5.0
-"""Seconds after which loading that failed is tried again, if anybody asks whether the server is ready."""
+_RELOAD_SECONDS = 5.0
+"""Seconds after which loading that failed is tried again, at the next question whether the server is ready."""
 
 _T = TypeVar("_T")
 _Body = TypeVar("_Body", bound=msgspec.Struct)
@@ -55,17 +56,17 @@ class App:
     """The server as an ASGI application: `asgi`.
 
     Args:
-        house: who answers; closed at the server's end.
-        options: whom it lets in and how much it takes on.
+        registry: the teams and models; closed at the server's end.
+        options: who may call, and the limits.
         routes: further paths, like the page's.
 
     """
 
-    def __init__(self, house: House, options: ServeOptions, routes: tuple[BaseRoute, ...] = ()) -> None:
-        self._house, self._options, self._limits = house, options, options.limits
+    def __init__(self, registry: ModelRegistry, options: ServeOptions, routes: tuple[BaseRoute, ...] = ()) -> None:
+        self._registry, self._options, self._limits = registry, options, options.limits
         self._metrics = Metrics()
-        self.answers = Desk("answers", self._limits.width, self._limits.queue, self._limits.seconds)
-        self._quick = Desk("quick", 2, self._limits.width + self._limits.queue, self._limits.seconds)
+        self.answers = RequestExecutor("answers", self._limits.width, self._limits.queue, self._limits.seconds)
+        self._quick = RequestExecutor("quick", 2, self._limits.width + self._limits.queue, self._limits.seconds)
         self._state, self._reason = "loading", ""
         self._warming: asyncio.Task[None] | None = None
         self._warmed = 0.0  # when that was tried last
@@ -81,41 +82,41 @@ class App:
             Route("/openapi.json", self._describe, methods=["GET"]),
             *routes,
         ]
-        router = Router(self.routes, redirect_slashes=False, default=_nowhere, lifespan=self.living)
+        router = Router(self.routes, redirect_slashes=False, default=_not_found, lifespan=self.lifespan)
         paths = [route.path for route in self.routes if isinstance(route, Route | Mount)]
         inner = AccessMiddleware(router, options, self._metrics, paths)
         self.asgi: ASGIApp = UnreadBodyMiddleware(inner)
 
     def drain(self) -> None:
-        """Take nothing new; what is under way has `limits.drain` seconds, then its clients are told."""
+        """Admit nothing new; what is under way has `limits.drain` seconds, then it is cancelled."""
         loop = asyncio.get_running_loop()
-        for desk in (self.answers, self._quick):
-            desk.refuse_more()
-            loop.call_later(self._limits.drain, desk.end_all)
+        for executor in (self.answers, self._quick):
+            executor.stop_admission()
+            loop.call_later(self._limits.drain, executor.cancel_all)
 
-    def end_now(self) -> None:
-        """Call off what is under way, and tell its clients."""
-        logger.info("told again to end: what is under way is called off")
-        for desk in (self.answers, self._quick):
-            desk.refuse_more()
-            desk.end_all()
+    def cancel_now(self) -> None:
+        """Cancel what is under way."""
+        logger.info("told again to end: what is under way is cancelled")
+        for executor in (self.answers, self._quick):
+            executor.stop_admission()
+            executor.cancel_all()
 
     @contextlib.asynccontextmanager
-    async def living(self, _app: object = None) -> AsyncIterator[None]:
+    async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
         """Load what most requests need while the server already answers, and free everything at its end."""
         self._warming = asyncio.create_task(self._warm())
         try:
             yield
         finally:
             self._warming.cancel()
-            for desk in (self.answers, self._quick):
-                desk.end_all()
-                desk.close()
-            await asyncio.to_thread(self._house.close)
+            for executor in (self.answers, self._quick):
+                executor.cancel_all()
+                executor.close()
+            await asyncio.to_thread(self._registry.close)
 
     async def _warm(self) -> None:
         try:
-            await asyncio.to_thread(self._house.default.warm)
+            await asyncio.to_thread(self._registry.default.warm)
             self._state, self._reason = "ok", ""
         except Exception as error:  # other names may be answered all the same
             expected = isinstance(error, AvengersError)
@@ -125,8 +126,8 @@ class App:
         self._warmed = time.monotonic()
 
     def _is_ready(self) -> bool:
-        """Tell whether what most requests need is loaded; if it could not be, that is tried again, but not at once."""
-        again = self._state == "degraded" and time.monotonic() - self._warmed > _PATIENCE
+        """Whether what most requests need is loaded; if it could not be, that is tried again, but not at once."""
+        again = self._state == "degraded" and time.monotonic() - self._warmed > _RELOAD_SECONDS
         if again and self._warming is not None and self._warming.done():
             self._warming = asyncio.create_task(self._warm())
         return self._state == "ok"
@@ -141,33 +142,33 @@ class App:
 
     async def _answer(self, request: Request, kind: type[ChatCompletionRequest | CompletionRequest]) -> ASGIApp:
         body = await self._read(request, kind, self.answers)
-        parameters, target, member = await asyncio.to_thread(self._understand, body)
+        parameters, target, member = await asyncio.to_thread(self._prepare, body)
         if self._options.log_prompts:
             logger.info("%s is asked: %r", parameters.model, parameters.question)
         reply = Reply(kind is ChatCompletionRequest, parameters.model)
-        work = functools.partial(respond, self._house, target, parameters, tokens=parameters.stream)
-        note = functools.partial(self._metrics.answer, member=member)
+        work = functools.partial(respond, self._registry, target, parameters, tokens=parameters.stream)
+        on_result = functools.partial(self._metrics.answer, member=member)
         if parameters.stream:
-            return EventStream(self.answers, work, reply, parameters, member, note)
+            return EventStream(self.answers, work, reply, parameters, member, on_result)
 
-        def drain(call: Call) -> Result:
-            *_, last = work(call.cancel)
-            return result_of(last)
+        def last(cancel: CancelToken) -> Result:
+            *_, event = work(cancel)
+            return result_of(event)
 
-        result: Result = await _done(self.answers, drain, request)
-        note(result)
+        result: Result = await _run(self.answers, last, request)
+        on_result(result)
         extension = extension_of(result, member, texts=parameters.extension.texts)
         return JSONReply(reply.whole(choices_of(result, parameters.tools), usage_of(result), extension))
 
-    async def _read(self, request: Request, kind: type[_Body], desk: Desk) -> _Body:
+    async def _read(self, request: Request, kind: type[_Body], executor: RequestExecutor) -> _Body:
         """Read a body, unless there is no room for its work anyway."""
-        desk.require_room()
+        executor.require_capacity()
         return await read_request(request, kind, self._limits)
 
-    def _understand(self, body: ChatCompletionRequest | CompletionRequest) -> tuple[Parameters, Target, str | None]:
-        """Find what is asked of whom; what cannot be done is refused before it waits for its turn."""
+    def _prepare(self, body: ChatCompletionRequest | CompletionRequest) -> tuple[Parameters, ResolvedModel, str | None]:
+        """Find what is asked of which model; what cannot be done is refused before it waits for its turn."""
         parameters = parameters_of(body)
-        target = self._house.find(parameters.model, parameters.extension.team)
+        target = self._registry.resolve(parameters.model, parameters.extension.team)
         member = target.member.name if target.member else None
         if member is None or parameters.voted:
             parameters.ask(member)
@@ -178,38 +179,38 @@ class App:
         if not body.prompt.strip():
             raise refuse("prompt", "prompt is empty: send what is to be routed", "missing_parameter")
 
-        def decide(_call: Call) -> dict[str, Any]:
-            target = self._house.find(VOTED, body.team, "team")
+        def decide(_: CancelToken) -> dict[str, Any]:
+            target = self._registry.resolve(ROUTED_NAME, body.team, "team")
             return target.avengers.route(body.prompt, prefer=body.prefer).as_dict()
 
-        return JSONReply(await _done(self._quick, decide, request))
+        return JSONReply(await _run(self._quick, decide, request))
 
     async def _embed(self, request: Request) -> Response:
         body = await self._read(request, EmbeddingRequest, self._quick)
         refuse_store(body)
 
-        def vectors(call: Call) -> EmbeddingList:
-            return embed(self._house.vectors, body, self._limits, call.cancel)
+        def vectors(cancel: CancelToken) -> EmbeddingList:
+            return embed(self._registry.vectors, body, self._limits, cancel)
 
-        return JSONReply(await _done(self._quick, vectors, request))
+        return JSONReply(await _run(self._quick, vectors, request))
 
     # --- the server itself ---------------------------------------------------------------------
 
     async def _models(self, request: Request) -> Response:
-        known = await _done(self._quick, self._known, request)
-        return JSONReply(ModelList([_listed(*each) for each in known.items()]))
+        tasks = await _run(self._quick, self._tasks, request)
+        return JSONReply(ModelList([_listed(*each) for each in tasks.items()]))
 
     async def _model(self, request: Request) -> Response:
         name = request.path_params["name"]
-        known = await _done(self._quick, self._known, request)
-        if name not in known:
-            complaint = f"there is no model {name[:80]!r}: use one of {', '.join(known)}"
+        tasks = await _run(self._quick, self._tasks, request)
+        if name not in tasks:
+            complaint = f"there is no model {name[:80]!r}: use one of {', '.join(tasks)}"
             raise Problem(404, complaint, "model", "model_not_found")
-        return JSONReply(_listed(name, known[name]))
+        return JSONReply(_listed(name, tasks[name]))
 
-    def _known(self, _call: Call) -> dict[str, str]:
-        """Give what each model name is for."""
-        return {**dict.fromkeys(self._house.names(), "chat"), self._house.vectors.name: "embedding"}
+    def _tasks(self, _: CancelToken) -> dict[str, str]:
+        """Return the task of each model name."""
+        return {**dict.fromkeys(self._registry.names(), "chat"), self._registry.vectors.name: "embedding"}
 
     async def _health(self, _request: Request) -> Response:
         ready = self._is_ready()
@@ -220,7 +221,7 @@ class App:
         gauges = {
             "running": self.answers.running,
             "waiting": self.answers.waiting,
-            "models_resident": len(self._house.resident()),
+            "models_resident": len(self._registry.resident()),
             "ready": int(self._is_ready()),
         }
         return PlainTextResponse(self._metrics.text(gauges), media_type="text/plain; version=0.0.4")
@@ -229,10 +230,9 @@ class App:
         return JSONReply(description(self._limits))
 
 
-async def _done(desk: Desk, work: Callable[[Call], _T], request: Request) -> _T:
-    """Have work done, as long as the client waits for it."""
-    async with desk.work(work, functools.partial(left, request.receive)) as job:
-        return await job.result()
+async def _run(executor: RequestExecutor, work: Callable[[CancelToken], _T], request: Request) -> _T:
+    """Run work for as long as the client waits for it."""
+    return await executor.run(work, functools.partial(wait_for_disconnect, request.receive))
 
 
 def _listed(name: str, task: str) -> Model:
@@ -242,5 +242,5 @@ def _listed(name: str, task: str) -> Model:
 _STARTED = int(time.time())
 
 
-async def _nowhere(_scope: Scope, _receive: Receive, _send: Send) -> None:
+async def _not_found(_scope: Scope, _receive: Receive, _send: Send) -> None:
     raise HTTPException(404)

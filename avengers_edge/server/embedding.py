@@ -7,7 +7,7 @@ import threading
 
 from avengers_edge.errors import Cancelled, DoesNotFit
 from avengers_edge.routing.whole import count_whole
-from avengers_edge.server.house import NamedVectors
+from avengers_edge.server.model_registry import NamedVectors
 from avengers_edge.server.options import Limits
 from avengers_edge.server.problems import Problem, refuse
 from avengers_edge.server.replies import Embedding, EmbeddingList, EmbeddingUsage

@@ -1,4 +1,4 @@
-"""Runs the application on uvicorn: takes the address, says when it can be called, ends in an orderly way."""
+"""Runs the application on uvicorn: binds the address, reports the start, shuts down in order."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def serve(app: App, options: ServeOptions, started: Callable[[str], None] = lamb
     Args:
         app: what is served.
         options: where.
-        started: hears the address when it can be called.
+        started: called with the address once requests are accepted.
 
     Raises:
         AvengersError: the address cannot be had.
@@ -166,13 +166,13 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, app: App, started: Callable[[str], None]) -> None:
         super().__init__(config)
-        self._app, self._hear_start = app, started
+        self._app, self._on_start = app, started
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """End; told so again, tell clients to ask later instead of letting what is under way go on."""
         if self.should_exit and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._app.end_now)
+            self._loop.call_soon_threadsafe(self._app.cancel_now)
         self.should_exit = True
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
@@ -180,7 +180,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         port = self.servers[0].sockets[0].getsockname()[1]
         host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
-        self._hear_start(f"{'https' if self.config.ssl else 'http'}://{host}:{port}")
+        self._on_start(f"{'https' if self.config.ssl else 'http'}://{host}:{port}")
 
     async def shutdown(self, sockets: list[Any] | None = None) -> None:
         self._app.drain()

@@ -323,7 +323,7 @@ def test_health_says_whether_what_most_requests_need_is_there(error, status, wor
     async def settled():
         async with served.client() as client:
             assert (await client.get("/health")).json()["status"] == "loading"
-            async with served.app.living():
+            async with served.app.lifespan():
                 while (answer := await client.get("/health")).json()["status"] == "loading":
                     await asyncio.sleep(0.01)
                 return answer
@@ -339,7 +339,7 @@ def test_health_says_whether_what_most_requests_need_is_there(error, status, wor
     [(NotFound("no model: run setup"), "no model: run setup"), (KeyError("x"), "loading failed: the log says why")],
 )
 def test_what_could_not_be_loaded_is_tried_again_as_long_as_somebody_asks(monkeypatch, error, reason):
-    monkeypatch.setattr(app, "_PATIENCE", 0.0)
+    monkeypatch.setattr(app, "_RELOAD_SECONDS", 0.0)
     served = Served(warm_error=error)
 
     async def becomes(client, word):
@@ -348,7 +348,7 @@ def test_what_could_not_be_loaded_is_tried_again_as_long_as_somebody_asks(monkey
         return answer["reason"]
 
     async def mended():
-        async with served.client() as client, served.app.living():
+        async with served.client() as client, served.app.lifespan():
             assert await becomes(client, "degraded") == reason
             served.warm_error = None
             assert await becomes(client, "ok") is None
