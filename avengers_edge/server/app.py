@@ -39,7 +39,7 @@ from avengers_edge.server.replies import (
     extension_of,
     usage_of,
 )
-from avengers_edge.server.requests import ChatCompletionRequest, CompletionRequest, EmbeddingRequest, RouteRequest
+from avengers_edge.server.schemas import ChatCompletionRequest, CompletionRequest, EmbeddingRequest, RouteRequest
 from avengers_edge.server.streaming import EventStream, wait_for_disconnect
 from avengers_edge.server.validation import read_request
 

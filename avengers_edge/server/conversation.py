@@ -10,7 +10,7 @@ from avengers_edge.engine.json_schema import schema_grammar
 from avengers_edge.errors import BadRequest
 from avengers_edge.records import Message, Tool, ToolCall, Tools
 from avengers_edge.server.problems import refuse
-from avengers_edge.server.requests import (
+from avengers_edge.server.schemas import (
     AssistantMessage,
     Call,
     ChatCompletionRequest,

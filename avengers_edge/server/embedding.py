@@ -11,7 +11,7 @@ from avengers_edge.server.model_registry import NamedVectors
 from avengers_edge.server.options import Limits
 from avengers_edge.server.problems import Problem, refuse
 from avengers_edge.server.replies import Embedding, EmbeddingList, EmbeddingUsage
-from avengers_edge.server.requests import EmbeddingRequest
+from avengers_edge.server.schemas import EmbeddingRequest
 
 _AT_ONCE = 16
 """Texts between two looks at whether the client still waits; the embedder does as many in one go."""

@@ -10,7 +10,7 @@ from avengers_edge import __version__
 from avengers_edge.server.options import Limits
 from avengers_edge.server.problems import ErrorReply
 from avengers_edge.server.replies import Completion, EmbeddingList, Model, ModelList
-from avengers_edge.server.requests import (
+from avengers_edge.server.schemas import (
     LIMITED,
     ChatCompletionRequest,
     CompletionRequest,

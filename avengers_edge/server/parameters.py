@@ -12,7 +12,7 @@ from avengers_edge.errors import BadRequest
 from avengers_edge.records import Ask, Message, Tools
 from avengers_edge.server.conversation import Conversation, conversation_of, tools_of
 from avengers_edge.server.problems import refuse
-from avengers_edge.server.requests import (
+from avengers_edge.server.schemas import (
     ChatCompletionRequest,
     CompletionRequest,
     EmbeddingRequest,

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from avengers_edge.server.options import Limits
 from avengers_edge.server.problems import Problem, refuse
-from avengers_edge.server.requests import LIMITED
+from avengers_edge.server.schemas import LIMITED
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 

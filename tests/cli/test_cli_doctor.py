@@ -270,19 +270,19 @@ def test_what_can_reach_out_is_what_the_layers_say_and_each_place_is_explained(r
         "cli/serve.py",
         "api/aio.py",
     }
-    assert places["library/direct.py"]["uses"] == ["http.client", "urllib.request"]
-    assert places["library/hub.py"]["uses"] == ["huggingface_hub"]
+    assert places["library/download.py"]["uses"] == ["http.client", "urllib.request"]
+    assert places["library/hub.py"]["uses"] == ["datasets", "huggingface_hub"]
     assert places["library/pip.py"]["uses"] == ["pip", "subprocess"]
     started = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if runs_programs(path)}
     assert {module for module, place in places.items() if STARTS & set(place["uses"])} == started
-    assert {"cli/chat/clipboard.py", "cli/chat/editor.py", "engine/spawn.py", "sandbox/box.py"} <= started
+    assert {"cli/chat/clipboard.py", "cli/chat/editor.py", "engine/spawn.py", "sandbox/linux.py"} <= started
     assert all(place["why"] and place["when"] for place in places.values())
 
 
 def test_the_report_is_for_people_too(run):
     result = run("--offline", "doctor", "--network")
     assert result.exit_code == 0
-    assert "library/direct.py (http.client, urllib.request)" in result.stdout
+    assert "library/download.py (http.client, urllib.request)" in result.stdout
     assert "Off line is set" in result.stdout
     assert "start programs, which could:" in result.stdout
     assert "/copy" in result.stdout

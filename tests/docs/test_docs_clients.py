@@ -106,7 +106,7 @@ def test_every_section_says_the_address_or_that_it_was_not_tried():
 
 
 def test_every_knob_is_named():
-    from avengers_edge.server.requests import Extension
+    from avengers_edge.server.schemas import Extension
 
     for field in Extension.__struct_fields__:
         assert f"`{field}`" in TEXT, field

@@ -14,7 +14,7 @@ from avengers_edge.errors import Cancelled
 from avengers_edge.routing.whole import CHARACTERS_READ
 from avengers_edge.server.embedding import embed
 from avengers_edge.server.options import Limits
-from avengers_edge.server.requests import EmbeddingRequest
+from avengers_edge.server.schemas import EmbeddingRequest
 
 
 def test_texts_are_embedded_as_numbers_and_as_their_bytes():

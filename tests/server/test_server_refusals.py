@@ -17,7 +17,7 @@ from avengers_edge.errors import BadRequest, ContextFull
 from avengers_edge.server.options import Limits, ServeOptions
 from avengers_edge.server.parameters import parameters_of
 from avengers_edge.server.problems import Problem
-from avengers_edge.server.requests import ChatCompletionRequest, CompletionRequest
+from avengers_edge.server.schemas import ChatCompletionRequest, CompletionRequest
 from avengers_edge.server.validation import convert, parse_object
 
 CHAT = "/v1/chat/completions"

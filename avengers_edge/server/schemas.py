@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from avengers_edge.records import SEED_LIMIT, EarlyStop, Kind
-from avengers_edge.records.tools import MOST_TOOLS
+from avengers_edge.records.requests import MOST_TOOLS
 
 Text: TypeAlias = Annotated[str, Meta(min_length=1)]
 Texts: TypeAlias = Text | Annotated[list[Text], Meta(min_length=1)]
