@@ -91,10 +91,10 @@ def serve(
     except ImportError as error:
         raise MissingExtra(error.name or "starlette", "serve", "avengers serve") from error
     from avengers_edge.server.app import App
+    from avengers_edge.server.chat_page import page_routes
+    from avengers_edge.server.launcher import serve as serve_app
     from avengers_edge.server.model_registry import ModelRegistry
     from avengers_edge.server.options import Limits, ServeOptions
-    from avengers_edge.server.chat_page import page_routes
-    from avengers_edge.server.run import serve as run
 
     options = ServeOptions(
         host=host,
@@ -118,7 +118,7 @@ def serve(
         click.echo(
             f"warning: team {name} lacks {', '.join(missing)}: `avengers setup {name}` installs what it needs", err=True
         )
-    run(
+    serve_app(
         App(registry, options, page_routes()),
         options,
         lambda address: click.echo(f"serving {address}  (Ctrl-C ends)", err=True),

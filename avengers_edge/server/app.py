@@ -19,8 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from avengers_edge.errors import AvengersError
 from avengers_edge.records import CancelToken
-from avengers_edge.server.answering import Result, respond, result_of
-from avengers_edge.server.embedding import embed
+from avengers_edge.server.answering import Result, embed, respond, result_of
 from avengers_edge.server.executor import RequestExecutor
 from avengers_edge.server.metrics import Metrics
 from avengers_edge.server.middleware import AccessMiddleware, UnreadBodyMiddleware
@@ -96,7 +95,7 @@ class App:
 
     def cancel_now(self) -> None:
         """Cancel what is under way."""
-        logger.info("told again to end: what is under way is cancelled")
+        logger.info("second signal: what is under way is cancelled")
         for executor in (self.answers, self._quick):
             executor.stop_admission()
             executor.cancel_all()

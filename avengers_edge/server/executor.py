@@ -153,7 +153,7 @@ class RequestExecutor:
         self._closing = True
 
     def cancel_all(self) -> None:
-        """Abort whatever is under way; its clients are told why."""
+        """Abort whatever is under way, with a reason for its clients."""
         for handle in list(self._handles):
             handle.abort(Problem(503, "the server is shutting down: ask again later", code="shutting_down"))
 

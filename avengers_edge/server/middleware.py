@@ -63,13 +63,13 @@ class AccessMiddleware:
         if absolute := _ABSOLUTE.match(scope["path"]):  # a target with scheme and authority, as proxies are sent
             scope = {**scope, "path": f"/{scope['path'][absolute.end() :].removeprefix('/')}"}
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        shared = self._shared(headers.get("origin"))
+        cors = self._cors_headers(headers.get("origin"))
 
-        async def noting(message: Message) -> None:
+        async def counting(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), _NO_SNIFF, *shared]
+                message["headers"] = [*message.get("headers", ()), _NO_SNIFF, *cors]
             await send(message)
 
         try:
@@ -77,10 +77,10 @@ class AccessMiddleware:
                 self._check(scope, headers)
                 if not scope["path"].isprintable():  # the router takes /metrics and a line feed for /metrics
                     raise HTTPException(404)
-                if scope["method"] == "OPTIONS" and shared:
-                    await _preflight(headers.get("access-control-request-headers", ""))(scope, receive, noting)
+                if scope["method"] == "OPTIONS" and cors:
+                    await _preflight(headers.get("access-control-request-headers", ""))(scope, receive, counting)
                 else:
-                    await self._inner({**scope, "app": self}, receive, noting)
+                    await self._inner({**scope, "app": self}, receive, counting)
             except Exception as error:
                 problem = _known(error)
                 if problem.status == 500:
@@ -89,7 +89,7 @@ class AccessMiddleware:
                     logger.error("%s: unexpected %s", scope["path"][:80], type(error).__name__, exc_info=chatty)
                 if not status and problem.status != 499:
                     response = JSONReply(problem.reply(), problem.status, dict(problem.headers))
-                    await response(scope, receive, noting)
+                    await response(scope, receive, counting)
                 status = status or problem.status
                 # Frames in a traceback hold what holds the error: only a full collection would ever free them.
                 error.__traceback__ = None
@@ -141,8 +141,8 @@ class AccessMiddleware:
             return False
         return True
 
-    def _shared(self, origin: str | None) -> list[tuple[bytes, bytes]]:
-        """Give the headers that let an allowed page read the answer."""
+    def _cors_headers(self, origin: str | None) -> list[tuple[bytes, bytes]]:
+        """Return the headers that let an allowed page read the answer."""
         if origin is None or origin not in self._options.origins:
             return []
         return [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
@@ -186,7 +186,7 @@ def _is_file(path: str) -> bool:
 
 
 def _netloc(origin: str) -> str:
-    """Give host and port of an origin; "" for what is none."""
+    """Return host and port of an origin; "" for what is none."""
     try:
         parts = urlsplit(origin)
     except ValueError:
@@ -207,7 +207,7 @@ def _known(error: Exception) -> Problem:
 
 
 def _preflight(wanted: str) -> Response:
-    """Let an allowed page send the headers that it wants to: clients in browsers have some of their own."""
+    """Allow a page the headers that it asks for: clients in browsers have some of their own."""
     allowed = {
         "Access-Control-Allow-Methods": "GET, POST",
         "Access-Control-Allow-Headers": wanted if _HEADER_NAMES.fullmatch(wanted) else "Authorization, Content-Type",

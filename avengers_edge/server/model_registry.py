@@ -36,7 +36,7 @@ class NamedVectors(Vectors, Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Its name among the model names."""
 
     @property
     def dimension(self) -> int:
@@ -44,7 +44,7 @@ class NamedVectors(Vectors, Protocol):
 
 
 class ModelRegistry(Closing):
-    """Everything that is served; calls from several threads are safe.
+    """The teams and models that are served; calls from several threads are safe.
 
     Args:
         default: the team that is meant by `avengers`.
@@ -78,7 +78,7 @@ class ModelRegistry(Closing):
 
     @classmethod
     def open(cls, settings: Settings, team: str | None = None) -> ModelRegistry:
-        """Make the settings' home folder ready to be served.
+        """Open what the settings' home folder has.
 
         Raises:
             NotFound: no such team.

@@ -30,7 +30,7 @@ _SAME_NAME = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Parameters:
-    """What a request asks of whom.
+    """The parameters of one answer.
 
     `sampling` holds what is given of `SamplingParams`, by its names there; `prompt_field` names the field with the
     question.

@@ -44,7 +44,7 @@ class ErrorReply(msgspec.Struct, frozen=True):
 
 
 class Problem(Exception):
-    """A refusal or a failure that a client is told.
+    """A refusal or failure, as the client gets it.
 
     `param` names the request's field that is to blame, `code` is for programs, `headers` go with the response.
     """
@@ -80,7 +80,7 @@ def refuse(param: str, message: str, code: str = "unsupported_value") -> Problem
 
 
 def problem_of(error: BaseException) -> Problem:
-    """Turn any error into what the client is told: ours in their own words, others without a word of their inside."""
+    """Turn any error into a refusal: ours by their own message, others without a word of their inside."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, BadRequest):

@@ -252,7 +252,7 @@ def usage_of(result: Answer | Generation) -> Usage:
 
 
 def extension_of(result: Answer | Generation, member: str | None = None, *, texts: bool = False) -> Values:
-    """Tell how an answer came about; `texts` adds every sample of a vote."""
+    """Return how an answer came about; `texts` adds every sample of a vote."""
     if isinstance(result, Generation):
         ended = len(result.completions)
         return {

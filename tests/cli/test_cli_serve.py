@@ -8,7 +8,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-import avengers_edge.server.run as run
+import avengers_edge.server.launcher as launcher
 from avengers_edge.cli.main import cli
 from avengers_edge.config import load_settings
 from avengers_edge.errors import NotFound
@@ -22,7 +22,7 @@ KEY = "a-key-of-more-than-16-letters"
 def serve(monkeypatch):
     """The command with its last step left out; it gives the options it would have listened with."""
     listened = []
-    monkeypatch.setattr(run, "serve", lambda app, options, started: listened.append(options))
+    monkeypatch.setattr(launcher, "serve", lambda app, options, started: listened.append(options))
 
     def invoke(*words, code=0, env=None):
         listened.clear()

@@ -12,10 +12,10 @@ import pytest
 from clients import KEY, LONG, listening
 from server_fakes import Served
 
-import avengers_edge.server.run as run
+import avengers_edge.server.launcher as launcher
 from avengers_edge.errors import AvengersError
+from avengers_edge.server.launcher import serve
 from avengers_edge.server.options import Limits, ServeOptions
-from avengers_edge.server.run import serve
 
 HURRIED = Limits(drain=1, header_seconds=0.5, send_seconds=0.5)
 POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -167,9 +167,9 @@ def test_a_name_of_several_addresses_is_served_at_those_that_are_there_and_refus
 
     meaning("203.0.113.1", "203.0.113.2")
     with pytest.raises(AvengersError, match="no address of this machine"):
-        run._listen("edge.lan", 0)
+        launcher._listen("edge.lan", 0)
     meaning("203.0.113.1", "127.0.0.1")
-    (listening,) = run._listen("edge.lan", 0)
+    (listening,) = launcher._listen("edge.lan", 0)
     with listening:
         assert listening.getsockname()[0] == "127.0.0.1"
 
@@ -183,7 +183,7 @@ def test_what_serves_can_be_called_at_the_address_that_it_tells(host, monkeypatc
             told.append(address)
         server.should_exit = True
 
-    made = run.make_server
+    made = launcher.make_server
 
     def make(*words):
         nonlocal server
@@ -191,6 +191,6 @@ def test_what_serves_can_be_called_at_the_address_that_it_tells(host, monkeypatc
         return server
 
     server = None
-    monkeypatch.setattr(run, "make_server", make)
+    monkeypatch.setattr(launcher, "make_server", make)
     serve(served.app, ServeOptions(host=host, port=0), call)
     assert told and served.closed

@@ -12,7 +12,7 @@ from server_fakes import Served
 
 from avengers_edge.errors import Cancelled
 from avengers_edge.routing.whole import CHARACTERS_READ
-from avengers_edge.server.embedding import embed
+from avengers_edge.server.answering import embed
 from avengers_edge.server.options import Limits
 from avengers_edge.server.schemas import EmbeddingRequest
 

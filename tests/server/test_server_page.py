@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from server_fakes import Served
 
-import avengers_edge.server.run as run
+import avengers_edge.server.launcher as launcher
 from avengers_edge.cli.main import cli
 from avengers_edge.server.chat_page import FOLDER, page_routes
 
@@ -119,7 +119,7 @@ def test_the_page_needs_no_key_and_holds_none_and_what_it_calls_needs_it():
 
 def test_the_command_serves_it(monkeypatch):
     served = []
-    monkeypatch.setattr(run, "serve", lambda app, options, started: served.append(app))
+    monkeypatch.setattr(launcher, "serve", lambda app, options, started: served.append(app))
     assert CliRunner().invoke(cli, ["serve"]).exit_code == 0
 
     async def get():

@@ -26,7 +26,7 @@ from avengers_edge.server.options import Limits, ServeOptions
 logger = logging.getLogger("avengers_edge.server")
 
 _SHUTDOWN_GRACE = 5
-"""Seconds after the time to drain in which clients are told of the end."""
+"""Seconds after the time to drain in which clients get the reason for the end."""
 _HEAD_ROOM = 8
 """How many times the allowed size a head may have and still be refused by the middleware, which says why."""
 
@@ -162,7 +162,7 @@ class _Connection(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """A server that ends with 0 when it is told to end, after what is under way."""
+    """A server whose process ends with 0 after a signal, once what is under way has ended."""
 
     def __init__(self, config: uvicorn.Config, app: App, started: Callable[[str], None]) -> None:
         super().__init__(config)
@@ -170,7 +170,7 @@ class _Server(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
-        """End; told so again, tell clients to ask later instead of letting what is under way go on."""
+        """Shut down; at a second signal, cancel what is under way."""
         if self.should_exit and self._loop is not None:
             self._loop.call_soon_threadsafe(self._app.cancel_now)
         self.should_exit = True
