@@ -15,9 +15,8 @@ from test_cli import SUM, answers, one_line  # noqa: F401 - fixtures
 from test_cli import run as command  # noqa: F401 - a fixture
 from test_cli_ask import ANSWERED
 
-from avengers_edge.batch.items import read_items
-from avengers_edge.batch.run import Tally, run
-from avengers_edge.cli.batch import progress
+from avengers_edge.batch import Tally, read_items, run
+from avengers_edge.cli.batch_command import progress
 from avengers_edge.engine.residency import Residency
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, EngineDied, NotFound, VerificationFailed
 from avengers_edge.pace import Pace

@@ -29,7 +29,6 @@ MAY_IMPORT["calibration"] = {*UP_TO_RUNTIME, "pace", "text_files"}
 MAY_IMPORT["teams"] = {"errors", "files", "records", "config", "routing", "library", "opening"}
 MAY_IMPORT["batch"] = {"errors", "files", "records", "pace", "text_files"}
 MAY_IMPORT["api"] = {"errors", "records", "config", "routing", "election", "opening", "runtime"}
-MAY_IMPORT["chat"] = {"errors", "records", "api"}
 MAY_IMPORT["server"] = UP_TO_RUNTIME
 MAY_IMPORT["cli"] = {*MAY_IMPORT}
 ONLY_IN = {
