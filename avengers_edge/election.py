@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from avengers_edge.clock import Clock
+from avengers_edge._util.timing import Clock
 from avengers_edge.errors import AvengersError, Cancelled
 from avengers_edge.records import (
     SEED_LIMIT,
@@ -120,7 +120,9 @@ class Election:
         tried = ask.tests is not None or (inquiry.kind == "code" and self._budget > 1)
         self._trial = Trial(inquiry.question, ask.tests, judge) if tried else None
         free = inquiry.kind == "text" and comparison_of(ask) is None
-        self._rule = "off" if free or (self._trial and self._trial.held) else ask.early_stop
+        # The mean over the orders of the options is balanced only over all of them.
+        ordered = members[0].form == "letters"
+        self._rule = "off" if free or ordered or (self._trial and self._trial.held) else ask.early_stop
         self._votable = not free
         self._samples: dict[int, Sample] = {}
         self._generations: list[Generation] = []
@@ -184,7 +186,9 @@ class Election:
 
     def _waves_of_one_by_one(self, first: Member, others: Sequence[Member]) -> Iterator[Wave]:
         count = self._count(first)
-        share = self._switch_below if self._can_switch and self._votable else 0.0
+        # Letters are elected by the mean of their probabilities, of which agreement by count says little.
+        switches = first.form != "letters" or self._inquiry.ask.switch_below is not None
+        share = self._switch_below if self._can_switch and self._votable and switches else 0.0
         self._open(self._ballot_of([self._weight(first)] * count, switch_below=share), count)
         yield (self._draw(first, range(count), wave=0, greedy=self._greedy),)
         if share and not self._cancel.is_set():

@@ -32,9 +32,8 @@ from avengers_edge.engine.protocol import LoadOptions
 from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.engine.worker_engine import WorkerEngine
 from avengers_edge.records import Closing, Completion, Kind, Message, Request, SamplingParams
-from avengers_edge.voting.ballot import Ballot
+from avengers_edge.voting.ballot import UNIT, Ballot, tally, winner
 from avengers_edge.voting.keys import answer_key
-from avengers_edge.voting.ballot import UNIT, tally, winner
 
 SERVER_START_SECONDS = 120
 _ANSWER_SECONDS = 3600

@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from avengers_edge._util.jsonl import numbered_lines, write_lines
 from avengers_edge.calibration.outcome_lines import REMEDY, as_values, parse_outcome
 from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.errors import BadRequest, NotFound, VerificationFailed
-from avengers_edge.text_files import numbered_lines, write_lines
 
 _T = TypeVar("_T")
 
@@ -74,7 +74,7 @@ def read_lines(path: Path) -> Iterator[tuple[str, OutcomeRow]]:
 
 
 def write_outcomes(path: Path, rows: Iterable[OutcomeRow]) -> None:
-    """Write a file whole, one line a question; see `text_files.write_lines`."""
+    """Write a file whole, one line a question; see `jsonl.write_lines`."""
     write_lines(path, map(as_values, rows))
 
 

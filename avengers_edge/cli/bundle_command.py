@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from avengers_edge._util.text import human_bytes
 from avengers_edge.cli.completion import complete_teams
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.shared_options import json_option, parse_names
 from avengers_edge.cli.terminal import PullDisplay, StatusLine, on_terminal
 from avengers_edge.errors import BadRequest, VerificationFailed
-from avengers_edge.library.files import human_bytes
 
 if TYPE_CHECKING:
     from avengers_edge.library.bundle.archive import Problem
@@ -256,7 +256,7 @@ def check_home(
 
 def _check_progress(status: StatusLine, name: str) -> Callable[[int, int], None]:
     """Return a callback that shows how many bytes of how many are checked."""
-    from avengers_edge.library.transfer import PullProgress
+    from avengers_edge.library.download import PullProgress
 
     display = PullDisplay(status)
     return lambda done, total: display.progress(PullProgress(name, done, total, "checked"))

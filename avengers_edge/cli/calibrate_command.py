@@ -182,9 +182,9 @@ def fit(
     \b
       avengers calibrate fit --outcomes outcomes.jsonl --out my-table.safetensors
     """
+    from avengers_edge._util.files import check_folder
     from avengers_edge.calibration.fit import FitOptions
     from avengers_edge.calibration.steps import extend_with, fit_outcomes, load_outcomes
-    from avengers_edge.files import check_folder
 
     check_folder(out)
     if add_to is not None and (wrong := [name for name in _NOT_WITH_ADD_TO if _is_given(name)]):
@@ -316,10 +316,10 @@ def report(
     The file needs no other one and holds no prompts unless --examples asks for them.
       avengers calibrate report --outcomes outcomes.jsonl --out report.html
     """
+    from avengers_edge._util.files import check_folder
     from avengers_edge.calibration.report import require_matplotlib, verdict, write_report
     from avengers_edge.calibration.steps import embed_rows, load_outcomes
     from avengers_edge.calibration.study import run_study
-    from avengers_edge.files import check_folder
     from avengers_edge.opening import open_shipped_embedder
 
     check_folder(out)

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from avengers_edge._util.text import counted, human_bytes
 from avengers_edge.cli.completion import complete_teams
 from avengers_edge.cli.session import MachineMemory, Session, pass_session
 from avengers_edge.cli.shared_options import json_option
 from avengers_edge.errors import AvengersError, NoSandbox, VerificationFailed
-from avengers_edge.library.files import DISK_MARGIN_BYTES, counted, human_bytes
+from avengers_edge.library.disk import DISK_MARGIN_BYTES
 from avengers_edge.records import Message, Request, SamplingParams
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ def broken_bound(requirement: Requirement, version: str) -> str | None:
 
 def check_code() -> Iterator[Finding]:
     """Check whether code of models can be run, and name its sandbox."""
-    from avengers_edge.sandbox.box import Sandbox
+    from avengers_edge.sandbox.linux import Sandbox
 
     try:
         yield Finding("code", f"can be run: {Sandbox.find().describe()}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from avengers_edge._util.text import human_bytes
 from avengers_edge.cli.completion import complete_installed, complete_models, complete_teams
 from avengers_edge.cli.session import MachineMemory, Session, pass_session
 from avengers_edge.cli.shared_options import json_option
@@ -25,7 +26,6 @@ from avengers_edge.cli.terminal import (
     table_lines,
 )
 from avengers_edge.errors import AvengersError, BadRequest, NotFound, VerificationFailed
-from avengers_edge.library.files import human_bytes
 
 if TYPE_CHECKING:
     from avengers_edge.library.catalog import Catalog

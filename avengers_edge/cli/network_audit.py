@@ -64,17 +64,14 @@ _EXPLAINED = {
     "engine/cores.py": _OF_SYSTEM,
     "engine/memory.py": _OF_SYSTEM,
     "engine/hardware.py": _OF_SYSTEM,
-    "library/direct.py": (
+    "library/download.py": (
         "downloads a model from the http or https address in its manifest",
         "`setup` and `models pull`; refused with --offline",
     ),
     "library/hub.py": (
-        "downloads a model from the Hugging Face hub, through the hub's own client",
-        "`setup` and `models pull`, for models whose manifest names the hub; refused with --offline",
-    ),
-    "library/hub_datasets.py": (
-        "downloads a benchmark's questions from the Hugging Face hub",
-        "`calibrate convert --from hub`; refused with --offline",
+        "downloads a model or a benchmark's questions from the Hugging Face hub, through the hub's own clients",
+        "`setup` and `models pull`, for models whose manifest names the hub, and `calibrate convert --from hub`; "
+        "refused with --offline",
     ),
     "library/pip.py": (
         "runs pip, which downloads from the package index that its own settings name",

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from avengers_edge._util.text import counted, human_bytes
 from avengers_edge.cli.calibrate_command import DEFAULT_SEED, embedding_progress, measure_progress
 from avengers_edge.cli.completion import complete_any_member, complete_teams
 from avengers_edge.cli.session import MachineMemory, Session, pass_session
 from avengers_edge.cli.shared_options import json_option
 from avengers_edge.cli.terminal import StatusLine, confirm, fact_lines, is_interactive
 from avengers_edge.errors import AvengersError, BadRequest, NotFound
-from avengers_edge.library.files import counted, human_bytes
 
 if TYPE_CHECKING:
     from avengers_edge.records import Member, Team

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 import click
 
+from avengers_edge._util.text import human_bytes
 from avengers_edge.errors import AvengersError, BadRequest
-from avengers_edge.library.files import human_bytes
 
 if TYPE_CHECKING:
-    from avengers_edge.library.transfer import PullProgress
+    from avengers_edge.library.download import PullProgress
 
 _REDRAW_SECONDS = 0.1
 _ALLOWED = "\n\t\u200c\u200d"

@@ -1,7 +1,8 @@
-"""A model file from the Hugging Face hub, through its own client (extra `hub`).
+"""Models and data sets of the Hugging Face hub, through its own clients (extra `hub`).
 
 The hub keeps the sha256 of every large file; where a manifest pins none, that one is taken and then locked in the
-receipt: a file that changes on the hub later is refused.
+receipt: a file that changes on the hub later is refused. Data sets are streamed row by row: nothing is kept on the
+disk, and no code that a data set may bring is run.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from avengers_edge.errors import AvengersError, MissingExtra, VerificationFailed
-from avengers_edge.library.files import bytes_below, require_room
+from avengers_edge.errors import AvengersError, MissingExtra, OfflineRefused, VerificationFailed
+from avengers_edge.library.disk import bytes_below, require_room
+from avengers_edge.library.download import Fetched, PullJob, SourceUnavailable
 from avengers_edge.library.manifests import HubSource
 from avengers_edge.library.receipts import Expected
-from avengers_edge.library.transfer import Fetched, PullJob, SourceUnavailable
 
 _POLL_SECONDS = 0.5
 
@@ -70,7 +71,7 @@ def _client() -> Any:  # noqa: ANN401 - an optional package without types here
 
 @contextmanager
 def _hub_errors(name: str) -> Iterator[None]:
-    """Put the client's errors into our words. Its releases raise requests', httpx' and their own: no common base."""
+    """Map the client's errors to ours. Its releases raise requests', httpx' and their own: no common base."""
     try:
         yield
     except AvengersError:
@@ -79,8 +80,9 @@ def _hub_errors(name: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
             raise  # the disk's complaint, not the hub's
         kind = type(error).__name__
-        hint = "accept its licence there and set HF_TOKEN" if "Gated" in kind else "check the network and the name"
         lines = str(error).strip().splitlines() or [kind]
+        gated = "Gated" in kind or "gated" in lines[0]
+        hint = "accept its licence there and set HF_TOKEN" if gated else "check the network and the name"
         raise SourceUnavailable(f"the hub did not give {name}: {lines[0]}; {hint}") from error
 
 
@@ -92,7 +94,7 @@ def _watched(job: PullJob, folder: Path, total: int | None) -> Iterator[None]:
     def watch() -> None:
         while not ended.wait(_POLL_SECONDS):
             done = bytes_below(folder)
-            job.say("downloading", done if total is None else min(done, total), total)
+            job.report("downloading", done if total is None else min(done, total), total)
 
     watcher = threading.Thread(target=watch, name="avengers-pull-progress", daemon=True)
     watcher.start()
@@ -101,3 +103,48 @@ def _watched(job: PullJob, folder: Path, total: int | None) -> Iterator[None]:
     finally:
         ended.set()
         watcher.join()
+
+
+def hub_rows(repository: str, config: str | None, split: str, *, offline: bool) -> Iterator[dict[str, object]]:
+    """Yield the rows of a table, in its order.
+
+    Args:
+        repository: such as "openai/openai_humaneval".
+        config: which of its tables; None where it has one only.
+        split: as the hub calls it.
+        offline: whether the user forbade the network.
+
+    Raises:
+        OfflineRefused: the network is forbidden.
+        MissingExtra: the package is not installed.
+        SourceUnavailable: the hub cannot be reached, or does not give the table.
+
+    """
+    name = f"{repository}{f' ({config})' if config else ''}"
+    if offline:
+        raise OfflineRefused(
+            f"reading {name} needs the network, which --offline forbids: name the folder with its files instead"
+        )
+    datasets = _package()
+    datasets.disable_progress_bars()  # its bars would be drawn into ours
+    return _streamed(datasets, repository, config, split, name)
+
+
+def _streamed(
+    datasets: Any,  # noqa: ANN401 - an optional package without types here
+    repository: str,
+    config: str | None,
+    split: str,
+    name: str,
+) -> Iterator[dict[str, object]]:
+    with _hub_errors(f"{name}, split {split}"):
+        for row in datasets.load_dataset(repository, config, split=split, streaming=True):
+            yield dict(row)
+
+
+def _package() -> Any:  # noqa: ANN401 - an optional package without types here
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingExtra("datasets", "hub", "reading a benchmark from the Hugging Face hub") from error
+    return datasets

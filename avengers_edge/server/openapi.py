@@ -6,7 +6,7 @@ from typing import Any
 
 from avengers_edge import __version__
 from avengers_edge.records import KINDS, SEED_LIMIT
-from avengers_edge.records.tools import MOST_TOOLS
+from avengers_edge.records.requests import MOST_TOOLS
 from avengers_edge.server.options import Limits
 
 Values = dict[str, Any]

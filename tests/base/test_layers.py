@@ -6,9 +6,30 @@ import ast
 import graphlib
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 from rooms import MAY_IMPORT, ONLY_IN, OPENS_SOCKETS, PACKAGE
+
+# To be emptied: what leaves the package or is renamed leaves this list, and nothing joins it.
+STILL_TWICE = {
+    "answers",
+    "asking",
+    "bench",
+    "calls",
+    "convert",
+    "files",
+    "main",
+    "names",
+    "opening",
+    "options",
+    "programs",
+    "reading",
+    "run",
+    "shapes",
+    "teams",
+    "tools",
+}
 
 
 def modules():
@@ -31,20 +52,20 @@ def imports_of(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_one_way(path):
-    room = room_of(path)
-    if room in ("__init__", "__main__"):
-        return
-    for name in imports_of(path):
-        parts = name.split(".")
-        if parts[0] == "avengers_edge" and len(parts) > 1 and parts[1] != "__version__":
-            assert parts[1] == room or parts[1] in MAY_IMPORT[room], f"{room} must not import {name}"
-        if parts[0] in ONLY_IN:
-            assert room in ONLY_IN[parts[0]], f"{parts[0]} belongs to {ONLY_IN[parts[0]]}"
-        if name in OPENS_SOCKETS:
-            listens = name == "socket" and path == PACKAGE / "server" / "run.py"  # it has its address before all else
-            assert room == "library" or listens, f"{room} must not be able to reach the network"
+def test_imports_point_one_way():
+    for path in modules():
+        room = room_of(path)
+        if room in ("__init__", "__main__"):
+            continue
+        for name in imports_of(path):
+            parts = name.split(".")
+            if parts[0] == "avengers_edge" and len(parts) > 1 and parts[1] != "__version__":
+                assert parts[1] == room or parts[1] in MAY_IMPORT[room], f"{path}: {room} must not import {name}"
+            if parts[0] in ONLY_IN:
+                assert room in ONLY_IN[parts[0]], f"{path}: {parts[0]} belongs to {ONLY_IN[parts[0]]}"
+            if name in OPENS_SOCKETS:
+                listens = name == "socket" and path == PACKAGE / "server" / "run.py"  # it has its address first
+                assert room == "library" or listens, f"{path}: {room} must not be able to reach the network"
 
 
 def modules_imported_by(path, known):
@@ -68,6 +89,12 @@ def test_no_module_takes_part_in_an_import_circle():
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
         pytest.fail(" <- ".join(error.args[1]))
+
+
+def test_no_module_name_occurs_twice():
+    """A name leads to one file: what is searched for is found at once."""
+    counted = Counter(path.stem for path in modules() if path.stem != "__init__")
+    assert {name for name, count in counted.items() if count > 1} <= STILL_TWICE
 
 
 def test_voting_is_pure_python():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from avengers_edge.calibration.shrinkage import USUAL, cell_pseudo_counts, drawn_means, priors
@@ -54,7 +54,6 @@ def test_a_cluster_over_two_data_sets_is_drawn_to_the_mean_of_both() -> None:
     assert priors(means, np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])) == pytest.approx(np.array([[0.4], [0.8]]))
 
 
-@settings(max_examples=50)
 @given(
     st.lists(
         st.tuples(

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from avengers_edge._util.text import columns
 from avengers_edge.cli.answer_display import shown, summary
 from avengers_edge.cli.chat import markdown
 from avengers_edge.cli.chat.chat_display import (
@@ -24,7 +25,6 @@ from avengers_edge.cli.chat.chat_display import (
 )
 from avengers_edge.cli.chat.markdown import LiveMarkdown, block_ends
 from avengers_edge.errors import AvengersError
-from avengers_edge.history.conversations import columns
 from avengers_edge.records import Vote
 
 TEXT = """# A title

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from rooms import OPENS_SOCKETS, PACKAGE
 from test_cli_start import FACTS, examine  # noqa: F401 - fixtures
 
+from avengers_edge._util.files import write_text
 from avengers_edge.cli import doctor_command
 from avengers_edge.cli.doctor_command import KNOWN_BAD, Finding, KnownBad, attempt, broken_bound
 from avengers_edge.cli.main import cli
@@ -24,7 +25,6 @@ from avengers_edge.errors import DoesNotFit
 from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore
 from avengers_edge.history.conversations import Turn
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.files import write_text
 from avengers_edge.library.importing import import_file
 from avengers_edge.library.store import Store
 
@@ -256,19 +256,24 @@ def test_what_can_reach_out_is_what_the_layers_say_and_each_place_is_explained(r
         "cli/serve_command.py",
         "api/aio.py",
     }
-    assert places["library/direct.py"]["uses"] == ["http.client", "urllib.request"]
-    assert places["library/hub.py"]["uses"] == ["huggingface_hub"]
+    assert places["library/download.py"]["uses"] == ["http.client", "urllib.request"]
+    assert places["library/hub.py"]["uses"] == ["datasets", "huggingface_hub"]
     assert places["library/pip.py"]["uses"] == ["pip", "subprocess"]
     started = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if runs_programs(path)}
     assert {module for module, place in places.items() if STARTS & set(place["uses"])} == started
-    assert {"cli/chat/slash_commands.py", "cli/chat/terminal_prompt.py", "engine/spawn.py", "sandbox/box.py"} <= started
+    assert {
+        "cli/chat/slash_commands.py",
+        "cli/chat/terminal_prompt.py",
+        "engine/spawn.py",
+        "sandbox/linux.py",
+    } <= started
     assert all(place["why"] and place["when"] for place in places.values())
 
 
 def test_the_report_is_for_people_too(run):
     result = run("--offline", "doctor", "--network")
     assert result.exit_code == 0
-    assert "library/direct.py (http.client, urllib.request)" in result.stdout
+    assert "library/download.py (http.client, urllib.request)" in result.stdout
     assert "Off line is set" in result.stdout
     assert "start programs, which could:" in result.stdout
     assert "/copy" in result.stdout

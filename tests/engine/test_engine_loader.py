@@ -49,7 +49,7 @@ MICROSECONDS = st.integers(1, 10**9).map(lambda count: count / 10**6)
 """What `measure_steps` gives: a plan made from the file is the plan made from the measurement."""
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.integers(1, 600), MICROSECONDS, min_size=1), st.sampled_from([None, False, True]))
 def test_a_measurement_comes_back_as_it_was(here, model, points, repack):
     curve = StepCurve(tuple(sorted(points.items())))
@@ -209,7 +209,7 @@ def test_a_field_that_is_missing_is_measured_again(here, model, missing):
 NUMBERS = st.one_of(st.integers(), st.floats(), st.integers(10**300, 10**420), st.booleans(), st.none(), st.text())
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(NUMBERS, min_size=1, max_size=3), max_size=4))
 @example([[1, 0.5], [10**400, 0.6]])
 @example([[math.inf, 0.5]])

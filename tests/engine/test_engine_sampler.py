@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -191,7 +191,6 @@ def test_largest_is_a_stable_sort_cut_off(values: NDArray[np.float32], count: in
 
 
 @given(ROWS, st.floats(0.05, 0.99))
-@settings(max_examples=60)
 def test_top_p_keeps_the_fewest_that_reach_it(logits: NDArray[np.float32], top_p: float) -> None:
     sampler = TokenSampler(SamplingParams(top_p=top_p), 0)
     kept = sampler._kept(logits)

@@ -311,7 +311,7 @@ def test_each_row_of_a_measured_step_is_a_sample_of_its_own_with_something_befor
     assert all(position > 0 for width in (8, 16) for _, position, _ in widths[width])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(2, 256), st.integers(0, 512), st.integers(0, 1))
 def test_any_cache_that_can_be_loaded_can_be_measured(timed, sequences, more, budget):
     """The fake cache complains where cells, sequences or outputs run out; the limits are `LoadOptions`'s."""

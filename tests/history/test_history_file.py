@@ -429,6 +429,7 @@ def test_a_home_that_cannot_be_made_or_written_is_one_line(tmp_path):
 
 
 @posix
+@pytest.mark.rights
 @pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="nothing is forbidden to root")
 def test_a_read_only_home_is_one_line(store, path):
     store.begin("t")

@@ -27,7 +27,6 @@ NAMES = st.text(st.characters(min_codepoint=33, exclude_categories=["Cs"]), min_
 @given(
     NAMES.filter(lambda name: name.strip("/") == name), st.one_of(st.integers(0, 2000), st.integers(8**11 - 2, 2**50))
 )
-@settings(max_examples=200)
 def test_a_header_says_name_and_size_and_nothing_of_the_machine(name, size):
     with tarfile.open(fileobj=io.BytesIO(member_header(name, size) + bytes(1024)), mode="r:") as opened:
         member = opened.next()

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from avengers_edge.config import Settings
+from avengers_edge.engine.cores import usable_cores
 from avengers_edge.engine.llama import LlamaEngine
 from avengers_edge.engine.llama_context import LlamaContext
 from avengers_edge.engine.llama_model import LlamaModel, start_backend
@@ -75,6 +76,7 @@ class Bare:
         self.vocab = llama.llama_model_get_vocab(self.model)
         shape = llama.llama_context_default_params()
         shape.n_ctx = 512
+        shape.n_threads = shape.n_threads_batch = usable_cores()
         self.context: Any = llama.llama_init_from_model(self.model, shape)
 
     def close(self) -> None:

@@ -215,7 +215,7 @@ def test_what_only_llama_cpp_refuses_is_a_bad_request_too(vocabulary: Vocabulary
 
 
 @given(st.lists(st.sampled_from([*'ab"()[]|*+?{}012, \n\\-^.#:=<!é', "root", "::=", "{2}", '"a"']), max_size=25))
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_vetted_never_ends_the_process(vocabulary: Vocabulary, parts: list[str]) -> None:
     try:
         grammar = vocabulary.grammar(gbnf("root ::= " + " ".join(parts)))
@@ -372,7 +372,6 @@ JSON = st.recursive(
 
 
 @given(JSON)
-@settings(max_examples=500)
 def test_any_json_becomes_a_grammar_or_a_bad_request(value: Any) -> None:
     try:
         schema(json.dumps(value))

@@ -222,6 +222,12 @@ def test_letters_are_a_vote_over_the_cyclic_orders_of_the_options():
     assert {request.sampling.max_tokens for _, request in engine.requests} == {1}
 
 
+@pytest.mark.parametrize("letters", ["AAA", "BAC"])  # a different option in each order, and one that wins early
+def test_letters_are_elected_over_all_orders_and_nobody_else_is_asked(letters):
+    answer, engine = ask({"letters": 0.6, "brief": 0.5}, {"letters": [*letters], "brief": ["B"] * 9}, PICK, budget=1)
+    assert (answer.models, answer.samples_used, len(engine.requests)) == (("m:letters",), 3, 3)
+
+
 def test_an_order_votes_for_the_option_that_its_letter_stands_for():
     class AlwaysCod(Scripted):
         def generate(self, request, *, on_finish=None, on_token=None, cancel=None):

@@ -7,7 +7,7 @@ import random
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from avengers_edge.errors import BadRequest
@@ -64,7 +64,6 @@ def weighted_runs(draw: st.DrawFn) -> tuple[list[str | None], list[int], list[in
     return keys, draw(st.lists(WEIGHTS, min_size=n, max_size=n)), draw(st.permutations(range(n)))
 
 
-@settings(max_examples=300)
 @given(weighted_runs())
 def test_exact_elects_as_all_weighted_votes_would(run: tuple[list[str | None], list[int], list[int]]) -> None:
     keys, weights, order = run
@@ -77,7 +76,6 @@ def test_exact_elects_as_all_weighted_votes_would(run: tuple[list[str | None], l
     assert (ballot.leader and ballot.leader.key) == (full[0].key if full else None)
 
 
-@settings(max_examples=200)
 @given(weighted_runs(), st.integers(0, 3))
 def test_a_weighted_vote_is_open_exactly_as_long_as_some_completion_elects_another(
     run: tuple[list[str | None], list[int], list[int]], left: int
@@ -150,7 +148,6 @@ def elect(
     return union is not None, ballot.leader.key if ballot.leader else None
 
 
-@settings(max_examples=300)
 @given(two_members(), SHARES)
 def test_all_samples_switch_if_too_few_agree_and_elect_over_the_union(
     run: tuple[list[list[str | None]], list[list[int]], list[list[int]]], share: float

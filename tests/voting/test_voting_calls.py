@@ -59,9 +59,8 @@ def test_several_calls_are_read_in_their_order(text):
     assert read_calls(text, NAMES).calls == (CALLS[PARIS], CALLS[SUM])
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_what_is_not_wholly_calls_of_known_functions_is_text():
+    for text in [
         "",
         "It rains in Paris.",
         PARIS.replace("weather", "rm"),
@@ -84,11 +83,9 @@ def test_several_calls_are_read_in_their_order(text):
         "<tool_call>" + '{"a":' * 100_000,
         '["weather"]',
         "5",
-    ],
-)
-@pytest.mark.parametrize("kind", [tuple, frozenset])
-def test_what_is_not_wholly_calls_of_known_functions_is_text(text, kind):
-    assert read_calls(text, kind(NAMES)) == Said(text)
+    ]:
+        for kind in [tuple, frozenset]:
+            assert read_calls(text, kind(NAMES)) == Said(text)
 
 
 @given(st.text(st.sampled_from('<>/tol_cal`json\n{}[]":,weathr1 '), max_size=60))

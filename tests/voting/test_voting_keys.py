@@ -151,9 +151,9 @@ NUMBERS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "key"), NUMBERS)
-def test_number_keys_are_canonical_decimals_or_fractions(text: str, key: str | None) -> None:
-    assert answer_key(text, "number") == key
+def test_number_keys_are_canonical_decimals_or_fractions() -> None:
+    for text, key in NUMBERS:
+        assert answer_key(text, "number") == key
 
 
 ODD_LETTERS = ("?", "(?)", "So:\n?\n", "I say **?**", "pick ? now", "option (?)", "Answer: ?", "\\boxed{?}", "[[?]]")
@@ -230,9 +230,9 @@ CHOICES = [
 ]
 
 
-@pytest.mark.parametrize(("text", "choices", "key"), CHOICES)
-def test_choice_keys_are_letters(text: str, choices: tuple[str, ...] | None, key: str | None) -> None:
-    assert answer_key(text, "choice", choices=choices) == key
+def test_choice_keys_are_letters() -> None:
+    for text, choices, key in CHOICES:
+        assert answer_key(text, "choice", choices=choices) == key
 
 
 LABELS = [
@@ -309,9 +309,9 @@ EXPRESSIONS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "key"), EXPRESSIONS)
-def test_expression_keys_have_one_spelling_per_formula(text: str, key: str | None) -> None:
-    assert answer_key(text, "expression") == key
+def test_expression_keys_have_one_spelling_per_formula() -> None:
+    for text, key in EXPRESSIONS:
+        assert answer_key(text, "expression") == key
 
 
 ADD = "def add(a, b):\n    return a + b"
@@ -634,8 +634,8 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("at", range(len(HOSTILE)))
-def test_long_malice_is_read_in_one_pass(at: int, kind: Kind) -> None:
+def test_long_malice_is_read_in_one_pass() -> None:
     """Ends at all: a scan that is quadratic in 200,000 characters would not."""
-    answer_key(HOSTILE[at], kind, choices=("yes", "no") if kind == "label" else None)
+    for kind in KINDS:
+        for at in range(len(HOSTILE)):
+            answer_key(HOSTILE[at], kind, choices=("yes", "no") if kind == "label" else None)

@@ -240,14 +240,14 @@ Finde ein Hotel für 2 Personen zu einem guten Preis.
 """.strip().split("\n")
 
 
-@pytest.mark.parametrize(("kind", "question"), QUESTIONS)
-def test_the_kind_is_what_a_person_would_expect_in_every_language(kind: Kind, question: str) -> None:
-    assert infer_kind(question) == kind
+def test_the_kind_is_what_a_person_would_expect_in_every_language() -> None:
+    for kind, question in QUESTIONS:
+        assert infer_kind(question) == kind
 
 
-@pytest.mark.parametrize("chat", CHATS)
-def test_a_chat_with_figures_in_it_is_free_text(chat: str) -> None:
-    assert infer_kind(chat) == "text"
+def test_a_chat_with_figures_in_it_is_free_text() -> None:
+    for chat in CHATS:
+        assert infer_kind(chat) == "text"
 
 
 OFFERED = [
@@ -350,9 +350,9 @@ def test_every_question_has_a_kind(question: str) -> None:
     assert (find_choices(question) is not None) >= (kind in ("choice", "label"))
 
 
-@pytest.mark.parametrize(
-    "piece",
-    [
+def test_a_megabyte_of_malice_is_read_in_one_pass() -> None:
+    """Ends at all: only the tail of a question is looked at."""
+    for piece in [
         *(
             "A、",
             "（Ａ）",
@@ -382,8 +382,5 @@ def test_every_question_has_a_kind(question: str) -> None:
             "soll ",
             "devrais",
         ),
-    ],
-)
-def test_a_megabyte_of_malice_is_read_in_one_pass(piece: str) -> None:
-    """Ends at all: only the tail of a question is looked at."""
-    assert infer_kind(piece * (1_000_000 // len(piece))) in KINDS
+    ]:
+        assert infer_kind(piece * (1_000_000 // len(piece))) in KINDS

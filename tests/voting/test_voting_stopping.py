@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations, product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from avengers_edge.errors import BadRequest
@@ -29,7 +29,6 @@ def runs(draw: st.DrawFn) -> tuple[list[str | None], list[int]]:
     return keys, draw(st.permutations(range(len(keys))))
 
 
-@settings(max_examples=500)
 @given(runs())
 def test_once_decided_exactly_the_full_vote_has_the_same_winner(run: tuple[list[str | None], list[int]]) -> None:
     keys, order = run
@@ -48,7 +47,6 @@ def half_runs(draw: st.DrawFn) -> tuple[dict[int, str | None], int]:
     return {index: draw(st.sampled_from([None, "a", "b", "c"])) for index in done}, n
 
 
-@settings(max_examples=300)
 @given(half_runs())
 def test_exact_is_decided_if_and_only_if_no_completion_changes_the_winner(
     run: tuple[dict[int, str | None], int],
@@ -154,7 +152,6 @@ def nearly_done(draw: st.DrawFn) -> tuple[dict[int, str | None], int]:
     return {index: draw(st.sampled_from(SMALL[:3])) for index in done}, n
 
 
-@settings(max_examples=200)
 @given(nearly_done(), st.sampled_from(RULES), st.integers(0, 8))
 def test_so_many_more_can_settle_it_and_fewer_never_do(
     run: tuple[dict[int, str | None], int], rule: EarlyStop, quorum: int

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
+from avengers_edge._util.text import cut
 from avengers_edge.cli.answer_display import cut_off, seconds, shown, thought, voters
 from avengers_edge.cli.terminal import bold, columns, dim, harmless, on_standard_output, write_out
 from avengers_edge.errors import AvengersError
-from avengers_edge.history.conversations import cut
 from avengers_edge.records import Answer, Vote
 from avengers_edge.voting.markers import said_in
 

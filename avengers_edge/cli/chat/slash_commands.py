@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from avengers_edge._util.text import cut
 from avengers_edge.cli.answer_display import Bar, chart, ranking_lines, switch_lines
 from avengers_edge.cli.chat.chat_loop import Loop
 from avengers_edge.cli.question_input import read_attachment, read_text_file
 from avengers_edge.cli.terminal import columns, harmless, on_standard_output
 from avengers_edge.errors import AvengersError, BadRequest, NotFound
-from avengers_edge.history.conversations import cut
 from avengers_edge.records import Ask
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ class Actions:
         loop.display.say(f"{size} will go with your next question")
 
     def _save(self, loop: Loop, name: str) -> None:
-        from avengers_edge.history.export import save
+        from avengers_edge.history.conversations import save
 
         path = _path_of(name, "/save FILE")
         if os.path.lexists(path):
@@ -268,7 +268,7 @@ class Actions:
         loop.display.say(resumed(conversation))
 
     def _conversation(self, name: str) -> Conversation:
-        from avengers_edge.history.export import from_json
+        from avengers_edge.history.conversations import from_json
 
         if name.isascii() and name.isdigit() and not Path(name).exists():
             if self._open_store is None:

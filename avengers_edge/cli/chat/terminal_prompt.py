@@ -27,11 +27,11 @@ from prompt_toolkit.key_binding.key_processor import KeyPress
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import Output
 
+from avengers_edge._util.files import exclusive, write_whole
+from avengers_edge._util.text import valid_unicode
 from avengers_edge.cli.chat.chat_loop import is_open, unquoted
 from avengers_edge.cli.chat.slash_commands import Known, completes, names
 from avengers_edge.errors import AvengersError
-from avengers_edge.files import exclusive, write_whole
-from avengers_edge.history.conversations import valid_unicode
 
 LONG = 4_000
 """Characters above which a paste is not drawn: redrawing it would make every key slow."""

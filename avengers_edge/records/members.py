@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal, get_args
 
-from avengers_edge.records.asking import SamplingParams
 from avengers_edge.records.basics import KINDS, Kind, require
+from avengers_edge.records.requests import SamplingParams
 
 _AS_THE_PAPER = SamplingParams()
 _OWN = ("thinking_budget", "temperature", "top_p", "top_k", "min_p")

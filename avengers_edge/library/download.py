@@ -1,4 +1,4 @@
-"""A model file from one place: an address or a path on this machine."""
+"""Model files from one place: an http or https address, or a path on this machine."""
 
 from __future__ import annotations
 
@@ -7,16 +7,60 @@ import http.client
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from avengers_edge.errors import VerificationFailed
-from avengers_edge.library.files import CHUNK_BYTES, open_regular, require_room
-from avengers_edge.library.manifests import PathSource, UrlSource
+from avengers_edge._util.files import open_regular
+from avengers_edge.errors import AvengersError, VerificationFailed
+from avengers_edge.library.disk import CHUNK_BYTES, require_room
+from avengers_edge.library.manifests import ModelManifest, PathSource, UrlSource
 from avengers_edge.library.receipts import Expected
-from avengers_edge.library.transfer import Fetched, PullJob, SourceUnavailable
+
+
+class SourceUnavailable(AvengersError):
+    """A source that cannot be reached or lacks the file; the next one may have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PullProgress:
+    """How far a pull is. `done_bytes` are of the model file, `total_bytes` is None while it is unknown.
+
+    `step` says in a few words what is being done.
+    """
+
+    model: str
+    done_bytes: int
+    total_bytes: int | None
+    step: str
+
+
+OnProgress = Callable[[PullProgress], None]
+"""Called with a pull's progress a few times a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class PullJob:
+    """A pull as a source sees it: what is wanted, the folder to work in, and the callback for progress."""
+
+    manifest: ModelManifest
+    folder: Path
+    progress: OnProgress
+
+    def report(self, step: str, done: int, total: int | None) -> None:
+        """Report progress."""
+        self.progress(PullProgress(self.manifest.id, done, total, step))
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A file that a source brought in full, not verified yet."""
+
+    path: Path
+    expected: Expected
+
 
 TIMEOUT_SECONDS = 30.0
 
@@ -72,7 +116,7 @@ def copy_path(source: PathSource, job: PullJob) -> Fetched:
                 if done > total:
                     raise VerificationFailed(f"{origin} has more than the {total} bytes it should have")
                 target.write(chunk)
-                job.say("copying", done, total)
+                job.report("copying", done, total)
     return Fetched(part, Expected(manifest.sha256, "manifest", source.path))
 
 
@@ -133,7 +177,7 @@ def _receive(answer: http.client.HTTPResponse, target: BinaryIO, have: int, sour
                 f"{source.url} sends more than the {total} bytes it should have; try another source"
             )
         target.write(chunk)
-        job.say("downloading", have, total)
+        job.report("downloading", have, total)
     if total is not None and have < total:
         raise SourceUnavailable(f"{source.url} broke off at {have} of {total} bytes: run it again, it goes on there")
 
