@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from avengers_edge.calibration.outcome_files import add, read_lines, restricted, write_outcomes
-from avengers_edge.calibration.outcome_lines import as_values
+from avengers_edge.calibration.outcome_files import add, as_values, read_lines, restricted, write_outcomes
 from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.calibration.questions import Question, group_of
 from avengers_edge.engine.protocol import Accepting, EngineFacts, generate_many
