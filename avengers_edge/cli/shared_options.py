@@ -22,7 +22,7 @@ def parse_number(
 ) -> int | Literal["auto"] | None:
     """Parse `N|auto`; an option that was not given is None."""
     if value is None or value == "auto":
-        return value
+        return None if value is None else "auto"
     try:
         return int(value)
     except ValueError:
