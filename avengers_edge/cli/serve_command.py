@@ -120,10 +120,10 @@ def serve(
     except ImportError as error:
         raise MissingExtra(error.name or "starlette", "serve", "avengers serve") from error
     from avengers_edge.server.app import App
-    from avengers_edge.server.house import House
+    from avengers_edge.server.chat_page import page_routes
+    from avengers_edge.server.launcher import serve as serve_app
+    from avengers_edge.server.model_registry import ModelRegistry
     from avengers_edge.server.options import Limits, ServeOptions
-    from avengers_edge.server.page.route import page_route
-    from avengers_edge.server.run import serve as run
 
     options = ServeOptions(
         host=host,
@@ -141,14 +141,14 @@ def serve(
         click.echo(
             "warning: without TLS the key and all texts can be read on their way (--tls-cert, --tls-key)", err=True
         )
-    house = House.open(_with_slots(session.settings(), slots, context), team)
-    if missing := house.missing():
-        name = house.default.team.name
+    registry = ModelRegistry.open(_with_slots(session.settings(), slots, context), team)
+    if missing := registry.missing():
+        name = registry.default.team.name
         click.echo(
             f"warning: team {name} lacks {', '.join(missing)}: `avengers setup {name}` installs what it needs", err=True
         )
-    run(
-        App(house, options, (page_route(),)),
+    serve_app(
+        App(registry, options, page_routes()),
         options,
         lambda address: click.echo(f"serving {address}  (Ctrl-C ends)", err=True),
     )

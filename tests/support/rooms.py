@@ -39,7 +39,6 @@ ONLY_IN = {
     "rich": {"cli"},
     "starlette": {"server", "cli"},
     "uvicorn": {"server", "cli"},
-    "h11": {"server"},
     "pydantic_monty": {"sandbox"},
 }
 OPENS_SOCKETS = {"socket", "urllib.request", "http.client", "huggingface_hub", "ssl", "requests", "httpx"}

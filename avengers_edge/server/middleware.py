@@ -1,4 +1,4 @@
-"""Who may come in: host names, pages and keys are looked at before anything is read; errors get their shape here."""
+"""Checks of every request before anything of it is read, and the one shape of errors."""
 
 from __future__ import annotations
 
@@ -12,38 +12,40 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from avengers_edge.server.chat_page import FILES_PATH
 from avengers_edge.server.metrics import Metrics
 from avengers_edge.server.options import LOOPBACK_NAMES, ServeOptions
 from avengers_edge.server.problems import Problem, problem_of
+from avengers_edge.server.replies import JSONReply
 
 logger = logging.getLogger("avengers_edge.server")
 
 _OPEN = ("/", "/health")
-"""Paths that need no key: the page holds no secret and asks for it, a supervisor has none."""
+"""Paths that need no key, beside the page's files: the page holds no secret and asks for it, a supervisor has none."""
 
-_OF_PATHS = {
+_PATH_ERRORS = {
     404: ("there is nothing at this path: see /openapi.json", "unknown_path"),
     405: ("this path knows another method: see /openapi.json", "method_not_allowed"),
 }
 _HEADER_NAMES = re.compile(r"[\w!#$%&'*+.^`|~, -]+", re.ASCII)
 _ABSOLUTE = re.compile(r"https?://[^/]*", re.IGNORECASE)
-_AS_IT_SAYS = (b"x-content-type-options", b"nosniff")
+_NO_SNIFF = (b"x-content-type-options", b"nosniff")
 
 
-class Door:
-    """Lets requests in, or answers them itself; logs each without a word of what is in it.
+class AccessMiddleware:
+    """Checks hosts, origins and keys, turns errors into responses, counts and logs without a word of what is said.
 
     A page in a browser can send requests to this machine, and with a name that it controls pretend to be served from
     here: so the Host header has to be a name of this machine, and the Origin header, where there is one, this server's.
 
     Args:
-        inner: what is behind it.
-        options: whom it lets in.
-        metrics: what counts requests.
-        paths: which paths there are; others are counted as one.
+        inner: the application.
+        options: hosts, origins and the key that are accepted.
+        metrics: counts requests.
+        paths: the known paths; others are counted as one.
 
     """
 
@@ -61,13 +63,13 @@ class Door:
         if absolute := _ABSOLUTE.match(scope["path"]):  # a target with scheme and authority, as proxies are sent
             scope = {**scope, "path": f"/{scope['path'][absolute.end() :].removeprefix('/')}"}
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        shared = self._shared(headers.get("origin"))
+        cors = self._cors_headers(headers.get("origin"))
 
-        async def noting(message: Message) -> None:
+        async def counting(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), _AS_IT_SAYS, *shared]
+                message["headers"] = [*message.get("headers", ()), _NO_SNIFF, *cors]
             await send(message)
 
         try:
@@ -75,10 +77,10 @@ class Door:
                 self._check(scope, headers)
                 if not scope["path"].isprintable():  # the router takes /metrics and a line feed for /metrics
                     raise HTTPException(404)
-                if scope["method"] == "OPTIONS" and shared:
-                    await _preflight(headers.get("access-control-request-headers", ""))(scope, receive, noting)
+                if scope["method"] == "OPTIONS" and cors:
+                    await _preflight(headers.get("access-control-request-headers", ""))(scope, receive, counting)
                 else:
-                    await self._inner({**scope, "app": self}, receive, noting)
+                    await self._inner({**scope, "app": self}, receive, counting)
             except Exception as error:
                 problem = _known(error)
                 if problem.status == 500:
@@ -86,14 +88,15 @@ class Door:
                     chatty = logger.isEnabledFor(logging.DEBUG)
                     logger.error("%s: unexpected %s", scope["path"][:80], type(error).__name__, exc_info=chatty)
                 if not status and problem.status != 499:
-                    response = JSONResponse(problem.as_dict(), problem.status, dict(problem.headers))
-                    await response(scope, receive, noting)
+                    response = JSONReply(problem.reply(), problem.status, dict(problem.headers))
+                    await response(scope, receive, counting)
                 status = status or problem.status
                 # Frames in a traceback hold what holds the error: only a full collection would ever free them.
                 error.__traceback__ = None
         finally:
             seconds = time.monotonic() - began
-            path = scope["path"] if scope["path"] in self._paths else "other"
+            path = FILES_PATH if _is_file(scope["path"]) else scope["path"]
+            path = path if path in self._paths else "other"
             self._metrics.request(path, status or 499, seconds)
             logger.info("%s %s %d %.0f ms", scope["method"][:10], path, status or 499, seconds * 1000)
 
@@ -109,7 +112,12 @@ class Door:
         if origin is not None and origin not in self._options.origins and _netloc(origin) != host.lower():
             complaint = f"pages of {origin[:80]!r} may not call this server: allow them with --allow-origin"
             raise Problem(403, complaint, code="bad_origin")
-        if self._key is None or scope["path"] in _OPEN or (scope["method"] == "OPTIONS" and origin):
+        if (
+            self._key is None
+            or scope["path"] in _OPEN
+            or _is_file(scope["path"])
+            or (scope["method"] == "OPTIONS" and origin)
+        ):
             return
         scheme, _, key = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(_digest(key.strip().encode("latin-1")), self._key):
@@ -133,15 +141,52 @@ class Door:
             return False
         return True
 
-    def _shared(self, origin: str | None) -> list[tuple[bytes, bytes]]:
-        """Give the headers that let an allowed page read the answer."""
+    def _cors_headers(self, origin: str | None) -> list[tuple[bytes, bytes]]:
+        """Return the headers that let an allowed page read the answer."""
         if origin is None or origin not in self._options.origins:
             return []
         return [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
 
 
+class UnreadBodyMiddleware:
+    """Closes a connection after a response to a request whose body was not read, instead of waiting for the rest of it.
+
+    Args:
+        inner: the application.
+
+    """
+
+    def __init__(self, inner: ASGIApp) -> None:
+        self._inner = inner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the server's own beginning and end."""
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        unread = b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+
+        async def reading() -> Message:
+            nonlocal unread
+            message = await receive()
+            unread = unread and bool(message.get("more_body"))
+            return message
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start" and unread:
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            await send(message)
+
+        await self._inner(scope, reading, sending)
+
+
+def _is_file(path: str) -> bool:
+    return path.startswith(f"{FILES_PATH}/")
+
+
 def _netloc(origin: str) -> str:
-    """Give host and port of an origin; "" for what is none."""
+    """Return host and port of an origin; "" for what is none."""
     try:
         parts = urlsplit(origin)
     except ValueError:
@@ -156,13 +201,13 @@ def _digest(key: bytes) -> bytes:
 
 def _known(error: Exception) -> Problem:
     if isinstance(error, HTTPException):
-        complaint, code = _OF_PATHS.get(error.status_code, (str(error.detail), None))
+        complaint, code = _PATH_ERRORS.get(error.status_code, (str(error.detail), None))
         return Problem(error.status_code, complaint, code=code, headers=error.headers or {})
     return problem_of(error)
 
 
 def _preflight(wanted: str) -> Response:
-    """Let an allowed page send the headers that it wants to: clients in browsers have some of their own."""
+    """Allow a page the headers that it asks for: clients in browsers have some of their own."""
     allowed = {
         "Access-Control-Allow-Methods": "GET, POST",
         "Access-Control-Allow-Headers": wanted if _HEADER_NAMES.fullmatch(wanted) else "Authorization, Content-Type",

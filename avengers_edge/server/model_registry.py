@@ -1,4 +1,4 @@
-"""Who answers here: teams and members by the names that clients use, all over one set of loaded models."""
+"""Teams and models by the names that clients use, all over one set of loaded models."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from avengers_edge.routing.form import FormEmbedder
 from avengers_edge.runtime import Avengers
 from avengers_edge.server.problems import Problem
 
-VOTED = "avengers"
+ROUTED_NAME = "avengers"
 """The model name that is routed and voted by the default team; `avengers/<team>` is by another one."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Target:
-    """Who a model name means: a team, or one member without routing."""
+class ResolvedModel:
+    """What a model name means: a team, or one member without routing."""
 
     avengers: Avengers
     member: Member | None = None
@@ -36,15 +36,15 @@ class NamedVectors(Vectors, Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Its name among the model names."""
 
     @property
     def dimension(self) -> int:
         """The length D of a vector."""
 
 
-class House(Closing):
-    """Everything that is served; calls from several threads are safe.
+class ModelRegistry(Closing):
+    """The teams and models that are served; calls from several threads are safe.
 
     Args:
         default: the team that is meant by `avengers`.
@@ -77,8 +77,8 @@ class House(Closing):
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, settings: Settings, team: str | None = None) -> House:
-        """Make the settings' home folder ready to be served.
+    def open(cls, settings: Settings, team: str | None = None) -> ModelRegistry:
+        """Open what the settings' home folder has.
 
         Raises:
             NotFound: no such team.
@@ -110,51 +110,51 @@ class House(Closing):
         """The sentence embedder, opened at its first use."""
         return self._vectors()
 
-    def find(self, model: str, team: str | None = None, said_in: str = "avengers.team") -> Target:
-        """Find who a model name means.
+    def resolve(self, model: str, team: str | None = None, team_field: str = "avengers.team") -> ResolvedModel:
+        """Find what a model name means.
 
         A bare model is that model without a way of asking, also where the team has members of it.
 
         Args:
             model: the name.
             team: the team that is named beside it.
-            said_in: the field that names that team.
+            team_field: the field that names that team.
 
         Raises:
             Problem: 404 with the names there are; 400 where a member is asked and a team is named.
 
         """
-        if model == VOTED or model.startswith(f"{VOTED}/"):
-            named = model.removeprefix(VOTED).removeprefix("/")
-            if not named and model != VOTED:
+        if model == ROUTED_NAME or model.startswith(f"{ROUTED_NAME}/"):
+            named = model.removeprefix(ROUTED_NAME).removeprefix("/")
+            if not named and model != ROUTED_NAME:
                 raise self._unknown(model)
             if named and team and named != team:
-                raise Problem(400, f"model names team {named} and {said_in} {team}: name one", said_in)
+                raise Problem(400, f"model names team {named} and {team_field} {team}: name one", team_field)
             try:
-                return Target(self._open(named or team or self.default.team.name))
+                return ResolvedModel(self._open(named or team or self.default.team.name))
             except NotFound as error:
                 if named or not team:
                     raise self._unknown(model) from error
                 teams = ", ".join(self._teams())
                 complaint = f"there is no team {team[:80]!r}: use one of {teams}"
-                raise Problem(404, complaint, said_in, "team_not_found") from error
+                raise Problem(404, complaint, team_field, "team_not_found") from error
         if team:
-            raise Problem(400, f"{said_in} goes with model {VOTED}, not with {model}", said_in)
+            raise Problem(400, f"{team_field} goes with model {ROUTED_NAME}, not with {model}", team_field)
         for member in self.default.team.members:
             if member.name == model:
-                return Target(self.default, member)
+                return ResolvedModel(self.default, member)
         if model in self._models() or any(member.model == model for member in self.default.team.members):
-            return Target(self.default, Member(model))
+            return ResolvedModel(self.default, Member(model))
         raise self._unknown(model)
 
     def names(self) -> list[str]:
         """List the model names that can be asked now: teams whose models are all installed, members, other models."""
         installed = set(self._models())
-        voted = [VOTED] if installed.issuperset(self.default.team.models) else []
+        voted = [ROUTED_NAME] if installed.issuperset(self.default.team.models) else []
         for name in self._teams():
             with contextlib.suppress(AvengersError):
                 if installed.issuperset(self._open(name).team.models):
-                    voted.append(f"{VOTED}/{name}")
+                    voted.append(f"{ROUTED_NAME}/{name}")
         members = [member.name for member in self.default.team.members if member.model in installed]
         return list(dict.fromkeys([*voted, *members, *sorted(installed)]))
 

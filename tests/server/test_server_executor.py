@@ -11,7 +11,7 @@ import pytest
 from server_fakes import Caller, Served, until
 
 from avengers_edge.errors import EngineDied
-from avengers_edge.server.desk import Desk
+from avengers_edge.server.executor import RequestExecutor
 from avengers_edge.server.options import Limits
 from avengers_edge.server.problems import Problem
 
@@ -182,7 +182,7 @@ def test_of_a_crowd_some_leave_and_all_others_get_whole_answers_and_nothing_stay
                 assert caller.body.endswith(b"data: [DONE]\n\n") if stream else b'"a b c"' in caller.body
         await until(lambda: served.app.answers.running == 0)
         await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
-        assert not served.app.answers._calls
+        assert not served.app.answers._handles
 
     asyncio.run(crowd())
 
@@ -199,20 +199,20 @@ def test_a_slow_body_is_408():
     assert asyncio.run(slow()).status == 408
 
 
-def test_a_desk_gives_what_the_work_gives_and_raises_what_it_raises():
+def test_a_result_is_that_of_the_work_and_so_is_an_error():
     async def work():
-        desk = Desk("test", 2, 0, 5)
-        async with desk.work(lambda call: 5, forever) as job:
-            assert await job.result() == 5
+        executor = RequestExecutor("test", 2, 0, 5)
+        async with executor.submit(lambda cancel: 5, forever) as handle:
+            assert await handle.result() == 5
         with pytest.raises(EngineDied):
-            async with desk.work(lambda call: fail(), forever) as job:
-                await job.result()
-        await until(lambda: desk.running == 0)
-        desk.refuse_more()
+            async with executor.submit(lambda cancel: fail(), forever) as handle:
+                await handle.result()
+        await until(lambda: executor.running == 0)
+        executor.stop_admission()
         with pytest.raises(Problem):
-            async with desk.work(lambda call: 5, forever):
+            async with executor.submit(lambda cancel: 5, forever):
                 pass
-        desk.close()
+        executor.close()
 
     def fail():
         raise EngineDied("gone")
@@ -221,24 +221,24 @@ def test_a_desk_gives_what_the_work_gives_and_raises_what_it_raises():
 
 
 def test_work_that_no_thread_could_be_started_for_takes_no_place_and_is_called_off(monkeypatch):
-    calls = []
+    tokens = []
 
     async def work():
-        desk = Desk("test", 1, 0, 5)
+        executor = RequestExecutor("test", 1, 0, 5)
 
-        def cannot(function, call):
-            calls.append(call)
+        def cannot(function, cancel):
+            tokens.append(cancel)
             raise RuntimeError("can't start new thread")
 
         with monkeypatch.context() as patched:
-            patched.setattr(desk._threads, "submit", cannot)
+            patched.setattr(executor._threads, "submit", cannot)
             for _ in range(3):
                 with pytest.raises(RuntimeError):
-                    async with desk.work(lambda call: 5, forever):
+                    async with executor.submit(lambda cancel: 5, forever):
                         pass
-        async with desk.work(lambda call: 5, forever) as job:
-            assert await job.result() == 5
-        desk.close()
+        async with executor.submit(lambda cancel: 5, forever) as handle:
+            assert await handle.result() == 5
+        executor.close()
 
     asyncio.run(work())
-    assert all(call.cancel.is_set() for call in calls)
+    assert all(token.is_set() for token in tokens)

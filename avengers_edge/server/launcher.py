@@ -1,4 +1,4 @@
-"""Runs the application on uvicorn: takes the address, says when it can be called, ends in an orderly way."""
+"""Runs the application on uvicorn: binds the address, reports the start, shuts down in order."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 from avengers_edge.errors import AvengersError
 from avengers_edge.server.app import App
-from avengers_edge.server.connection import Connection
-from avengers_edge.server.options import ServeOptions
+from avengers_edge.server.options import Limits, ServeOptions
 
 logger = logging.getLogger("avengers_edge.server")
 
-_LAST_WORDS = 5
-"""Seconds that are left for telling clients of an end, after the time to drain."""
+_SHUTDOWN_GRACE = 5
+"""Seconds after the time to drain in which clients get the reason for the end."""
+_HEAD_ROOM = 8
+"""How many times the allowed size a head may have and still be refused by the middleware, which says why."""
 
 
 def serve(app: App, options: ServeOptions, started: Callable[[str], None] = lambda _: None) -> None:
@@ -34,7 +37,7 @@ def serve(app: App, options: ServeOptions, started: Callable[[str], None] = lamb
     Args:
         app: what is served.
         options: where.
-        started: hears the address when it can be called.
+        started: called with the address once requests are accepted.
 
     Raises:
         AvengersError: the address cannot be had.
@@ -80,33 +83,96 @@ def make_server(app: App, options: ServeOptions, started: Callable[[str], None])
         app.asgi,
         host=options.host,
         port=options.port,
-        http=functools.partial(Connection, limits),  # type: ignore[arg-type]  # it is only called
+        http=functools.partial(_Connection, limits),  # type: ignore[arg-type]  # it is only called
         ws="none",
         lifespan="on",
         log_config=None,
+        log_level="critical",  # whatever is worth a line is logged by the middleware
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        h11_max_incomplete_event_size=limits.header_bytes,
-        timeout_graceful_shutdown=math.ceil(limits.drain) + _LAST_WORDS,
+        limit_concurrency=limits.connections,
+        timeout_keep_alive=math.ceil(limits.header_seconds),
+        h11_max_incomplete_event_size=_HEAD_ROOM * limits.header_bytes,
+        timeout_graceful_shutdown=math.ceil(limits.drain) + _SHUTDOWN_GRACE,
         ssl_certfile=options.certificate,
         ssl_keyfile=options.private_key,
     )
     return _Server(config, app, started)
 
 
+class _Connection(H11Protocol):
+    """A connection with the two timeouts that uvicorn has no option for, and no middleware can keep.
+
+    It is closed where a request's head does not come in time, and aborted where the client takes nothing of its
+    response. Only asyncio's own callbacks are extended.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._limits = limits
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._send_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=1)  # the end of a response is waited for like the rest of it
+        self._head_timer = self.loop.call_later(self._limits.header_seconds, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        under_way = self.cycle and not self.cycle.response_complete
+        if under_way and self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        elif not under_way and self._head_timer is None:
+            self._head_timer = self.loop.call_later(self._limits.header_seconds, self.transport.close)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._expect_reading()
+
+    def resume_writing(self) -> None:
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in (self._head_timer, self._send_timer):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def _expect_reading(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        self._send_timer = self.loop.call_later(self._limits.send_seconds, self._require_reading, unread)
+
+    def _require_reading(self, unread: int) -> None:
+        if self.transport.get_write_buffer_size() < unread:
+            self._expect_reading()
+        else:  # closing would wait for the client to read the rest
+            self.transport.abort()
+
+
 class _Server(uvicorn.Server):
-    """A server that ends with 0 when it is told to end, after what is under way."""
+    """A server whose process ends with 0 after a signal, once what is under way has ended."""
 
     def __init__(self, config: uvicorn.Config, app: App, started: Callable[[str], None]) -> None:
         super().__init__(config)
-        self._app, self._hear_start = app, started
+        self._app, self._on_start = app, started
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
-        """End; told so again, tell clients to ask later instead of letting what is under way go on."""
+        """Shut down; at a second signal, cancel what is under way."""
         if self.should_exit and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._app.end_now)
+            self._loop.call_soon_threadsafe(self._app.cancel_now)
         self.should_exit = True
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
@@ -114,7 +180,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         port = self.servers[0].sockets[0].getsockname()[1]
         host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
-        self._hear_start(f"{'https' if self.config.ssl else 'http'}://{host}:{port}")
+        self._on_start(f"{'https' if self.config.ssl else 'http'}://{host}:{port}")
 
     async def shutdown(self, sockets: list[Any] | None = None) -> None:
         self._app.drain()
