@@ -163,7 +163,7 @@ def _parse(text: str, where: str) -> Question:
             answer=None if line.answer is None else str(line.answer),
             answer_type=line.answer_type,
             split=str(line.split),
-            tests=tests and CodeTests(tests.entry_point, tests.setup, tests.test, tests.reference),
+            tests=None if tests is None else CodeTests(tests.entry_point, tests.setup, tests.test, tests.reference),
             meta=MappingProxyType(line.meta or {}),
         )
     except (msgspec.MsgspecError, RecursionError, BadRequest) as error:
