@@ -21,7 +21,7 @@ from avengers_edge.calibration.evaluate import evaluate_table
 from avengers_edge.calibration.fit import FitOptions, fit_table
 from avengers_edge.calibration.outcome_files import read_outcomes
 from avengers_edge.calibration.outcomes import OutcomeRow
-from avengers_edge.calibration.splits import split_rows
+from avengers_edge.calibration.resampling import split_rows
 from avengers_edge.calibration.steps import embed_rows
 from avengers_edge.config import Settings
 from avengers_edge.opening import open_shipped_embedder

@@ -34,12 +34,11 @@ from typing import Any
 import numpy as np
 from record_samples import read_rows
 
-from avengers_edge.calibration.bootstrap import resample
 from avengers_edge.calibration.graders import Grader
 from avengers_edge.calibration.measure import inquiry_of
 from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.calibration.questions import Question, group_of, read_questions
-from avengers_edge.calibration.splits import units_of
+from avengers_edge.calibration.resampling import resample, units_of
 from avengers_edge.config import load_settings
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.opening import open_shipped_embedder

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from avengers_edge.calibration.one_thread import one_thread
+from avengers_edge.calibration.clustering import one_thread
 from avengers_edge.calibration.outcomes import Answers, OutcomeRow, Vectors
 from avengers_edge.errors import BadRequest
 from avengers_edge.records import Calibration, Kind, VoteForm

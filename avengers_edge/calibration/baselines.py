@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from avengers_edge.calibration.one_thread import one_thread
+from avengers_edge.calibration.clustering import one_thread
 from avengers_edge.calibration.outcomes import Floats, OutcomeRow, Vectors, by_dataset
 from avengers_edge.errors import BadRequest
 

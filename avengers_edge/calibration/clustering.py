@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from avengers_edge.calibration.one_thread import one_thread
 from avengers_edge.calibration.outcomes import Vectors
-from avengers_edge.errors import BadRequest
+from avengers_edge.errors import BadRequest, MissingExtra
+
+
+@contextmanager
+def one_thread(purpose: str = "comparing routers") -> Iterator[None]:
+    """Hold the numeric libraries to one thread, and keep a bound on their work from being called a fault.
+
+    Raises:
+        MissingExtra: scikit-learn, which brings what can do this, is not installed; `purpose` says what needs it.
+
+    """
+    try:
+        import threadpoolctl
+        from sklearn import exceptions
+    except ImportError as error:
+        raise MissingExtra("scikit-learn", "calibrate", purpose) from error
+    with threadpoolctl.threadpool_limits(limits=1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", exceptions.ConvergenceWarning)  # fewer distinct questions than clusters, say
+        yield
+
 
 _STARTS, _MANY, _STARTS_OF_MANY = 10, 5000, 3
 _MOST_COMPARED = 4000

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from avengers_edge.calibration.baselines import without_vectors
 from avengers_edge.calibration.fit import FitOptions, default_clusters, fit_table
 from avengers_edge.calibration.outcomes import OutcomeRow, Vectors, by_dataset, checked_members, matrix, percent
-from avengers_edge.calibration.splits import units_of
+from avengers_edge.calibration.resampling import units_of
 from avengers_edge.errors import BadRequest
 from avengers_edge.routing.router import Router
 from avengers_edge.routing.table import CentroidTable

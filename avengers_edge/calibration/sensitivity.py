@@ -14,7 +14,7 @@ from avengers_edge.calibration.clustering import METHODS
 from avengers_edge.calibration.findings import Costs, Sensitivity, Setting, Trade
 from avengers_edge.calibration.fit import FitOptions, default_clusters, fit_table
 from avengers_edge.calibration.outcomes import Floats, OutcomeRow, Vectors, by_dataset, macro_accuracy, matrix
-from avengers_edge.calibration.splits import Split
+from avengers_edge.calibration.resampling import Split
 from avengers_edge.routing.router import Router
 from avengers_edge.routing.table import CentroidTable
 

@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from avengers_edge._util.text import counted
 from avengers_edge.calibration.ballots import with_ballots
 from avengers_edge.calibration.evaluate import choose_clusters, evaluate_table
-from avengers_edge.calibration.extend import extend_table
-from avengers_edge.calibration.fit import FitOptions, fit_table
+from avengers_edge.calibration.fit import FitOptions, extend_table, fit_table
 from avengers_edge.calibration.graders import Grader
 from avengers_edge.calibration.measure import CELLS, OnMeasured, Plan, measure
 from avengers_edge.calibration.outcome_files import read_outcomes
 from avengers_edge.calibration.outcomes import OutcomeRow, Vectors
 from avengers_edge.calibration.questions import Question, builtin_questions, read_questions
-from avengers_edge.calibration.selection import select_members
 from avengers_edge.config import Settings
 from avengers_edge.errors import BadRequest, NoSandbox, NotFound
 from avengers_edge.library.catalog import Catalog
@@ -30,6 +30,32 @@ from avengers_edge.opening import open_residency, open_shipped_embedder
 from avengers_edge.records import Embedder, Member, Team
 from avengers_edge.routing.table import CentroidTable
 from avengers_edge.sandbox.programs import ProgramRunner, SandboxJudge
+
+
+def select_members(table: CentroidTable, size: int) -> list[str]:
+    """Choose `size` members, best first, as the Avengers do (arXiv 2505.19797).
+
+    Counted are the clusters in which a member is first; who was first somewhere goes before who never was, and the
+    rest is filled up by first places plus half a point for each second place. Equals go by overall accuracy, then by
+    column.
+
+    Raises:
+        BadRequest: a size below 1 or above the number of members.
+
+    """
+    members = table.header.members
+    if not 1 <= size <= len(members):
+        raise BadRequest(f"a team of {size} was asked of {len(members)} members: use 1 to {len(members)}")
+    order = np.argsort(-table.accuracy, axis=1, kind="stable")
+    first = np.bincount(order[:, 0], minlength=len(members))
+    second = np.bincount(order[:, 1], minlength=len(members)) if len(members) > 1 else np.zeros_like(first)
+    points = first + 0.5 * second
+    overall = table.header.macro
+    ranked = sorted(
+        range(len(members)), key=lambda column: (first[column] == 0, -points[column], -overall[column], column)
+    )
+    return [members[column] for column in ranked[:size]]
+
 
 OnEmbedded = Callable[[int, int], None]
 """Hears how many of how many questions are embedded."""

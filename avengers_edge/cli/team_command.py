@@ -385,7 +385,7 @@ def _numbers(word: str, most: int) -> list[int]:
 
 def _check_measurable(session: Session, members: Sequence[Member]) -> None:
     """Refuse, before anything is written, what would end a calibration."""
-    from avengers_edge.calibration.one_thread import one_thread
+    from avengers_edge.calibration.clustering import one_thread
 
     if len(members) < 2:
         raise BadRequest("--calibrate finds out which member is good at what, and there is only one: name another")

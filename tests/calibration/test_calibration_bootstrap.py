@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avengers_edge.calibration.agreement import reliability
-from avengers_edge.calibration.bootstrap import resample
 from avengers_edge.calibration.outcomes import OutcomeRow
+from avengers_edge.calibration.resampling import resample
+from avengers_edge.calibration.study import reliability
 from avengers_edge.errors import BadRequest
 
 

@@ -12,10 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avengers_edge.calibration.clustering import METHODS, cluster, nearest
-from avengers_edge.calibration.extend import extend_table
-from avengers_edge.calibration.fit import FitOptions, fit_table, share_out
+from avengers_edge.calibration.fit import FitOptions, extend_table, fit_table, share_out
 from avengers_edge.calibration.outcomes import OutcomeRow
-from avengers_edge.calibration.selection import select_members
+from avengers_edge.calibration.steps import select_members
 from avengers_edge.errors import BadRequest
 from avengers_edge.routing.router import Router
 from avengers_edge.routing.table import CentroidTable

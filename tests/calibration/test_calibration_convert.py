@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avengers_edge.calibration.benchmarks import BENCHMARKS, convert_hub, convert_path, convert_rows, find_benchmark
-from avengers_edge.calibration.benchmarks.arrays import objects_of
+from avengers_edge.calibration.benchmarks.reading import objects_of
 from avengers_edge.calibration.questions import read_questions
 from avengers_edge.cli.calibrate_command import convert
 from avengers_edge.cli.session import Session

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from avengers_edge.calibration.graders import Grader, grade
-from avengers_edge.calibration.graders.algebra import Algebra
-from avengers_edge.calibration.graders.formulas import same_formula
+from avengers_edge.calibration.graders.formulas import Algebra, same_formula
 from avengers_edge.calibration.questions import Question
 from avengers_edge.errors import AvengersError, BadRequest, MissingExtra
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avengers_edge.calibration.outcomes import OutcomeRow
-from avengers_edge.calibration.splits import split_rows, units_of
+from avengers_edge.calibration.resampling import split_rows, units_of
 from avengers_edge.errors import BadRequest
 
 

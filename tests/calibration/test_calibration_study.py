@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from study_rows import two_directions
 
-from avengers_edge.calibration.landscape import describe_clusters, draw_map
 from avengers_edge.calibration.outcomes import OutcomeRow, matrix
-from avengers_edge.calibration.study import run_study
+from avengers_edge.calibration.study import describe_clusters, draw_map, run_study
 from avengers_edge.errors import BadRequest, MissingExtra, NotFound
 
 pytest.importorskip("sklearn")

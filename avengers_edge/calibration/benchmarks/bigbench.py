@@ -7,9 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from avengers_edge.calibration.benchmarks.benchmark import Asked, Benchmark, HubTable, LeftOut
-from avengers_edge.calibration.benchmarks.rows import Row, shown
-from avengers_edge.calibration.benchmarks.wording import ASK_OPTION, LETTERS
+from avengers_edge.calibration.benchmarks.benchmark import (
+    ASK_OPTION,
+    LETTERS,
+    Asked,
+    Benchmark,
+    HubTable,
+    LeftOut,
+    Row,
+    shown,
+)
 
 _ORDERING = "A logical deduction task which requires deducing the order of a sequence of objects."
 _SHUFFLING = (

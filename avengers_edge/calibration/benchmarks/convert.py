@@ -10,9 +10,8 @@ from pathlib import Path, PurePath
 from types import MappingProxyType
 
 from avengers_edge.calibration.benchmarks import bigbench, dialogues, exams, mathematics, programs, puzzles, reports
-from avengers_edge.calibration.benchmarks.benchmark import Benchmark, HubTable, LeftOut
+from avengers_edge.calibration.benchmarks.benchmark import Benchmark, HubTable, LeftOut, Row
 from avengers_edge.calibration.benchmarks.reading import read_table
-from avengers_edge.calibration.benchmarks.rows import Row
 from avengers_edge.calibration.questions import Question
 from avengers_edge.errors import BadRequest, NotFound
 from avengers_edge.library.hub import hub_rows

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from avengers_edge.calibration.benchmarks.benchmark import Asked, Benchmark, HubTable, LeftOut, tables
+from avengers_edge.calibration.benchmarks.benchmark import (
+    Asked,
+    Benchmark,
+    HubTable,
+    LeftOut,
+    Row,
+    emotion_question,
+    shown,
+    spoken,
+    tables,
+)
 from avengers_edge.calibration.benchmarks.reading import text_lines
-from avengers_edge.calibration.benchmarks.rows import Row, shown
-from avengers_edge.calibration.benchmarks.wording import emotion_question, spoken
 from avengers_edge.errors import BadRequest
 
 LONGEST_HISTORY = 12

@@ -8,9 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from avengers_edge.calibration.benchmarks.benchmark import Asked, Benchmark, HubTable, LeftOut, tables
-from avengers_edge.calibration.benchmarks.rows import Row, shown
-from avengers_edge.calibration.benchmarks.wording import LETTERS, multiple_choice, place_of_letter, shuffled
+from avengers_edge.calibration.benchmarks.benchmark import (
+    LETTERS,
+    Asked,
+    Benchmark,
+    HubTable,
+    LeftOut,
+    Row,
+    multiple_choice,
+    place_of_letter,
+    shown,
+    shuffled,
+    tables,
+)
 
 _WRONG = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
 _MEDMCQA_OPTIONS = ("opa", "opb", "opc", "opd")

@@ -9,13 +9,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from avengers_edge.calibration.benchmarks.benchmark import Asked, Benchmark, HubTable, LeftOut, tables
-from avengers_edge.calibration.benchmarks.rows import Row, shown
-from avengers_edge.calibration.benchmarks.wording import (
+from avengers_edge.calibration.benchmarks.benchmark import (
+    Asked,
+    Benchmark,
+    HubTable,
+    LeftOut,
+    Row,
     last_boxed,
     multiple_choice,
     number_or_expression,
     place_of_letter,
+    shown,
+    tables,
 )
 
 _DECORATION = re.compile(r"\\(?:circ|degree|left|right|text\{[^}]*\})|[$^{}\\,\s]|°")

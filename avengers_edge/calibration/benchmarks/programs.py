@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 
-from avengers_edge.calibration.benchmarks.benchmark import Asked, Benchmark, HubTable, LeftOut, tables
-from avengers_edge.calibration.benchmarks.rows import Row
+from avengers_edge.calibration.benchmarks.benchmark import Asked, Benchmark, HubTable, LeftOut, Row, tables
 from avengers_edge.calibration.questions import CodeTests
 
 _DEFINED = re.compile(r"^def\s+(\w+)", re.MULTILINE)

@@ -8,15 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from avengers_edge.calibration.benchmarks.benchmark import Asked, Benchmark, HubTable, LeftOut, tables
-from avengers_edge.calibration.benchmarks.reading import read_table
-from avengers_edge.calibration.benchmarks.rows import Row, shown
-from avengers_edge.calibration.benchmarks.wording import (
+from avengers_edge.calibration.benchmarks.benchmark import (
     ASK_OPTION,
     LETTERS,
+    Asked,
+    Benchmark,
+    HubTable,
+    LeftOut,
+    Row,
     multiple_choice,
     number_or_expression,
+    shown,
+    tables,
 )
+from avengers_edge.calibration.benchmarks.reading import read_table
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from avengers_edge.calibration.benchmarks.benchmark import Asked, Benchmark, LeftOut, tables
-from avengers_edge.calibration.benchmarks.rows import Row, shown
+from avengers_edge.calibration.benchmarks.benchmark import Asked, Benchmark, LeftOut, Row, shown, tables
 
 _YES_NO = ("yes", "no")
 _DECIMALS = 5

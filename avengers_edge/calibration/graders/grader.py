@@ -1,23 +1,46 @@
-"""From a question and a model's text to right or wrong."""
+"""Grading: from a question and a model's text to right or wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Protocol
 
-from avengers_edge.calibration.graders.algebra import Algebra
-from avengers_edge.calibration.graders.bbh import bbh
-from avengers_edge.calibration.graders.code import Passes, code_works
-from avengers_edge.calibration.graders.finqa import finqa
-from avengers_edge.calibration.graders.formulas import Equal, is_formula
-from avengers_edge.calibration.graders.knights import knights
+from avengers_edge.calibration.graders.benchmark_rules import bbeh, bbh, finqa, knights, same_key, same_text, supergpqa
+from avengers_edge.calibration.graders.formulas import Algebra, Equal, is_formula
 from avengers_edge.calibration.graders.korbench import korbench
-from avengers_edge.calibration.graders.published import bbeh, supergpqa
-from avengers_edge.calibration.graders.readers import same_key, same_text
 from avengers_edge.calibration.questions import Question
 from avengers_edge.errors import BadRequest
 from avengers_edge.records import Closing
 from avengers_edge.sandbox.programs import SandboxJudge
+from avengers_edge.voting.markers import split_thoughts
+from avengers_edge.voting.source import code_in
+
+
+class Passes(Protocol):
+    """Runs a candidate between its setup and its test, and tells whether the test ran to its end."""
+
+    def __call__(self, candidate: str, *, setup: str, test: str, entry_point: str) -> bool:
+        """Run the three."""
+        ...
+
+
+def code_works(question: Question, text: str, truncated: bool, run: Passes) -> bool:
+    """Take the program out of a text and run it; no program is wrong.
+
+    Raises:
+        BadRequest: the question has no tests.
+
+    """
+    tests = question.tests
+    if tests is None:
+        raise BadRequest(f"question {question.id!r} asks for code and has no tests: give it the field `tests`")
+    said, thought = split_thoughts(text)
+    candidate = code_in(said, truncated=truncated or thought is not None, defining=tests.entry_point)
+    if candidate is None:
+        return False
+    return run(candidate, setup=tests.setup, test=tests.test, entry_point=tests.entry_point)
+
 
 Rule = Callable[[Question, str, bool, Equal], bool]
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from avengers_edge._util.files import write_named
 from avengers_edge.calibration.findings import Standing, Study
 from avengers_edge.calibration.report import figures, maps, tables
-from avengers_edge.calibration.report.canvas import MOST_DRAWN
-from avengers_edge.calibration.report.style import STYLE
+from avengers_edge.calibration.report.canvas import MOST_DRAWN, STYLE
 from avengers_edge.errors import AvengersError
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
