@@ -26,7 +26,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import llama_cpp
 
-from avengers_edge.engine.cores import usable_cores
+from avengers_edge.engine.devices import usable_cores
 from avengers_edge.engine.llama import LlamaEngine
 from avengers_edge.engine.protocol import LoadOptions
 from avengers_edge.engine.step_cost import StepCurve

@@ -165,7 +165,7 @@ def attempt(check: Check) -> list[Finding]:
 
 def check_python() -> Iterator[Finding]:
     """Report Python and the processor."""
-    from avengers_edge.engine.cores import usable_cores
+    from avengers_edge.engine.devices import usable_cores
 
     yield Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     yield Finding("cores", f"{usable_cores()} usable of {os.cpu_count() or '?'}")
@@ -351,18 +351,18 @@ def check_routing(session: Session, team: str | None) -> Iterator[Finding]:
 
 def check_gpu(session: Session) -> Iterator[Finding]:
     """Compare the GPUs of this machine with those that this build of llama.cpp can use."""
-    from avengers_edge.engine import hardware
+    from avengers_edge.engine import devices
 
-    gpus, backends = hardware.find_gpus(), hardware.gpu_backends()
-    devices = hardware.find_devices(backends)
+    gpus, backends = devices.find_gpus(), devices.gpu_backends()
+    found = devices.find_devices(backends)
     there = ", ".join(f"{gpu.vendor} {gpu.name.removeprefix(gpu.vendor).strip()}" for gpu in gpus) or "none found"
-    if devices:
-        seen = ", ".join(f"{device.name} ({human_bytes(device.free)} free)" for device in devices)
+    if found:
+        seen = ", ".join(f"{device.name} ({human_bytes(device.free)} free)" for device in found)
         layers = session.settings().gpu_layers
         used = f"llama.cpp uses {seen}; gpu_layers is {'all' if layers < 0 else layers}"
     else:
         used = "this build of llama.cpp uses the CPU only"
-    advice = hardware.remedy(gpus, backends, devices, vulkan=hardware.has_vulkan())
+    advice = devices.remedy(gpus, backends, found, vulkan=devices.has_vulkan())
     yield Finding("gpu", f"{there}; {used}", advice=advice)
 
 

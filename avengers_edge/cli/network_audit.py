@@ -41,7 +41,7 @@ _EXPLAINED = {
         "answers an application from its own event loop, which asyncio wakes through a pair of sockets to itself",
         "applications that use `AsyncAvengers`; no command does",
     ),
-    "calibration/graders/algebra.py": (
+    "calibration/graders/formulas.py": (
         "talks through pipes to a process of this product that compares formulas",
         "`calibrate measure`, on questions with formulas",
     ),
@@ -61,9 +61,8 @@ _EXPLAINED = {
     "cli/serve_command.py": ("looks whether the server's packages are installed", "`serve` only"),
     "engine/worker_process.py": _OF_MODELS,
     "engine/spawn.py": _OF_MODELS,
-    "engine/cores.py": _OF_SYSTEM,
     "engine/memory.py": _OF_SYSTEM,
-    "engine/hardware.py": _OF_SYSTEM,
+    "engine/devices.py": _OF_SYSTEM,
     "library/download.py": (
         "downloads a model from the http or https address in its manifest",
         "`setup` and `models pull`; refused with --offline",

@@ -73,9 +73,9 @@ class MachineMemory:
     @functools.cached_property
     def device(self) -> DeviceMemory | None:
         """The memory of the devices that layers may go to."""
-        from avengers_edge.engine import hardware
+        from avengers_edge.engine import devices
 
-        return hardware.device_memory() if self._settings.gpu_layers else None
+        return devices.device_memory() if self._settings.gpu_layers else None
 
     def fit(self, path: Path) -> Fit:
         """Measure a model's file by its header.

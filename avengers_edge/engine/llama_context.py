@@ -13,7 +13,7 @@ from typing import Any
 import llama_cpp.llama_cpp as llama
 import numpy as np
 
-from avengers_edge.engine.cores import usable_cores
+from avengers_edge.engine.devices import usable_cores
 from avengers_edge.engine.kv_cache import Logits
 from avengers_edge.engine.llama_model import LlamaModel, build_features, can_offload, start_backend
 from avengers_edge.engine.protocol import EngineFacts, LoadOptions

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from avengers_edge._util.files import write_whole
 from avengers_edge.config import Settings
-from avengers_edge.engine import hardware
-from avengers_edge.engine.cores import usable_cores
+from avengers_edge.engine import devices
+from avengers_edge.engine.devices import usable_cores
 from avengers_edge.engine.protocol import LoadOptions, ManagedEngine
 from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import AvengersError, BadRequest
@@ -57,7 +57,7 @@ def load_options(settings: Settings, gpu_layers: int) -> LoadOptions:
     )
     if settings.slots:
         return dataclasses.replace(options, sequences=settings.slots, split=True)
-    on_device = gpu_layers != 0 and hardware.gpu_backends()
+    on_device = gpu_layers != 0 and devices.gpu_backends()
     return dataclasses.replace(options, sequences=_WIDE) if on_device else options
 
 
@@ -177,7 +177,7 @@ def _build() -> str:
     """Return the build of llama.cpp without loading it: its version, and when its library was made."""
     import importlib.metadata  # slow to import, and routing imports this module
 
-    folder = hardware.library_folder()
+    folder = devices.library_folder()
     made = max((int(file.stat().st_mtime) for file in folder.glob("*llama*")), default=0) if folder else 0
     return f"{importlib.metadata.version('llama-cpp-python')} {platform.machine()} {made}"
 

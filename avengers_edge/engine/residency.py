@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avengers_edge.config import Settings
-from avengers_edge.engine import hardware
+from avengers_edge.engine import devices
 from avengers_edge.engine.loader import OpenEngine, llama_opener
 from avengers_edge.engine.memory import DeviceMemory, Need, Placement, available_bytes, place, refusal
 from avengers_edge.engine.parking import Parking
@@ -72,7 +72,7 @@ class Residency(Closing):
         open_engine: OpenEngine | None = None,
         *,
         available: Callable[[], int | None] = available_bytes,
-        device_memory: Callable[[], DeviceMemory | None] = hardware.device_memory,
+        device_memory: Callable[[], DeviceMemory | None] = devices.device_memory,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path_of, self._need_of, self._settings = path_of, need_of, settings

@@ -16,7 +16,7 @@ from pathlib import Path
 from avengers_edge.errors import BadRequest, EngineDied
 
 WORKER = "avengers_edge.engine.worker"
-DEVICES = "avengers_edge.engine.hardware"
+DEVICES = "avengers_edge.engine.devices"
 """The modules that a frozen program runs; nothing is run with it that a model wrote."""
 
 FROZEN_ARGUMENT = "--avengers-process"

@@ -105,9 +105,9 @@ def freeze_support() -> None:
     spawn.supports_freezing.set()
     if len(sys.argv) != 3 or sys.argv[1] != spawn.FROZEN_ARGUMENT:
         return
-    from avengers_edge.engine import hardware  # named, so that whatever freezes the program takes it along
+    from avengers_edge.engine import devices  # named, so that whatever freezes the program takes it along
 
-    {spawn.WORKER: main, spawn.DEVICES: hardware.report_devices}[sys.argv[2]]()
+    {spawn.WORKER: main, spawn.DEVICES: devices.report_devices}[sys.argv[2]]()
     sys.exit()
 
 

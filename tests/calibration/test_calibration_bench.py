@@ -121,7 +121,7 @@ def test_a_way_that_the_settings_name_is_the_only_one_measured(home, workers, mo
     "other", [{}, {"threads": 1}, {"kv_type": "q8_0"}, {"gpu_layers": 0}, {"context": 4096}], ids=str
 )
 def test_it_loads_as_later_loads_do(home, workers, model, monkeypatch, devices, other):
-    monkeypatch.setattr("avengers_edge.engine.hardware.gpu_backends", lambda: devices)
+    monkeypatch.setattr("avengers_edge.engine.devices.gpu_backends", lambda: devices)
     opened, settings = workers(off=QUICK, on=SLOW), dataclasses.replace(Settings(home=home), **other)
     tune(model, settings, quiet)
     llama_opener(settings)("some-model", model, settings.gpu_layers)

@@ -20,7 +20,7 @@ from gguf_files import tiny_model
 from avengers_edge.cli.main import cli
 from avengers_edge.cli.question_input import read_question
 from avengers_edge.cli.terminal import on_terminal
-from avengers_edge.engine import hardware, memory
+from avengers_edge.engine import devices, memory
 from avengers_edge.engine.protocol import EngineFacts
 from avengers_edge.engine.residency import Residency
 from avengers_edge.errors import BadRequest, EngineDied
@@ -193,7 +193,7 @@ def examine(home, tmp_path, monkeypatch):
         (tmp_path / f"{name}.gguf").write_bytes(tiny_model(salt) + bytes(size))
         imported = CliRunner().invoke(cli, ["models", "import", str(tmp_path / f"{name}.gguf"), "--id", name])
         assert imported.exit_code == 0, imported.stderr
-    monkeypatch.setattr(hardware, "find_gpus", tuple)
+    monkeypatch.setattr(devices, "find_gpus", tuple)
     loaded, generated = [], []
 
     def run(facts=FACTS):
@@ -227,8 +227,8 @@ def test_doctor_loads_the_smallest_model_and_tells_what_llama_cpp_did(examine):
 
 
 def test_doctor_tells_of_a_gpu_that_the_build_cannot_use_and_asking_works_all_the_same(examine, monkeypatch):
-    monkeypatch.setattr(hardware, "find_gpus", lambda: (hardware.Gpu("NVIDIA", "NVIDIA H200"),))
-    monkeypatch.setattr(hardware, "gpu_backends", tuple)
+    monkeypatch.setattr(devices, "find_gpus", lambda: (devices.Gpu("NVIDIA", "NVIDIA H200"),))
+    monkeypatch.setattr(devices, "gpu_backends", tuple)
     gpu = examine()[0]["gpu"]
     assert gpu["found"] == "NVIDIA H200; this build of llama.cpp uses the CPU only"
     assert gpu["remedy"] is None
@@ -236,10 +236,10 @@ def test_doctor_tells_of_a_gpu_that_the_build_cannot_use_and_asking_works_all_th
 
 
 def test_doctor_tells_of_the_device_that_is_used_and_of_layers_that_are_not_there(examine, monkeypatch):
-    device = hardware.Device("CUDA0", "H200", "gpu", 139 * 10**9, 141 * 10**9)
-    monkeypatch.setattr(hardware, "find_gpus", lambda: (hardware.Gpu("NVIDIA", "H200"),))
-    monkeypatch.setattr(hardware, "gpu_backends", lambda: ("cuda",))
-    monkeypatch.setattr(hardware, "find_devices", lambda backends=None: (device,))
+    device = devices.Device("CUDA0", "H200", "gpu", 139 * 10**9, 141 * 10**9)
+    monkeypatch.setattr(devices, "find_gpus", lambda: (devices.Gpu("NVIDIA", "H200"),))
+    monkeypatch.setattr(devices, "gpu_backends", lambda: ("cuda",))
+    monkeypatch.setattr(devices, "find_devices", lambda backends=None: (device,))
     findings, _ = examine(dataclasses.replace(FACTS, gpu_offload=True))
     assert findings["gpu"]["found"] == "NVIDIA H200; llama.cpp uses CUDA0 (139 GB free); gpu_layers is all"
     assert findings["gpu"]["advice"] is None

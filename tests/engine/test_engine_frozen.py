@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from avengers_edge.engine import hardware, spawn, worker
+from avengers_edge.engine import devices, spawn, worker
 from avengers_edge.errors import BadRequest, NoSandbox
 from avengers_edge.sandbox.linux import Sandbox
 
@@ -64,12 +64,12 @@ def test_a_frozen_program_answers_in_a_worker_that_is_the_program_itself(tmp_pat
 def test_without_its_first_line_a_frozen_program_is_not_started_again_and_again(is_frozen):
     with pytest.raises(BadRequest, match="freeze_support"):
         spawn.python_command(spawn.WORKER)
-    assert hardware.find_devices(["cuda"]) == ()
+    assert devices.find_devices(["cuda"]) == ()
 
 
 def test_a_frozen_program_runs_our_modules_and_no_others(is_frozen):
     worker.freeze_support()
-    for module in (worker.__name__, hardware.__name__):
+    for module in (worker.__name__, devices.__name__):
         assert spawn.python_command(module) == [sys.executable, "--avengers-process", module]
     with pytest.raises(BadRequest):
         spawn.python_command("avengers_edge.calibration.graders.algebra_child")
@@ -82,9 +82,9 @@ def test_a_program_that_is_not_frozen_heeds_no_such_arguments(monkeypatch):
 
 
 def test_the_processes_devices_are_reported_by_the_program_itself(is_frozen, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["program", "--avengers-process", hardware.__name__])
+    monkeypatch.setattr(sys, "argv", ["program", "--avengers-process", devices.__name__])
     reported = []
-    monkeypatch.setattr(hardware, "report_devices", lambda: reported.append(True))
+    monkeypatch.setattr(devices, "report_devices", lambda: reported.append(True))
     with pytest.raises(SystemExit) as end:
         worker.freeze_support()
     assert (reported, end.value.code) == ([True], None)

@@ -9,21 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avengers_edge.engine import cores, hardware
-from avengers_edge.engine.cores import choose_threads, cpu_quota, mac_cores, physical_cores, usable_cores
-from avengers_edge.engine.hardware import (
+from avengers_edge.engine import devices
+from avengers_edge.engine.devices import (
     Device,
     Gpu,
     build_command,
+    choose_threads,
+    cpu_quota,
     device_memory,
     find_devices,
     find_gpus,
     gpu_backends,
     has_vulkan,
+    mac_cores,
     parse_devices,
     parse_nvidia_proc,
     parse_nvidia_smi,
+    physical_cores,
     remedy,
+    usable_cores,
 )
 from avengers_edge.engine.memory import DeviceMemory
 
@@ -107,16 +111,16 @@ def test_the_vulkan_loader_of_windows_is_in_its_system_folder(tmp_path, monkeypa
 
 @pytest.mark.parametrize("error", [OSError("no"), subprocess.TimeoutExpired("nvidia-smi", 1)])
 def test_a_tool_that_hangs_or_cannot_run_says_nothing(monkeypatch, error):
-    monkeypatch.setattr(hardware.shutil, "which", lambda name: f"/bin/{name}")
-    monkeypatch.setattr(hardware.subprocess, "run", failing(error))
-    assert hardware._run_tool("nvidia-smi") == ""
+    monkeypatch.setattr(devices.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(devices.subprocess, "run", failing(error))
+    assert devices._run_tool("nvidia-smi") == ""
     assert find_devices(["cuda"]) == ()
 
 
 def test_a_tool_that_fails_says_nothing(monkeypatch):
-    monkeypatch.setattr(hardware.shutil, "which", lambda name: f"/bin/{name}")
-    monkeypatch.setattr(hardware.subprocess, "run", answering("NVIDIA H200", returncode=9))
-    assert hardware._run_tool("nvidia-smi") == ""
+    monkeypatch.setattr(devices.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(devices.subprocess, "run", answering("NVIDIA H200", returncode=9))
+    assert devices._run_tool("nvidia-smi") == ""
 
 
 def test_a_builds_backends_are_read_from_its_libraries(tmp_path):
@@ -127,7 +131,7 @@ def test_a_builds_backends_are_read_from_its_libraries(tmp_path):
 
 
 def test_a_build_without_a_gpu_backend_is_not_asked(monkeypatch):
-    monkeypatch.setattr(hardware.subprocess, "run", failing(AssertionError("asked")))
+    monkeypatch.setattr(devices.subprocess, "run", failing(AssertionError("asked")))
     assert find_devices([]) == ()
 
 
@@ -145,27 +149,27 @@ def test_free_memory_of_all_gpus_is_added_up_and_integrated_ones_count_where_the
     monkeypatch, values, memory
 ):
     said = [{"name": kind, "description": "", "kind": kind, "free": free, "total": 99} for kind, free in values]
-    monkeypatch.setattr(hardware.sys, "platform", "linux")
-    monkeypatch.setattr(hardware, "gpu_backends", lambda: ("cuda",))
-    monkeypatch.setattr(hardware.subprocess, "run", answering("chatter\n" + json.dumps(said) + "\n"))
+    monkeypatch.setattr(devices.sys, "platform", "linux")
+    monkeypatch.setattr(devices, "gpu_backends", lambda: ("cuda",))
+    monkeypatch.setattr(devices.subprocess, "run", answering("chatter\n" + json.dumps(said) + "\n"))
     assert device_memory() == memory
 
 
 def test_a_gpu_of_apple_silicon_computes_in_main_memory(monkeypatch):
-    monkeypatch.setattr(hardware.sys, "platform", "darwin")
-    monkeypatch.setattr(hardware.platform, "machine", lambda: "arm64")
-    assert hardware.shares_main_memory([CUDA])
+    monkeypatch.setattr(devices.sys, "platform", "darwin")
+    monkeypatch.setattr(devices.platform, "machine", lambda: "arm64")
+    assert devices.shares_main_memory([CUDA])
 
 
 def test_a_probe_that_dies_sees_no_device(monkeypatch):
-    monkeypatch.setattr(hardware, "gpu_backends", lambda: ("cuda",))
-    monkeypatch.setattr(hardware.subprocess, "run", answering("", returncode=-11))
+    monkeypatch.setattr(devices, "gpu_backends", lambda: ("cuda",))
+    monkeypatch.setattr(devices.subprocess, "run", answering("", returncode=-11))
     assert device_memory() is None
 
 
 def test_a_frozen_program_is_not_run_again_to_look_for_devices(monkeypatch):
-    monkeypatch.setattr(hardware.sys, "frozen", True, raising=False)
-    monkeypatch.setattr(hardware.subprocess, "run", failing(AssertionError("asked")))
+    monkeypatch.setattr(devices.sys, "frozen", True, raising=False)
+    monkeypatch.setattr(devices.subprocess, "run", failing(AssertionError("asked")))
     assert find_devices(["cuda"]) == ()
 
 
@@ -210,15 +214,15 @@ def test_the_build_command_is_the_shells():
 
 @pytest.mark.native
 def test_llama_cpp_lists_its_devices():
-    listed = hardware._list_devices()
+    listed = devices._list_devices()
     assert "cpu" in [each["kind"] for each in listed]
     assert parse_devices(json.dumps(listed))
 
 
 @pytest.mark.native
 def test_the_probe_runs_in_a_process_of_its_own():
-    command = hardware.python_command(hardware.DEVICES)
-    done = subprocess.run(command, env=hardware.environment(), capture_output=True, text=True, check=True)
+    command = devices.python_command(devices.DEVICES)
+    done = subprocess.run(command, env=devices.environment(), capture_output=True, text=True, check=True)
     assert "cpu" in [device.kind for device in parse_devices(done.stdout)]
 
 
@@ -292,8 +296,8 @@ def test_a_group_that_says_nothing_sets_no_limit(tmp_path, said):
 
 
 def test_the_system_is_asked_for_all_three(tmp_path, monkeypatch):
-    monkeypatch.setattr(cores.sys, "platform", "linux")
-    monkeypatch.setattr(cores, "_allowed_cpus", lambda: set(range(12)))
+    monkeypatch.setattr(devices.sys, "platform", "linux")
+    monkeypatch.setattr(devices, "_allowed_cpus", lambda: set(range(12)))
     assert usable_cores(tmp_path) == 12
     put_cores(tmp_path, [(cpu, cpu + 6) for cpu in range(6)])
     assert usable_cores(tmp_path) == 6

@@ -619,7 +619,7 @@ def test_a_model_does_not_fit_beside_itself_in_unified_memory(machine):
     [(-1, ("cuda",), True), (3, ("cuda",), True), (0, ("cuda",), False), (-1, (), False)],
 )
 def test_more_samples_run_beside_each_other_where_layers_go_to_a_device(home, monkeypatch, layers, backends, wide):
-    monkeypatch.setattr(loader.hardware, "gpu_backends", lambda: backends)
+    monkeypatch.setattr(loader.devices, "gpu_backends", lambda: backends)
     options = loader.load_options(Settings(home=home, threads=3, context=999), layers)
     assert (options.cells, options.threads, options.gpu_layers) == (999, 3, layers)
     assert options.sequences == (128 if wide else LoadOptions().sequences)

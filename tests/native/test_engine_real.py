@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from avengers_edge.config import Settings
-from avengers_edge.engine.cores import usable_cores
+from avengers_edge.engine.devices import usable_cores
 from avengers_edge.engine.llama import LlamaEngine
 from avengers_edge.engine.llama_context import LlamaContext
 from avengers_edge.engine.llama_model import LlamaModel, start_backend
