@@ -17,62 +17,100 @@ An explicit argument wins over the environment, the environment over the setting
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import reprlib
-import stat
-import tomllib
+import types
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from avengers_edge._util.files import read_small
 from avengers_edge.errors import AvengersError, BadRequest
 
 HOME_VARIABLE = "AVENGERS_HOME"
 OFFLINE_VARIABLE = "AVENGERS_OFFLINE"
 KV_TYPES = ("f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
-_MOST_BYTES = 16 * 1024  # the TOML parser takes quadratic time for a key of many parts
-_ROUND = 256  # llama.cpp gives a slot a multiple of so many cells
+_MAX_BYTES = 16 * 1024  # the TOML parser takes quadratic time for a key of many parts
+_CELLS_STEP = 256  # llama.cpp gives a slot a multiple of so many cells
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """Everything a user can set once for all commands.
+class SettingDoc:
+    """A setting as the documentation shows it: its name in settings.toml, its type, default and bounds in words.
 
-    `threads` None means one per core, `gpu_layers` -1 means all of them where the build has a GPU, `context` is the
-    number of KV cells a model's samples share. `slots` (of `avengers serve` alone) parts it among so many samples, each
-    of which then has `context / slots` for prompt and answer: quicker where many requests come at once. `repack` None
-    leaves weight repacking to the engine. `kv_type` is the ggml type of keys and values: `q8_0` takes half of `f16`'s
-    memory. `worker` runs each model in a process of its own, which is given up when it shows no sign of life for
-    `patience` seconds; without it, what a model file's chat template writes is bounded and the time that it takes is
-    not. An idle model is unloaded after `keep_alive` seconds, at -1 only when another one needs its memory; the models
-    in `pin` stay. With `park` its conversation lies on the disk meanwhile, so that it need not be evaluated again.
-    `providers` are ONNX Runtime execution providers for the embedder, in order of preference. `vi` gives the prompt of
-    `avengers chat` vi's keys.
+    `in_file` is False for what arguments and the environment alone can set.
     """
 
+    name: str
+    type: str
+    default: str
+    help: str
+    bounds: str = ""
+    in_file: bool = True
+
+
+def _setting(
+    default: Any,  # noqa: ANN401 - a field takes any default
+    help: str,  # noqa: A002
+    *,
+    bounds: tuple[int, int] | None = None,
+    in_file: bool = True,
+) -> Any:  # noqa: ANN401 - as `dataclasses.field`
+    return dataclasses.field(default=default, metadata={"help": help, "bounds": bounds, "in_file": in_file})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a user can set once for all commands; `describe_settings` lists the fields with their help."""
+
     home: Path
-    offline: bool = False
-    team: str = "starter"
-    threads: int | None = None
-    gpu_layers: int = -1
-    context: int = 8192
-    slots: int = 0
-    repack: bool | None = None
-    kv_type: str = "f16"
-    worker: bool = True
-    patience: int = 120
-    keep_alive: int = 300
-    pin: tuple[str, ...] = ()
-    park: bool = True
-    providers: tuple[str, ...] = ("CPUExecutionProvider",)
-    vi: bool = False
+    offline: bool = _setting(False, "Refuse everything that would need the network.")
+    team: str = _setting("starter", "The team that answers where none is named.")
+    threads: int | None = _setting(None, "CPU threads of a model; one per core where it is not set.", bounds=(1, 1024))
+    gpu_layers: int = _setting(
+        -1, "Layers that are offloaded to a GPU; -1 offloads all where the build has one.", bounds=(-1, 100_000)
+    )
+    context: int = _setting(8192, "KV cells (tokens) that the samples of a model share.", bounds=(256, 2**31 - 1))
+    slots: int = _setting(
+        0,
+        "Slots that the context is split into, for `avengers serve` alone: each has `context / slots` cells for prompt "
+        "and answer, which is quicker where many requests come at once. 0 shares the context.",
+        bounds=(0, 256),
+        in_file=False,
+    )
+    repack: bool | None = _setting(None, "Repack weights for the CPU; the engine decides where it is not set.")
+    kv_type: str = _setting(
+        "f16", f"ggml type of keys and values ({', '.join(KV_TYPES)}); q8_0 takes half of f16's memory."
+    )
+    worker: bool = _setting(
+        True,
+        "Run each model in a worker process. Without it the size of what a model file's chat template writes is "
+        "limited, and its time is not.",
+    )
+    patience: int = _setting(120, "Timeout in seconds of a worker process that sends no heartbeat.", bounds=(1, 86_400))
+    keep_alive: int = _setting(
+        300,
+        "Seconds after which an idle model is unloaded; with -1 only when another one needs its memory.",
+        bounds=(-1, 31_536_000),
+    )
+    pin: tuple[str, ...] = _setting((), "Models that stay loaded.")
+    park: bool = _setting(
+        True,
+        "Write the KV cache of an unloaded model to the disk, so that its conversation need not be evaluated again.",
+    )
+    providers: tuple[str, ...] = _setting(
+        ("CPUExecutionProvider",), "ONNX Runtime execution providers of the embedder, in order of preference."
+    )
+    vi: bool = _setting(False, "Give the prompt of `avengers chat` the keys of vi.")
 
     @property
     def part(self) -> int:
         """How many KV cells one request can have: all, or a slot's."""
-        return self.context // self.slots // _ROUND * _ROUND if self.slots else self.context
+        return self.context // self.slots // _CELLS_STEP * _CELLS_STEP if self.slots else self.context
 
     @property
     def cells(self) -> int:
@@ -80,14 +118,14 @@ class Settings:
         return self.part * (self.slots or 1)
 
     def __post_init__(self) -> None:
-        for name, (least, most) in _BOUNDS.items():
-            value = getattr(self, name)
-            if value is not None and not least <= value <= most:
-                raise BadRequest(f"{name} is {reprlib.repr(value)}: use {least} to {most}")
+        for field in dataclasses.fields(self):
+            value, bounds = getattr(self, field.name), field.metadata.get("bounds")
+            if bounds and value is not None and not bounds[0] <= value <= bounds[1]:
+                raise BadRequest(f"{field.name} is {reprlib.repr(value)}: use {bounds[0]} to {bounds[1]}")
         if self.slots == 1:
             raise BadRequest("slots is 1: use 2 or more, or 0 for a context that all samples share")
-        if self.part < _ROUND:
-            least = _ROUND * self.slots
+        if self.part < _CELLS_STEP:
+            least = _CELLS_STEP * self.slots
             raise BadRequest(f"{self.slots} slots of a context of {self.context} tokens: use {least} tokens or more")
         if self.kv_type not in KV_TYPES:
             raise BadRequest(f"kv_type is {reprlib.repr(self.kv_type)}: use one of {', '.join(KV_TYPES)}")
@@ -97,30 +135,24 @@ class Settings:
             raise BadRequest("providers is empty: name at least CPUExecutionProvider")
 
 
-_BOUNDS = {
-    "threads": (1, 1024),
-    "gpu_layers": (-1, 100_000),
-    "context": (256, 2**31 - 1),
-    "slots": (0, 256),
-    "patience": (1, 86_400),
-    "keep_alive": (-1, 31_536_000),
-}
-_SETTABLE: dict[str, type | tuple[type, ...]] = {
-    "offline": bool,
-    "team": str,
-    "threads": int,
-    "gpu_layers": int,
-    "context": int,
-    "repack": bool,
-    "kv_type": str,
-    "worker": bool,
-    "patience": int,
-    "keep_alive": int,
-    "pin": list,
-    "park": bool,
-    "providers": list,
-    "vi": bool,
-}
+def describe_settings() -> tuple[SettingDoc, ...]:
+    """List all settings but the home folder, in order, as the documentation shows them."""
+    hints = typing.get_type_hints(Settings)
+    docs = []
+    for field in dataclasses.fields(Settings):
+        if field.metadata:
+            bounds = field.metadata["bounds"]
+            docs.append(
+                SettingDoc(
+                    field.name,
+                    _type_words(hints[field.name]),
+                    _toml_words(field.default),
+                    field.metadata["help"],
+                    f"{bounds[0]} to {bounds[1]}" if bounds else "",
+                    field.metadata["in_file"],
+                )
+            )
+    return tuple(docs)
 
 
 def load_settings(
@@ -184,37 +216,53 @@ def _as_bool(name: str, said: str) -> bool:
 
 
 def _read_settings_file(path: Path) -> dict[str, Any]:
+    """Read what the file sets; types are checked here, bounds by `Settings`."""
     try:
-        text = _read_small_file(path)
+        text = read_small(path, _MAX_BYTES).decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadRequest(f"settings file {path} cannot be read: {error}") from error
-    try:
-        values = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # an integer of 5000 digits is a plain ValueError
-        raise BadRequest(f"settings file {path} is not valid TOML: {error}") from error
-    for key, value in values.items():
-        wanted = _SETTABLE.get(key)
-        if wanted is None:
-            raise BadRequest(
-                f"settings file {path} has unknown key {reprlib.repr(key)}: use one of {', '.join(_SETTABLE)}"
-            )
-        # bool is an int to Python, not to a user.
-        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-            raise BadRequest(f"settings file {path}: {key} is {reprlib.repr(value)}, which is of the wrong type")
-    for key in [key for key, value in values.items() if isinstance(value, list)]:
-        if not all(isinstance(name, str) for name in values[key]):
-            raise BadRequest(f"settings file {path}: {key} must be a list of names")
-        values[key] = tuple(values[key])
-    return values
+    except (OSError, ValueError) as error:  # a pipe would never end, so nothing but a regular file is opened
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise BadRequest(f"settings file {path} cannot be read: {reason}; move it away or write it anew") from error
+    import msgspec  # only here, as TOML itself: most homes have no such file
+
+    from avengers_edge._util.toml_files import convert, parse_toml
+
+    where = f"settings file {path}"
+    values, known = parse_toml(text, where), _file_fields()
+    if unknown := values.keys() - {name for name, *_ in known}:
+        names = ", ".join(name for name, *_ in known)
+        raise BadRequest(f"{where} has unknown key {reprlib.repr(min(unknown))}: use one of {names}")
+    kind = msgspec.defstruct("SettingsFile", known, frozen=True)
+    read = msgspec.structs.asdict(convert(values, kind, where))
+    return {name: read[name] for name in values}
 
 
-def _read_small_file(path: Path) -> str:
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise BadRequest(f"settings file {path} is not a regular file: move it away")  # a pipe would never end
-    with path.open("rb") as file:
-        content = file.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
-        raise BadRequest(f"settings file {path} is larger than {_MOST_BYTES} bytes: move it away")
-    return content.decode("utf-8")
+def _file_fields() -> tuple[tuple[str, Any, Any], ...]:
+    """List name, type and default of what the file can set."""
+    hints = typing.get_type_hints(Settings)
+    return tuple(
+        (field.name, hints[field.name], field.default)
+        for field in dataclasses.fields(Settings)
+        if field.metadata.get("in_file")
+    )
+
+
+def _type_words(hint: Any) -> str:  # noqa: ANN401 - a type, or what typing makes of one
+    if typing.get_origin(hint) is tuple:
+        return "list of names"
+    kinds = [kind for kind in typing.get_args(hint) or (hint,) if kind is not types.NoneType]
+    return {bool: "true or false", int: "whole number", str: "text"}[kinds[0]]
+
+
+def _toml_words(value: object) -> str:
+    match value:
+        case None:
+            return "not set"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return f'"{value}"'
+        case tuple():
+            return "[" + ", ".join(f'"{each}"' for each in value) + "]"
+    return str(value)

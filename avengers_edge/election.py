@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from avengers_edge.clock import Clock
+from avengers_edge._util.timing import Clock
 from avengers_edge.errors import AvengersError, Cancelled
 from avengers_edge.records import (
     SEED_LIMIT,

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 
-from avengers_edge.clock import Clock
+from avengers_edge._util.timing import Clock
 from avengers_edge.config import Settings
 from avengers_edge.election import Election, Wave
 from avengers_edge.engine.residency import Residency
@@ -41,8 +41,7 @@ from avengers_edge.records import (
 from avengers_edge.records.basics import require, require_text
 from avengers_edge.routing.router import Router, pick_only, unfitted_route
 from avengers_edge.routing.topic import topic
-from avengers_edge.sandbox.judge import SandboxJudge
-from avengers_edge.sandbox.programs import ProgramRunner
+from avengers_edge.sandbox.programs import ProgramRunner, SandboxJudge
 from avengers_edge.voting.trials import Judge
 from avengers_edge.ways import Inquiry, Programs
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from avengers_edge._util.files import reading, write_whole
+from avengers_edge._util.text import counted
+from avengers_edge._util.toml_files import quoted, read_toml_text
 from avengers_edge.config import Settings
 from avengers_edge.errors import BadRequest, NotFound
-from avengers_edge.files import write_whole
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.files import counted, disk_errors, reading
-from avengers_edge.library.manifests import check_id
-from avengers_edge.library.strict_toml import read_toml_text
-from avengers_edge.library.team_files import new_text, with_members, with_table, without_members
+from avengers_edge.library.disk import disk_errors
+from avengers_edge.library.names import check_id
 from avengers_edge.opening import open_shipped_embedder
 from avengers_edge.records import Member, Team
 from avengers_edge.routing.table import CentroidTable
@@ -95,7 +96,7 @@ class Teams:
         raise NotFound(f"there is no table {said}: name a file that `avengers calibrate fit` wrote, or a team")
 
     def outcomes_of(self, name: str) -> Path:
-        """Tell where the answers lie, or would lie, that a team of the user's was calibrated by."""
+        """Return where the answers lie, or would lie, that a team of the user's was calibrated by."""
         return self._settings.home / "outcomes" / f"{name}.jsonl"
 
     def create(
@@ -256,3 +257,65 @@ def with_usual_team(text: str, name: str) -> str:
         if _TEAM_KEY.match(old):
             return "\n".join([*lines[:place], line, *lines[place + 1 :]])
     return "\n".join([line, *lines]) if text.strip() else f"{line}\n"
+
+
+_TABLE = re.compile(r"^\s*\[")
+_KEY = re.compile(r"^\s*table\s*=")
+_MEMBERS = re.compile(r"^\s*\[\[\s*members\s*\]\]\s*(?:#.*)?$")
+
+
+def new_text(name: str, description: str, members: Sequence[Member], table: str | None, samples: int | None) -> str:
+    """Write a new team."""
+    lines = [f"name = {quoted(name)}", f"description = {quoted(description)}"]
+    if table is not None:
+        lines.append(f"table = {quoted(table)}")
+    if samples is not None:
+        lines += ["", "[defaults]", f"samples = {samples}"]
+    return with_members("\n".join(lines) + "\n", members)
+
+
+def with_members(text: str, members: Sequence[Member]) -> str:
+    """Add members at the end."""
+    lines = [text.rstrip("\n")]
+    for member in members:
+        lines += ["", "[[members]]", f"model = {quoted(member.model)}"]
+        if member.mode is not None:
+            lines.append(f"mode = {quoted(member.mode.name)}")
+    return "\n".join(lines) + "\n"
+
+
+def without_members(text: str, names: Sequence[str]) -> str:
+    """Leave out members by their names."""
+    lines = text.split("\n")
+    for start, end in reversed(list(_blocks(lines))):
+        if _name_of("\n".join(lines[start:end])) in names:
+            del lines[start:end]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def with_table(text: str, table: str | None) -> str:
+    """Name another table, or none."""
+    lines = text.split("\n")
+    head = next((place for place, line in enumerate(lines) if _TABLE.match(line)), len(lines))
+    kept = [line for line in lines[:head] if not _KEY.match(line)]
+    if table is not None:
+        last = max((place for place, line in enumerate(kept) if line.strip()), default=-1)
+        kept.insert(last + 1, f"table = {quoted(table)}")
+    return "\n".join([*kept, *lines[head:]])
+
+
+def _blocks(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Find the lines of each member: from its head up to the next head."""
+    heads = [place for place, line in enumerate(lines) if _TABLE.match(line)]
+    for start, end in itertools.pairwise([*heads, len(lines)]):
+        if _MEMBERS.match(lines[start]):
+            yield start, end
+
+
+def _name_of(block: str) -> str:
+    try:
+        (entry,) = tomllib.loads(block)["members"]
+        mode = entry.get("mode")
+        return str(entry["model"]) if mode is None else f"{entry['model']}:{mode}"
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadRequest(f"a member is written in an unusual way ({error}): change the file by hand") from error

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from avengers_edge.sandbox.box import Sandbox
+from avengers_edge.sandbox.linux import Sandbox
 from avengers_edge.sandbox.programs import LIMITS, CPython, Interpreter, Monty, ProgramRun
 from avengers_edge.voting.keys import extract_answer
 

@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from avengers_edge._util.files import NO_ROOM, write_whole
+from avengers_edge._util.jsonl import as_line, drop_partial_line, numbered_lines, sole_writer
+from avengers_edge._util.timing import Eta
 from avengers_edge.batch.items import Item
 from avengers_edge.errors import (
     AvengersError,
@@ -28,10 +31,7 @@ from avengers_edge.errors import (
     OfflineRefused,
     VerificationFailed,
 )
-from avengers_edge.files import NO_ROOM, write_whole
-from avengers_edge.pace import Pace
 from avengers_edge.records import Answer, Ask
-from avengers_edge.text_files import as_line, mend, numbered_lines, sole_writer
 
 AnswerOne = Callable[[str, Ask, threading.Event], Answer]
 """Answers a question as told; once the event is set it ends with what there is."""
@@ -104,7 +104,7 @@ def _no_stump(out: Path) -> Iterator[None]:
         yield
     except OSError:
         with contextlib.suppress(OSError):
-            mend(out)
+            drop_partial_line(out)
             if new and out.stat().st_size == 0:
                 out.unlink()
         raise
@@ -122,7 +122,7 @@ def _full(out: Path) -> str:
 def _go_on(items: Sequence[Item], out: Path, answer: AnswerOne, jobs: int, on_done: Callable[[Tally], None]) -> Tally:
     have = _known(items, out)
     waiting = [item for item in items if item.id not in have]
-    tally, pace, stop = Tally(len(items), len(have)), Pace(0, len(waiting)), threading.Event()
+    tally, pace, stop = Tally(len(items), len(have)), Eta(0, len(waiting)), threading.Event()
     with (
         out.open("a", encoding="utf-8") as file,
         ThreadPoolExecutor(jobs, "batch") as pool,
@@ -195,7 +195,7 @@ def _known(items: Sequence[Item], out: Path) -> set[str]:
     """Read which questions have an answer; drop the lines of those that failed."""
     if not out.exists():
         return set()
-    mend(out)
+    drop_partial_line(out)
     asked = {item.id: item for item in items}
     known: set[str] = set()
     kept: list[str] = []

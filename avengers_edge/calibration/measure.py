@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from avengers_edge._util.jsonl import as_line, drop_partial_line, sole_writer
+from avengers_edge._util.timing import Eta
 from avengers_edge.calibration.outcome_files import add, read_lines, restricted, write_outcomes
 from avengers_edge.calibration.outcome_lines import as_values
 from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.calibration.questions import Question, group_of
 from avengers_edge.engine.protocol import Accepting, EngineFacts, generate_many
 from avengers_edge.errors import AvengersError, BadRequest
-from avengers_edge.pace import Pace
 from avengers_edge.records import MOST_SAMPLES, Ask, Generation, Member, Request, Sample, Team
-from avengers_edge.text_files import as_line, mend, sole_writer
 from avengers_edge.voting.ballot import agreement
 from avengers_edge.voting.choices import letters_tally
 from avengers_edge.ways import Inquiry, Programs, option_text, read, requests_for, stated
@@ -131,7 +131,7 @@ def measure(
             held.enter_context(sole_writer(out))
             known = _known(plan, out)
             file = held.enter_context(out.open("a", encoding="utf-8"))
-        pace = Pace(sum(len(row.scores) for row in known.values()), len(plan.questions) * len(plan.members))
+        pace = Eta(sum(len(row.scores) for row in known.values()), len(plan.questions) * len(plan.members))
         judge = Judge(plan, grade, programs)
         for row in _measured(plan, team, known, lend, judge):
             with _writing(out):
@@ -310,7 +310,7 @@ def _known(plan: Plan, out: Path) -> dict[str, OutcomeRow]:
     """Read what an earlier run measured of the plan."""
     if not out.exists():
         return {}
-    mend(out)
+    drop_partial_line(out)
     wanted = {question.id: question for question in plan.questions}
     names = [member.name for member in plan.members]
     known: dict[str, OutcomeRow] = {}

@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from avengers_edge._util.jsonl import numbered_lines, write_lines
 from avengers_edge.calibration.outcome_lines import REMEDY, as_values, parse_outcome
 from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.errors import BadRequest, NotFound, VerificationFailed
-from avengers_edge.text_files import numbered_lines, write_lines
 
 _T = TypeVar("_T")
 

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from avengers_edge._util.jsonl import numbered_lines, write_lines
 from avengers_edge.config import shipped_dir
 from avengers_edge.errors import BadRequest, VerificationFailed
 from avengers_edge.records import KINDS, Kind
-from avengers_edge.text_files import numbered_lines, write_lines
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from avengers_edge._util.text import counted
 from avengers_edge.calibration.ballots import with_ballots
 from avengers_edge.calibration.evaluate import choose_clusters, evaluate_table
 from avengers_edge.calibration.extend import extend_table
@@ -24,13 +25,11 @@ from avengers_edge.calibration.selection import select_members
 from avengers_edge.config import Settings
 from avengers_edge.errors import BadRequest, NoSandbox, NotFound
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.files import counted
 from avengers_edge.library.store import Store
 from avengers_edge.opening import open_residency, open_shipped_embedder
 from avengers_edge.records import Embedder, Member, Team
 from avengers_edge.routing.table import CentroidTable
-from avengers_edge.sandbox.judge import SandboxJudge
-from avengers_edge.sandbox.programs import ProgramRunner
+from avengers_edge.sandbox.programs import ProgramRunner, SandboxJudge
 
 OnEmbedded = Callable[[int, int], None]
 """Hears how many of how many questions are embedded."""

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from avengers_edge._util.jsonl import numbered, numbered_lines
 from avengers_edge.cli.ask_options import ask_options
 from avengers_edge.cli.names import team_option
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.terminal import StatusLine, human_seconds
 from avengers_edge.errors import AvengersError, BadRequest
 from avengers_edge.records import Answer, Ask
-from avengers_edge.text_files import numbered, numbered_lines
 
 if TYPE_CHECKING:
     from avengers_edge.batch.run import Tally

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from avengers_edge._util.text import human_bytes
 from avengers_edge.cli.library import PullDisplay, open_library
 from avengers_edge.cli.names import complete_teams
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.several import names
 from avengers_edge.cli.terminal import StatusLine, on_terminal
 from avengers_edge.errors import BadRequest, VerificationFailed
-from avengers_edge.library.files import human_bytes
 
 if TYPE_CHECKING:
     from avengers_edge.library.bundle.archive import Problem
@@ -252,7 +252,7 @@ class VerifyDisplay:
 
     def progress(self, done: int, total: int) -> None:
         """Show how many bytes were checked."""
-        from avengers_edge.library.transfer import PullProgress
+        from avengers_edge.library.download import PullProgress
 
         self._display.progress(PullProgress(self._name, done, total, "checked"))
 

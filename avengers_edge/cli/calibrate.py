@@ -170,9 +170,9 @@ def fit(
     \b
       avengers calibrate fit --outcomes outcomes.jsonl --out my-table.safetensors
     """
+    from avengers_edge._util.files import check_folder
     from avengers_edge.calibration.fit import FitOptions
     from avengers_edge.calibration.steps import extend_with, fit_outcomes, load_outcomes
-    from avengers_edge.files import check_folder
 
     check_folder(out)
     if add_to is not None and (wrong := [name for name in _FITTED if is_given(name)]):

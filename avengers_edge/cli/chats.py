@@ -18,8 +18,7 @@ from avengers_edge.errors import VerificationFailed
 
 if TYPE_CHECKING:
     from avengers_edge.history.conversation_store import ConversationStore
-    from avengers_edge.history.conversations import SearchHit, Summary
-    from avengers_edge.history.export import Format
+    from avengers_edge.history.conversations import Format, SearchHit, Summary
 
 _LONGEST_IMPORT = 256 * 2**20
 
@@ -131,8 +130,8 @@ def export(session: Session, conversation: int, form: Format | None, out: Path |
     if out is None or out == Path("-"):
         write_out(exported(session, conversation, form or "markdown"))
         return
-    from avengers_edge.files import check_folder
-    from avengers_edge.history.export import save
+    from avengers_edge._util.files import check_folder
+    from avengers_edge.history.conversations import save
 
     with open_store(session) as store:
         found = store.read(conversation)
@@ -151,7 +150,7 @@ def import_chats(session: Session, file: tuple[Path, ...], as_json: bool) -> Non
     \b
       avengers chats import primes.json
     """
-    from avengers_edge.history.export import from_json
+    from avengers_edge.history.conversations import from_json
 
     added = []
     with open_store(session) as store:
@@ -196,7 +195,7 @@ def rename(session: Session, conversation: int, title: tuple[str, ...]) -> None:
 
 def exported(session: Session, conversation: int, form: Format) -> str:
     """Read a conversation and write it in one of the two formats."""
-    from avengers_edge.history.export import export as write_as
+    from avengers_edge.history.conversations import export as write_as
 
     with open_store(session) as store:
         return write_as(store.read(conversation), form)
@@ -204,7 +203,7 @@ def exported(session: Session, conversation: int, form: Format) -> str:
 
 def listed(row: Summary) -> str:
     """Write a conversation as one line, cut at the terminal's edge; piped it is whole."""
-    from avengers_edge.history.conversations import cut
+    from avengers_edge._util.text import cut
 
     turns = "1 turn" if row.turns == 1 else f"{row.turns} turns"
     head = f"{row.id:>5}  {local_time(row.updated)}  {turns:>9}  "

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from avengers_edge._util.text import counted, human_bytes
 from avengers_edge.cli.doctor_finding import Check, Finding
 from avengers_edge.cli.doctor_system import (
     check_code,
@@ -21,7 +22,6 @@ from avengers_edge.cli.fitting import Fitting
 from avengers_edge.cli.library import open_library
 from avengers_edge.cli.session import Session
 from avengers_edge.errors import AvengersError
-from avengers_edge.library.files import counted, human_bytes
 from avengers_edge.records import Message, Request, SamplingParams
 
 

@@ -12,12 +12,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from avengers_edge._util.text import human_bytes
 from avengers_edge.cli.doctor_finding import Finding
 from avengers_edge.cli.known_bad import KNOWN_BAD, outside
 from avengers_edge.cli.library import open_library
 from avengers_edge.cli.session import Session
 from avengers_edge.errors import AvengersError, NoSandbox
-from avengers_edge.library.files import DISK_MARGIN_BYTES, human_bytes
+from avengers_edge.library.disk import DISK_MARGIN_BYTES
 
 _PRODUCT = "avengers-edge"
 _PACKAGES = ("llama-cpp-python", "onnxruntime", "tokenizers", "numpy", "safetensors", "jinja2", "click")
@@ -65,7 +66,7 @@ def _requirements() -> dict[str, str]:
 
 def check_code() -> Iterator[Finding]:
     """Find out whether code that a model wrote can be run, and by what it is shut in."""
-    from avengers_edge.sandbox.box import Sandbox
+    from avengers_edge.sandbox.linux import Sandbox
 
     try:
         yield Finding("code", f"can be run: {Sandbox.find().describe()}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from avengers_edge.library.files import human_bytes
+from avengers_edge._util.text import human_bytes
 
 
 def fact_lines(facts: Mapping[str, object]) -> Iterator[str]:

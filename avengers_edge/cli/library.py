@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from avengers_edge._util.text import human_bytes
 from avengers_edge.cli.session import Session
 from avengers_edge.cli.terminal import StatusLine, human_seconds
-from avengers_edge.library.files import human_bytes
 
 if TYPE_CHECKING:
     from avengers_edge.library.catalog import Catalog
+    from avengers_edge.library.download import PullProgress
     from avengers_edge.library.store import Store
-    from avengers_edge.library.transfer import PullProgress
 
 
 def open_library(session: Session) -> tuple[Catalog, Store]:

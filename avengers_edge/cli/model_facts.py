@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from avengers_edge._util.text import human_bytes
 from avengers_edge.cli.fitting import Fitting
 from avengers_edge.errors import AvengersError, NotFound
-from avengers_edge.library.files import human_bytes
 
 if TYPE_CHECKING:
     from avengers_edge.library.catalog import Catalog

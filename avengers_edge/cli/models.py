@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from avengers_edge._util.text import human_bytes
 from avengers_edge.cli.asking import asks, confirm
 from avengers_edge.cli.fact_lines import fact_lines
 from avengers_edge.cli.fitting import Fitting
@@ -20,7 +21,6 @@ from avengers_edge.cli.names import complete_installed, complete_models, complet
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.terminal import StatusLine, human_seconds, on_terminal
 from avengers_edge.errors import AvengersError, BadRequest, NotFound, VerificationFailed
-from avengers_edge.library.files import human_bytes
 
 if TYPE_CHECKING:
     from avengers_edge.library.manifests import ModelManifest

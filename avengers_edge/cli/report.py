@@ -52,10 +52,10 @@ def report(
     The file needs no other one and holds no prompts unless --examples asks for them.
       avengers calibrate report --outcomes outcomes.jsonl --out report.html
     """
+    from avengers_edge._util.files import check_folder
     from avengers_edge.calibration.report import require_matplotlib, verdict, write_report
     from avengers_edge.calibration.steps import embed_rows, load_outcomes
     from avengers_edge.calibration.study import run_study
-    from avengers_edge.files import check_folder
     from avengers_edge.opening import open_shipped_embedder
 
     check_folder(out)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from avengers_edge._util.text import counted, human_bytes
 from avengers_edge.cli.asking import asks, confirm
 from avengers_edge.cli.fact_lines import fact_lines
 from avengers_edge.cli.fitting import Fitting
@@ -17,7 +18,6 @@ from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.team_calibrate import USUAL_QUESTIONS, calibrate_option, calibrate_team, check_measurable
 from avengers_edge.cli.team_guide import candidates, guide
 from avengers_edge.errors import AvengersError, BadRequest, NotFound
-from avengers_edge.library.files import counted, human_bytes
 
 if TYPE_CHECKING:
     from avengers_edge.records import Team

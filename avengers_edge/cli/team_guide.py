@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import click
 
+from avengers_edge._util.text import human_bytes
 from avengers_edge.cli.fitting import Fitting
 from avengers_edge.cli.library import open_library
 from avengers_edge.cli.session import Session
 from avengers_edge.cli.team_calibrate import USUAL_QUESTIONS
 from avengers_edge.errors import AvengersError
-from avengers_edge.library.files import human_bytes
 
 _CALIBRATE = "calibrate"
 _WAYS = {"think": ("think",), "direct": ("direct",), "both": ("think", "direct"), "plain": ("",)}

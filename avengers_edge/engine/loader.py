@@ -16,13 +16,13 @@ import platform
 from collections.abc import Callable
 from pathlib import Path
 
+from avengers_edge._util.files import write_whole
 from avengers_edge.config import Settings
 from avengers_edge.engine import hardware
 from avengers_edge.engine.cores import usable_cores
 from avengers_edge.engine.protocol import LoadOptions, ManagedEngine
 from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import AvengersError, BadRequest
-from avengers_edge.files import write_whole
 from avengers_edge.records import CancelToken
 
 logger = logging.getLogger("avengers_edge.tuning")

@@ -1,14 +1,19 @@
-"""A conversation and its turns as frozen values, and the text functions that every reader of them shares."""
+"""Conversations and their turns as frozen values, and their export as JSON, which is read back, or Markdown."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
-import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, get_args
+from pathlib import Path
+from typing import Any, Literal, get_args
 
-from avengers_edge.errors import BadRequest
+from avengers_edge._util.files import write_named
+from avengers_edge._util.text import cut, one_line, valid_unicode
+from avengers_edge.errors import AvengersError, BadRequest, VerificationFailed
 from avengers_edge.records import Answer, Role, Vote
 from avengers_edge.records.basics import require
 
@@ -46,7 +51,7 @@ class Facts:
         return cls(values["model"], votes, values["samples"], values["seconds"])
 
     def as_dict(self) -> dict[str, Any]:
-        """Give plain values for JSON."""
+        """Return plain values for JSON."""
         votes = [[vote.key, vote.count] for vote in self.votes]
         return {"model": self.model, "votes": votes, "samples": self.samples, "seconds": self.seconds}
 
@@ -112,40 +117,8 @@ class SearchHit:
 
 
 def timestamp() -> str:
-    """Give the time in UTC, to the millisecond."""
+    """Return the time in UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def valid_unicode(text: str) -> str:
-    """Replace lone surrogates, which no file can hold, by U+FFFD; a pair of them becomes the character it encodes."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
-
-
-def one_line(text: str) -> str:
-    """Put a text on one line, without control characters that would steer a terminal."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-
-
-def columns(text: str) -> int:
-    """Count the columns that a line takes on a terminal."""
-    return sum(map(_width, text))
-
-
-def cut(text: str, most: int) -> str:
-    """Cut a line at that many columns; the last one is an ellipsis where something was cut off."""
-    if columns(text) <= most:
-        return text
-    room, kept = most - 1, []
-    for letter in text:
-        room -= _width(letter)
-        if room < 0:
-            break
-        kept.append(letter)
-    return "".join(kept).rstrip() + "…"
 
 
 def title_of(question: str) -> str:
@@ -166,7 +139,100 @@ def _require_heading(value: Conversation | Summary) -> None:
         raise BadRequest(f"a conversation has a malformed time: {error}") from error
 
 
-def _width(letter: str) -> int:
-    if unicodedata.combining(letter):
-        return 0
-    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+Format = Literal["markdown", "json"]
+FORMAT = 1
+"""Of the JSON."""
+_HEADING = tuple(field.name for field in dataclasses.fields(Conversation) if field.name != "turns")
+_OF_LINES = ("content", "system")
+"""The fields that are texts of several lines."""
+_HEADLINES = {"user": "You", "assistant": "Answer", "system": "System"}
+
+
+def export(conversation: Conversation, form: Format) -> str:
+    """Write a conversation as a text in one of the two formats."""
+    return to_json(conversation) if form == "json" else to_markdown(conversation)
+
+
+def save(path: Path, conversation: Conversation, form: Format | None = None) -> None:
+    """Write a conversation to a file; None is JSON where its name ends in `.json`, else Markdown.
+
+    Raises:
+        AvengersError: it cannot be written.
+
+    """
+    text = export(conversation, form or ("json" if path.suffix.lower() == ".json" else "markdown"))
+    try:
+        write_named(path, valid_unicode(text).encode())
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise AvengersError(f"{path} cannot be written ({reason}): choose another place") from error
+
+
+def to_json(conversation: Conversation) -> str:
+    """Write a conversation so that `from_json` reads it back."""
+    turns = [
+        {"role": turn.role, "content": turn.content, "complete": turn.complete}
+        | (turn.facts.as_dict() if turn.facts else {})
+        for turn in conversation.turns
+    ]
+    heading = {field: getattr(conversation, field) for field in _HEADING}
+    return json.dumps({"format": FORMAT, **heading, "turns": turns}, indent=2, ensure_ascii=False) + "\n"
+
+
+def from_json(text: str) -> Conversation:
+    """Read what `to_json` wrote; the id is the one it had there.
+
+    Anybody may have written it: what is shown as one line loses its control characters, and no text keeps a lone
+    surrogate.
+
+    Raises:
+        VerificationFailed: it is something else, or of a newer format.
+
+    """
+    try:
+        values = json.loads(text, object_pairs_hook=_cleaned)
+        if values["format"] != FORMAT:
+            found = f"{values['format']!r:.40}"
+            raise VerificationFailed(f"the conversation has format {found}, this avengers reads {FORMAT}: update it")
+        heading = {field: values[field] for field in _HEADING}
+        return Conversation(**heading, turns=tuple(map(_turn, values["turns"])))
+    except (KeyError, TypeError, ValueError, RecursionError, BadRequest) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise VerificationFailed(f"this is no exported conversation ({reason}): export it again as JSON") from error
+
+
+def to_markdown(conversation: Conversation) -> str:
+    """Write a conversation for people."""
+    parts = [f"# {conversation.title}", f"team {conversation.team} · {conversation.created[:16].replace('T', ' ')} UTC"]
+    if conversation.system is not None:
+        parts += ["## System", conversation.system]
+    for turn in conversation.turns:
+        parts += [f"## {_HEADLINES[turn.role]}", turn.content.strip() or "…"]
+        if not turn.complete:
+            parts.append("*(stopped)*")
+        if turn.facts is not None:
+            parts.append(f"*{_facts_line(turn.facts)}*")
+    return "\n\n".join(parts) + "\n"
+
+
+def _facts_line(facts: Facts) -> str:
+    parts = [facts.model]
+    if facts.votes:
+        parts.append(f"{facts.votes[0].count} of {sum(vote.count for vote in facts.votes)} votes")
+    parts.append("1 sample" if facts.samples <= 1 else f"{facts.samples} samples")
+    return " · ".join([*parts, f"{facts.seconds:.1f} s"])
+
+
+def _turn(values: Any) -> Turn:  # noqa: ANN401
+    facts = Facts.from_dict(values) if "model" in values else None
+    return Turn(values["role"], values["content"], facts, values["complete"])
+
+
+def _cleaned(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: _clean(value, one_line if name not in _OF_LINES else str) for name, value in fields}
+
+
+def _clean(value: Any, form: Callable[[str], str]) -> Any:  # noqa: ANN401
+    if isinstance(value, list):
+        return [_clean(each, form) for each in value]
+    return form(valid_unicode(value)) if isinstance(value, str) else value

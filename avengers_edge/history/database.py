@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from avengers_edge._util.files import NO_ROOM
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, VerificationFailed
-from avengers_edge.files import NO_ROOM
 from avengers_edge.records import Closing
 
 _APPLICATION_ID = 0x41564743  # "AVGC"
@@ -257,7 +257,7 @@ def _translation(path: Path, timeout: float, error: sqlite3.Error) -> AvengersEr
 
 
 def _code(error: sqlite3.Error) -> int:
-    """Give SQLite's primary result code; an error that Python found in a value has none, and is damage."""
+    """Return SQLite's primary result code; an error that Python found in a value has none, and is damage."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
 
 

@@ -5,29 +5,99 @@ Every root folder is laid out alike: `manifests/<model>.toml`, `teams/<team>.tom
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import cast
 
+import msgspec
+
+from avengers_edge._util.files import reading
+from avengers_edge._util.toml_files import blaming, convert, parse_toml, read_toml, read_toml_text
 from avengers_edge.config import Settings, shipped_dir
 from avengers_edge.errors import AvengersError, BadRequest, NotFound
-from avengers_edge.library.files import disk_errors, reading
-from avengers_edge.library.manifests import (
-    ModelManifest,
-    check_file_name,
-    check_id,
-    check_printable,
-    read_manifest,
-    write_manifest,
-)
-from avengers_edge.library.strict_toml import Table, blaming, parse_toml, read_toml, read_toml_text
+from avengers_edge.library.disk import disk_errors
+from avengers_edge.library.manifests import ModelManifest, read_manifest, write_manifest
+from avengers_edge.library.names import check_file_name, check_id, check_printable
 from avengers_edge.records import AnswerForm, Kind, Member, Mode, SamplingParams, Team
 
 DEFAULT_SAMPLES = 8
 DEFAULT_SWITCH_BELOW = 0.8
+_STANDARD = SamplingParams()
 _WITHOUT_TABLE = "ask one member with `avengers ask --model NAME`"
+
+
+class _Defaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The defaults of a team, which a request can override: table `[defaults]` of its file."""
+
+    samples: int = DEFAULT_SAMPLES
+    switch_below: float = DEFAULT_SWITCH_BELOW
+    temperature: float = _STANDARD.temperature
+    top_p: float = _STANDARD.top_p
+    top_k: int = _STANDARD.top_k
+    min_p: float = _STANDARD.min_p
+    max_tokens: int = _STANDARD.max_tokens
+    stop: tuple[str, ...] = ()
+
+    def sampling(self) -> SamplingParams:
+        """Return what is said of sampling."""
+        return SamplingParams(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            min_p=self.min_p,
+            max_tokens=self.max_tokens,
+            stop=self.stop,
+        )
+
+
+class _ModeTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A way of asking, `[NAME]` in modes.toml or `[modes.NAME]` in a team's file; see `Mode`."""
+
+    instructions: dict[str, str] = {}
+    system: str | None = None
+    max_tokens: int | None = None
+    answer: str = "text"
+    thinking_budget: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+
+    def mode(self, name: str) -> Mode:
+        """Return the way of asking that is called so."""
+        return Mode(
+            name=name,
+            instructions=MappingProxyType(cast("dict[Kind, str]", self.instructions)),  # Mode refuses unknown kinds
+            system=self.system,
+            max_tokens=self.max_tokens,
+            answer=cast("AnswerForm", self.answer),  # Mode refuses others
+            thinking_budget=self.thinking_budget,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            min_p=self.min_p,
+        )
+
+
+class _MemberTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A member of a team, a table of `[[members]]`."""
+
+    model: str
+    mode: str | None = None
+
+
+class _TeamFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A team's file; its modes are read one by one, so that a refusal names the mode."""
+
+    name: str
+    description: str
+    table: str | None = None
+    members: tuple[_MemberTable, ...] = ()
+    modes: dict[str, object] = {}
+    defaults: _Defaults = _Defaults()
 
 
 class Catalog:
@@ -79,14 +149,14 @@ class Catalog:
         """
         modes = self.modes()
         with blaming(path):
-            return _team(parse_toml(text, path), path.stem, modes)
+            return _team(convert(parse_toml(text, path), _TeamFile, path), path, modes)
 
     def own_team(self, name: str) -> Path:
-        """Tell where the file of a team of the user's lies or would lie."""
+        """Return where the file of a team of the user's lies or would lie."""
         return self._roots[0] / "teams" / f"{name}.toml"
 
     def ships(self, team: str) -> bool:
-        """Tell whether a team of this name comes with the product, which the user's own may not take."""
+        """Whether a team of this name comes with the product, which the user's own may not take."""
         return any((root / "teams" / f"{team}.toml").is_file() for root in self._roots[1:])
 
     def find_table(self, team: Team) -> Path:
@@ -147,7 +217,7 @@ class Catalog:
                 names |= {path.stem for path in (root / folder).glob("*.toml") if path.is_file()}
         return tuple(sorted(names))
 
-    def _find(self, folder: str, name: str, what: str, cure: str) -> Path:
+    def _find(self, folder: str, name: str, what: str, remedy: str) -> Path:
         names = self._names(folder)
         if name in names:
             for root in self._roots:
@@ -161,7 +231,7 @@ class Catalog:
                     raise BadRequest(f"{path} is not a regular file, or leads to none: move it away")
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise NotFound(f"there is no {what} {name!r}: {hint}`{cure}` shows all")
+        raise NotFound(f"there is no {what} {name!r}: {hint}`{remedy}` shows all")
 
     def modes(self) -> dict[str, Mode]:
         """Read the ways of asking that teams share, by name.
@@ -172,62 +242,26 @@ class Catalog:
         """
         modes: dict[str, Mode] = {}
         for root in reversed(self._roots):
-            try:
-                table = read_toml(root / "modes.toml")
-            except FileNotFoundError:
-                continue
-            with blaming(root / "modes.toml"):
-                modes |= _modes(table)
+            path = root / "modes.toml"
+            with contextlib.suppress(FileNotFoundError), blaming(path):
+                modes |= _modes(read_toml(path, dict[str, object]), path)
         return modes
 
 
-def _team(table: Table, stem: str, shared: Mapping[str, Mode]) -> Team:
-    modes = dict(shared) | _modes(table.table("modes"))
-    members = []
-    for entry in table.tables("members"):
-        members.append(Member(check_id(entry.need("model", str)), _mode_of(entry.take("mode", str), modes)))
-        entry.done()
-    defaults = table.table("defaults")
-    samples = defaults.take("samples", int)
-    switch_below: float | None = defaults.take("switch_below", int | float)
-    sampling = _sampling(defaults)
-    file = table.take("table", str)
+def _team(file: _TeamFile, path: Path, shared: Mapping[str, Mode]) -> Team:
+    modes = dict(shared) | _modes(file.modes, path)
     team = Team(
-        name=check_id(table.need("name", str)),
-        description=check_printable(table.need("description", str), "its description"),
-        members=tuple(members),
-        table=None if file is None else check_file_name(file),
-        samples=DEFAULT_SAMPLES if samples is None else samples,
-        sampling=sampling,
-        switch_below=DEFAULT_SWITCH_BELOW if switch_below is None else float(switch_below),
+        name=check_id(file.name),
+        description=check_printable(file.description, "its description"),
+        members=tuple(Member(check_id(entry.model), _mode_of(entry.mode, modes)) for entry in file.members),
+        table=None if file.table is None else check_file_name(file.table),
+        samples=file.defaults.samples,
+        sampling=file.defaults.sampling(),
+        switch_below=file.defaults.switch_below,
     )
-    table.done()
-    if team.name != stem:
+    if team.name != path.stem:
         raise BadRequest(f"its name is {team.name!r}, so call the file {team.name}.toml")
     return team
-
-
-def _sampling(table: Table) -> SamplingParams:
-    standard = SamplingParams()
-
-    def number(key: str) -> float:
-        value: float | None = table.take(key, int | float)
-        return float(getattr(standard, key)) if value is None else float(value)
-
-    def whole(key: str) -> int:
-        value = table.take(key, int)
-        return int(getattr(standard, key)) if value is None else value
-
-    sampling = SamplingParams(
-        temperature=number("temperature"),
-        top_p=number("top_p"),
-        top_k=whole("top_k"),
-        min_p=number("min_p"),
-        max_tokens=whole("max_tokens"),
-        stop=table.list_of("stop", str),
-    )
-    table.done()
-    return sampling
 
 
 def _mode_of(name: str | None, modes: Mapping[str, Mode]) -> Mode | None:
@@ -238,23 +272,5 @@ def _mode_of(name: str | None, modes: Mapping[str, Mode]) -> Mode | None:
     return modes[name]
 
 
-def _modes(table: Table) -> dict[str, Mode]:
-    modes = {}
-    for name in table.keys():  # noqa: SIM118 - a Table is not a dict
-        mode = table.table(name)
-        wording = mode.table("instructions")
-        instructions = {kind: wording.need(kind, str) for kind in wording.keys()}  # noqa: SIM118
-        modes[check_id(name)] = Mode(
-            name=name,
-            instructions=MappingProxyType(cast("dict[Kind, str]", instructions)),  # Mode refuses unknown kinds
-            system=mode.take("system", str),
-            max_tokens=mode.take("max_tokens", int),
-            thinking_budget=mode.take("thinking_budget", int),
-            temperature=mode.take("temperature", int | float),
-            top_p=mode.take("top_p", int | float),
-            top_k=mode.take("top_k", int),
-            min_p=mode.take("min_p", int | float),
-            answer=cast("AnswerForm", mode.take("answer", str) or "text"),  # Mode refuses others
-        )
-        mode.done()
-    return modes
+def _modes(tables: Mapping[str, object], path: Path) -> dict[str, Mode]:
+    return {check_id(name): convert(table, _ModeTable, f"{path}, {name}").mode(name) for name, table in tables.items()}

@@ -18,7 +18,7 @@ from typing import TypeVar
 from avengers_edge.errors import NotFound, VerificationFailed
 from avengers_edge.library.ggml import FILE_TYPES, TENSOR_TYPES
 from avengers_edge.library.gguf_metadata import MAX_BLOCKS, MAX_EMBEDDING, MetadataReader
-from avengers_edge.library.split import MOST_PARTS, part_names
+from avengers_edge.library.names import MOST_PARTS, part_names
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -104,12 +104,7 @@ def read_header(path: Path) -> GGUFHeader:
 
 
 def _joined(path: Path, header: GGUFHeader, pieces: list[_Piece]) -> GGUFHeader:
-    """Add up the parts of a model.
-
-    Raises:
-        VerificationFailed: they do not belong together.
-
-    """
+    """Add up the parts of a model."""
     names, count = part_names(path.name), len(pieces)
     for number, (name, piece) in enumerate(zip(names, pieces, strict=True), start=1):
         if (piece.number, piece.count) != (number, count):
@@ -164,7 +159,7 @@ class _Parser(MetadataReader):
         """Read the file as a whole model, or as the first part of one."""
         piece = self.piece()
         if piece.number > 1:
-            self.refuse(f"it is part {piece.number} of {piece.count}", cure="name the first part, …-00001-of-…")
+            self.refuse(f"it is part {piece.number} of {piece.count}", remedy="name the first part, …-00001-of-…")
         architecture = self.text("general.architecture") or ""
         blocks = self.count(f"{architecture}.block_count", MAX_BLOCKS)
         embedding = self.count(f"{architecture}.embedding_length", MAX_EMBEDDING)
@@ -203,9 +198,9 @@ class _Parser(MetadataReader):
             self.refuse(f"it begins with {magic!r}, not with {MAGIC!r}")
         version = self.u32()
         if version & 0xFFFF == 0:
-            self.refuse("it is big-endian or has no version", cure="get a little-endian conversion of the model")
+            self.refuse("it is big-endian or has no version", remedy="get a little-endian conversion of the model")
         if version not in VERSIONS:
-            self.refuse(f"it is GGUF version {version} and only 2 and 3 are read", cure="convert the model again")
+            self.refuse(f"it is GGUF version {version} and only 2 and 3 are read", remedy="convert the model again")
         tensors, keys = self.u64(), self.u64()
         if tensors > MAX_TENSORS:
             self.refuse(f"it claims {tensors} tensors; at most {MAX_TENSORS} are possible")
@@ -246,7 +241,7 @@ class _Parser(MetadataReader):
         number = self.u32()
         kind = TENSOR_TYPES.get(number)
         if kind is None:
-            self.refuse(f"tensor {name!r} has unknown type {number}", cure="convert the model again")
+            self.refuse(f"tensor {name!r} has unknown type {number}", remedy="convert the model again")
         if 0 in shape or shape[0] % kind.block:
             self.refuse(f"tensor {name!r} has shape {shape}, which type {kind.name} cannot have")
         elements = 1

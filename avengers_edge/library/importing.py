@@ -12,11 +12,11 @@ from pathlib import Path
 
 from avengers_edge.errors import BadRequest
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.files import CHUNK_BYTES, disk_errors, require_room, sha256_of
+from avengers_edge.library.disk import CHUNK_BYTES, disk_errors, require_room, sha256_of
 from avengers_edge.library.gguf import GGUFHeader, read_header
-from avengers_edge.library.manifests import ModelManifest, Part, PathSource, check_file_name, check_id
+from avengers_edge.library.manifests import ModelManifest, Part, PathSource
+from avengers_edge.library.names import check_file_name, check_id, part_paths, whole_name
 from avengers_edge.library.receipts import Expected, describe, hash_template, receipt_path, write_receipt
-from avengers_edge.library.split import part_paths, whole_name
 from avengers_edge.library.store import Store
 
 
@@ -86,7 +86,7 @@ def _link(
 
 @contextlib.contextmanager
 def _staged(partial: Path) -> Iterator[Path]:
-    """Give a folder for the copies, which is gone afterwards."""
+    """Make a folder for the copies, which is gone afterwards."""
     stage = partial / "import"
     stage.mkdir(parents=True, exist_ok=True)
     try:

@@ -1,4 +1,4 @@
-"""What nobody needs in the home folder: unfinished downloads, measurements and files of models that are gone."""
+"""What can be deleted from the home folder: unfinished downloads, measurements and files of models that are gone."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from avengers_edge._util.files import exclusive, read_small, reading
 from avengers_edge.errors import AvengersError, NotFound
-from avengers_edge.files import exclusive
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.files import bytes_below, disk_errors, read_small, reading
+from avengers_edge.library.disk import bytes_below, disk_errors
 from avengers_edge.library.receipts import receipt_path
 from avengers_edge.library.store import Store
 

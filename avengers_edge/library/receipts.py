@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import json
@@ -11,13 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
+import msgspec
+
+from avengers_edge._util.files import read_small, write_text
 from avengers_edge.errors import VerificationFailed
-from avengers_edge.library.files import read_small, sha256_of, write_text
+from avengers_edge.library.disk import sha256_of
 from avengers_edge.library.gguf import GGUFHeader, read_header
 from avengers_edge.library.manifests import ModelManifest
-from avengers_edge.library.split import part_paths
+from avengers_edge.library.names import part_paths
 
 ExpectedFrom = Literal["manifest", "hub metadata", "import"]
 """Who said what a file must hash to."""
@@ -26,8 +28,7 @@ RECEIPT_SUFFIX = ".receipt.json"
 _MAX_RECEIPT_BYTES = 64 * 2**10
 
 
-@dataclass(frozen=True, slots=True)
-class PartReceipt:
+class PartReceipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A further file of a model that comes in several."""
 
     file: str
@@ -36,8 +37,7 @@ class PartReceipt:
     mtime_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What was verified, against whose word, and when; kept beside the file as JSON.
 
     `link` is the path of a file that is used where it lies: then only the receipt is in the store. `parts` are the
@@ -57,7 +57,7 @@ class Receipt:
     parts: tuple[PartReceipt, ...] = ()
 
     def keeps(self, manifest: ModelManifest) -> bool:
-        """Tell whether what was verified is what the manifest pins now, the chat template and the parts included."""
+        """Whether what was verified is what the manifest pins now, the chat template and the parts included."""
         pinned = (manifest.sha256 or self.sha256, manifest.chat_template_sha256 or self.chat_template_sha256)
         parts = [(part.file, part.sha256) for part in manifest.parts]
         return (self.sha256, self.chat_template_sha256) == pinned and parts == [
@@ -65,7 +65,7 @@ class Receipt:
         ]
 
     def untouched(self, path: Path) -> bool:
-        """Tell whether the file and its parts have the size and time that they were verified with.
+        """Whether the file and its parts have the size and time that they were verified with.
 
         Raises:
             OSError: one of them cannot be looked at.
@@ -99,12 +99,12 @@ def verify_file(
     file: Path,
     manifest: ModelManifest,
     expected: Expected,
-    heard: Callable[[int], None] = lambda _: None,
+    on_progress: Callable[[int], None] = lambda _: None,
     *,
     link: str | None = None,
     bundled: bool = False,
 ) -> Verification:
-    """Hash a file and its parts in full, check header and chat template; `heard` is told how many bytes were hashed.
+    """Hash a file and its parts in full, check header and chat template; `on_progress` gets how many bytes were hashed.
 
     `link` says that the file is used where it lies, and is written into the receipt; `bundled`, that a bundle brings
     it too.
@@ -118,11 +118,11 @@ def verify_file(
     before = [path.stat() for path in paths]
     done = 0
     for path, status, sha256 in zip(paths, before, hashes, strict=True):
-        found = sha256_of(path, functools.partial(_told, heard, done))
+        found = sha256_of(path, functools.partial(_report, on_progress, done))
         if found != sha256:
             raise VerificationFailed(
                 f"{path} is damaged or another file: its sha256 begins with {found[:12]}, not with {sha256[:12]}; "
-                f"{cure(manifest, link, bundled=bundled)}"
+                f"{remedy(manifest, link, bundled=bundled)}"
             )
         done += status.st_size
     header = read_header(file)
@@ -130,7 +130,7 @@ def verify_file(
         raise VerificationFailed(f"{file} is one of {header.parts} parts, and its manifest knows {len(paths)}")
     if manifest.chat_template_sha256 not in (None, hash_template(header)):
         raise VerificationFailed(
-            f"the chat template in {file} is not the pinned one; {cure(manifest, link, bundled=bundled)}"
+            f"the chat template in {file} is not the pinned one; {remedy(manifest, link, bundled=bundled)}"
         )
     return describe(file, manifest, expected, before, header, link=link)
 
@@ -164,8 +164,8 @@ def describe(
     return Verification(file, receipt, header)
 
 
-def _told(heard: Callable[[int], None], before: int, more: int) -> None:
-    heard(before + more)
+def _report(on_progress: Callable[[int], None], before: int, more: int) -> None:
+    on_progress(before + more)
 
 
 def hash_template(header: GGUFHeader) -> str | None:
@@ -174,7 +174,7 @@ def hash_template(header: GGUFHeader) -> str | None:
     return None if template is None else hashlib.sha256(template.encode("utf-8")).hexdigest()
 
 
-def cure(manifest: ModelManifest, link: str | None = None, *, bundled: bool = False) -> str:
+def remedy(manifest: ModelManifest, link: str | None = None, *, bundled: bool = False) -> str:
     """Name what brings a good copy of a model.
 
     `link` is the path of a file used where it lies; `bundled` says that a bundle brings the model too.
@@ -192,16 +192,12 @@ def receipt_path(path: Path) -> Path:
 
 def write_receipt(verified: Verification) -> None:
     """Write the receipt of a verified file beside it."""
-    write_text(receipt_path(verified.path), json.dumps(dataclasses.asdict(verified.receipt), indent=2) + "\n")
+    write_text(receipt_path(verified.path), json.dumps(msgspec.to_builtins(verified.receipt), indent=2) + "\n")
 
 
 def read_receipt(path: Path) -> Receipt | None:
     """Read the receipt beside a file; whatever is wrong with it, it then proves nothing and counts as missing."""
     try:
-        values = json.loads(read_small(receipt_path(path), _MAX_RECEIPT_BYTES))
-        receipt = Receipt(**{**values, "parts": tuple(PartReceipt(**part) for part in values.get("parts", ()))})
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return msgspec.convert(json.loads(read_small(receipt_path(path), _MAX_RECEIPT_BYTES)), Receipt)
+    except (OSError, ValueError, RecursionError):  # msgspec's refusals are ValueErrors
         return None
-    strings = (receipt.model, receipt.file, receipt.sha256, receipt.source, receipt.verified_at, receipt.link or "")
-    whole = all(isinstance(text, str) for text in strings) and isinstance(receipt.bytes, int)
-    return receipt if whole and receipt.expected_from in get_args(ExpectedFrom) else None

@@ -15,22 +15,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from avengers_edge._util.files import exclusive, reading
 from avengers_edge.errors import NotFound, VerificationFailed
-from avengers_edge.files import exclusive
-from avengers_edge.library.files import disk_errors, move, reading
+from avengers_edge.library.disk import disk_errors, move
 from avengers_edge.library.manifests import ModelManifest
+from avengers_edge.library.names import is_later_part, part_paths
 from avengers_edge.library.receipts import (
     RECEIPT_SUFFIX,
     Expected,
     Receipt,
     Verification,
-    cure,
     read_receipt,
     receipt_path,
+    remedy,
     verify_file,
     write_receipt,
 )
-from avengers_edge.library.split import is_later_part, part_paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +99,14 @@ class Store:
             self.verify(manifest)
         return path
 
-    def verify(self, manifest: ModelManifest, heard: Callable[[int], None] = lambda _: None) -> Verification:
+    def verify(self, manifest: ModelManifest, on_progress: Callable[[int], None] = lambda _: None) -> Verification:
         """Hash the model's file in full, check its header, and renew its receipt.
 
-        `heard` is told how many bytes were hashed so far.
+        `on_progress` gets how many bytes were hashed so far.
 
         Raises:
             NotFound: it is not installed.
-            VerificationFailed: its bytes or its header are not what they should be, or nobody knows what they
+            VerificationFailed: its bytes or its header are not what they should be, or nothing says what they
                 should be.
             AvengersError: it cannot be read.
 
@@ -115,18 +115,22 @@ class Store:
         receipt = self.receipt_of(manifest)
         sha256 = manifest.sha256 or (receipt.sha256 if receipt else None)
         if sha256 is None:
-            raise VerificationFailed(f"nothing says what {path} must hash to; {self._cure(manifest)}")
+            raise VerificationFailed(f"nothing says what {path} must hash to; {self._remedy(manifest)}")
         said_by, source = (receipt.expected_from, receipt.source) if receipt else ("manifest", str(path))
         with reading(path):
             link = receipt.link if receipt else None
             expected, bundled = Expected(sha256, said_by, source), self._is_bundled(manifest)
-            verified = verify_file(path, manifest, expected, heard, link=link, bundled=bundled)
+            verified = verify_file(path, manifest, expected, on_progress, link=link, bundled=bundled)
         with contextlib.suppress(OSError):  # a store that cannot be written can still be read
             write_receipt(dataclasses.replace(verified, path=self.place_of(manifest)))
         return verified
 
     def adopt(
-        self, file: Path, manifest: ModelManifest, expected: Expected, heard: Callable[[int], None] = lambda _: None
+        self,
+        file: Path,
+        manifest: ModelManifest,
+        expected: Expected,
+        on_progress: Callable[[int], None] = lambda _: None,
     ) -> Path:
         """Verify a finished file on the store's disk, its parts beside it; move all to their place and write a receipt.
 
@@ -139,7 +143,7 @@ class Store:
             if each.is_file():  # what is missing is told by verifying
                 with each.open("rb+") as written:
                     os.fsync(written.fileno())
-        verified = verify_file(file, manifest, expected, heard)
+        verified = verify_file(file, manifest, expected, on_progress)
         place = self.place_of(manifest)
         place.parent.mkdir(parents=True, exist_ok=True)
         places = (place, *part_paths(place)[1:]) if manifest.parts else (place,)
@@ -211,18 +215,19 @@ class Store:
             if receipt is not None and receipt.link is not None:
                 raise NotFound(
                     f"model {manifest.id!r} is used where it lies, and {_gone(self.files_of(manifest))} is "
-                    f"gone: {cure(manifest, receipt.link)}"
+                    f"gone: {remedy(manifest, receipt.link)}"
                 )
             raise NotFound(
-                f"model {manifest.id!r} is not installed: {self._cure(manifest)}; `avengers setup` brings a whole team"
+                f"model {manifest.id!r} is not installed: {self._remedy(manifest)}; "
+                "`avengers setup` brings a whole team"
             )
         return self.path_of(manifest)
 
-    def _cure(self, manifest: ModelManifest) -> str:
-        return cure(manifest, bundled=self._is_bundled(manifest))
+    def _remedy(self, manifest: ModelManifest) -> str:
+        return remedy(manifest, bundled=self._is_bundled(manifest))
 
     def _is_bundled(self, manifest: ModelManifest) -> bool:
-        """Tell whether a bundle that was unpacked here promises the model."""
+        """Whether a bundle that was unpacked here promises the model."""
         told = f'"models/{manifest.id}/'.encode()
         with contextlib.suppress(OSError):
             return any(told in path.read_bytes() for path in (self.home / "bundles").glob("*.json"))

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors import numpy as tensors
 
+from avengers_edge._util.files import write_named
 from avengers_edge.errors import AvengersError, NotFound, VerificationFailed
-from avengers_edge.files import write_named
 from avengers_edge.records import KINDS, Calibration, VoteForm
 
 FORMAT = 2

@@ -5,12 +5,69 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+import sysconfig
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from pathlib import Path
 
+from avengers_edge.sandbox.execution import Limits
 from avengers_edge.sandbox.inside import seccomp
-from avengers_edge.sandbox.installation import interpreter, package_root
-from avengers_edge.sandbox.limits import Limits
+
+_SYSTEM = (
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/lib",
+    "/lib64",
+    "/nix/store",
+    "/gnu/store",
+    "/etc/ld.so.cache",
+    "/usr/share/zoneinfo",
+)
+
+
+def interpreter() -> str:
+    """Find the real interpreter, behind the links of a virtual environment."""
+    return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+
+
+def package_folders(names: Iterable[str]) -> dict[str, str]:
+    """Find the folders of installed packages, by name, without importing them; what is not installed is left out."""
+    found = {name: PathFinder.find_spec(name) for name in names}
+    return {
+        name: os.path.realpath(Path(spec.origin).parent)
+        for name, spec in found.items()
+        if spec is not None and spec.origin and spec.submodule_search_locations
+    }
+
+
+def visible_paths() -> list[tuple[str, str]]:
+    """List what to show, as pairs of the real path and the one that it is looked up by, outer folders first."""
+    libraries = {
+        str(Path(prefix) / folder)
+        for prefix in (sys.base_prefix, sys.base_exec_prefix)
+        for folder in ("lib", sys.platlibdir)
+        if prefix != "/usr"
+    }
+    standard = sysconfig.get_path("platstdlib", vars={"platbase": sys.base_exec_prefix})
+    wanted = {*_SYSTEM, *libraries, sysconfig.get_path("stdlib"), standard, interpreter()}
+    wanted |= {os.path.realpath(path) for path in wanted}
+    pairs: list[tuple[str, str]] = []
+    for path in sorted(wanted):
+        real = os.path.realpath(path)
+        inside_another = any(
+            path.startswith(f"{shown}/") and real == source + path[len(shown) :] for source, shown in pairs
+        )
+        if Path(real).exists() and not inside_another:
+            pairs.append((real, path))
+    return pairs
+
+
+def package_root() -> Path:
+    """Find the folder that this package is imported from."""
+    return Path(__file__).parents[2]
+
 
 SCRATCH = "/tmp"
 _HOME_OF_OURS = "/avengers"
@@ -35,7 +92,7 @@ class Mechanism:
     wrapper: str | None = None
 
     def place_of(self, package: str, folder: str) -> str:
-        """Say where a program finds an installed package: not by its own path where another can be given to it."""
+        """Return where a program finds an installed package: not by its own path where another can be given to it."""
         return folder if self.name == "landlock" else f"{_HOME_OF_PACKAGES}/{package}"
 
     def command(
@@ -66,7 +123,7 @@ class Mechanism:
 def candidates() -> list[Mechanism]:
     """List what may work here, best first.
 
-    Bubblewrap leaves the outer user as he is, which is too much for root: in our own namespaces the program is nobody.
+    Bubblewrap keeps the outer user, which is too much for root: in our own namespaces the program runs as nobody.
     """
     if sys.platform != "linux" or not seccomp.supported():
         return []

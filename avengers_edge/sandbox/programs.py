@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from avengers_edge.errors import AvengersError, MissingExtra, NoSandbox
 from avengers_edge.records import Once
-from avengers_edge.sandbox.box import Sandbox
-from avengers_edge.sandbox.installation import package_folders
-from avengers_edge.sandbox.limits import MIB, Execution, Limits
+from avengers_edge.sandbox.execution import MIB, Execution, Limits
+from avengers_edge.sandbox.linux import Sandbox, passes
+from avengers_edge.sandbox.mechanisms import package_folders
 
 if TYPE_CHECKING:
     import pydantic_monty
@@ -52,7 +52,7 @@ class Interpreter(Protocol):
     """Runs programs within limits, where they can do no harm; used from any thread."""
 
     def describe(self) -> str:
-        """Say in words what runs programs, and what shuts them in."""
+        """Describe the interpreter and its confinement in words."""
 
     def run(self, source: str) -> ProgramRun:
         """Run one program to its end, or to the limit that ends it; whatever it does is a finding, not an error."""
@@ -75,7 +75,7 @@ class CPython:
         return cls(Sandbox.find())
 
     def describe(self) -> str:
-        """Say in words what runs programs, and what shuts them in."""
+        """Describe the interpreter and its confinement in words."""
         packages = (
             "with SymPy" if "sympy" in package_folders(self._packages) else "without SymPy, which is not installed"
         )
@@ -124,7 +124,7 @@ class Monty:
         return monty
 
     def describe(self) -> str:
-        """Say in words what runs programs, and what shuts them in."""
+        """Describe the interpreter and its confinement in words."""
         from pydantic_monty import __version__
 
         return f"Monty {__version__}, for a part of Python and without SymPy, in a worker process"
@@ -154,7 +154,7 @@ class Monty:
         return _ended(output.text, "monty")
 
     def _why(self, error: pydantic_monty.MontyError) -> str | None:
-        """Say why a program failed; None for one that left with the exit code 0."""
+        """Return why a program failed; None for one that left with the exit code 0."""
         import pydantic_monty
 
         if isinstance(error, pydantic_monty.MontyCrashedError):
@@ -194,7 +194,7 @@ class ProgramRunner:
         self._interpreter.get()
 
     def describe(self) -> str:
-        """Say in words what runs programs here, and what shuts them in.
+        """Describe the interpreter of this machine and its confinement in words.
 
         Raises:
             NoSandbox: there is nothing to run them.
@@ -260,7 +260,7 @@ def _failed(reason: str, interpreter: InterpreterName) -> ProgramRun:
 
 
 def _beyond(outcome: Literal["timeout", "memory", "output"], limits: Limits) -> str:
-    """Say which limit a program went beyond."""
+    """Name the limit that a program exceeded."""
     if outcome == "timeout":
         return f"no end within {limits.wall_seconds:g} s"
     if outcome == "memory":
@@ -272,3 +272,41 @@ def _raised(stderr: str) -> str | None:
     """Find the exception in what a program left: the first such line after the last frame of a traceback."""
     last = f"\n{stderr}".rpartition('\n  File "')[2]
     return next((line for line in last.split("\n") if _EXCEPTION.match(line)), None)
+
+
+_LIMITS = Limits(wall_seconds=6.0, cpu_seconds=6.0)
+_CALL_SECONDS = 0.5
+
+
+class SandboxJudge:
+    """Runs programs in the first sandbox that works; can be used from several threads."""
+
+    def __init__(self) -> None:
+        self._sandbox = Once(lambda: Sandbox.find())
+
+    def prepare(self) -> None:
+        """Find the sandbox, once.
+
+        Raises:
+            NoSandbox: this machine has none; the message says how to get one.
+
+        """
+        self._sandbox.get()
+
+    def results(self, source: str, calls: Sequence[str]) -> Sequence[str | None] | None:
+        """Run a program, then the calls; see `Sandbox.results`.
+
+        Raises:
+            NoSandbox: it cannot be run here.
+
+        """
+        return self._sandbox.get().results(source, calls, call_seconds=_CALL_SECONDS, limits=_LIMITS)
+
+    def passes(self, candidate: str, test: str, *, setup: str = "", entry_point: str = "") -> bool:
+        """Run a program, then tests; see `harness.passes`.
+
+        Raises:
+            NoSandbox: it cannot be run here.
+
+        """
+        return passes(self._sandbox.get(), candidate, setup=setup, test=test, entry_point=entry_point).passed

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from avengers_edge import config
-from avengers_edge.config import Settings, load_settings, shipped_dir
+from avengers_edge.config import Settings, describe_settings, load_settings, shipped_dir
 from avengers_edge.engine import protocol
 from avengers_edge.errors import BadRequest
 
@@ -58,6 +60,25 @@ def test_every_setting_can_be_set_in_the_file(settings_file, home):
         park=False,
         providers=("A", "B"),
     )
+
+
+def test_the_documentation_has_every_setting_and_its_defaults_can_be_written_into_the_file(settings_file, home):
+    docs, fields = describe_settings(), [field.name for field in dataclasses.fields(Settings)]
+    assert ["home", *(doc.name for doc in docs)] == fields
+    assert all(doc.help.endswith(".") and doc.type for doc in docs)
+    written = [f"{doc.name} = {doc.default}" for doc in docs if doc.in_file and doc.default != "not set"]
+    settings_file.write_text("\n".join(written), encoding="utf-8")
+    assert load_settings() == Settings(home=home)
+    assert tomllib.loads("\n".join(written)).keys() < set(fields)
+
+
+def test_a_wrong_type_in_the_settings_file_is_refused_with_file_and_field(settings_file):
+    settings_file.write_text("context = 'large'", encoding="utf-8")
+    with pytest.raises(BadRequest, match=r"settings\.toml: context is 'large', .* wrong type: expected `int`"):
+        load_settings()
+    settings_file.write_text("slots = 2", encoding="utf-8")
+    with pytest.raises(BadRequest, match="unknown key 'slots': use one of offline, team, threads"):
+        load_settings()
 
 
 @pytest.mark.parametrize(

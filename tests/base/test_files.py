@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from avengers_edge._util.files import check_folder, write_named, write_whole
 from avengers_edge.errors import BadRequest, NotFound
-from avengers_edge.files import check_folder, write_named, write_whole
 from avengers_edge.library.leftovers import _TEMPORARY
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has other rights")
@@ -139,7 +139,7 @@ def test_standard_output_by_its_name_keeps_what_its_file_holds(tmp_path: Path) -
     log, link = tmp_path / "log", tmp_path / "stdout"
     log.write_bytes(b"old ")
     link.symlink_to(log)
-    code = "import sys, pathlib, avengers_edge.files as f; f.write_named(pathlib.Path(sys.argv[1]), b'new')"
+    code = "import sys, pathlib, avengers_edge._util.files as f; f.write_named(pathlib.Path(sys.argv[1]), b'new')"
     with log.open("ab") as output:
         subprocess.run([sys.executable, "-c", code, str(link)], stdout=output, check=True)
     assert log.read_bytes() == b"old new"

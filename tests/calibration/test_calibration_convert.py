@@ -22,8 +22,7 @@ from avengers_edge.calibration.questions import read_questions
 from avengers_edge.cli.convert import convert
 from avengers_edge.cli.session import Session
 from avengers_edge.errors import BadRequest, MissingExtra, NotFound, OfflineRefused
-from avengers_edge.library.hub_datasets import hub_rows
-from avengers_edge.library.transfer import SourceUnavailable
+from avengers_edge.library.download import SourceUnavailable, hub_rows
 
 ROW = {"problem": "Add 3 to 30.", "answer": 33}
 

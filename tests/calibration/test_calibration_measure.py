@@ -21,7 +21,7 @@ from avengers_edge.calibration.steps import without_code
 from avengers_edge.engine.protocol import EngineFacts, RequestHandle
 from avengers_edge.errors import AvengersError, BadRequest, EngineDied, NoSandbox
 from avengers_edge.records import Completion, Generation, Member, Mode, Request, Team
-from avengers_edge.sandbox.judge import SandboxJudge
+from avengers_edge.sandbox.programs import SandboxJudge
 
 ROOT = Path(__file__).parents[2]
 THINK = Mode("think", MappingProxyType({"number": "Think."}))
@@ -146,7 +146,7 @@ def test_a_second_run_on_the_same_file_is_refused_while_the_first_one_is_at_it(t
 _MEASURING = """
 import sys
 from pathlib import Path
-from avengers_edge.text_files import sole_writer
+from avengers_edge._util.jsonl import sole_writer
 with sole_writer(Path(sys.argv[1])):
     print("writing", flush=True)
     sys.stdin.read()

@@ -15,14 +15,14 @@ from test_cli import SUM, answers, one_line  # noqa: F401 - fixtures
 from test_cli import run as command  # noqa: F401 - a fixture
 from test_cli_ask import ANSWERED
 
+from avengers_edge._util.jsonl import drop_partial_line
+from avengers_edge._util.timing import Eta
 from avengers_edge.batch.items import read_items
 from avengers_edge.batch.run import Tally, run
 from avengers_edge.cli.batch import progress
 from avengers_edge.engine.residency import Residency
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, EngineDied, NotFound, VerificationFailed
-from avengers_edge.pace import Pace
 from avengers_edge.records import Ask
-from avengers_edge.text_files import mend
 
 USUAL = Ask()
 
@@ -357,20 +357,20 @@ def test_an_output_that_cannot_be_written_is_one_line(tmp_path):
 def test_mending_drops_what_follows_the_last_line_feed(tmp_path_factory, content, end):
     path = tmp_path_factory.mktemp("mend") / "file"
     path.write_bytes(content + end)
-    mend(path)
+    drop_partial_line(path)
     assert path.read_bytes() == (content + end)[: (content + end).rfind(b"\n") + 1]
 
 
 def test_mending_finds_a_line_feed_however_far_back(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"one\n" + b"x" * 200_000)
-    mend(path)
+    drop_partial_line(path)
     assert path.read_bytes() == b"one\n"
 
 
 def test_the_pace_so_far_is_the_pace_of_the_rest():
     now = [0.0]
-    pace = Pace(2, 6, clock=lambda: now[0])
+    pace = Eta(2, 6, clock=lambda: now[0])
     now[0] = 10.0
     assert pace.tick() == 30.0
     now[0] = 12.0

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from avengers_edge._util.text import columns
 from avengers_edge.cli.answers import shown, summary
 from avengers_edge.cli.chat import markdown
 from avengers_edge.cli.chat.display import PlainDisplay, complaint, fitted, is_rich, quiet_line, vote_line
 from avengers_edge.cli.chat.markdown import LiveMarkdown, block_ends
 from avengers_edge.cli.chat.rich_display import RichDisplay
 from avengers_edge.errors import AvengersError
-from avengers_edge.history.conversations import columns
 from avengers_edge.records import Vote
 
 TEXT = """# A title

@@ -18,13 +18,13 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.key_binding.vi_state import InputMode
 from prompt_toolkit.output import DummyOutput
 
+from avengers_edge._util.files import exclusive, write_whole
 from avengers_edge.cli.chat import input_history as history_module
 from avengers_edge.cli.chat.editor import command_of, edit
 from avengers_edge.cli.chat.input_history import KeptHistory
 from avengers_edge.cli.chat.pasting import LONG, Pastes
 from avengers_edge.cli.chat.prompt import PROMPT, CommandCompleter, TerminalReader
 from avengers_edge.errors import AvengersError
-from avengers_edge.files import exclusive, write_whole
 
 KNOWN = {"members": ["auto", "small:think"], "teams": ["one"], "code": ["code"]}
 CTRL_A, CTRL_C, CTRL_D, CTRL_G, CTRL_R, ESCAPE = "\x01", "\x03", "\x04", "\x07", "\x12", "\x1b"

@@ -7,10 +7,11 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from avengers_edge._util.text import columns
 from avengers_edge.cli import chats as chats_module
 from avengers_edge.cli.main import cli
 from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore
-from avengers_edge.history.conversations import Facts, Turn, columns
+from avengers_edge.history.conversations import Facts, Turn
 from avengers_edge.records import Vote
 
 

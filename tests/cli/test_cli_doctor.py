@@ -15,6 +15,7 @@ from gguf_files import tiny_model
 from rooms import OPENS_SOCKETS, PACKAGE
 from test_cli_start import FACTS, examine  # noqa: F401 - fixtures
 
+from avengers_edge._util.files import write_text
 from avengers_edge.cli import doctor_system
 from avengers_edge.cli.doctor_finding import Finding, attempt
 from avengers_edge.cli.known_bad import KNOWN_BAD, KnownBad, at_least, outside
@@ -24,7 +25,6 @@ from avengers_edge.errors import DoesNotFit
 from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore
 from avengers_edge.history.conversations import Turn
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.files import write_text
 from avengers_edge.library.importing import import_file
 from avengers_edge.library.store import Store
 

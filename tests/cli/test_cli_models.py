@@ -19,9 +19,10 @@ from gguf_files import tiny_model
 from pull_index import DATA, MANIFEST, Index
 
 import avengers_edge
+from avengers_edge._util import files
 from avengers_edge.cli.main import cli
 from avengers_edge.cli.terminal import StatusLine
-from avengers_edge.library import files
+from avengers_edge.library import disk
 from avengers_edge.library.manifests import write_manifest
 from avengers_edge.library.pull import pull
 from avengers_edge.library.store import Store
@@ -132,7 +133,7 @@ def test_a_slice_that_does_not_match_is_exit_code_four(run, index):
 
 def test_a_disk_without_room_is_exit_code_six(run, index, monkeypatch):
     with monkeypatch.context() as small:
-        small.setattr(files.shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
+        small.setattr(disk.shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
         assert "1.0 MB are free" in last_line(run("models", "pull", "tiny"), 6)
     assert index.asked == []
     assert usable(run)

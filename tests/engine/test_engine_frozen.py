@@ -12,7 +12,7 @@ import pytest
 
 from avengers_edge.engine import hardware, spawn, worker
 from avengers_edge.errors import BadRequest, NoSandbox
-from avengers_edge.sandbox.box import Sandbox
+from avengers_edge.sandbox.linux import Sandbox
 
 PROGRAM = """#!{python}
 import sys

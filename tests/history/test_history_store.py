@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avengers_edge._util.text import columns, cut
 from avengers_edge.errors import AvengersError, BadRequest, NotFound, VerificationFailed
 from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore
-from avengers_edge.history.conversations import Facts, Turn, columns, cut, title_of
-from avengers_edge.history.export import export, from_json, to_json
+from avengers_edge.history.conversations import Facts, Turn, export, from_json, title_of, to_json
 from avengers_edge.records import Vote
 
 FACTS = Facts("smollm2-135m-instruct:think", (Vote("42", 5), Vote("41", 1)), 6, 3.25)

@@ -11,20 +11,20 @@ import shutil
 import tarfile
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from bundle_files import TEAM, fake_wheel, killed_at, large_model, make_home, pack_small, sha256, tree
 from gguf_files import tiny_model
 
+from avengers_edge._util.files import exclusive, write_text
 from avengers_edge.config import shipped_dir
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, NotFound, VerificationFailed
-from avengers_edge.files import exclusive
 from avengers_edge.library.bundle import pack as packing
 from avengers_edge.library.bundle.archive import check_archive, open_archive
 from avengers_edge.library.bundle.contents import build_sbom, find_models, find_wheels, licence_items
 from avengers_edge.library.bundle.manifest import read_manifest
 from avengers_edge.library.bundle.pack import installer_script
 from avengers_edge.library.bundle.wheels import WheelOptions
-from avengers_edge.library.files import write_text
 from avengers_edge.library.leftovers import find_leftovers
 
 posix = pytest.mark.skipif(os.name == "nt", reason="no fork")
@@ -163,7 +163,7 @@ def test_a_read_only_target_is_one_line(home, tmp_path, monkeypatch, number):
     monkeypatch.setattr(packing.Path, "mkdir", refuse)
     with pytest.raises(
         AvengersError,
-        match=rf"out cannot be written \({os.strerror(number)}\): mend its rights or choose another with --out",
+        match=rf"out cannot be written \({os.strerror(number)}\): correct its rights or choose another with --out",
     ):
         pack_small(home, tmp_path / "out")
 
@@ -307,7 +307,7 @@ def test_the_sbom_names_the_embedder_in_the_products_wheel(tmp_path):
 def test_a_licence_is_an_spdx_id_an_spdx_expression_or_a_name(home, tmp_path, text, described):
     catalog, store = make_home(home)
     (model,) = find_models(catalog.load_team("small"), catalog, store)
-    packed = dataclasses.replace(model, manifest=dataclasses.replace(model.manifest, licence=text))
+    packed = dataclasses.replace(model, manifest=msgspec.structs.replace(model.manifest, licence=text))
     assert json.loads(build_sbom("small", "now", (packed,), ()))["components"][0]["licenses"] == [described]
 
 

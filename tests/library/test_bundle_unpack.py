@@ -29,10 +29,10 @@ from bundle_files import (
 )
 from gguf_files import BASICS, Tiny, tensor, tiny_model, u32
 
+from avengers_edge._util.files import exclusive, write_text
 from avengers_edge.config import shipped_dir
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, NotFound, VerificationFailed
-from avengers_edge.files import exclusive
-from avengers_edge.library import files
+from avengers_edge.library import disk
 from avengers_edge.library.bundle import unpack as unpacking
 from avengers_edge.library.bundle.archive import open_archive
 from avengers_edge.library.bundle.manifest import read_manifest
@@ -40,7 +40,6 @@ from avengers_edge.library.bundle.pack import PackOptions, pack
 from avengers_edge.library.bundle.unpack import unpack
 from avengers_edge.library.bundle.verify import check_home
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.files import write_text
 from avengers_edge.library.importing import import_file
 from avengers_edge.library.manifests import ModelManifest, Part, PathSource
 from avengers_edge.library.store import Store
@@ -484,7 +483,7 @@ def test_an_unsigned_bundle_is_refused_where_a_key_is_given(archive, store, home
 
 
 def test_a_disk_without_room_is_told_with_both_numbers_before_it_is_filled(archive, store, home, monkeypatch):
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: SimpleNamespace(free=5_000_000))
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: SimpleNamespace(free=5_000_000))
     with pytest.raises(DoesNotFit, match=r"unpacking small.tar needs 67\.1 MB .* 5\.0 MB are free") as caught:
         unpack(archive, store)
     assert caught.value.exit_code == 6
@@ -591,7 +590,7 @@ def test_models_on_a_real_second_disk_get_there_and_its_room_is_checked_before_a
     real = shutil.disk_usage
     little = lambda path: SimpleNamespace(free=10**6) if Path(path) == memory else real(path)  # noqa: E731
     with monkeypatch.context() as scant:
-        scant.setattr(files.shutil, "disk_usage", little)
+        scant.setattr(disk.shutil, "disk_usage", little)
         with pytest.raises(DoesNotFit, match=f"into {home / 'models'} needs .* 1.0 MB are free in {memory}"):
             unpack(archive, store)
     assert not [name for name in tree(home) if not name.startswith("partial/")]

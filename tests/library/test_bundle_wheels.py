@@ -28,8 +28,7 @@ import avengers_edge
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, NotFound, OfflineRefused, VerificationFailed
 from avengers_edge.library.bundle import wheels
 from avengers_edge.library.bundle.pack import PackOptions, installer_script, pack
-from avengers_edge.library.bundle.wheel_files import rebuild_wheel
-from avengers_edge.library.bundle.wheels import USER_EXTRAS, WheelOptions, gather_wheels, needed_names
+from avengers_edge.library.bundle.wheels import USER_EXTRAS, WheelOptions, gather_wheels, needed_names, rebuild_wheel
 
 VERSION = avengers_edge.__version__
 MAIN = "import json, os, sys\nopen(os.environ['HEARD'], 'w').write(json.dumps(sys.argv[1:]))\n"

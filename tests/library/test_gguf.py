@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from avengers_edge.config import KV_TYPES
 from avengers_edge.errors import BadRequest, NotFound, VerificationFailed
-from avengers_edge.library import bounded, gguf
 from avengers_edge.library import estimate as estimates
+from avengers_edge.library import gguf, gguf_metadata
 from avengers_edge.library.estimate import estimate
 from avengers_edge.library.ggml import TENSOR_TYPES
 from avengers_edge.library.gguf import read_header
@@ -217,7 +217,7 @@ def test_each_lie_is_found_and_named(data: bytes, found: str) -> None:
 
 
 def test_metadata_without_end_is_refused_by_its_total(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounded, "MAX_METADATA_BYTES", 4096)
+    monkeypatch.setattr(gguf_metadata, "MAX_METADATA_BYTES", 4096)
     assert "longer than 4096" in refusal(with_pair(array("k", STRING, 1000, text("") * 1000)))
 
 

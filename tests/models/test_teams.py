@@ -14,6 +14,7 @@ from gguf_files import tiny_model
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avengers_edge._util.files import write_text
 from avengers_edge.cli.main import cli
 from avengers_edge.config import load_settings, shipped_dir
 from avengers_edge.engine import memory
@@ -21,14 +22,12 @@ from avengers_edge.engine.protocol import EngineFacts, RequestHandle
 from avengers_edge.engine.residency import Residency
 from avengers_edge.errors import AvengersError, BadRequest, NotFound, VerificationFailed
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.files import write_text
 from avengers_edge.library.importing import import_file
 from avengers_edge.library.store import Store
-from avengers_edge.library.team_files import new_text, with_members, with_table, without_members
 from avengers_edge.opening import open_shipped_embedder
 from avengers_edge.records import Completion, Generation, Member, Mode
 from avengers_edge.routing.table import CentroidTable
-from avengers_edge.teams import Teams, with_usual_team
+from avengers_edge.teams import Teams, new_text, with_members, with_table, with_usual_team, without_members
 
 SMALL = "smollm2-135m-instruct"
 CODER = "qwen2.5-coder-0.5b-instruct"

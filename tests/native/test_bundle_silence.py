@@ -17,12 +17,12 @@ import sys
 import pytest
 from random_gguf import tiny_gguf
 
+from avengers_edge._util.files import write_text
 from avengers_edge.config import shipped_dir
 from avengers_edge.errors import AvengersError, OfflineRefused
 from avengers_edge.library.bundle.pack import PackOptions, pack
 from avengers_edge.library.bundle.wheels import USER_EXTRAS, WheelOptions
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.files import write_text
 from avengers_edge.library.importing import import_file
 from avengers_edge.library.store import Store
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from avengers_edge.errors import BadRequest, NoSandbox
-from avengers_edge.sandbox import box
-from avengers_edge.sandbox.box import Sandbox
-from avengers_edge.sandbox.limits import Limits
+from avengers_edge.sandbox import linux
+from avengers_edge.sandbox.execution import Limits
+from avengers_edge.sandbox.linux import Sandbox
 from avengers_edge.sandbox.mechanisms import Mechanism, candidates
 
 pytestmark = pytest.mark.rights
@@ -146,7 +146,7 @@ attempt(lambda: os.listdir({str(shelf)!r}))
 
 def test_the_environment_is_empty_but_for_what_python_needs(sandbox, monkeypatch):
     monkeypatch.setenv("SECRET_TOKEN", "hunter2")
-    assert sandbox.run_python("import os; print(sorted(os.environ))").stdout.strip() == str(sorted(box._ENVIRONMENT))
+    assert sandbox.run_python("import os; print(sorted(os.environ))").stdout.strip() == str(sorted(linux._ENVIRONMENT))
 
 
 def test_a_set_has_the_same_order_in_every_run(sandbox):
@@ -519,8 +519,8 @@ def test_a_program_dies_with_the_process_that_wanted_it(sandbox):
     name = sandbox._mechanism.name
     outer = f"""
 import os, threading, time
-from avengers_edge.sandbox.box import Sandbox
-from avengers_edge.sandbox.limits import Limits
+from avengers_edge.sandbox.linux import Sandbox
+from avengers_edge.sandbox.execution import Limits
 from avengers_edge.sandbox.mechanisms import candidates
 sandbox = Sandbox(next(each for each in candidates() if each.name == {name!r}))
 threading.Timer(2, os.kill, [os.getpid(), 9]).start()
@@ -572,7 +572,7 @@ def test_a_mechanism_that_does_not_work_is_an_error_of_ours():
 
 
 def test_where_nothing_works_the_message_says_what_would(monkeypatch):
-    monkeypatch.setattr(box, "candidates", lambda: [Mechanism("bubblewrap", "nothing", "/bin/false")])
+    monkeypatch.setattr(linux, "candidates", lambda: [Mechanism("bubblewrap", "nothing", "/bin/false")])
     with pytest.raises(NoSandbox, match=r"does not work here.*install bubblewrap") as refused:
         Sandbox.find()
     assert "\n" not in str(refused.value)

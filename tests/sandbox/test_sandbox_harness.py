@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from avengers_edge.errors import NoSandbox
-from avengers_edge.sandbox.box import Sandbox
-from avengers_edge.sandbox.harness import passes
+from avengers_edge.sandbox.execution import Limits
 from avengers_edge.sandbox.inside.canonical import canonical
-from avengers_edge.sandbox.limits import Limits
+from avengers_edge.sandbox.linux import Sandbox, passes
 
 pytestmark = pytest.mark.rights
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from avengers_edge.cli.doctor_system import check_programs
 from avengers_edge.errors import AvengersError, MissingExtra, NoSandbox
 from avengers_edge.sandbox import programs
-from avengers_edge.sandbox.box import Sandbox
-from avengers_edge.sandbox.limits import MIB
+from avengers_edge.sandbox.execution import MIB
+from avengers_edge.sandbox.linux import Sandbox
 from avengers_edge.sandbox.programs import CPython, Monty, ProgramRun, ProgramRunner
 
 pytestmark = pytest.mark.rights
@@ -333,7 +333,7 @@ def test_where_the_package_is_missing_the_extra_is_named(monkeypatch):
 def test_where_there_is_no_linux_sandbox_monty_runs_programs(monkeypatch, platform):
     pytest.importorskip("pydantic_monty")
     runner = ProgramRunner()
-    monkeypatch.setattr("avengers_edge.sandbox.box.sys.platform", platform)
+    monkeypatch.setattr("avengers_edge.sandbox.linux.sys.platform", platform)
     runner.prepare()
     monkeypatch.undo()
     assert runner.run("print(1)") == ProgramRun("1\n", None, "monty")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from gguf_files import BASICS, Tiny, tensor, tiny_model
 
+from avengers_edge._util.files import write_text
 from avengers_edge.config import shipped_dir
 from avengers_edge.library.bundle.archive import member_header
 from avengers_edge.library.bundle.manifest import (
@@ -27,7 +28,6 @@ from avengers_edge.library.bundle.manifest import (
 )
 from avengers_edge.library.bundle.pack import PackOptions, pack, write_archive
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.files import write_text
 from avengers_edge.library.manifests import ModelManifest, PathSource
 from avengers_edge.library.store import Store
 

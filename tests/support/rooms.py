@@ -7,27 +7,24 @@ import avengers_edge
 PACKAGE = Path(avengers_edge.__file__).parent
 MAY_IMPORT = {
     "errors": set(),
-    "files": {"errors"},
-    "pace": set(),
-    "text_files": {"errors", "files"},
     "records": {"errors"},
-    "config": {"errors", "records"},
-    "routing": {"errors", "files", "records", "config"},
+    "_util": {"errors", "records"},
+    "config": {"errors", "_util", "records"},
+    "routing": {"errors", "_util", "records", "config"},
     "voting": {"errors", "records", "config"},
-    "engine": {"errors", "files", "records", "config"},
-    "library": {"errors", "files", "records", "config"},
-    "sandbox": {"errors", "files", "records", "config"},
-    "history": {"errors", "files", "records"},
-    "clock": {"records"},
+    "engine": {"errors", "_util", "records", "config"},
+    "library": {"errors", "_util", "records", "config"},
+    "sandbox": {"errors", "_util", "records", "config"},
+    "history": {"errors", "_util", "records"},
     "ways": {"errors", "records", "config", "voting"},
-    "election": {"errors", "records", "config", "voting", "clock", "ways"},
+    "election": {"errors", "records", "config", "voting", "_util", "ways"},
     "opening": {"records", "config", "routing", "engine", "library"},
 }
 MAY_IMPORT["runtime"] = {*MAY_IMPORT["election"], *MAY_IMPORT["opening"], "sandbox", "election", "opening"}
-UP_TO_RUNTIME = {*MAY_IMPORT["runtime"], "files", "runtime"}
-MAY_IMPORT["calibration"] = {*UP_TO_RUNTIME, "pace", "text_files"}
-MAY_IMPORT["teams"] = {"errors", "files", "records", "config", "routing", "library", "opening"}
-MAY_IMPORT["batch"] = {"errors", "files", "records", "pace", "text_files"}
+UP_TO_RUNTIME = {*MAY_IMPORT["runtime"], "_util", "runtime"}
+MAY_IMPORT["calibration"] = {*UP_TO_RUNTIME}
+MAY_IMPORT["teams"] = {"errors", "_util", "records", "config", "routing", "library", "opening"}
+MAY_IMPORT["batch"] = {"errors", "_util", "records"}
 MAY_IMPORT["api"] = {"errors", "records", "config", "routing", "election", "opening", "runtime"}
 MAY_IMPORT["chat"] = {"errors", "records", "api"}
 MAY_IMPORT["server"] = UP_TO_RUNTIME

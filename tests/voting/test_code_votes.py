@@ -14,8 +14,8 @@ from avengers_edge.engine.residency import Residency
 from avengers_edge.errors import BadRequest, NoSandbox
 from avengers_edge.records import Ask, Member, Ranked, Route, Team
 from avengers_edge.runtime import Avengers
-from avengers_edge.sandbox.box import Sandbox
-from avengers_edge.sandbox.judge import SandboxJudge
+from avengers_edge.sandbox.linux import Sandbox
+from avengers_edge.sandbox.programs import SandboxJudge
 from avengers_edge.voting.trials import failures
 
 QUESTION = "Write a Python function double(x) that doubles.\nassert double(2) == 4"

@@ -17,7 +17,7 @@ from avengers_edge.calibration.graders.readers import same_key, same_text
 from avengers_edge.calibration.questions import Question
 from avengers_edge.errors import BadRequest
 from avengers_edge.records import Closing
-from avengers_edge.sandbox.judge import SandboxJudge
+from avengers_edge.sandbox.programs import SandboxJudge
 
 Rule = Callable[[Question, str, bool, Equal], bool]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import html
 from pathlib import Path
 
+from avengers_edge._util.files import write_named
 from avengers_edge.calibration.findings import Standing, Study
 from avengers_edge.calibration.report import figures, maps, tables
 from avengers_edge.calibration.report.canvas import MOST_DRAWN
 from avengers_edge.calibration.report.style import STYLE
 from avengers_edge.errors import AvengersError
-from avengers_edge.files import write_named
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """A browser that reads this loads nothing from anywhere, whatever a name in an outcome file holds."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from avengers_edge._util.text import cut
 from avengers_edge.cli.chat.clipboard import copy
 from avengers_edge.cli.chat.commands import Completes, Known, help_lines
 from avengers_edge.cli.chat.loop import Loop
@@ -15,7 +16,6 @@ from avengers_edge.cli.explaining import Bar, chart, ranking_lines, switch_lines
 from avengers_edge.cli.reading import read_attachment, read_text_file
 from avengers_edge.cli.terminal import columns, harmless
 from avengers_edge.errors import BadRequest, NotFound
-from avengers_edge.history.conversations import cut
 from avengers_edge.records import Ask
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class Actions:
         loop.display.say(f"{size} will go with your next question")
 
     def _save(self, loop: Loop, name: str) -> None:
-        from avengers_edge.history.export import save
+        from avengers_edge.history.conversations import save
 
         path = _path_of(name, "/save FILE")
         if os.path.lexists(path):
@@ -153,7 +153,7 @@ class Actions:
         loop.display.say(resumed(conversation))
 
     def _conversation(self, name: str) -> Conversation:
-        from avengers_edge.history.export import from_json
+        from avengers_edge.history.conversations import from_json
 
         if name.isascii() and name.isdigit() and not Path(name).exists():
             if self._open_store is None:

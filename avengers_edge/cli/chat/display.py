@@ -8,10 +8,10 @@ from typing import Protocol
 
 import click
 
+from avengers_edge._util.text import cut
 from avengers_edge.cli.answers import cut_off, seconds, shown, thought, voters
 from avengers_edge.cli.terminal import columns, dim, harmless, on_standard_output
 from avengers_edge.errors import AvengersError
-from avengers_edge.history.conversations import cut
 from avengers_edge.records import Answer, Vote
 
 

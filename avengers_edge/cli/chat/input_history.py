@@ -11,10 +11,10 @@ from pathlib import Path
 
 from prompt_toolkit.history import History
 
+from avengers_edge._util.files import exclusive, write_whole
+from avengers_edge._util.text import valid_unicode
 from avengers_edge.cli.chat.pasting import STAND_IN
 from avengers_edge.errors import AvengersError
-from avengers_edge.files import exclusive, write_whole
-from avengers_edge.history.conversations import valid_unicode
 
 FILE_NAME = "chat_history"
 _LONGEST_ENTRY = 20_000

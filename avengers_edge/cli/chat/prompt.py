@@ -18,12 +18,12 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import Output
 
+from avengers_edge._util.text import valid_unicode
 from avengers_edge.cli.chat.commands import Known, completes, names
 from avengers_edge.cli.chat.editor import edit
 from avengers_edge.cli.chat.pasting import Pastes, paste_quickly
 from avengers_edge.cli.chat.reader import is_open, unquoted
 from avengers_edge.errors import AvengersError
-from avengers_edge.history.conversations import valid_unicode
 
 PROMPT = "> "
 

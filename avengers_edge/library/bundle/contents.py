@@ -14,11 +14,12 @@ from packaging.licenses import InvalidLicenseExpression, canonicalize_license_ex
 from packaging.utils import canonicalize_name
 
 import avengers_edge
+from avengers_edge._util.files import reading
 from avengers_edge.errors import NotFound
 from avengers_edge.library.bundle.manifest import BundleFile, Receipt
-from avengers_edge.library.bundle.wheel_files import WheelFacts, plain_name, read_licence_texts, read_member, read_wheel
+from avengers_edge.library.bundle.wheels import WheelFacts, plain_name, read_licence_texts, read_member, read_wheel
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.files import reading, sha256_of
+from avengers_edge.library.disk import sha256_of
 from avengers_edge.library.manifests import ModelManifest
 from avengers_edge.library.receipts import Receipt as StoreReceipt
 from avengers_edge.library.store import Store

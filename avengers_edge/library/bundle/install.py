@@ -187,7 +187,7 @@ def _check_python(manifest: PlainManifest) -> None:
 
 
 def _check_place(venv: Path) -> None:
-    """Refuse a folder that is somebody else's: neither an environment nor one that a run which was killed began."""
+    """Refuse a folder that is neither a virtual environment nor one that a killed run began."""
     ours = (venv / "pyvenv.cfg").is_file() or (venv / _UNFINISHED).is_file()
     if venv.exists() and not ours and (not venv.is_dir() or any(venv.iterdir())):
         raise BadRequest(f"{venv} is there and is no virtual environment: choose another --venv")

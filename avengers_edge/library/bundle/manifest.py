@@ -200,7 +200,7 @@ def read_manifest(data: bytes) -> BundleManifest:
 
 
 def installer_beside(archive: Path) -> Path:
-    """Return where the installer of an archive lies, unless somebody moved one of the two."""
+    """Return where the installer of an archive lies, unless one of the two was moved."""
     return archive.with_name(archive.name.removesuffix(SUFFIX) + INSTALLER_SUFFIX)
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 import avengers_edge
+from avengers_edge._util.files import exclusive, open_regular, reading, write_whole
 from avengers_edge.errors import BadRequest, MissingExtra, VerificationFailed
-from avengers_edge.files import exclusive, write_whole
 from avengers_edge.library.bundle.archive import member_info
 from avengers_edge.library.bundle.contents import (
     build_sbom,
@@ -42,9 +42,9 @@ from avengers_edge.library.bundle.manifest import (
 from avengers_edge.library.bundle.signature import read_key_file
 from avengers_edge.library.bundle.wheels import WheelOptions, gather_wheels, platforms_of, python_of
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.files import CHUNK_BYTES, disk_errors, open_regular, reading, require_room
+from avengers_edge.library.disk import CHUNK_BYTES, disk_errors, require_room
+from avengers_edge.library.download import OnProgress, PullProgress
 from avengers_edge.library.store import Store
-from avengers_edge.library.transfer import OnProgress, PullProgress
 
 _ELSEWHERE = "--out"
 _INSTALLER_MODULES = (

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
+from avengers_edge._util.files import exclusive, write_whole
 from avengers_edge.config import shipped_dir
 from avengers_edge.errors import BadRequest, NotFound, VerificationFailed
-from avengers_edge.files import exclusive, write_whole
 from avengers_edge.library.bundle.archive import Archive, Problem, open_archive
 from avengers_edge.library.bundle.manifest import (
     Bundle,
@@ -26,7 +26,8 @@ from avengers_edge.library.bundle.manifest import (
 )
 from avengers_edge.library.bundle.verify import is_repairable
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.files import disk_errors, move, require_room, sha256_of
+from avengers_edge.library.disk import disk_errors, move, require_room, sha256_of
+from avengers_edge.library.download import OnProgress, PullProgress
 from avengers_edge.library.gguf import read_header
 from avengers_edge.library.receipts import (
     Expected,
@@ -38,7 +39,6 @@ from avengers_edge.library.receipts import (
     write_receipt,
 )
 from avengers_edge.library.store import Store
-from avengers_edge.library.transfer import OnProgress, PullProgress
 
 _SHADOWING = frozenset({"manifest", "table", "team"})
 """Roles of files that hide one of the same name that ships with the product."""
@@ -87,7 +87,7 @@ class _Target:
 def unpack(
     path: Path, store: Store, *, key: bytes | None = None, replace: bool = False, progress: OnProgress = lambda _: None
 ) -> Unpacked:
-    """Put the files of a bundle in place. Whatever ends it early, the next run goes on where it was.
+    """Bring the files of a bundle to their places. Whatever ends it early, the next run goes on where it was.
 
     Each file is hashed by this run: as it is read from the archive, or where it lies already, in place or staged.
     A damaged file is replaced: one that is bad, and whose receipt says that it was once the bundle's.

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from avengers_edge._util.files import read_small, reading
 from avengers_edge.errors import AvengersError, NotFound, VerificationFailed
 from avengers_edge.library.bundle.archive import (
     CHECKSUMS,
@@ -22,9 +23,9 @@ from avengers_edge.library.bundle.manifest import (
     installer_beside,
     read_manifest,
 )
-from avengers_edge.library.files import read_small, reading, sha256_of
+from avengers_edge.library.disk import sha256_of
+from avengers_edge.library.names import first_name
 from avengers_edge.library.receipts import RECEIPT_SUFFIX, read_receipt
-from avengers_edge.library.split import first_name
 
 _FOLDERS = ("bundles", "manifests", "models", "tables", "teams")
 
@@ -97,7 +98,7 @@ def check_installer(archive: Path, bundle: Bundle) -> tuple[Path | None, Problem
 
 
 def is_repairable(path: Path, file: BundleFile) -> bool:
-    """Whether a bad file in a home may be replaced unasked, since nobody's work is lost.
+    """Whether a bad file in a home may be replaced unasked, since no work is lost.
 
     The SBOM and licences go with the bundle's manifest; a model's receipt says that it was once the listed one.
     """

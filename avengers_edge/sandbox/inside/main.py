@@ -8,7 +8,7 @@ import resource
 import signal
 import sys
 
-from avengers_edge.sandbox.inside import kernel, landlock, namespaces, program, seccomp
+from avengers_edge.sandbox.inside import kernel, program, seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # imports are a good part of the time that a run takes
@@ -32,7 +32,7 @@ def main() -> NoReturn:
         if os.getppid() != parent:
             sys.exit("the process that wanted this is gone")
         if mechanism == "namespaces":
-            namespaces.leave()
+            kernel.leave_namespaces()
         _fork_and_wait()
     if job["calls"] is not None:
         import avengers_edge.sandbox.inside.canonical  # noqa: F401 - which cannot be reached later
@@ -51,15 +51,15 @@ def _close_all_but(*kept: int) -> None:
 
 
 def _fork_and_wait() -> None:
-    """Return in a child; meanwhile wait for it here, end it when asked to, and end as it did."""
-    heard = {signal.SIGTERM, signal.SIGCHLD}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, heard)
+    """Return in a child; meanwhile wait for it here, end it on SIGTERM, and end as it did."""
+    awaited = {signal.SIGTERM, signal.SIGCHLD}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     child = os.fork()
     if child == 0:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return
     while True:
-        if signal.sigwait(heard) == signal.SIGTERM:
+        if signal.sigwait(awaited) == signal.SIGTERM:
             os.kill(child, signal.SIGKILL)
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
@@ -72,16 +72,18 @@ def _confine(job: dict[str, Any]) -> None:
     mechanism, limits = job["mechanism"], job["limits"]
     threads = limits["threads"]
     if mechanism == "namespaces":
-        namespaces.settle(job["paths"], job["scratch"], limits["file_bytes"])
+        kernel.build_root(job["paths"], job["scratch"], limits["file_bytes"])
     elif mechanism == "landlock":
         if os.geteuid() == 0:
-            namespaces.become_nobody()
-        threads += _running(os.getuid())  # the limit is on all that a user runs, and this one has no world of its own
-        kernel.give_up_privileges()  # without which nobody may bar himself
-        landlock.only_read(path for path, _ in job["paths"])
+            kernel.become_nobody()
+        threads += _running(
+            os.getuid()
+        )  # the limit is on all that a user runs, and this one has no namespace of its own
+        kernel.give_up_privileges()  # without which a process may not restrict itself
+        kernel.only_read(path for path, _ in job["paths"])
         os.chdir("/")
     if mechanism != "bubblewrap":
-        kernel.die_with_parent()  # forgotten with each change of who one is
+        kernel.die_with_parent()  # a change of the user resets it
     for kind, most in (
         (resource.RLIMIT_AS, limits["memory_bytes"]),
         (resource.RLIMIT_CPU, limits["cpu_seconds"]),

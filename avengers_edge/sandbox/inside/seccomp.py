@@ -78,7 +78,7 @@ _MODE_FILTER, _SET_SECCOMP = 2, 22
 
 
 def supported() -> bool:
-    """Tell whether the calls of this processor are known."""
+    """Whether the calls of this processor are known."""
     return os.uname().machine in _MACHINES and struct.calcsize("P") == 8
 
 

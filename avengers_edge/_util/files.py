@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and locks between processes."""
+"""Files written whole or not at all, small files read, locks between processes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from avengers_edge.errors import AvengersError, BadRequest, NotFound
 
@@ -112,7 +113,7 @@ def exclusive(path: Path, busy: str, *, tidy: bool = False) -> Iterator[None]:
     """Hold a lock that other processes see and that a crash releases; the empty lock file stays, unless `tidy`.
 
     Raises:
-        AvengersError: somebody else holds it; `busy` is the message.
+        AvengersError: another process holds it; `busy` is the message.
         OSError: the lock file cannot be made, or this disk knows no locks.
 
     """
@@ -126,7 +127,7 @@ def exclusive(path: Path, busy: str, *, tidy: bool = False) -> Iterator[None]:
                     raise AvengersError(busy) from error
                 raise
             if tidy and not _is_at(path, file.fileno()):
-                continue  # its last holder deleted it meanwhile: this lock is of a file that nobody else can see
+                continue  # its last holder deleted it meanwhile: this lock is of a file that no other process can see
             try:
                 yield
             finally:
@@ -154,3 +155,52 @@ else:
 
     def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading; whatever is no regular file is refused, since opening a pipe would wait for ever.
+
+    Raises:
+        OSError: it is not there, not a regular file, or cannot be opened.
+
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return path.open("rb")
+
+
+def read_small(path: Path, limit: int) -> bytes:
+    """Read a regular file of at most `limit` bytes.
+
+    Raises:
+        OSError: it cannot be read, or is not a regular file.
+        ValueError: it is longer.
+
+    """
+    with open_regular(path) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"it is longer than {limit} bytes")
+    return data
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all, with line feeds on every system."""
+    write_whole(path, text.encode("utf-8"))
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what the system says while a file or folder is read into one line of ours.
+
+    Raises:
+        AvengersError: it cannot be read.
+
+    """
+    try:
+        yield
+    except OSError as error:
+        place = error.filename or path
+        raise AvengersError(
+            f"{place} cannot be read: {error.strerror or error}; correct its rights or the disk"
+        ) from error

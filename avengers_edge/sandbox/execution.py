@@ -1,22 +1,87 @@
-"""A process while it runs: its output is read, its limits of time and output are kept, and it is seen to its end."""
+"""One run of a program: its limits, its outcome, and the process that is watched until it ends."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import selectors
 import signal
 import subprocess
 import time
+from dataclasses import dataclass
+from typing import Literal
 
 from avengers_edge.errors import NoSandbox
+from avengers_edge.records.basics import require, require_number, require_whole
 from avengers_edge.sandbox.inside.program import OUT_OF_MEMORY, READY
-from avengers_edge.sandbox.limits import Execution, Limits, Outcome
+
+MIB = 2**20
+
+Outcome = Literal["passed", "failed", "timeout", "memory", "output", "killed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one run may use. It is one process; `threads` are its own, and it can start no other process.
+
+    `memory_bytes` bounds its address space, `file_bytes` all that it keeps in its folder (which lives in memory, too),
+    `output_bytes` what it prints, both streams together. Seconds of the processor are counted in whole ones.
+    """
+
+    wall_seconds: float = 10.0
+    cpu_seconds: float = 10.0
+    memory_bytes: int = 512 * MIB
+    file_bytes: int = 16 * MIB
+    threads: int = 32
+    output_bytes: int = MIB
+
+    def __post_init__(self) -> None:
+        require_number(self, "wall_seconds", "cpu_seconds")
+        require_whole(self, "memory_bytes", "file_bytes", "threads", "output_bytes")
+        for name in ("wall_seconds", "cpu_seconds"):
+            value = getattr(self, name)
+            require(0 < value <= 3600, f"{name} is {value}: use more than 0 and at most 3600")
+        for name, least, most in (
+            ("memory_bytes", 64 * MIB, 2**40),
+            ("file_bytes", 4096, 2**40),
+            ("threads", 1, 1024),
+            ("output_bytes", 1, 2**30),
+        ):
+            value = getattr(self, name)
+            require(least <= value <= most, f"{name} is {value}: use {least} to {most}")
+
+    @property
+    def whole_cpu_seconds(self) -> int:
+        """The processor's seconds as the kernel counts them."""
+        return math.ceil(self.cpu_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What became of a program. A failure is a finding, not an error.
+
+    `outcome` says why it ended: `passed` is an exit with 0 (where there are tests: after the last of them), `failed`
+    any other exit, `timeout`, `memory` and `output` a limit that bit, `killed` a signal. `exit_code` is 128 and the
+    signal where there was one. Bytes that are no UTF-8 are replaced in `stdout` and `stderr`.
+    """
+
+    outcome: Outcome
+    exit_code: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether it did what was asked."""
+        return self.outcome == "passed"
+
 
 _PIECE = 65536
 _LONGEST_REPORT = 2**22
-_PATIENCE_SECONDS = 5.0
+_KILL_AFTER_SECONDS = 5.0
 
 
 class Watch:
@@ -41,7 +106,7 @@ class Watch:
         self._seconds = 0.0
 
     def run(self) -> None:
-        """Read until everything is closed, which is when nobody is left, or until a limit bites."""
+        """Read until everything is closed, which is when no process is left, or until a limit is exceeded."""
         deadline = self._start + self._limits.wall_seconds
         with selectors.DefaultSelector() as selector:
             for file in (*self._outputs, self._report_file):
@@ -56,14 +121,14 @@ class Watch:
                     if not piece:
                         selector.unregister(key.fd)
                     self._outputs.get(key.fd, self._report).extend(piece)
-                if sum(map(len, self._outputs.values())) > self._limits.output_bytes or self._talks_too_much():
+                if sum(map(len, self._outputs.values())) > self._limits.output_bytes or self._report_is_too_long():
                     self._cut = "output"
                     return
 
     def end(self) -> None:
         """End the process if it still runs, and all that it started with it; wait until they are gone."""
         process = self._process
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline = time.monotonic() + _KILL_AFTER_SECONDS
         asked = False
         while process.poll() is None:
             if not asked:
@@ -77,8 +142,8 @@ class Watch:
             if pipe is not None:
                 pipe.close()
 
-    def finding(self, token: bytes, mechanism: str) -> Execution:
-        """Say what became of it; with a token, nothing passes without it.
+    def execution(self, token: bytes, mechanism: str) -> Execution:
+        """Return the outcome; with a token, nothing passes without it.
 
         Raises:
             NoSandbox: the program was not begun, because it could not be shut in.
@@ -114,7 +179,7 @@ class Watch:
             return "killed"
         return "passed" if code == 0 and self._report == READY + token else "failed"
 
-    def _talks_too_much(self) -> bool:
+    def _report_is_too_long(self) -> bool:
         return len(self._report) > _LONGEST_REPORT
 
     def _ask_to_end(self) -> None:

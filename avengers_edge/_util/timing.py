@@ -1,10 +1,10 @@
-"""Where an answer's milliseconds went."""
+"""Where an answer's milliseconds went, and how long the rest of a long run may take."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from avengers_edge.records import Generation, Timings
 
@@ -36,3 +36,20 @@ class Clock:
             decode=round(sum(generation.decode_ms for generation in generations), 3),
             total=round((time.perf_counter() - self._start) * 1000, 3),
         )
+
+
+class Eta:
+    """Estimates the remaining time of `total` steps from those since the start; `done` were done before it.
+
+    `clock` returns seconds that only grow.
+    """
+
+    def __init__(self, done: int, total: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.done, self.total = done, total
+        self._clock, self._began, self._first = clock, clock(), done
+
+    def tick(self) -> float:
+        """Count a step; return the seconds that the rest may take."""
+        self.done += 1
+        each = (self._clock() - self._began) / (self.done - self._first)
+        return each * (self.total - self.done)

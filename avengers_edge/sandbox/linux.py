@@ -1,7 +1,8 @@
-"""The sandbox: programs go in, what they did comes out."""
+"""The Linux sandbox: programs go in, what they did comes out."""
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import marshal
@@ -9,13 +10,12 @@ import os
 import secrets
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 
 from avengers_edge.errors import NoSandbox
-from avengers_edge.sandbox.installation import package_folders, visible_paths
-from avengers_edge.sandbox.limits import Execution, Limits
-from avengers_edge.sandbox.mechanisms import SCRATCH, Mechanism, candidates
-from avengers_edge.sandbox.watch import Watch
+from avengers_edge.sandbox.execution import Execution, Limits, Watch
+from avengers_edge.sandbox.mechanisms import SCRATCH, Mechanism, candidates, package_folders, visible_paths
 
 _ENVIRONMENT = {"HOME": SCRATCH, "TMPDIR": SCRATCH, "LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
 """All that is in the environment. The order of a set is the same in each run, so that two programs can be compared."""
@@ -63,7 +63,7 @@ class Sandbox:
         raise NoSandbox(f"model-written code cannot be shut in here ({why}): {_CURE}")
 
     def describe(self) -> str:
-        """Say in words how programs are shut in."""
+        """Describe the confinement of programs in words."""
         return self._mechanism.words
 
     def run_python(
@@ -92,9 +92,9 @@ class Sandbox:
     def run_tested(self, parts: Sequence[str], *, limits: Limits | None = None) -> Execution:
         """Run the parts of a program one after the other in one module; it passes if the last one ran to its end.
 
-        To leave early does not count, with whatever exit code: after the last part a word is handed back that nobody
-        can guess. A program that searches its own interpreter for it is beyond that, as it is beyond all tests in
-        Python, where a value can claim to be equal to any other.
+        To leave early does not count, with whatever exit code: after the last part a random token is handed back, which
+        cannot be guessed. A program that searches its own interpreter for it is beyond that, as it is beyond all tests
+        in Python, where a value can claim to be equal to any other.
 
         Raises:
             NoSandbox: the process could not be started or shut in.
@@ -166,7 +166,7 @@ class Sandbox:
                 watch.run()
             finally:
                 watch.end()
-            return watch.finding(token, self._mechanism.name), watch.report
+            return watch.execution(token, self._mechanism.name), watch.report
 
     def _surroundings(self, limits: Limits) -> dict[str, object]:
         return {
@@ -182,7 +182,7 @@ class Sandbox:
 
 
 def _file_of(content: bytes, files: contextlib.ExitStack) -> int:
-    """Put bytes into an open file in memory that can be read and no longer be changed."""
+    """Write bytes to an open file in memory that can be read and no longer be changed."""
     import fcntl  # which only Unix has
 
     file = os.memfd_create("sandbox", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
@@ -200,3 +200,38 @@ def _pipe(files: contextlib.ExitStack) -> tuple[int, int]:
     read, write = os.pipe()
     files.callback(os.close, read)
     return read, write
+
+
+def passes(
+    sandbox: Sandbox, candidate: str, *, setup: str = "", test: str, entry_point: str = "", limits: Limits | None = None
+) -> Execution:
+    """Run a candidate between its setup and its test; the outcome `passed` says that the test ran to its end.
+
+    A test that only defines `check(candidate)`, as HumanEval's do, is called with the entry point. The three run in one
+    module that is not `__main__`: what a candidate does only when it is the main program is no part of the test.
+
+    Raises:
+        NoSandbox: the process could not be started or shut in.
+
+    """
+    parts = [setup, candidate, test]
+    if entry_point and _only_defines_check(test):
+        parts.append(f"check({entry_point})")
+    return sandbox.run_tested(parts, limits=limits)
+
+
+def _only_defines_check(test: str) -> bool:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it is the data set's business how it escapes
+            body = ast.parse(test).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    defined = any(isinstance(statement, ast.FunctionDef) and statement.name == "check" for statement in body)
+    outside = [statement for statement in body if not isinstance(statement, ast.FunctionDef | ast.ClassDef)]
+    called = any(
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "check"
+        for statement in outside
+        for node in ast.walk(statement)
+    )
+    return defined and not called

@@ -1,4 +1,4 @@
-"""Careful dealings with the disk: whole writes, hashes, room, and the system's complaints in our words."""
+"""Disk work of the library: hashes, free space, moving verified files, and the system's errors in our words."""
 
 from __future__ import annotations
 
@@ -7,35 +7,19 @@ import errno
 import hashlib
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
+from avengers_edge._util.files import NO_ROOM
+from avengers_edge._util.text import human_bytes
 from avengers_edge.errors import AvengersError, DoesNotFit, VerificationFailed
-from avengers_edge.files import NO_ROOM, write_whole
 
 CHUNK_BYTES = 2**20
 DISK_MARGIN_BYTES = 64 * 2**20
 """What a download leaves free, so that the rest of the machine can still write."""
 
 _NO_RIGHT = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
-
-
-def human_bytes(count: int) -> str:
-    """Write a size for people, in decimal units as disks are sold."""
-    value, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
-
-
-def counted(count: int, noun: str) -> str:
-    """Write how many there are of something: "1 member", "2 members"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def bytes_below(folder: Path) -> int:
@@ -48,46 +32,14 @@ def bytes_below(folder: Path) -> int:
     return total
 
 
-def open_regular(path: Path) -> BinaryIO:
-    """Open a file for reading; whatever is no regular file is refused, since opening a pipe would wait for ever.
-
-    Raises:
-        OSError: it is not there, not a regular file, or cannot be opened.
-
-    """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-    return path.open("rb")
-
-
-def read_small(path: Path, limit: int) -> bytes:
-    """Read a regular file of at most `limit` bytes.
-
-    Raises:
-        OSError: it cannot be read, or is not a regular file.
-        ValueError: it is longer.
-
-    """
-    with open_regular(path) as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise ValueError(f"it is longer than {limit} bytes")
-    return data
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all, with line feeds on every system."""
-    write_whole(path, text.encode("utf-8"))
-
-
-def sha256_of(path: Path, heard: Callable[[int], None] = lambda _: None) -> str:
-    """Hash a file; `heard` is told how many bytes were hashed so far."""
+def sha256_of(path: Path, on_progress: Callable[[int], None] = lambda _: None) -> str:
+    """Hash a file; `on_progress` gets how many bytes were hashed so far."""
     digest, done = hashlib.sha256(), 0
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
             done += len(chunk)
-            heard(done)
+            on_progress(done)
     return digest.hexdigest()
 
 
@@ -106,23 +58,6 @@ def require_room(folder: Path, need: int, purpose: str, *, elsewhere: str = "--h
             f"{purpose} needs {human_bytes(need + DISK_MARGIN_BYTES)} of disk and {human_bytes(free)} are free in "
             f"{folder}: free some or choose another folder with {elsewhere}"
         )
-
-
-@contextlib.contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn what the system says while a file or folder is read into one line of ours.
-
-    Raises:
-        AvengersError: it cannot be read.
-
-    """
-    try:
-        yield
-    except OSError as error:
-        place = error.filename or path
-        raise AvengersError(
-            f"{place} cannot be read: {error.strerror or error}; mend its rights or the disk"
-        ) from error
 
 
 @contextlib.contextmanager
@@ -161,13 +96,14 @@ def disk_errors(
             raise DoesNotFit(f"{purpose} needs {needed} and {reason} in {folder}: free some {then}") from error
         if error.errno in _NO_RIGHT or isinstance(error, FileExistsError | NotADirectoryError):
             raise AvengersError(
-                f"the folder {folder} cannot be written ({reason}): mend its rights or choose another with {elsewhere}"
+                f"the folder {folder} cannot be written ({reason}): correct its rights or choose another with "
+                f"{elsewhere}"
             ) from error
         raise AvengersError(f"{purpose} failed: {error.filename or folder}: {reason}; run it again") from error
 
 
 def move(source: Path, target: Path, sha256: str) -> None:
-    """Give a verified file its place at once; on another disk it is copied there, and named once the copy is right.
+    """Move a verified file to its place at once; on another disk it is copied there, and named once the copy is right.
 
     Raises:
         VerificationFailed: the copy has other bytes.

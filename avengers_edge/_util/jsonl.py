@@ -1,4 +1,4 @@
-"""JSON-lines files, plain or gzipped: read line by line, written whole, or gone on with where a run was stopped."""
+"""JSON-lines files, plain or gzipped: read line by line, written whole, or resumed where a run was stopped."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any
 
+from avengers_edge._util.files import exclusive, write_named
 from avengers_edge.errors import AvengersError, NotFound, VerificationFailed
-from avengers_edge.files import exclusive, write_named
 
 _BLOCK_BYTES = 2**16
 
 
-def numbered_lines(path: Path, what: str, cure: str) -> Iterator[tuple[str, str]]:
+def numbered_lines(path: Path, what: str, remedy: str) -> Iterator[tuple[str, str]]:
     """Read the lines that are not blank; yield where each is ("FILE, line N"), and the line.
 
     Args:
         path: unpacked where its name ends in `.gz`.
         what: the kind of file, for refusals.
-        cure: how to come by one.
+        remedy: how to come by one.
 
     Raises:
         NotFound: there is no such file.
@@ -34,7 +34,7 @@ def numbered_lines(path: Path, what: str, cure: str) -> Iterator[tuple[str, str]
         with _opened(path) as lines:
             yield from numbered(lines, str(path), what)
     except FileNotFoundError as error:
-        raise NotFound(f"there is no {what} {path}: {cure}") from error
+        raise NotFound(f"there is no {what} {path}: {remedy}") from error
     except OSError as error:
         raise _unreadable(what, str(path), error) from error
 
@@ -67,7 +67,7 @@ def sole_writer(path: Path) -> AbstractContextManager[None]:
     return exclusive(place.with_name(f".{place.name}.lock"), busy, tidy=True)
 
 
-def mend(path: Path) -> None:
+def drop_partial_line(path: Path) -> None:
     """Drop a last line that was cut off when its writer was killed.
 
     Raises:

@@ -1,0 +1,334 @@
+"""Model files from one place: an address, a path on this machine or the Hugging Face hub (extra `hub`).
+
+The hub keeps the sha256 of every large file; where a manifest pins none, that one is taken and then locked in the
+receipt: a file that changes on the hub later is refused. Data sets of the hub are streamed row by row: nothing is kept
+on the disk, and no code that a data set may bring is run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import re
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+from avengers_edge._util.files import open_regular
+from avengers_edge.errors import AvengersError, MissingExtra, OfflineRefused, VerificationFailed
+from avengers_edge.library.disk import CHUNK_BYTES, bytes_below, require_room
+from avengers_edge.library.manifests import HubSource, ModelManifest, PathSource, UrlSource
+from avengers_edge.library.receipts import Expected
+
+
+class SourceUnavailable(AvengersError):
+    """A source that cannot be reached or lacks the file; the next one may have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PullProgress:
+    """How far a pull is. `done_bytes` are of the model file, `total_bytes` is None while it is unknown.
+
+    `step` says in a few words what is being done.
+    """
+
+    model: str
+    done_bytes: int
+    total_bytes: int | None
+    step: str
+
+
+OnProgress = Callable[[PullProgress], None]
+"""Called with a pull's progress a few times a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class PullJob:
+    """A pull as a source sees it: what is wanted, the folder to work in, and the callback for progress."""
+
+    manifest: ModelManifest
+    folder: Path
+    progress: OnProgress
+
+    def report(self, step: str, done: int, total: int | None) -> None:
+        """Report progress."""
+        self.progress(PullProgress(self.manifest.id, done, total, step))
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A file that a source brought in full, not verified yet."""
+
+    path: Path
+    expected: Expected
+
+
+TIMEOUT_SECONDS = 30.0
+
+
+def fetch_url(source: UrlSource, job: PullJob) -> Fetched:
+    """Download a file over http or https, going on where an earlier try ended.
+
+    Raises:
+        SourceUnavailable: the server cannot be reached, refuses, or broke off.
+        VerificationFailed: it sends more than the file should have.
+        DoesNotFit: the disk has no room.
+
+    """
+    manifest = job.manifest
+    assert manifest.sha256 is not None  # a manifest with an address has one
+    # The hash in the name: a part of another file is not continued.
+    part = job.folder / f"{manifest.file}.{manifest.sha256[:16]}.part"
+    have = part.stat().st_size if part.exists() else 0
+    if manifest.bytes is None or have < manifest.bytes:
+        require_room(job.folder, (manifest.bytes or have) - have, f"pulling {manifest.id}")
+        # Nothing left: an earlier try brought all. If it is not what is wanted, verifying tells.
+        with contextlib.suppress(_NothingLeft), part.open("ab") as target, _opened(source.url, have) as answer:
+            if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
+                target.truncate(0)
+                have = 0
+            _receive(answer, target, have, source, job)
+    return Fetched(part, Expected(manifest.sha256, "manifest", source.url))
+
+
+def copy_path(source: PathSource, job: PullJob) -> Fetched:
+    """Copy a file of this machine; needs no network.
+
+    Raises:
+        SourceUnavailable: it is not there or cannot be read.
+        VerificationFailed: it is larger than the file should be.
+        DoesNotFit: the disk has no room.
+
+    """
+    manifest, origin = job.manifest, Path(source.path)
+    assert manifest.sha256 is not None  # a manifest with a path has one
+    part = job.folder / f"{manifest.file}.copy.part"
+    try:
+        reading = open_regular(origin)
+    except OSError as error:
+        raise SourceUnavailable(f"{origin} cannot be copied: {error.strerror or error}; check the path") from error
+    with reading:
+        total = manifest.bytes or os.fstat(reading.fileno()).st_size
+        require_room(job.folder, total, f"pulling {manifest.id}")
+        with part.open("wb") as target:
+            done = 0
+            while chunk := reading.read(CHUNK_BYTES):
+                done += len(chunk)
+                if done > total:
+                    raise VerificationFailed(f"{origin} has more than the {total} bytes it should have")
+                target.write(chunk)
+                job.report("copying", done, total)
+    return Fetched(part, Expected(manifest.sha256, "manifest", source.path))
+
+
+class _NothingLeft(SourceUnavailable):
+    """The server has no byte beyond those that are here."""
+
+
+class _WebOnly(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect to http and https only; urllib would also go to ftp."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        if not newurl.startswith(("https://", "http://")):
+            raise urllib.error.URLError(f"it redirects to {newurl!r}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+@contextmanager
+def _opened(url: str, have: int) -> Iterator[http.client.HTTPResponse]:
+    headers = {"User-Agent": "avengers-edge", "Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    opener = urllib.request.build_opener(_WebOnly)
+    with _network_errors(url):
+        try:
+            answer = opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_SECONDS)
+        except urllib.error.HTTPError as error:
+            if have and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                raise _NothingLeft(f"{url} has no byte beyond the first {have}") from error
+            raise
+    with answer:
+        begins = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
+        if answer.status == http.HTTPStatus.PARTIAL_CONTENT and begins != str(have):
+            raise SourceUnavailable(f"{url} answered with bytes from {begins or 'nowhere'} and not from {have}")
+        yield answer
+
+
+def _receive(answer: http.client.HTTPResponse, target: BinaryIO, have: int, source: UrlSource, job: PullJob) -> None:
+    length = answer.headers.get("Content-Length", "")
+    with _network_errors(source.url):
+        promised = have + int(length) if length.isdecimal() else None
+    total = job.manifest.bytes or promised
+    while True:
+        with _network_errors(source.url):
+            chunk = answer.read(CHUNK_BYTES)
+        if not chunk:
+            break
+        have += len(chunk)
+        if total is not None and have > total:
+            raise VerificationFailed(
+                f"{source.url} sends more than the {total} bytes it should have; try another source"
+            )
+        target.write(chunk)
+        job.report("downloading", have, total)
+    if total is not None and have < total:
+        raise SourceUnavailable(f"{source.url} broke off at {have} of {total} bytes: run it again, it goes on there")
+
+
+@contextmanager
+def _network_errors(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a hostile redirect or length
+        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+        raise SourceUnavailable(f"{url} cannot be downloaded: {reason}; check the address and the network") from error
+
+
+_POLL_SECONDS = 0.5
+
+
+def fetch_from_hub(source: HubSource, job: PullJob, locked: str | None) -> Fetched:
+    """Download a file of the hub; `locked` is the sha256 of an earlier pull, or None.
+
+    Raises:
+        MissingExtra: the hub's client is not installed.
+        SourceUnavailable: the hub cannot be reached, or does not give the file.
+        VerificationFailed: the hub's file is another one than the manifest or the earlier pull says.
+        DoesNotFit: the disk has no room.
+
+    """
+    hub = _client()
+    hub.utils.disable_progress_bars()  # its bars would be drawn into ours
+    manifest, name = job.manifest, f"{source.repository}/{source.file}"
+    with _hub_errors(name):
+        address = hub.hf_hub_url(source.repository, source.file, revision=source.revision)
+        metadata = hub.get_hf_file_metadata(address)
+    offered = metadata.etag if re.fullmatch(r"[0-9a-f]{64}", metadata.etag or "") else None
+    wanted = manifest.sha256 or locked
+    if offered and wanted and offered != wanted:
+        raise VerificationFailed(
+            f"the hub's {name} has changed: its sha256 begins with {offered[:12]}, not with {wanted[:12]}; "
+            "name a revision in the manifest, or remove the model and pull it anew"
+        )
+    expected = wanted or offered
+    if expected is None:
+        raise VerificationFailed(f"the hub tells no sha256 of {name}: put one into the manifest")
+    job.folder.mkdir(parents=True, exist_ok=True)
+    folder = job.folder / "hub"
+    require_room(job.folder, max((metadata.size or 0) - bytes_below(folder), 0), f"pulling {manifest.id}")
+    with _hub_errors(name), _watched(job, folder, metadata.size):
+        # The commit that the metadata is of, so that both speak of one file.
+        path = hub.hf_hub_download(
+            source.repository, source.file, revision=metadata.commit_hash or source.revision, local_dir=folder
+        )
+    return Fetched(Path(path), Expected(expected, "manifest" if manifest.sha256 else "hub metadata", f"hf: {name}"))
+
+
+def _client() -> Any:  # noqa: ANN401 - an optional package without types here
+    try:
+        import huggingface_hub
+        import huggingface_hub.utils
+    except ImportError as error:
+        raise MissingExtra("huggingface_hub", "hub", "pulling from the Hugging Face hub") from error
+    return huggingface_hub
+
+
+@contextmanager
+def _hub_errors(name: str) -> Iterator[None]:
+    """Map the client's errors to ours. Its releases raise requests', httpx' and their own: no common base."""
+    try:
+        yield
+    except AvengersError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
+            raise  # the disk's complaint, not the hub's
+        kind = type(error).__name__
+        hint = "accept its licence there and set HF_TOKEN" if "Gated" in kind else "check the network and the name"
+        lines = str(error).strip().splitlines() or [kind]
+        raise SourceUnavailable(f"the hub did not give {name}: {lines[0]}; {hint}") from error
+
+
+@contextmanager
+def _watched(job: PullJob, folder: Path, total: int | None) -> Iterator[None]:
+    """Report how much lies in the folder while the client fills it."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(_POLL_SECONDS):
+            done = bytes_below(folder)
+            job.report("downloading", done if total is None else min(done, total), total)
+
+    watcher = threading.Thread(target=watch, name="avengers-pull-progress", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def hub_rows(repository: str, config: str | None, split: str, *, offline: bool) -> Iterator[dict[str, object]]:
+    """Yield the rows of a table, in its order.
+
+    Args:
+        repository: such as "openai/openai_humaneval".
+        config: which of its tables; None where it has one only.
+        split: as the hub calls it.
+        offline: whether the user forbade the network.
+
+    Raises:
+        OfflineRefused: the network is forbidden.
+        MissingExtra: the package is not installed.
+        SourceUnavailable: the hub cannot be reached, or does not give the table.
+
+    """
+    name = f"{repository}{f' ({config})' if config else ''}"
+    if offline:
+        raise OfflineRefused(
+            f"reading {name} needs the network, which --offline forbids: name the folder with its files instead"
+        )
+    datasets = _package()
+    datasets.disable_progress_bars()  # its bars would be drawn into ours
+    return _streamed(datasets, repository, config, split, name)
+
+
+def _streamed(
+    datasets: Any,  # noqa: ANN401 - an optional package without types here
+    repository: str,
+    config: str | None,
+    split: str,
+    name: str,
+) -> Iterator[dict[str, object]]:
+    # Its releases raise requests', httpx' and their own errors: there is no common base.
+    try:
+        for row in datasets.load_dataset(repository, config, split=split, streaming=True):
+            yield dict(row)
+    except Exception as error:
+        kind = type(error).__name__
+        lines = str(error).strip().splitlines() or [kind]
+        gated = "Gated" in kind or "gated" in lines[0]
+        hint = "accept its licence there and set HF_TOKEN" if gated else "check the network and the name"
+        raise SourceUnavailable(f"the hub did not give {name}, split {split}: {lines[0]}; {hint}") from error
+
+
+def _package() -> Any:  # noqa: ANN401 - an optional package without types here
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingExtra("datasets", "hub", "reading a benchmark from the Hugging Face hub") from error
+    return datasets
