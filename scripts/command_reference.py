@@ -21,8 +21,8 @@ HEAD = """# Commands
 
 <!-- written by scripts/command_reference.py, do not edit -->
 
-Written from `avengers --help`. Answers go to standard output, everything else to standard error; commands that return data
-have `--json`. Exit codes are in [usage.md](usage.md#exit-codes).
+Written from `avengers --help`. Answers go to standard output, everything else to standard error; commands that return
+data have `--json`. Exit codes are in [usage.md](usage.md#exit-codes).
 """
 _MANY = 10
 """A command that shares more options than this with `ask` only names them."""

@@ -17,10 +17,10 @@ HEAD = f"""# Settings
 
 <!-- written by scripts/settings_reference.py, do not edit -->
 
-`settings.toml` in the home folder holds what all commands go by; it is optional, and so is each key. An option of a command wins over
-the environment, the environment over the file. The home folder is the platform's data folder, or what `--home DIR` or
-`{HOME_VARIABLE}` names; `{OFFLINE_VARIABLE}=1` is `offline = true`. An unknown key, a value of the wrong type or out of bounds is
-refused with its name.
+`settings.toml` in the home folder holds what all commands go by; it is optional, and so is each key. An option of a
+command wins over the environment, the environment over the file. The home folder is the platform's data folder, or what
+`--home DIR` or `{HOME_VARIABLE}` names; `{OFFLINE_VARIABLE}=1` is `offline = true`. An unknown key, a value of the
+wrong type or out of bounds is refused with its name.
 
 ```toml
 team = "starter"
@@ -56,7 +56,8 @@ def _default(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("_", "\\_") if "`" not in text else text.replace("|", "\\|")
+    escaped = text.replace("|", "\\|")
+    return escaped if "`" in text else escaped.replace("_", "\\_")
 
 
 def main() -> int:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import runpy
+import tomllib
 
 import click
 import pytest
-from pages import GENERATED, PAGES, ROOT, anchors, prose
+from pages import GENERATED, PAGES, ROOT, anchors, blocks, prose
 
 from avengers_edge import __version__
 from avengers_edge.cli.main import cli
+from avengers_edge.config import load_settings
+from avengers_edge.library.catalog import Catalog
 
 _FILE = re.compile(r"\b(?:scripts|evals|benchmarks|tests|avengers_edge)/[\w./-]*\w")
 _MODULE = re.compile(r"\| `([a-z_]+/(?:[a-z_]+\.py)?|[a-z_]+/[a-z_]+/|[a-z_]+\.py)` \|$", re.MULTILINE)
@@ -92,6 +95,20 @@ def test_a_command_in_a_sentence_is_one_and_has_the_options_named_with_it():
                 options = {option for each in (*known[found].params, *cli.params) for option in each.opts}
                 for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", words):
                     assert option in options | {"--help", "--version"}, f"{page}: {words}"
+
+
+def test_settings_and_ways_of_asking_that_pages_show_are_read(home):
+    home.mkdir()
+    for page in PAGES:
+        for block in blocks(page, "toml"):
+            name = "modes.toml" if ".instructions]" in block else "settings.toml"
+            (home / name).write_text(block, encoding="utf-8")
+            settings = load_settings()
+            modes = Catalog.of(settings).modes()
+            if name == "modes.toml":
+                assert set(re.findall(r"^\[(\w+)\]", block, re.MULTILINE)) <= set(modes), page
+            else:
+                assert all(getattr(settings, key) is not None for key in tomllib.loads(block)), page
 
 
 def test_every_option_of_ask_is_in_the_guide():
