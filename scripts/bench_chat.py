@@ -24,7 +24,7 @@ from statistics import median
 from contenders import Server, Setup, as_openai
 
 from avengers_edge.api.sync import Avengers
-from avengers_edge.chat.turns import Turns
+from avengers_edge.cli.chat.turns import Turns
 from avengers_edge.config import load_settings
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store

@@ -30,7 +30,10 @@ _MANY = 10
 
 def commands(group: click.Group, path: str = "avengers") -> Iterator[tuple[str, click.Command]]:
     """Walk all commands that are not groups, by name."""
-    for name, command in sorted(group.commands.items()):
+    context = click.Context(group)
+    for name in sorted(group.list_commands(context)):
+        command = group.get_command(context, name)
+        assert command is not None
         if isinstance(command, click.Group):
             yield from commands(command, f"{path} {name}")
         else:
@@ -58,7 +61,7 @@ def _call(path: str, command: click.Command) -> str:
 
 def _options(path: str, command: click.Command) -> list[str]:
     lines = [line for parameter in command.params for line in _option(parameter)]
-    usual = cli.commands["ask"]
+    usual = dict(commands(cli))["avengers ask"]
     shared = [line for line in lines if line in {line for parameter in usual.params for line in _option(parameter)}]
     if command is not usual and len(shared) > _MANY:
         names = ", ".join(line.partition(":")[0].removeprefix("- ") for line in shared)

@@ -74,7 +74,7 @@ def read_lines(path: Path) -> Iterator[tuple[str, OutcomeRow]]:
 
 
 def write_outcomes(path: Path, rows: Iterable[OutcomeRow]) -> None:
-    """Write a file whole, one line a question; see `text_files.write_lines`."""
+    """Write a file whole, one line a question; see `jsonl.write_lines`."""
     write_lines(path, map(as_values, rows))
 
 

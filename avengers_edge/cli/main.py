@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import io
 import logging
 import os
@@ -21,12 +22,29 @@ import click
 from avengers_edge import __version__
 from avengers_edge.cli.completion import VARIABLE as COMPLETION_VARIABLE
 from avengers_edge.cli.completion import complete
-from avengers_edge.cli.lazily import LazyCommands
 from avengers_edge.cli.session import Session
 from avengers_edge.errors import INTERRUPTED_EXIT_CODE, AvengersError, BadRequest
 
+_MODULES = {
+    "ask": "ask_command",
+    "batch": "batch_command",
+    "bench": "bench_command",
+    "bundle": "bundle_command",
+    "calibrate": "calibrate_command",
+    "chat": "chat.chat_command",
+    "chats": "chats_command",
+    "completion": "completion",
+    "doctor": "doctor_command",
+    "models": "models_command",
+    "route": "ask_command",
+    "serve": "serve_command",
+    "setup": "models_command",
+    "team": "team_command",
+}
+"""The module of each command, below this package."""
+
 _LINE_HEAD, _LINE_TAIL = 320, 180
-_UNPRINTED = {errno.ENOSPC: "no space left on device", errno.EBADF: "it is closed"}
+_OUTPUT_ERRORS = {errno.ENOSPC: "no space left on device", errno.EBADF: "it is closed"}
 # click 8.1 has no such error: it prints the help itself.
 _NO_SUBCOMMAND = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
@@ -36,7 +54,19 @@ class _Interrupted(Exception):
 
 
 class AvengersGroup(click.Group):
-    """A group whose errors are one line on standard error, with the exit code of their type."""
+    """The root group: commands are imported when they are named, and every error is one line with its exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
+        """Return the names of all commands."""
+        return list(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a command, which its module calls by the command's own name; None where there is none."""
+        if cmd_name not in _MODULES:
+            return None
+        command = getattr(importlib.import_module(f"avengers_edge.cli.{_MODULES[cmd_name]}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
         """Run the command; the signature is click's."""
@@ -50,7 +80,7 @@ class AvengersGroup(click.Group):
         if COMPLETION_VARIABLE in os.environ:
             complete(self)
         options["standalone_mode"] = False
-        with _noted_interrupts() as interrupts:
+        with _recorded_interrupts() as interrupts:
             try:
                 code = super().main(args, *rest, **options)
             except (_Interrupted, KeyboardInterrupt, click.Abort) as error:
@@ -58,32 +88,31 @@ class AvengersGroup(click.Group):
             except Exception as error:
                 if interrupts:  # an import that is interrupted may end in any error
                     fail("interrupted", INTERRUPTED_EXIT_CODE, error)
-                fail(*_verdict(error), error)
+                fail(*_message_and_code(error), error)
         sys.exit(code if isinstance(code, int) else 0)
 
 
 @contextlib.contextmanager
-def _noted_interrupts() -> Iterator[list[int]]:
-    """Note each Ctrl-C before it is raised, because code in C may turn a KeyboardInterrupt into an error of its own."""
-    heard: list[int] = []
+def _recorded_interrupts() -> Iterator[list[int]]:
+    """Record each Ctrl-C before it is raised: code in C may turn a KeyboardInterrupt into an error of its own."""
+    received: list[int] = []
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
-        yield heard
+        yield received
         return
 
-    def note(number: int, frame: FrameType | None) -> None:
-        heard.append(number)
+    def record(number: int, frame: FrameType | None) -> None:
+        received.append(number)
         signal.default_int_handler(number, frame)
 
-    signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, record)
     try:
-        yield heard
+        yield received
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def _verdict(error: Exception) -> tuple[str, int]:
-    """Choose the message and the exit code of an error."""
+def _message_and_code(error: Exception) -> tuple[str, int]:
     if isinstance(error, AvengersError):
         return str(error), error.exit_code
     if isinstance(error, click.UsageError):
@@ -92,59 +121,58 @@ def _verdict(error: Exception) -> tuple[str, int]:
         return ("name a subcommand" if missing else error.format_message()) + where, error.exit_code
     if isinstance(error, click.ClickException):
         return error.format_message(), error.exit_code
-    if isinstance(error, OSError) and error.errno in _UNPRINTED and error.filename is None:
-        # Whoever writes a file answers for a full disk himself; what is left is what the command prints.
-        return f"standard output cannot be written: {_UNPRINTED[error.errno]}", 1
+    if isinstance(error, OSError) and error.errno in _OUTPUT_ERRORS and error.filename is None:
+        # Code that writes files reports a full disk itself; what is left is what the command prints.
+        return f"standard output cannot be written: {_OUTPUT_ERRORS[error.errno]}", 1
     return f"unexpected {type(error).__name__}: {error}; run it again with -v and report it", 1
 
 
 def fail(message: str, code: int, error: BaseException) -> NoReturn:
-    """End with one line on standard error; with -v the traceback comes first.
+    """Exit with one line on standard error; with -v the traceback comes first.
 
-    File names and what servers say are in it, so nothing in it may steer the terminal, and its middle is cut out
-    where it is long: what happened stands first, what to do last.
+    File names and servers' messages are in it, so control characters are replaced, and the middle of a long line is
+    cut out: what happened stands at its beginning, what to do at its end.
     """
     if logging.getLogger("avengers_edge").isEnabledFor(logging.DEBUG):
         traceback.print_exception(error)
     line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(message.split()))
     if len(line) > _LINE_HEAD + _LINE_TAIL:
         line = f"{line[:_LINE_HEAD]} … {line[-_LINE_TAIL:]}"
-    with contextlib.suppress(OSError):  # the exit code says it where standard error cannot be written
+    with contextlib.suppress(OSError):  # standard error cannot be written: the exit code has to do
         click.echo(f"avengers: {line}", err=True)
     for stream in (sys.stdout, sys.stderr):
-        _let_go(stream)
+        _discard_unwritable(stream)
     sys.exit(code)
 
 
-def _let_go(stream: TextIO | None) -> None:
-    """Drop what a stream holds and cannot write: trying again at exit, Python would complain and change the code."""
-    if stream is None:  # it was closed before we began
+def _discard_unwritable(stream: TextIO | None) -> None:
+    """Discard what a stream buffers and cannot write: at exit Python would try again and change the exit code."""
+    if stream is None:  # it was closed before the start
         return
     try:
         stream.flush()
     except OSError:
-        with contextlib.suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), stream.fileno())
+        with contextlib.suppress(OSError, ValueError), Path(os.devnull).open("wb") as null:
+            os.dup2(null.fileno(), stream.fileno())
 
 
 def closed_stream() -> TextIO:
-    """Make a stream that fails as a closed one does when it is written, where Python has None and drops all words.
+    """Return a stream that fails when it is written, where Python has None for a closed one and drops all output.
 
-    It takes the free descriptor, so that no file that is opened later gets what a library prints there.
+    It occupies the free descriptor, so that no file that is opened later receives what a library prints there.
     """
     return open(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8", closefd=False)
 
 
-def folder(said: str) -> Path:
-    """Turn the word into a folder; an empty one would be the current folder."""
-    if not said:
+def _folder(value: str) -> Path:
+    if not value:  # it would be the current folder
         raise BadRequest("--home is empty: name a folder")
-    return Path(said)
+    return Path(value)
 
 
 @click.group(cls=AvengersGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--home", type=folder, metavar="PATH", help="Folder for models and settings (AVENGERS_HOME).")
-@click.option("--offline", is_flag=True, help="Refuse everything that would need the network (AVENGERS_OFFLINE=1).")
+@click.option("--home", type=_folder, metavar="PATH", help="Folder of models, settings and chats (AVENGERS_HOME).")
+@click.option("--offline", is_flag=True, help="Refuse every download (AVENGERS_OFFLINE=1).")
 @click.option("-v", "--verbose", is_flag=True, help="Log to standard error, and show tracebacks.")
 @click.version_option(__version__, prog_name="avengers")
 @click.pass_context
@@ -162,31 +190,11 @@ def cli(context: click.Context, home: Path | None, offline: bool, verbose: bool)
     context.obj = Session(home, offline)
 
 
-cli.commands = LazyCommands(
-    {
-        "ask": "avengers_edge.cli.ask",
-        "batch": "avengers_edge.cli.batch",
-        "bench": "avengers_edge.cli.bench",
-        "bundle": "avengers_edge.cli.bundle",
-        "calibrate": "avengers_edge.cli.calibrate",
-        "chat": "avengers_edge.cli.chat.command",
-        "chats": "avengers_edge.cli.chats",
-        "completion": "avengers_edge.cli.completion",
-        "doctor": "avengers_edge.cli.doctor",
-        "models": "avengers_edge.cli.models",
-        "route": "avengers_edge.cli.ask",
-        "serve": "avengers_edge.cli.serve",
-        "setup": "avengers_edge.cli.models",
-        "team": "avengers_edge.cli.team",
-    }
-)
-
-
 def main() -> None:
     """Run the command line."""
     if sys.stdout is None:
         sys.stdout = closed_stream()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character still gets the rest
+            stream.reconfigure(errors="backslashreplace")  # for characters that the terminal lacks
     cli.main(prog_name="avengers")

@@ -1,4 +1,4 @@
-"""What people see while they wait: one status line that redraws itself, on a terminal only."""
+"""The terminal: what it can show, the status line and progress on it, questions to the user, facts as lines."""
 
 from __future__ import annotations
 
@@ -7,33 +7,64 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self, TextIO
 
 import click
+
+from avengers_edge._util.text import human_bytes
+from avengers_edge.errors import AvengersError, BadRequest
+
+if TYPE_CHECKING:
+    from avengers_edge.library.download import PullProgress
 
 _REDRAW_SECONDS = 0.1
 _ALLOWED = "\n\t\u200c\u200d"
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return whether a standard stream is a terminal; a closed one is None."""
+    return stream is not None and stream.isatty()
+
+
 def on_terminal() -> bool:
-    """Tell whether standard error is a terminal."""
-    return sys.stderr is not None and sys.stderr.isatty()  # a closed stream is None
-
-
-def dim(text: str) -> str:
-    """Make text quiet on a terminal that has colours and was not told NO_COLOR."""
-    plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb" or not on_terminal()
-    return text if plain else click.style(text, dim=True)
+    """Return whether standard error is a terminal."""
+    return is_terminal(sys.stderr)
 
 
 def on_standard_output() -> bool:
-    """Tell whether standard output is a terminal."""
-    return sys.stdout is not None and sys.stdout.isatty()
+    """Return whether standard output is a terminal."""
+    return is_terminal(sys.stdout)
+
+
+def dim(text: str) -> str:
+    """Style text for standard error as dim, where that is a terminal with colours and NO_COLOR is not set."""
+    return click.style(text, dim=True) if on_terminal() and _has_colours() else text
+
+
+def bold(text: str) -> str:
+    """Style text for standard output as bold, where that is a terminal with colours and NO_COLOR is not set."""
+    return click.style(text, bold=True) if on_standard_output() and _has_colours() else text
+
+
+def _has_colours() -> bool:
+    return "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def harmless(text: str) -> str:
+    """Replace control characters by U+FFFD, but for line ends, tabs, and what joins letters and signs into one."""
+    text = text.replace("\r", "")
+    return "".join(letter if letter.isprintable() or letter in _ALLOWED else "\ufffd" for letter in text)
+
+
+def columns() -> int:
+    """Return the width of the terminal; 80 where there is none."""
+    return max(1, shutil.get_terminal_size().columns)
 
 
 def refuse_lost_output() -> None:
-    """Find out before the work whether what it prints will be lost.
+    """Check before the work that its output can be written.
 
     Raises:
         OSError: standard output is closed, or its device is full.
@@ -41,27 +72,17 @@ def refuse_lost_output() -> None:
     """
     try:
         descriptor = sys.stdout.fileno()
-    except (AttributeError, ValueError):  # it is none of the system's
+    except (AttributeError, ValueError):  # not a stream of the system
         return
     with contextlib.suppress(BrokenPipeError):  # that ends quietly, when it is written
         os.write(descriptor, b"")
 
 
-def bold(text: str) -> str:
-    """Make text on standard output stand out where that is a terminal that has it and was not told NO_COLOR."""
-    plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb" or not on_standard_output()
-    return text if plain else click.style(text, bold=True)
-
-
-def harmless(text: str) -> str:
-    """Put U+FFFD for what would steer a terminal; what joins letters and signs into one stays."""
-    text = text.replace("\r", "")
-    return "".join(letter if letter.isprintable() or letter in _ALLOWED else "\ufffd" for letter in text)
-
-
-def columns() -> int:
-    """Tell how wide the terminal is; where there is none, 80."""
-    return max(1, shutil.get_terminal_size().columns)
+def write_out(text: str) -> None:
+    """Write a model's text to standard output at once: on a terminal without control characters, piped as it is."""
+    click.echo(harmless(text) if on_standard_output() else text, nl=False, color=True)  # click would remove colours
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 class StatusLine:
@@ -103,6 +124,77 @@ class StatusLine:
         click.echo(text, nl=False, err=True)  # click translates colours for a classic Windows console
 
 
+class PullDisplay:
+    """Shows a transfer's progress in the status line, with an estimate; `headline` is printed once, at its start."""
+
+    def __init__(self, status: StatusLine, headline: str | None = None) -> None:
+        self._status = status
+        self._headline = headline
+        self._first: tuple[float, int] | None = None
+
+    def progress(self, progress: PullProgress) -> None:
+        """Show how far a transfer is."""
+        at, done, total = time.monotonic(), progress.done_bytes, progress.total_bytes
+        if self._first is None and self._headline is not None:
+            click.echo(self._headline, err=True)
+        if self._first is None or not total:  # a step without a total has no rate, and says nothing about the next one
+            self._first = (at, done)
+        text = f"{progress.model}: {progress.step}, {human_bytes(done)}"
+        if total:
+            text += f" of {human_bytes(total)}"
+            rate = (done - self._first[1]) / max(at - self._first[0], 1e-3)
+            if rate > 0 and done < total:
+                text += f", about {human_seconds((total - done) / rate)} left"
+        self._status.show(text)
+
+
 def human_seconds(seconds: float) -> str:
-    """Write a duration as people do: 8 s, 3 min."""
+    """Write a duration: 8 s, 3 min."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def is_interactive() -> bool:
+    """Return whether standard input is a terminal, so that the user can be asked."""
+    return is_terminal(sys.stdin)
+
+
+def confirm(question: str, yes: bool, refused: str, *, default: bool) -> None:
+    """Ask for a yes, unless it was given with --yes.
+
+    Raises:
+        BadRequest: standard input is no terminal.
+        AvengersError: the answer is no; `refused` is the message.
+
+    """
+    if yes:
+        return
+    if not is_interactive():
+        raise BadRequest(f"{question.rstrip('?')}: say --yes to do it")
+    if not click.confirm(question, default=default, err=True):
+        raise AvengersError(refused)
+
+
+def fact_lines(facts: Mapping[str, object]) -> Iterator[str]:
+    """Write facts as lines of a name and a value; None and empty lists are left out, a list has a line for each item."""
+    known = {name.replace("_", " "): (name, value) for name, value in facts.items() if value not in (None, [])}
+    width = max(map(len, known))
+    for label, (name, value) in known.items():
+        if isinstance(value, list):
+            yield label
+            yield from (f"  {each}" for each in value)
+        else:
+            yield f"{label:<{width}}  {_in_words(name, value)}"
+
+
+def _in_words(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int) and name.endswith("bytes"):
+        return f"{human_bytes(value)} ({value})"
+    return str(value)
+
+
+def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Write rows of cells as lines with aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

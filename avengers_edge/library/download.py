@@ -1,29 +1,22 @@
-"""Model files from one place: an address, a path on this machine or the Hugging Face hub (extra `hub`).
-
-The hub keeps the sha256 of every large file; where a manifest pins none, that one is taken and then locked in the
-receipt: a file that changes on the hub later is refused. Data sets of the hub are streamed row by row: nothing is kept
-on the disk, and no code that a data set may bring is run.
-"""
+"""Model files from one place: an http or https address, or a path on this machine."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
 import os
-import re
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, BinaryIO
 
 from avengers_edge._util.files import open_regular
-from avengers_edge.errors import AvengersError, MissingExtra, OfflineRefused, VerificationFailed
-from avengers_edge.library.disk import CHUNK_BYTES, bytes_below, require_room
-from avengers_edge.library.manifests import HubSource, ModelManifest, PathSource, UrlSource
+from avengers_edge.errors import AvengersError, VerificationFailed
+from avengers_edge.library.disk import CHUNK_BYTES, require_room
+from avengers_edge.library.manifests import ModelManifest, PathSource, UrlSource
 from avengers_edge.library.receipts import Expected
 
 
@@ -196,139 +189,3 @@ def _network_errors(url: str) -> Iterator[None]:
     except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a hostile redirect or length
         reason = getattr(error, "reason", None) or str(error) or type(error).__name__
         raise SourceUnavailable(f"{url} cannot be downloaded: {reason}; check the address and the network") from error
-
-
-_POLL_SECONDS = 0.5
-
-
-def fetch_from_hub(source: HubSource, job: PullJob, locked: str | None) -> Fetched:
-    """Download a file of the hub; `locked` is the sha256 of an earlier pull, or None.
-
-    Raises:
-        MissingExtra: the hub's client is not installed.
-        SourceUnavailable: the hub cannot be reached, or does not give the file.
-        VerificationFailed: the hub's file is another one than the manifest or the earlier pull says.
-        DoesNotFit: the disk has no room.
-
-    """
-    hub = _client()
-    hub.utils.disable_progress_bars()  # its bars would be drawn into ours
-    manifest, name = job.manifest, f"{source.repository}/{source.file}"
-    with _hub_errors(name):
-        address = hub.hf_hub_url(source.repository, source.file, revision=source.revision)
-        metadata = hub.get_hf_file_metadata(address)
-    offered = metadata.etag if re.fullmatch(r"[0-9a-f]{64}", metadata.etag or "") else None
-    wanted = manifest.sha256 or locked
-    if offered and wanted and offered != wanted:
-        raise VerificationFailed(
-            f"the hub's {name} has changed: its sha256 begins with {offered[:12]}, not with {wanted[:12]}; "
-            "name a revision in the manifest, or remove the model and pull it anew"
-        )
-    expected = wanted or offered
-    if expected is None:
-        raise VerificationFailed(f"the hub tells no sha256 of {name}: put one into the manifest")
-    job.folder.mkdir(parents=True, exist_ok=True)
-    folder = job.folder / "hub"
-    require_room(job.folder, max((metadata.size or 0) - bytes_below(folder), 0), f"pulling {manifest.id}")
-    with _hub_errors(name), _watched(job, folder, metadata.size):
-        # The commit that the metadata is of, so that both speak of one file.
-        path = hub.hf_hub_download(
-            source.repository, source.file, revision=metadata.commit_hash or source.revision, local_dir=folder
-        )
-    return Fetched(Path(path), Expected(expected, "manifest" if manifest.sha256 else "hub metadata", f"hf: {name}"))
-
-
-def _client() -> Any:  # noqa: ANN401 - an optional package without types here
-    try:
-        import huggingface_hub
-        import huggingface_hub.utils
-    except ImportError as error:
-        raise MissingExtra("huggingface_hub", "hub", "pulling from the Hugging Face hub") from error
-    return huggingface_hub
-
-
-@contextmanager
-def _hub_errors(name: str) -> Iterator[None]:
-    """Map the client's errors to ours. Its releases raise requests', httpx' and their own: no common base."""
-    try:
-        yield
-    except AvengersError:
-        raise
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
-            raise  # the disk's complaint, not the hub's
-        kind = type(error).__name__
-        hint = "accept its licence there and set HF_TOKEN" if "Gated" in kind else "check the network and the name"
-        lines = str(error).strip().splitlines() or [kind]
-        raise SourceUnavailable(f"the hub did not give {name}: {lines[0]}; {hint}") from error
-
-
-@contextmanager
-def _watched(job: PullJob, folder: Path, total: int | None) -> Iterator[None]:
-    """Report how much lies in the folder while the client fills it."""
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(_POLL_SECONDS):
-            done = bytes_below(folder)
-            job.report("downloading", done if total is None else min(done, total), total)
-
-    watcher = threading.Thread(target=watch, name="avengers-pull-progress", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
-
-
-def hub_rows(repository: str, config: str | None, split: str, *, offline: bool) -> Iterator[dict[str, object]]:
-    """Yield the rows of a table, in its order.
-
-    Args:
-        repository: such as "openai/openai_humaneval".
-        config: which of its tables; None where it has one only.
-        split: as the hub calls it.
-        offline: whether the user forbade the network.
-
-    Raises:
-        OfflineRefused: the network is forbidden.
-        MissingExtra: the package is not installed.
-        SourceUnavailable: the hub cannot be reached, or does not give the table.
-
-    """
-    name = f"{repository}{f' ({config})' if config else ''}"
-    if offline:
-        raise OfflineRefused(
-            f"reading {name} needs the network, which --offline forbids: name the folder with its files instead"
-        )
-    datasets = _package()
-    datasets.disable_progress_bars()  # its bars would be drawn into ours
-    return _streamed(datasets, repository, config, split, name)
-
-
-def _streamed(
-    datasets: Any,  # noqa: ANN401 - an optional package without types here
-    repository: str,
-    config: str | None,
-    split: str,
-    name: str,
-) -> Iterator[dict[str, object]]:
-    # Its releases raise requests', httpx' and their own errors: there is no common base.
-    try:
-        for row in datasets.load_dataset(repository, config, split=split, streaming=True):
-            yield dict(row)
-    except Exception as error:
-        kind = type(error).__name__
-        lines = str(error).strip().splitlines() or [kind]
-        gated = "Gated" in kind or "gated" in lines[0]
-        hint = "accept its licence there and set HF_TOKEN" if gated else "check the network and the name"
-        raise SourceUnavailable(f"the hub did not give {name}, split {split}: {lines[0]}; {hint}") from error
-
-
-def _package() -> Any:  # noqa: ANN401 - an optional package without types here
-    try:
-        import datasets
-    except ImportError as error:
-        raise MissingExtra("datasets", "hub", "reading a benchmark from the Hugging Face hub") from error
-    return datasets

@@ -26,9 +26,9 @@ from avengers_edge.library.download import (
     PullProgress,
     SourceUnavailable,
     copy_path,
-    fetch_from_hub,
     fetch_url,
 )
+from avengers_edge.library.hub import fetch_from_hub
 from avengers_edge.library.manifests import (
     HubSource,
     ModelManifest,

@@ -3,7 +3,12 @@
 Each value refuses what it cannot mean when it is made, so no step checks its input again.
 """
 
-from avengers_edge.records.answers import (
+from avengers_edge.records.basics import KINDS, MOST_SAMPLES, SEED_LIMIT, EarlyStop, FinishReason, Kind, Role, Speaker
+from avengers_edge.records.events import Event, Finished, Loading, Progress, Routed, Token
+from avengers_edge.records.members import AnswerForm, Member, Mode, Team
+from avengers_edge.records.protocols import CancelToken, Closing, Embedder, Engine, Once, OnFinish, OnToken, Vectors
+from avengers_edge.records.requests import Ask, Message, Request, SamplingParams, Tool, ToolCall, Tools
+from avengers_edge.records.results import (
     Answer,
     Calibration,
     Completion,
@@ -17,13 +22,6 @@ from avengers_edge.records.answers import (
     Vote,
     VoteForm,
 )
-from avengers_edge.records.asking import Ask, Message, Request, SamplingParams
-from avengers_edge.records.basics import KINDS, MOST_SAMPLES, SEED_LIMIT, EarlyStop, FinishReason, Kind, Role, Speaker
-from avengers_edge.records.cancel import CancelToken
-from avengers_edge.records.events import Event, Finished, Loading, Progress, Routed, Token
-from avengers_edge.records.shapes import Closing, Embedder, Engine, Once, OnFinish, OnToken, Vectors
-from avengers_edge.records.teams import AnswerForm, Member, Mode, Team
-from avengers_edge.records.tools import Tool, ToolCall, Tools
 
 __all__ = [
     "KINDS",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from avengers_edge.records.answers import Answer, Route, Vote
+from avengers_edge.records.results import Answer, Route, Vote
 
 
 @dataclass(frozen=True, slots=True)

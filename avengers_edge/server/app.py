@@ -7,59 +7,69 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
+import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route, Router
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from avengers_edge.errors import AvengersError
-from avengers_edge.server.answering import Result, respond, result_of
-from avengers_edge.server.asked import Asked, read_chat, read_completion
-from avengers_edge.server.body import read_object
-from avengers_edge.server.desk import Call, Desk
-from avengers_edge.server.door import Door
-from avengers_edge.server.embedding import embed, read_wanted
-from avengers_edge.server.fields import Fields
-from avengers_edge.server.house import VOTED, House, Target
+from avengers_edge.records import CancelToken
+from avengers_edge.server.answering import Result, embed, respond, result_of
+from avengers_edge.server.executor import RequestExecutor
 from avengers_edge.server.metrics import Metrics
+from avengers_edge.server.middleware import AccessMiddleware, UnreadBodyMiddleware
+from avengers_edge.server.model_registry import ROUTED_NAME, ModelRegistry, ResolvedModel
 from avengers_edge.server.openapi import description
-from avengers_edge.server.options import Limits, ServeOptions
+from avengers_edge.server.options import ServeOptions
+from avengers_edge.server.parameters import Parameters, parameters_of, refuse_store
 from avengers_edge.server.problems import Problem, refuse
-from avengers_edge.server.shapes import Reply, choices_of, extension_of, usage_of
-from avengers_edge.server.streaming import EventStream, left
+from avengers_edge.server.replies import (
+    EmbeddingList,
+    JSONReply,
+    Model,
+    ModelList,
+    Reply,
+    choices_of,
+    extension_of,
+    usage_of,
+)
+from avengers_edge.server.schemas import ChatCompletionRequest, CompletionRequest, EmbeddingRequest, RouteRequest
+from avengers_edge.server.streaming import EventStream, wait_for_disconnect
+from avengers_edge.server.validation import read_request
 
 logger = logging.getLogger("avengers_edge.server")
 
-_PATIENCE = 5.0
-"""Seconds after which loading that failed is tried again, if anybody asks whether the server is ready."""
+_RELOAD_SECONDS = 5.0
+"""Seconds after which loading that failed is tried again, at the next question whether the server is ready."""
 
 _T = TypeVar("_T")
-_Read = Callable[[Mapping[str, Any], Limits], Asked]
+_Body = TypeVar("_Body", bound=msgspec.Struct)
 
 
 class App:
     """The server as an ASGI application: `asgi`.
 
     Args:
-        house: who answers; closed at the server's end.
-        options: whom it lets in and how much it takes on.
+        registry: the teams and models; closed at the server's end.
+        options: who may call, and the limits.
         routes: further paths, like the page's.
 
     """
 
-    def __init__(self, house: House, options: ServeOptions, routes: tuple[Route, ...] = ()) -> None:
-        self._house, self._options, self._limits = house, options, options.limits
+    def __init__(self, registry: ModelRegistry, options: ServeOptions, routes: tuple[BaseRoute, ...] = ()) -> None:
+        self._registry, self._options, self._limits = registry, options, options.limits
         self._metrics = Metrics()
-        self.answers = Desk("answers", self._limits.width, self._limits.queue, self._limits.seconds)
-        self._quick = Desk("quick", 2, self._limits.width + self._limits.queue, self._limits.seconds)
+        self.answers = RequestExecutor("answers", self._limits.width, self._limits.queue, self._limits.seconds)
+        self._quick = RequestExecutor("quick", 2, self._limits.width + self._limits.queue, self._limits.seconds)
         self._state, self._reason = "loading", ""
         self._warming: asyncio.Task[None] | None = None
         self._warmed = 0.0  # when that was tried last
-        self.routes = [
+        self.routes: list[BaseRoute] = [
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
             Route("/v1/completions", self._complete, methods=["POST"]),
             Route("/v1/embeddings", self._embed, methods=["POST"]),
@@ -71,39 +81,41 @@ class App:
             Route("/openapi.json", self._describe, methods=["GET"]),
             *routes,
         ]
-        router = Router(self.routes, redirect_slashes=False, default=_nowhere, lifespan=self.living)
-        self.asgi: ASGIApp = Door(router, options, self._metrics, [route.path for route in self.routes])
+        router = Router(self.routes, redirect_slashes=False, default=_not_found, lifespan=self.lifespan)
+        paths = [route.path for route in self.routes if isinstance(route, Route | Mount)]
+        inner = AccessMiddleware(router, options, self._metrics, paths)
+        self.asgi: ASGIApp = UnreadBodyMiddleware(inner)
 
     def drain(self) -> None:
-        """Take nothing new; what is under way has `limits.drain` seconds, then its clients are told."""
+        """Admit nothing new; what is under way has `limits.drain` seconds, then it is cancelled."""
         loop = asyncio.get_running_loop()
-        for desk in (self.answers, self._quick):
-            desk.refuse_more()
-            loop.call_later(self._limits.drain, desk.end_all)
+        for executor in (self.answers, self._quick):
+            executor.stop_admission()
+            loop.call_later(self._limits.drain, executor.cancel_all)
 
-    def end_now(self) -> None:
-        """Call off what is under way, and tell its clients."""
-        logger.info("told again to end: what is under way is called off")
-        for desk in (self.answers, self._quick):
-            desk.refuse_more()
-            desk.end_all()
+    def cancel_now(self) -> None:
+        """Cancel what is under way."""
+        logger.info("second signal: what is under way is cancelled")
+        for executor in (self.answers, self._quick):
+            executor.stop_admission()
+            executor.cancel_all()
 
     @contextlib.asynccontextmanager
-    async def living(self, _app: object = None) -> AsyncIterator[None]:
+    async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
         """Load what most requests need while the server already answers, and free everything at its end."""
         self._warming = asyncio.create_task(self._warm())
         try:
             yield
         finally:
             self._warming.cancel()
-            for desk in (self.answers, self._quick):
-                desk.end_all()
-                desk.close()
-            await asyncio.to_thread(self._house.close)
+            for executor in (self.answers, self._quick):
+                executor.cancel_all()
+                executor.close()
+            await asyncio.to_thread(self._registry.close)
 
     async def _warm(self) -> None:
         try:
-            await asyncio.to_thread(self._house.default.warm)
+            await asyncio.to_thread(self._registry.default.warm)
             self._state, self._reason = "ok", ""
         except Exception as error:  # other names may be answered all the same
             expected = isinstance(error, AvengersError)
@@ -113,8 +125,8 @@ class App:
         self._warmed = time.monotonic()
 
     def _is_ready(self) -> bool:
-        """Tell whether what most requests need is loaded; if it could not be, that is tried again, but not at once."""
-        again = self._state == "degraded" and time.monotonic() - self._warmed > _PATIENCE
+        """Whether what most requests need is loaded; if it could not be, that is tried again, but not at once."""
+        again = self._state == "degraded" and time.monotonic() - self._warmed > _RELOAD_SECONDS
         if again and self._warming is not None and self._warming.done():
             self._warming = asyncio.create_task(self._warm())
         return self._state == "ok"
@@ -122,112 +134,112 @@ class App:
     # --- answers -------------------------------------------------------------------------------
 
     async def _chat(self, request: Request) -> ASGIApp:
-        return await self._answer(request, read_chat, chat=True)
+        return await self._answer(request, ChatCompletionRequest)
 
     async def _complete(self, request: Request) -> ASGIApp:
-        return await self._answer(request, read_completion, chat=False)
+        return await self._answer(request, CompletionRequest)
 
-    async def _answer(self, request: Request, read: _Read, *, chat: bool) -> ASGIApp:
-        values = await self._read(request, self.answers)
-        asked, target, member = await asyncio.to_thread(self._understand, values, read)
+    async def _answer(self, request: Request, kind: type[ChatCompletionRequest | CompletionRequest]) -> ASGIApp:
+        body = await self._read(request, kind, self.answers)
+        parameters, target, member = await asyncio.to_thread(self._prepare, body)
         if self._options.log_prompts:
-            logger.info("%s is asked: %r", asked.model, asked.question)
-        reply = Reply(chat, asked.model)
-        work = functools.partial(respond, self._house, target, asked, tokens=asked.stream)
-        note = functools.partial(self._metrics.answer, member=member)
-        if asked.stream:
-            return EventStream(self.answers, work, reply, asked, member, note)
+            logger.info("%s is asked: %r", parameters.model, parameters.question)
+        reply = Reply(kind is ChatCompletionRequest, parameters.model)
+        work = functools.partial(respond, self._registry, target, parameters, tokens=parameters.stream)
+        on_result = functools.partial(self._metrics.answer, member=member)
+        if parameters.stream:
+            return EventStream(self.answers, work, reply, parameters, member, on_result)
 
-        def drain(call: Call) -> Result:
-            *_, last = work(call.cancel)
-            return result_of(last)
+        def last(cancel: CancelToken) -> Result:
+            *_, event = work(cancel)
+            return result_of(event)
 
-        result: Result = await _done(self.answers, drain, request)
-        note(result)
-        extension = extension_of(result, member, texts=asked.knobs.texts)
-        return JSONResponse(reply.whole(choices_of(result, asked.tools), usage_of(result), extension))
+        result: Result = await _run(self.answers, last, request)
+        on_result(result)
+        extension = extension_of(result, member, texts=parameters.extension.texts)
+        return JSONReply(reply.whole(choices_of(result, parameters.tools), usage_of(result), extension))
 
-    async def _read(self, request: Request, desk: Desk) -> dict[str, Any]:
+    async def _read(self, request: Request, kind: type[_Body], executor: RequestExecutor) -> _Body:
         """Read a body, unless there is no room for its work anyway."""
-        desk.require_room()
-        return await read_object(request, self._limits)
+        executor.require_capacity()
+        return await read_request(request, kind, self._limits)
 
-    def _understand(self, values: Mapping[str, Any], read: _Read) -> tuple[Asked, Target, str | None]:
-        """Find what is asked of whom; what cannot be done is refused before it waits for its turn."""
-        asked = read(values, self._limits)
-        target = self._house.find(asked.model, asked.knobs.team)
+    def _prepare(self, body: ChatCompletionRequest | CompletionRequest) -> tuple[Parameters, ResolvedModel, str | None]:
+        """Find what is asked of which model; what cannot be done is refused before it waits for its turn."""
+        parameters = parameters_of(body)
+        target = self._registry.resolve(parameters.model, parameters.extension.team)
         member = target.member.name if target.member else None
-        if member is None or asked.voted:
-            asked.ask(member)
-        return asked, target, member
+        if member is None or parameters.voted:
+            parameters.ask(member)
+        return parameters, target, member
 
     async def _route(self, request: Request) -> Response:
-        fields = Fields(await self._read(request, self._quick))
-        prompt, prefer, team = fields.text("prompt") or "", fields.number("prefer"), fields.text("team")
-        fields.done()
-        if not prompt.strip():
-            raise refuse("prompt", "prompt is missing or empty: send what is to be routed", "missing_parameter")
+        body = await self._read(request, RouteRequest, self._quick)
+        if not body.prompt.strip():
+            raise refuse("prompt", "prompt is empty: send what is to be routed", "missing_parameter")
 
-        def decide(_call: Call) -> dict[str, Any]:
-            target = self._house.find(VOTED, team, "team")
-            return target.avengers.route(prompt, prefer=1.0 if prefer is None else prefer).as_dict()
+        def decide(_: CancelToken) -> dict[str, Any]:
+            target = self._registry.resolve(ROUTED_NAME, body.team, "team")
+            return target.avengers.route(body.prompt, prefer=body.prefer).as_dict()
 
-        return JSONResponse(await _done(self._quick, decide, request))
+        return JSONReply(await _run(self._quick, decide, request))
 
     async def _embed(self, request: Request) -> Response:
-        wanted = read_wanted(await self._read(request, self._quick), self._limits)
-        given = await _done(self._quick, lambda call: embed(self._house.vectors, wanted, call.cancel), request)
-        return JSONResponse(given)
+        body = await self._read(request, EmbeddingRequest, self._quick)
+        refuse_store(body)
+
+        def vectors(cancel: CancelToken) -> EmbeddingList:
+            return embed(self._registry.vectors, body, self._limits, cancel)
+
+        return JSONReply(await _run(self._quick, vectors, request))
 
     # --- the server itself ---------------------------------------------------------------------
 
     async def _models(self, request: Request) -> Response:
-        known = await _done(self._quick, self._known, request)
-        return JSONResponse({"object": "list", "data": [_listed(*each) for each in known.items()]})
+        tasks = await _run(self._quick, self._tasks, request)
+        return JSONReply(ModelList([_listed(*each) for each in tasks.items()]))
 
     async def _model(self, request: Request) -> Response:
         name = request.path_params["name"]
-        known = await _done(self._quick, self._known, request)
-        if name not in known:
-            complaint = f"there is no model {name[:80]!r}: use one of {', '.join(known)}"
+        tasks = await _run(self._quick, self._tasks, request)
+        if name not in tasks:
+            complaint = f"there is no model {name[:80]!r}: use one of {', '.join(tasks)}"
             raise Problem(404, complaint, "model", "model_not_found")
-        return JSONResponse(_listed(name, known[name]))
+        return JSONReply(_listed(name, tasks[name]))
 
-    def _known(self, _call: Call) -> dict[str, str]:
-        """Give what each model name is for."""
-        return {**dict.fromkeys(self._house.names(), "chat"), self._house.vectors.name: "embedding"}
+    def _tasks(self, _: CancelToken) -> dict[str, str]:
+        """Return the task of each model name."""
+        return {**dict.fromkeys(self._registry.names(), "chat"), self._registry.vectors.name: "embedding"}
 
     async def _health(self, _request: Request) -> Response:
         ready = self._is_ready()
         body = {"status": self._state, "ready": ready, "reason": self._reason or None}
-        return JSONResponse(body, 200 if ready else 503)
+        return JSONReply(body, 200 if ready else 503)
 
     async def _measure(self, _request: Request) -> Response:
         gauges = {
             "running": self.answers.running,
             "waiting": self.answers.waiting,
-            "models_resident": len(self._house.resident()),
+            "models_resident": len(self._registry.resident()),
             "ready": int(self._is_ready()),
         }
         return PlainTextResponse(self._metrics.text(gauges), media_type="text/plain; version=0.0.4")
 
     async def _describe(self, _request: Request) -> Response:
-        return JSONResponse(description(self._limits))
+        return JSONReply(description(self._limits))
 
 
-async def _done(desk: Desk, work: Callable[[Call], _T], request: Request) -> _T:
-    """Have work done, as long as the client waits for it."""
-    async with desk.work(work, functools.partial(left, request.receive)) as job:
-        return await job.result()
+async def _run(executor: RequestExecutor, work: Callable[[CancelToken], _T], request: Request) -> _T:
+    """Run work for as long as the client waits for it."""
+    return await executor.run(work, functools.partial(wait_for_disconnect, request.receive))
 
 
-def _listed(name: str, task: str) -> dict[str, Any]:
-    named = {"id": name, "object": "model", "created": _STARTED, "owned_by": "avengers-edge"}
-    return named | {"avengers": {"task": task}}
+def _listed(name: str, task: str) -> Model:
+    return Model(name, {"task": task}, _STARTED)
 
 
 _STARTED = int(time.time())
 
 
-async def _nowhere(_scope: Scope, _receive: Receive, _send: Send) -> None:
+async def _not_found(_scope: Scope, _receive: Receive, _send: Send) -> None:
     raise HTTPException(404)

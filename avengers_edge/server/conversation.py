@@ -1,20 +1,33 @@
-"""The messages of a chat request: text, calls and their results; system prompts first, a user's or a result last."""
+"""Messages and tools in the runtime's terms: system prompts first, calls with results, the question last."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
 
-from avengers_edge.records import Message
-from avengers_edge.server.fields import Fields, shown, well_formed
+from avengers_edge.engine.json_schema import schema_grammar
+from avengers_edge.errors import BadRequest
+from avengers_edge.records import Message, Tool, ToolCall, Tools
 from avengers_edge.server.problems import refuse
-from avengers_edge.server.tools import read_calls, require_answered
-
-_ROLES = ("system", "developer", "user", "assistant", "tool")
+from avengers_edge.server.schemas import (
+    AssistantMessage,
+    Call,
+    ChatCompletionRequest,
+    ChatMessage,
+    Content,
+    DeveloperMessage,
+    Function,
+    SystemMessage,
+    ToolChoice,
+    ToolMessage,
+)
+from avengers_edge.server.validation import shown
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Conversation:
-    """Messages taken apart: system prompt, what was said before, what is asked now, and which calls followed that."""
+    """System prompt, earlier messages, the question, and the calls and results that followed it."""
 
     system: str | None
     history: tuple[Message, ...]
@@ -22,82 +35,137 @@ class Conversation:
     results: tuple[Message, ...] = ()
 
 
-def read_messages(fields: Fields) -> Conversation:
-    """Take the conversation apart.
+def conversation_of(messages: Sequence[ChatMessage]) -> Conversation:
+    """Split a request's messages.
 
     Raises:
-        Problem: 400, naming the message that is not understood.
+        Problem: 400, naming the message that is out of place.
 
     """
-    listed = fields.list("messages")
-    if not listed:
-        raise refuse("messages", "messages is empty: send at least one message of a user", "missing_parameter")
-    system: list[str] = []
-    said: list[Message] = []
-    places: list[int] = []
-    for place, each in enumerate(listed):
-        where = f"messages[{place}]"
-        if not isinstance(each, dict):
-            raise refuse(where, f"{where} is {shown(each)}: use an object")
-        message = _message(Fields(each, f"{where}."), where)
-        if isinstance(message, Message):
-            said.append(message)
-            places.append(place)
-        elif said:
-            raise refuse(where, f"{where} is a {each['role']} message after others: put it first")
-        else:
-            system.append(message)
-    last = f"messages[{len(listed) - 1}]"
-    require_answered(said, places)
-    if not said or said[-1].role == "assistant":
+    system = []
+    for each in messages:
+        if not isinstance(each, SystemMessage | DeveloperMessage):
+            break
+        system.append(_text(each.content))
+    rest = [_message(each, f"messages[{place}]") for place, each in enumerate(messages[len(system) :], len(system))]
+    last = f"messages[{len(messages) - 1}]"
+    _require_results(rest, len(system))
+    if not rest or rest[-1].role == "assistant":
         raise refuse(last, "the last message is not a user's: there is nothing to answer")
-    asked = max((place for place, message in enumerate(said) if message.role == "user"), default=None)
+    asked = max((place for place, message in enumerate(rest) if message.role == "user"), default=None)
     if asked is None:
         raise refuse(last, "there is no message of a user: there is nothing to answer")
-    if not said[asked].content.strip():
-        where = f"messages[{places[asked]}].content"
+    question = rest[asked].content
+    if not question.strip():
+        where = f"messages[{asked + len(system)}].content"
         raise refuse(where, "the last message of the user is empty: ask something")
-    return Conversation("\n\n".join(system) or None, tuple(said[:asked]), said[asked].content, tuple(said[asked + 1 :]))
+    return Conversation("\n\n".join(system) or None, tuple(rest[:asked]), question, tuple(rest[asked + 1 :]))
 
 
-def _message(fields: Fields, where: str) -> Message | str:
-    """Take one message apart; a system prompt is a text."""
-    role = fields.word("role", _ROLES)
-    if role is None:
-        raise refuse(f"{where}.role", f"{where}.role is missing: use system, user, assistant or tool")
-    content, calls = fields.any("content"), fields.list("tool_calls") or []
-    if fields.any("annotations"):  # clients send back what they got, empty lists too
-        raise refuse(f"{where}.annotations", f"{where}.annotations is not supported: leave it out")
-    call_id = None
-    if role == "tool":
-        fields.text("name")  # its call has it already
-        if not (call_id := fields.text("tool_call_id")):
-            name = f"{where}.tool_call_id"
-            raise refuse(name, f"{name} is missing: name the call that this is the result of", "missing_parameter")
-    fields.done()
-    if calls and role != "assistant":
-        raise refuse(f"{where}.tool_calls", f"{where}.tool_calls is in a message of role {role}: an assistant calls")
-    text = "" if content is None and calls else _content(content, f"{where}.content")
-    if role in ("system", "developer"):
-        return text
-    return Message(role, text, read_calls(calls, f"{where}.tool_calls"), call_id)  # type: ignore[arg-type]
+def _message(message: ChatMessage, where: str) -> Message:
+    if isinstance(message, SystemMessage | DeveloperMessage):
+        raise refuse(where, f"{where} is a system prompt after other messages: put it first")
+    if isinstance(message, ToolMessage):
+        return Message("tool", _text(message.content), call_id=message.tool_call_id)
+    if not isinstance(message, AssistantMessage):
+        return Message("user", _text(message.content))
+    if message.content is None and not message.tool_calls:
+        raise refuse(f"{where}.content", f"{where}.content is missing: send a text or tool_calls")
+    places = (f"{where}.tool_calls[{place}]" for place in range(len(message.tool_calls)))
+    return Message("assistant", _text(message.content or ""), tuple(map(_call, message.tool_calls, places)))
 
 
-def _content(value: object, where: str) -> str:
-    """Take a text, or join parts of text."""
-    if isinstance(value, str):
-        return well_formed(value, where)
-    if not isinstance(value, list):
-        raise refuse(where, f"{where} is {shown(value)}: use a text or a list of text parts")
-    texts = []
-    for place, each in enumerate(value):
-        at = f"{where}[{place}]"
-        if not isinstance(each, dict):
-            raise refuse(at, f'{at} is {shown(each)}: use {{"type": "text", "text": …}}')
-        part = Fields(each, f"{at}.")
-        kind = part.text("type")
-        if kind != "text":
-            raise refuse(at, f"{at} is of type {shown(kind)}: only text is read here")
-        texts.append(part.text("text") or "")
-        part.done()
-    return "".join(texts)
+def _text(content: Content) -> str:
+    return content if isinstance(content, str) else "".join(part.text for part in content)
+
+
+def _call(call: Call, where: str) -> ToolCall:
+    try:
+        return ToolCall(call.function.name, call.function.arguments, call.id)
+    except BadRequest as error:
+        raise refuse(f"{where}.function.arguments", f"{where}.function.arguments: {error}") from error
+
+
+def _require_results(messages: Sequence[Message], first: int) -> None:
+    """Refuse a call without a result, or a result without a call; `first` is the place of the first message."""
+    waiting: dict[str, str] = {}
+    seen: set[str] = set()
+    for place, message in enumerate(messages, first):
+        where = f"messages[{place}]"
+        if message.call_id is not None:
+            if message.call_id not in waiting:
+                complaint = f"{where}.tool_call_id is {shown(message.call_id)}: no call of that id waits for its result"
+                raise refuse(f"{where}.tool_call_id", complaint)
+            del waiting[message.call_id]
+            continue
+        _require_none(waiting, where)
+        for call in message.calls:
+            if call.id in seen:
+                complaint = f"{where}.tool_calls has the id {shown(call.id)} again: use another"
+                raise refuse(f"{where}.tool_calls", complaint)
+            seen.add(call.id)
+            waiting[call.id] = where
+    _require_none(waiting, "the end")
+
+
+def _require_none(waiting: Mapping[str, str], where: str) -> None:
+    for ident, made in waiting.items():
+        complaint = f"{made} calls a function, and {where} comes before the result of {shown(ident)}: send it"
+        raise refuse(f"{made}.tool_calls", complaint)
+
+
+def tools_of(request: ChatCompletionRequest) -> Tools | None:
+    """Return the functions that may be called, or None where there are none.
+
+    Raises:
+        Problem: 400, naming the field.
+
+    """
+    choice = request.tool_choice
+    if not request.tools:
+        if choice not in (None, "none"):
+            value = shown(choice) if isinstance(choice, str) else "an object"
+            raise refuse("tool_choice", f"tool_choice is {value} and there are no tools: leave it out")
+        return None
+    functions = tuple(_tools([each.function for each in request.tools]))
+    if choice == "none":
+        return None
+    only = choice.function.name if isinstance(choice, ToolChoice) else None
+    must = choice == "required" or only is not None
+    try:
+        tools = Tools(functions, must, only, request.parallel_tool_calls)  # bounds how much is checked below
+    except BadRequest as error:
+        blamed = "tool_choice" if only is not None and only not in {tool.name for tool in functions} else "tools"
+        raise refuse(blamed, str(error)) from error
+    for place, tool in enumerate(functions):
+        if tool.strict or (must and only in (None, tool.name)):
+            _require_enforceable(tool, f"tools[{place}].function.parameters")
+    return tools
+
+
+def _tools(functions: Sequence[Function]) -> Iterator[Tool]:
+    for place, function in enumerate(functions):
+        where = f"tools[{place}].function.parameters"
+        schema = function.parameters or {"type": "object", "properties": {}}
+        properties, required = schema.get("properties", {}), schema.get("required", [])
+        if (
+            schema.get("type", "object") != "object"
+            or not isinstance(properties, dict)
+            or not all(isinstance(each, dict | bool) for each in properties.values())
+            or not isinstance(required, list)
+            or not all(isinstance(name, str) for name in required)
+        ):
+            complaint = f"{where} is no JSON schema of an object: its properties are schemas, its required are names"
+            raise refuse(where, complaint)
+        try:
+            text = json.dumps(schema, ensure_ascii=False)
+            yield Tool(function.name, function.description, text, function.strict)
+        except BadRequest as error:
+            raise refuse(f"tools[{place}].function", f"tools[{place}].function: {error}") from error
+
+
+def _require_enforceable(tool: Tool, where: str) -> None:
+    try:
+        schema_grammar(tool.parameters)
+    except BadRequest as error:
+        raise refuse(where, f"{where} cannot be enforced, which strict or tool_choice asks for: {error}") from error

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from avengers_edge.records import Answer
 from avengers_edge.server.answering import Result
-from avengers_edge.server.shapes import usage_of
+from avengers_edge.server.replies import usage_of
 
 _BOUNDS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 
@@ -34,9 +34,9 @@ class Metrics:
     def answer(self, result: Result, member: str | None) -> None:
         """Count an answer and what it cost."""
         usage = usage_of(result)
-        self._tokens["prompt"] += usage["prompt_tokens"]
-        self._tokens["completion"] += usage["completion_tokens"]
-        self._tokens["cached"] += usage["prompt_tokens_details"]["cached_tokens"]
+        self._tokens["prompt"] += usage.prompt_tokens
+        self._tokens["completion"] += usage.completion_tokens
+        self._tokens["cached"] += usage.prompt_tokens_details.cached_tokens
         if isinstance(result, Answer):
             self._tokens["saved"] += result.usage.saved_tokens
             self._answers[result.model] += 1

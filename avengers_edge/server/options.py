@@ -1,4 +1,4 @@
-"""What an operator decides: where the server listens, whom it lets in, how much it takes on."""
+"""The operator's options: address, access, limits."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """Where the server listens and whom it lets in.
+    """Address and access.
 
     `hosts` are names that a Host header may carry besides those of this machine, `origins` the pages
     (`https://example.org`) that browsers may call it from.

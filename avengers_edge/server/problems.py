@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+
+import msgspec
 
 from avengers_edge.errors import AvengersError, BadRequest, Cancelled, DoesNotFit, EngineDied, NotFound
 
@@ -27,8 +28,23 @@ _TYPES = {
 _LONGEST = 600
 
 
+class ErrorBody(msgspec.Struct, frozen=True):
+    """What went wrong, for people and for programs."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorReply(msgspec.Struct, frozen=True):
+    """The body of every refusal."""
+
+    error: ErrorBody
+
+
 class Problem(Exception):
-    """A refusal or a failure that a client is told.
+    """A refusal or failure, as the client gets it.
 
     `param` names the request's field that is to blame, `code` is for programs, `headers` go with the response.
     """
@@ -44,14 +60,14 @@ class Problem(Exception):
         super().__init__(message)
         self.status, self.message, self.param, self.code, self.headers = status, message, param, code, headers
 
-    def as_dict(self) -> dict[str, Any]:
-        """Make the error object: one line, without what cannot be printed; a name of a client's may hold anything."""
+    def reply(self) -> ErrorReply:
+        """Return the error object: one line, without what cannot be printed; a name of a client's may hold anything."""
         line = _printable(" ".join(self.message.split()))
         param = None if self.param is None else _printable(self.param)
         if len(line) > _LONGEST:
             line = f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
         kind = _TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
-        return {"error": {"message": line, "type": kind, "param": param, "code": self.code}}
+        return ErrorReply(ErrorBody(line, kind, param, self.code))
 
 
 def _printable(text: str) -> str:
@@ -64,7 +80,7 @@ def refuse(param: str, message: str, code: str = "unsupported_value") -> Problem
 
 
 def problem_of(error: BaseException) -> Problem:
-    """Turn any error into what the client is told: ours in their own words, others without a word of their inside."""
+    """Turn any error into a refusal: ours by their own message, others without a word of their inside."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, BadRequest):

@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 from avengers_edge.calibration.benchmarks import BENCHMARKS, convert_hub, convert_path, convert_rows, find_benchmark
 from avengers_edge.calibration.benchmarks.arrays import objects_of
 from avengers_edge.calibration.questions import read_questions
-from avengers_edge.cli.convert import convert
+from avengers_edge.cli.calibrate_command import convert
 from avengers_edge.cli.session import Session
 from avengers_edge.errors import BadRequest, MissingExtra, NotFound, OfflineRefused
-from avengers_edge.library.download import SourceUnavailable, hub_rows
+from avengers_edge.library.download import SourceUnavailable
+from avengers_edge.library.hub import hub_rows
 
 ROW = {"problem": "Add 3 to 30.", "answer": 33}
 

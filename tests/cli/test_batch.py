@@ -17,9 +17,8 @@ from test_cli_ask import ANSWERED
 
 from avengers_edge._util.jsonl import drop_partial_line
 from avengers_edge._util.timing import Eta
-from avengers_edge.batch.items import read_items
-from avengers_edge.batch.run import Tally, run
-from avengers_edge.cli.batch import progress
+from avengers_edge.batch import Tally, read_items, run
+from avengers_edge.cli.batch_command import progress
 from avengers_edge.engine.residency import Residency
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, EngineDied, NotFound, VerificationFailed
 from avengers_edge.records import Ask
@@ -355,7 +354,7 @@ def test_an_output_that_cannot_be_written_is_one_line(tmp_path):
 
 @given(st.binary(max_size=30), st.sampled_from([b"", b"\n"]))
 def test_mending_drops_what_follows_the_last_line_feed(tmp_path_factory, content, end):
-    path = tmp_path_factory.mktemp("mend") / "file"
+    path = tmp_path_factory.mktemp("drop_partial_line") / "file"
     path.write_bytes(content + end)
     drop_partial_line(path)
     assert path.read_bytes() == (content + end)[: (content + end).rfind(b"\n") + 1]

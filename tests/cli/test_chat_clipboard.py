@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from avengers_edge.cli.chat import reader
-from avengers_edge.cli.chat.clipboard import copy
-from avengers_edge.cli.chat.reader import LineReader
+from avengers_edge.cli.chat import chat_loop as reader
+from avengers_edge.cli.chat.chat_loop import LineReader
+from avengers_edge.cli.chat.slash_commands import copy
 from avengers_edge.errors import AvengersError, BadRequest
 
 posix = pytest.mark.skipif(os.name == "nt", reason="the fake program is a shell script")
@@ -81,7 +81,7 @@ def test_marks_that_are_never_closed_hold_all_that_follows():
 
 
 def test_a_line_that_is_too_long_is_left_out_whole(monkeypatch):
-    monkeypatch.setattr(reader, "_LONGEST", 10)
+    monkeypatch.setattr(reader, "_LONGEST_LINE", 10)
     first, error, last = read_all(b"short\n" + b"x" * 35 + b"\nshort")
     assert (first, last) == ("short", "short")
     assert "line 2 is longer than 10 bytes" in str(error)

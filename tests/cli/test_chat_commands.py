@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avengers_edge.cli.chat.actions import Actions
-from avengers_edge.cli.chat.commands import COMMANDS, completes, help_lines, names, parse
+from avengers_edge.cli.chat.slash_commands import COMMANDS, Actions, completes, help_lines, names, parse
 from avengers_edge.errors import BadRequest
 
 

@@ -12,11 +12,18 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from avengers_edge._util.text import columns
-from avengers_edge.cli.answers import shown, summary
+from avengers_edge.cli.answer_display import shown, summary
 from avengers_edge.cli.chat import markdown
-from avengers_edge.cli.chat.display import PlainDisplay, complaint, fitted, is_rich, quiet_line, vote_line
+from avengers_edge.cli.chat.chat_display import (
+    PlainDisplay,
+    RichDisplay,
+    can_redraw,
+    error_line,
+    fitted,
+    quiet_line,
+    vote_line,
+)
 from avengers_edge.cli.chat.markdown import LiveMarkdown, block_ends
-from avengers_edge.cli.chat.rich_display import RichDisplay
 from avengers_edge.errors import AvengersError
 from avengers_edge.records import Vote
 
@@ -221,7 +228,7 @@ def test_plain_text_is_written_as_it_comes_and_the_rest_to_standard_error(capsys
     display.end(answer("**Good** day."), stopped=False)
     display.say("said")
     display.note("noted")
-    display.complain(AvengersError("wrong\nhere"))
+    display.show_error(AvengersError("wrong\nhere"))
     heard = capsys.readouterr()
     assert heard.out == "day.\n"
     assert heard.err == "small:think · 1 sample · 2.0 s\nsaid\nnoted\navengers: wrong here\n"
@@ -280,16 +287,16 @@ def test_a_tie_is_not_shown_like_a_win():
 
 
 def test_lines_about_a_vote_fit_and_steer_nothing(monkeypatch):
-    monkeypatch.setattr("avengers_edge.cli.chat.display.columns", lambda: 20)
+    monkeypatch.setattr("avengers_edge.cli.chat.chat_display.columns", lambda: 20)
     line = fitted(vote_line(1, 8, Vote("素\x1b[2J" * 30, 1), "m"))
     assert columns(line) <= 19
     assert "\x1b" not in line
-    assert "\x1b" not in complaint(AvengersError("\x1b[2J"))
+    assert "\x1b" not in error_line(AvengersError("\x1b[2J"))
 
 
 def test_a_terminal_that_cannot_redraw_gets_plain_text(monkeypatch):
-    monkeypatch.setattr("avengers_edge.cli.chat.display.on_standard_output", lambda: True)
-    assert is_rich({"TERM": "xterm"})
-    assert not is_rich({"TERM": "dumb"})
-    monkeypatch.setattr("avengers_edge.cli.chat.display.on_standard_output", lambda: False)
-    assert not is_rich({"TERM": "xterm"})
+    monkeypatch.setattr("avengers_edge.cli.chat.chat_display.on_standard_output", lambda: True)
+    assert can_redraw({"TERM": "xterm"})
+    assert not can_redraw({"TERM": "dumb"})
+    monkeypatch.setattr("avengers_edge.cli.chat.chat_display.on_standard_output", lambda: False)
+    assert not can_redraw({"TERM": "xterm"})

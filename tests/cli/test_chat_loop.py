@@ -13,10 +13,10 @@ import threading
 import pytest
 from chat_fakes import RecordingDisplay, ScriptedReader, ScriptedTurns, noted, streamed, voted
 
-from avengers_edge.cli.chat.actions import Actions
-from avengers_edge.cli.chat.loop import Choices, Loop
-from avengers_edge.cli.chat.opening import Opening
-from avengers_edge.cli.chat.talk import Talk
+from avengers_edge.cli.chat.chat_loop import Choices, Loop
+from avengers_edge.cli.chat.slash_commands import Actions
+from avengers_edge.cli.chat.transcript import Transcript
+from avengers_edge.cli.chat.turns import BackgroundTurns
 from avengers_edge.errors import BadRequest, Cancelled, EngineDied, NotFound
 from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore, TurnWriter
 from avengers_edge.history.conversations import Facts, Turn
@@ -37,8 +37,8 @@ class Chat:
             self.opened.append(team)
             return self.turns
 
-        self.talk = Talk((lambda: store) if keep else None, "one", None, self.display.say)
-        self.opening = Opening(open_turns)
+        self.talk = Transcript((lambda: store) if keep else None, "one", None, self.display.say)
+        self.opening = BackgroundTurns(open_turns)
         actions = Actions(KNOWN.__getitem__, (lambda: store) if keep else None, 1000)
         self.loop = Loop(self.reader, self.display, self.opening, self.talk, Choices(), actions)
         self.code = self.loop.run()
@@ -77,7 +77,7 @@ def test_what_is_thought_is_shown_as_such_and_neither_kept_nor_said_again(chat):
 
 
 def test_thoughts_of_conversations_that_were_kept_are_not_said_again():
-    talk = Talk(None, "one", None, print)
+    talk = Transcript(None, "one", None, print)
     talk.turns += [Turn("user", "Hello?"), Turn("assistant", "<think>Hm</think>Good day."), Turn("user", "And you?")]
     talk.turns += [Turn("assistant", "<think>Hm"), Turn("user", "Well?")]
     assert talk.history() == (Message("user", "Hello?"), Message("assistant", "Good day."))
@@ -165,8 +165,8 @@ def test_what_was_stopped_before_it_began_is_no_answer(chat):
 def test_an_error_is_one_complaint_its_code_is_kept_and_the_chat_goes_on(chat):
     died = [Token("Half a"), EngineDied("it died: try again")]
     done = chat("Tell me", "More", "/wat", "/regen", scripts=[died, streamed("fine"), streamed("better")])
-    assert done.said("complain")[0] == "it died: try again"
-    assert "did you mean /why?" in done.said("complain")[1]
+    assert done.said("show_error")[0] == "it died: try again"
+    assert "did you mean /why?" in done.said("show_error")[1]
     assert ("end", None, False) in done.display.told
     assert [turn.content for turn in done.talk.turns] == ["Tell me", "Half a", "More", "better"]
     assert done.code == BadRequest.exit_code
@@ -174,7 +174,7 @@ def test_an_error_is_one_complaint_its_code_is_kept_and_the_chat_goes_on(chat):
 
 def test_an_interrupt_or_a_bad_line_at_the_prompt_ends_nothing(chat):
     done = chat(KeyboardInterrupt(), BadRequest("line 2 is not UTF-8"), "Hello?", scripts=[streamed("a")])
-    assert done.said("complain") == ["line 2 is not UTF-8"]
+    assert done.said("show_error") == ["line 2 is not UTF-8"]
     assert len(done.talk.turns) == 2
 
 
@@ -206,7 +206,7 @@ def test_undo_takes_back_and_offers_the_question_again(chat):
     done = chat("one", "two", "/undo", "/undo", "/undo", scripts=[streamed("1"), streamed("2")])
     assert done.reader.defaults == ["", "", "", "two", "one", ""]
     assert done.talk.turns == []
-    assert done.said("complain") == ["there is nothing to take back"]
+    assert done.said("show_error") == ["there is nothing to take back"]
 
 
 def test_model_samples_and_system_hold_for_the_turns_to_come(chat, store):
@@ -243,7 +243,7 @@ def test_settings_are_shown_without_an_argument(chat):
     ],
 )
 def test_what_cannot_be_done_is_one_line(chat, line, complaint):
-    (said,) = chat(line).said("complain")
+    (said,) = chat(line).said("show_error")
     assert said.startswith(complaint)
     assert "\n" not in said
 
@@ -270,7 +270,7 @@ def test_a_file_goes_with_the_next_question_only(chat, tmp_path):
 
 def test_a_file_that_could_never_fit_is_refused_with_both_numbers(chat, tmp_path):
     (tmp_path / "big.txt").write_text("x" * 1001, encoding="utf-8")
-    (said,) = chat(f'/read "{tmp_path / "big.txt"}"').said("complain")
+    (said,) = chat(f'/read "{tmp_path / "big.txt"}"').said("show_error")
     assert "1001 bytes" in said
     assert "1000" in said
 
@@ -286,9 +286,9 @@ def test_what_is_saved_is_loaded_again(chat, store, tmp_path):
     assert "conversation 2: Hello? (2 turns, team one)\n> Hello?\nGood day." in done.said()
     again = chat("/load 1", "Third?", f"/save {saved}", scripts=[streamed("c")])
     assert again.talk.id == 1
-    assert again.said("complain") == [f"{saved} is there already: choose another name"]
+    assert again.said("show_error") == [f"{saved} is there already: choose another name"]
     nowhere = chat("/load 1", f"/load {saved}", keep=False)
-    assert "--no-log" in nowhere.said("complain")[0]
+    assert "--no-log" in nowhere.said("show_error")[0]
     assert len(nowhere.talk.turns) == 2
     assert store.count() == 2
 
@@ -299,7 +299,7 @@ def test_what_cannot_be_saved_whole_is_not_there(chat, tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.fsync", full)
     done = chat("Hello?", f"/save {tmp_path / 'talk.md'}", scripts=[streamed("Good day.")], keep=False)
-    assert done.said("complain") == [
+    assert done.said("show_error") == [
         f"{tmp_path / 'talk.md'} cannot be written (No space left on device): choose another place"
     ]
     assert list(tmp_path.iterdir()) == []
@@ -325,11 +325,11 @@ def test_clear_begins_anew_and_keeps_the_old(chat, store):
 
 def test_copy_takes_the_answer_or_its_code(chat, monkeypatch):
     copied = []
-    monkeypatch.setattr("avengers_edge.cli.chat.actions.copy", lambda text: copied.append(text) or "a fake")
+    monkeypatch.setattr("avengers_edge.cli.chat.slash_commands.copy", lambda text: copied.append(text) or "a fake")
     code = "Look:\n```python\nx = 1\n```\n"
     done = chat("q", "/copy", "/copy code", "/copy all", "r", "/copy code", scripts=[streamed(code), streamed("b")])
     assert copied == [code, "x = 1"]
-    assert len(done.said("complain")) == 2
+    assert len(done.said("show_error")) == 2
 
 
 def test_a_store_that_fails_is_told_once_and_the_chat_goes_on(chat, store, home):
@@ -367,7 +367,7 @@ def test_what_another_chat_said_in_the_same_conversation_is_not_taken_back(chat,
         return command
 
     done = chat("Hello?", elsewhere, "/load 1", scripts=[streamed("Good day.")])
-    (said,) = done.said("complain")
+    (said,) = done.said("show_error")
     assert said.startswith("another chat has gone on with conversation 1, so nothing is taken back: /load 1")
     assert [turn.content for turn in store.read(1).turns] == ["Hello?", "Good day.", "And elsewhere?", "Here."]
 
@@ -381,10 +381,10 @@ def test_a_team_that_cannot_be_opened_is_tried_again_with_the_next_question(stor
             raise result
         return result
 
-    display, talk = RecordingDisplay(), Talk(None, "one", None, print)
-    loop = Loop(ScriptedReader("x", "y"), display, Opening(open_turns), talk, Choices(), lambda *_: True)
+    display, talk = RecordingDisplay(), Transcript(None, "one", None, print)
+    loop = Loop(ScriptedReader("x", "y"), display, BackgroundTurns(open_turns), talk, Choices(), lambda *_: None)
     assert loop.run() == NotFound.exit_code
-    assert display.said("complain") == ["team one is not set up: avengers setup one"]
+    assert display.said("show_error") == ["team one is not set up: avengers setup one"]
     assert talk.turns[-1].content == "a"
 
 
@@ -396,7 +396,7 @@ def test_ctrl_c_does_not_wait_for_a_team_that_is_being_opened():
         let_go.wait(30)
         return turns
 
-    opening = Opening(open_slowly)
+    opening = BackgroundTurns(open_slowly)
     cancel.set()
     with pytest.raises(Cancelled):
         opening.get("one", cancel)

@@ -11,7 +11,7 @@ import pytest
 from fakes import Lengths, QueuedEngine, WordLengthEmbedder
 
 from avengers_edge.api.sync import Avengers
-from avengers_edge.chat.turns import Note, Turns, _count_oldest
+from avengers_edge.cli.chat.turns import Note, Turns, _count_oldest
 from avengers_edge.errors import BadRequest, Cancelled, ContextFull, DoesNotFit
 from avengers_edge.records import Ask, Finished, Loading, Member, Message, Progress, Routed, Team, Token
 from avengers_edge.routing.topic import topic

@@ -170,7 +170,7 @@ def test_a_grammar_file_that_cannot_be_used_is_one_line(run, answers, tmp_path, 
     assert "not UTF-8 at byte 4" in one_line(run("ask", "--team", "solo", "--grammar", binary, SUM), 2)
     assert "there is no file" in one_line(run("ask", "--team", "solo", "--schema", tmp_path / "gone.json", SUM), 3)
     assert "cannot be read" in one_line(run("ask", "--team", "solo", "--schema", tmp_path, SUM), 2)
-    monkeypatch.setattr("avengers_edge.cli.reading._LONGEST_FILE", 3)
+    monkeypatch.setattr("avengers_edge.cli.question_input._LONGEST_FILE", 3)
     assert "longer than 3 bytes" in one_line(run("ask", "--team", "solo", "--grammar", binary, SUM), 2)
 
 
@@ -206,8 +206,8 @@ def test_the_question_can_come_from_standard_input(run, answers):
 
 ECHO = """
 import sys
-from avengers_edge.cli.reading import read_question
-sys.stdout.buffer.write(read_question(sys.argv[1]).encode())
+from avengers_edge.cli.question_input import read_question
+sys.stdout.buffer.write(read_question(sys.argv[1]).text.encode())
 """
 
 
@@ -248,7 +248,7 @@ def test_bytes_that_are_no_text_are_refused(run):
 
 
 def test_endless_input_is_refused(run, monkeypatch):
-    monkeypatch.setattr("avengers_edge.cli.reading._LONGEST_INPUT", 10)
+    monkeypatch.setattr("avengers_edge.cli.question_input._LONGEST_INPUT", 10)
     assert "longer than 10 bytes" in one_line(run("ask", "--team", "solo", input="a" * 11), 2)
 
 

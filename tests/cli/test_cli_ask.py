@@ -15,9 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_cli import SUM, answers, one_line, run  # noqa: F401 - fixtures
 
-from avengers_edge.cli.answers import AnswerDisplay, WordWrap, shown, summary
-from avengers_edge.cli.explaining import Bar, chart, explanation, ranking_lines
-from avengers_edge.cli.joining import LONG, Attachment, joined, kind_beside
+from avengers_edge.cli.answer_display import (
+    AnswerDisplay,
+    Bar,
+    WordWrap,
+    chart,
+    explanation,
+    ranking_lines,
+    shown,
+    summary,
+)
+from avengers_edge.cli.question_input import LONG, Attachment, joined, kind_beside
 from avengers_edge.cli.terminal import StatusLine
 from avengers_edge.records import Answer, Ranked, Route, Sample, Timings, Token, Usage, Vote
 from avengers_edge.voting.keys import json_key

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from fakes import QueuedEngine
 from test_cli import run  # noqa: F401 - a fixture
 
-from avengers_edge.cli.chat import command
+from avengers_edge.cli.chat import chat_command as command
 from avengers_edge.cli.main import cli
 from avengers_edge.engine.residency import Residency
 from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore
@@ -210,7 +210,7 @@ import sys, time
 sys.path.insert(0, {tests!r})
 from chat_fakes import answer
 from avengers_edge.records import Finished, Token
-from avengers_edge.cli.chat import command
+from avengers_edge.cli.chat import chat_command as command
 
 class Endless:
     def warm(self): pass

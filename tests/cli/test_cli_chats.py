@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from avengers_edge._util.text import columns
-from avengers_edge.cli import chats as chats_module
+from avengers_edge.cli import chats_command as chats_module
+from avengers_edge.cli import terminal
 from avengers_edge.cli.main import cli
 from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore
 from avengers_edge.history.conversations import Facts, Turn
@@ -89,7 +90,8 @@ def test_show_and_export_print_what_was_said_byte_for_byte(run, two):
 
 
 def test_on_a_terminal_nothing_that_was_said_steers_it_and_lines_end_at_its_edge(run, two, monkeypatch):
-    monkeypatch.setattr(chats_module, "on_standard_output", lambda: True)
+    for module in (chats_module, terminal):
+        monkeypatch.setattr(module, "on_standard_output", lambda: True)
     monkeypatch.setattr(chats_module, "columns", lambda: 40)
     assert "\x1b" not in run("show", 2).stdout
     two.rename(1, "素" * 30)

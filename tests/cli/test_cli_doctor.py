@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from gguf_files import tiny_model
+from packaging.requirements import Requirement
 from rooms import OPENS_SOCKETS, PACKAGE
 from test_cli_start import FACTS, examine  # noqa: F401 - fixtures
 
 from avengers_edge._util.files import write_text
-from avengers_edge.cli import doctor_system
-from avengers_edge.cli.doctor_finding import Finding, attempt
-from avengers_edge.cli.known_bad import KNOWN_BAD, KnownBad, at_least, outside
+from avengers_edge.cli import doctor_command
+from avengers_edge.cli.doctor_command import KNOWN_BAD, Finding, KnownBad, attempt, broken_bound
 from avengers_edge.cli.main import cli
-from avengers_edge.cli.network import REACHES_OUT, STARTS, find_places
+from avengers_edge.cli.network_audit import REACHES_OUT, STARTS, find_places
 from avengers_edge.errors import DoesNotFit
 from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore
 from avengers_edge.history.conversations import Turn
@@ -44,22 +44,6 @@ def run():
 
 
 @pytest.mark.parametrize(
-    ("version", "least", "holds"),
-    [
-        ("3.1.6", "3.1.6", True),
-        ("3.1.10", "3.1.6", True),
-        ("3.1.5", "3.1.6", False),
-        ("4", "3.1", True),
-        ("2.0.0", "2", True),
-        ("2.0rc1", "2", True),
-        ("dev", "1", False),
-    ],
-)
-def test_releases_compare_by_their_numbers(version, least, holds):
-    assert at_least(version, least) is holds
-
-
-@pytest.mark.parametrize(
     ("requirement", "version", "bound"),
     [
         ("numpy<3,>=1.26", "2.1.0", None),
@@ -72,7 +56,7 @@ def test_releases_compare_by_their_numbers(version, least, holds):
     ],
 )
 def test_a_release_outside_of_what_was_tested_is_found(requirement, version, bound):
-    assert outside(requirement, version) == bound
+    assert broken_bound(Requirement(requirement), version) == bound
 
 
 def test_what_is_asked_for_is_not_known_to_be_bad():
@@ -81,23 +65,25 @@ def test_what_is_asked_for_is_not_known_to_be_bad():
     least = {re.split(r"[<>=\[]", line)[0]: re.search(r">=([0-9.]+)", line)[1] for line in lines}
     for bad in KNOWN_BAD:
         if bad.blocks:
-            assert not bad.meets(least[bad.package]), bad
+            assert not bad.affects(least[bad.package]), bad
 
 
 def packages(monkeypatch, versions):
     real = importlib.metadata.version
 
     def version(package):
-        found = versions.get(package, real(package) if package in doctor_system._PACKAGES else None)
+        found = versions.get(package, real(package) if package in doctor_command._PACKAGES else None)
         if found is None:
             raise importlib.metadata.PackageNotFoundError(package)
         return found
 
     monkeypatch.setattr(importlib.metadata, "version", version)
     monkeypatch.setattr(
-        doctor_system, "_requirements", lambda: {"numpy": "numpy<3,>=1.26", "jinja2": "jinja2<4,>=3.1.6"}
+        doctor_command,
+        "_requirements",
+        lambda: {each.name: each for each in map(Requirement, ("numpy<3,>=1.26", "jinja2<4,>=3.1.6"))},
     )
-    return {finding.what: finding for finding in doctor_system.check_packages()}
+    return {finding.what: finding for finding in doctor_command.check_packages()}
 
 
 def test_a_package_that_is_bad_or_missing_is_a_remedy_and_one_that_does_no_harm_here_is_told(monkeypatch):
@@ -114,12 +100,12 @@ def test_what_is_not_installed_cannot_be_bad(monkeypatch):
 
 
 def test_a_release_is_bad_from_its_first_to_before_its_last():
-    bad = KnownBad("x", "1.2", "1.4", "why", "what")
-    assert [bad.meets(version) for version in ("1.1", "1.2", "1.3.9", "1.4")] == [False, True, True, False]
+    bad = KnownBad("x", ">=1.2,<1.4", "why", "what")
+    assert [bad.affects(version) for version in ("1.1", "1.2", "1.3.9", "1.4")] == [False, True, True, False]
 
 
 def test_a_requirement_is_known_by_its_package():
-    assert doctor_system._requirements()["jinja2"].startswith("jinja2")
+    assert doctor_command._requirements()["jinja2"].name == "jinja2"
 
 
 # --- home and files ---
@@ -136,14 +122,14 @@ def test_a_home_that_everybody_may_change_is_told_with_the_cure(examine, home): 
 
 def test_little_disk_is_told(examine, monkeypatch):  # noqa: F811
     assert examine()[0]["free disk"]["advice"] is None
-    real = doctor_system.shutil.disk_usage
-    monkeypatch.setattr(doctor_system.shutil, "disk_usage", lambda path: real(path)._replace(free=10**8))
+    real = doctor_command.shutil.disk_usage
+    monkeypatch.setattr(doctor_command.shutil, "disk_usage", lambda path: real(path)._replace(free=10**8))
     assert "free some" in examine()[0]["free disk"]["advice"]
 
 
 def test_no_disk_at_all_needs_attention(examine, monkeypatch):  # noqa: F811
-    real = doctor_system.shutil.disk_usage
-    monkeypatch.setattr(doctor_system.shutil, "disk_usage", lambda path: real(path)._replace(free=0))
+    real = doctor_command.shutil.disk_usage
+    monkeypatch.setattr(doctor_command.shutil, "disk_usage", lambda path: real(path)._replace(free=0))
     found = examine()[0]["free disk"]
     assert (found["found"], found["advice"], "free some" in found["remedy"]) == ("0 B", None, True)
 
@@ -252,7 +238,7 @@ def test_what_the_system_refuses_is_mended_where_it_is_and_not_by_installing_aga
 
 
 def runs_programs(path):
-    starts = r"^import subprocess$|^from subprocess |^ *import pydantic_monty$"
+    starts = r"^import subprocess$|^from subprocess |^ *import pydantic_monty$|click\.edit\("
     return re.search(starts, path.read_text(encoding="utf-8"), re.MULTILINE)
 
 
@@ -264,25 +250,30 @@ def test_what_can_reach_out_is_what_the_layers_say_and_each_place_is_explained(r
     assert report["modules_read"] == len(list(PACKAGE.rglob("*.py")))
     places = {place["module"]: place for place in report["places"]}
     out = {module for module, place in places.items() if REACHES_OUT & set(place["uses"]) or "pip" in place["uses"]}
-    assert {module for module in out if not module.startswith("library/")} == {"server/run.py"}  # which only listens
+    assert {module for module in out if not module.startswith("library/")} == {"server/launcher.py"}  # it listens
     opening = {module for module, place in places.items() if not STARTS.issuperset(place["uses"])}
     assert {module for module in opening if module.split("/")[0] not in ("library", "server")} <= {
-        "cli/serve.py",
+        "cli/serve_command.py",
         "api/aio.py",
     }
-    assert places["library/direct.py"]["uses"] == ["http.client", "urllib.request"]
-    assert places["library/hub.py"]["uses"] == ["huggingface_hub"]
+    assert places["library/download.py"]["uses"] == ["http.client", "urllib.request"]
+    assert places["library/hub.py"]["uses"] == ["datasets", "huggingface_hub"]
     assert places["library/pip.py"]["uses"] == ["pip", "subprocess"]
     started = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if runs_programs(path)}
     assert {module for module, place in places.items() if STARTS & set(place["uses"])} == started
-    assert {"cli/chat/clipboard.py", "cli/chat/editor.py", "engine/spawn.py", "sandbox/box.py"} <= started
+    assert {
+        "cli/chat/slash_commands.py",
+        "cli/chat/terminal_prompt.py",
+        "engine/spawn.py",
+        "sandbox/linux.py",
+    } <= started
     assert all(place["why"] and place["when"] for place in places.values())
 
 
 def test_the_report_is_for_people_too(run):
     result = run("--offline", "doctor", "--network")
     assert result.exit_code == 0
-    assert "library/direct.py (http.client, urllib.request)" in result.stdout
+    assert "library/download.py (http.client, urllib.request)" in result.stdout
     assert "Off line is set" in result.stdout
     assert "start programs, which could:" in result.stdout
     assert "/copy" in result.stdout
@@ -315,7 +306,7 @@ def test_a_place_is_found_however_it_is_written(tmp_path, text, uses):
 def test_a_place_that_nobody_explained_is_a_failed_verification(run, monkeypatch, tmp_path):
     (tmp_path / "phone_home.py").write_text("import socket", encoding="utf-8")
     found = find_places(tmp_path)
-    monkeypatch.setattr("avengers_edge.cli.network.find_places", lambda: found)
+    monkeypatch.setattr("avengers_edge.cli.network_audit.find_places", lambda: found)
     result = run("doctor", "--network")
     assert result.exit_code == 4
     assert "NOBODY EXPLAINED THIS" in result.stdout

@@ -25,6 +25,8 @@ from avengers_edge.library.importing import import_file
 from avengers_edge.library.leftovers import find_leftovers
 from avengers_edge.library.store import Store
 
+TERMINAL = SimpleNamespace(isatty=lambda: True)
+
 
 @pytest.fixture
 def run():
@@ -193,7 +195,7 @@ def test_gc_lists_with_dry_run_and_deletes_with_yes(run, home, litter, tiny):
 
 def test_gc_asks_and_a_no_deletes_nothing(run, home, litter, monkeypatch):
     assert run("models", "gc").exit_code == 2
-    monkeypatch.setattr("avengers_edge.cli.asking.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    monkeypatch.setattr("avengers_edge.cli.terminal.sys", SimpleNamespace(stdin=TERMINAL, stdout=None, stderr=None))
     refused = run("models", "gc", input="n\n")
     assert refused.exit_code == 1
     assert "nothing was deleted" in refused.stderr

@@ -8,11 +8,11 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-import avengers_edge.server.run as run
+import avengers_edge.server.launcher as launcher
 from avengers_edge.cli.main import cli
 from avengers_edge.config import load_settings
 from avengers_edge.errors import NotFound
-from avengers_edge.server.house import House
+from avengers_edge.server.model_registry import ModelRegistry
 from avengers_edge.server.problems import Problem
 
 KEY = "a-key-of-more-than-16-letters"
@@ -22,7 +22,7 @@ KEY = "a-key-of-more-than-16-letters"
 def serve(monkeypatch):
     """The command with its last step left out; it gives the options it would have listened with."""
     listened = []
-    monkeypatch.setattr(run, "serve", lambda app, options, started: listened.append(options))
+    monkeypatch.setattr(launcher, "serve", lambda app, options, started: listened.append(options))
 
     def invoke(*words, code=0, env=None):
         listened.clear()
@@ -42,8 +42,8 @@ def test_by_itself_it_listens_to_this_machine_only_and_asks_for_no_key(serve):
 
 def test_slots_and_context_are_for_this_server_alone(serve, monkeypatch):
     opened = []
-    real = House.open
-    monkeypatch.setattr(House, "open", lambda settings, team: opened.append(settings) or real(settings, team))
+    real = ModelRegistry.open
+    monkeypatch.setattr(ModelRegistry, "open", lambda settings, team: opened.append(settings) or real(settings, team))
     serve()
     serve("--slots", 4, "--context", 4096)
     serve("--slots", 4)
@@ -127,19 +127,19 @@ def test_without_the_extra_the_line_names_it(serve, monkeypatch):
     assert "[serve]'`" in said
 
 
-# --- the house of a real home folder ------------------------------------------------------------------------------
+# --- the registry of a real home folder ------------------------------------------------------------------------------
 
 
 def test_an_empty_home_lists_no_name_and_tells_what_to_install():
-    with House.open(load_settings()) as house:
-        assert house.names() == []
-        assert set(house.missing()) == set(house.default.team.models)
+    with ModelRegistry.open(load_settings()) as registry:
+        assert registry.names() == []
+        assert set(registry.missing()) == set(registry.default.team.models)
         with pytest.raises(Problem, match="avengers setup starter"):
-            house.find("somebody")
-        assert house.resident() == ()
-        member = house.default.team.members[0]
-        assert house.find(member.name).member == member
-        with pytest.raises(NotFound, match="avengers"), house.lease(member.model):
+            registry.resolve("somebody")
+        assert registry.resident() == ()
+        member = registry.default.team.members[0]
+        assert registry.resolve(member.name).member == member
+        with pytest.raises(NotFound, match="avengers"), registry.lease(member.model):
             pass
 
 
@@ -150,12 +150,12 @@ def test_models_that_are_not_installed_are_told_before_anything_is_asked(serve):
 
 
 def test_teams_share_what_is_loaded_and_are_opened_once():
-    with House.open(load_settings()) as house:
-        other = house.find("avengers/open-7b").avengers
-        assert other is house.find("avengers", "open-7b").avengers
-        assert other is not house.default
+    with ModelRegistry.open(load_settings()) as registry:
+        other = registry.resolve("avengers/open-7b").avengers
+        assert other is registry.resolve("avengers", "open-7b").avengers
+        assert other is not registry.default
         with pytest.raises(Problem, match="there is no model"):
-            house.find("avengers/nobody")
+            registry.resolve("avengers/nobody")
 
 
 @pytest.mark.parametrize("option", ["--max-seconds", "--drain"])

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from gguf_files import tiny_model
 
 from avengers_edge.cli.main import cli
-from avengers_edge.cli.reading import read_question
+from avengers_edge.cli.question_input import read_question
 from avengers_edge.cli.terminal import on_terminal
 from avengers_edge.engine import hardware, memory
 from avengers_edge.engine.protocol import EngineFacts
@@ -83,7 +83,7 @@ def test_closed_streams_are_no_terminal_and_hold_no_question(monkeypatch):
     monkeypatch.setattr(sys, "stdin", None)
     monkeypatch.setattr(sys, "stderr", None)
     assert not on_terminal()
-    assert read_question("What is this?") == "What is this?"
+    assert read_question("What is this?").text == "What is this?"
     with pytest.raises(BadRequest, match="there is no question"):
         read_question(None)
     with pytest.raises(BadRequest, match="closed"):
@@ -159,7 +159,7 @@ def test_no_error_steers_the_terminal_or_fills_it(monkeypatch):
 
 @posix
 def test_a_question_is_utf8_whatever_the_locale():
-    code = "import sys; from avengers_edge.cli.reading import read_question as read; print(ascii(read(sys.argv[1])))"
+    code = "import sys; from avengers_edge.cli.question_input import read_question as read; print(ascii(read(sys.argv[1]).text))"
     environ = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     command = [sys.executable, "-c", code, "caf\u00e9".encode()]
     done = subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=True)

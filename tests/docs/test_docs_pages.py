@@ -11,6 +11,7 @@ import pytest
 from pages import GENERATED, PAGES, ROOT, anchors, blocks, prose
 
 from avengers_edge import __version__
+from avengers_edge.cli.chat.slash_commands import COMMANDS
 from avengers_edge.cli.main import cli
 from avengers_edge.config import load_settings
 from avengers_edge.library.catalog import Catalog
@@ -20,7 +21,9 @@ _MODULE = re.compile(r"\| `([a-z_]+/(?:[a-z_]+\.py)?|[a-z_]+/[a-z_]+/|[a-z_]+\.p
 
 
 def leaves(group, path="avengers"):
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         if isinstance(command, click.Group):
             yield from leaves(command, f"{path} {name}")
         else:
@@ -117,6 +120,23 @@ def test_every_option_of_ask_is_in_the_guide():
         for option in parameter.opts:
             if option.startswith("--") and option != "--help":
                 assert re.search(rf"{option}\b", PAGES["docs/usage.md"] + PAGES["docs/cli.md"]), option
+
+
+def test_every_slash_command_of_the_chat_is_in_its_guide():
+    for command in COMMANDS:
+        assert f"/{command.name}" in PAGES["docs/chat.md"], command.name
+
+
+def test_the_rows_of_a_table_are_as_wide_as_its_head():
+    for page in PAGES:
+        width = 0
+        for line in prose(page).splitlines():
+            if not line.startswith("|"):
+                width = 0
+                continue
+            cells = len(re.findall(r"(?<!\\)\|", line))
+            width = width or cells
+            assert cells == width, f"{page}: {line}"
 
 
 def test_every_command_shows_an_example_in_its_help_and_every_option_explains_itself():

@@ -29,8 +29,10 @@ def test_the_wheel_has_every_module_and_is_typed(names):
 
 def test_the_wheel_has_the_page(names):
     static = ROOT / "avengers_edge" / "server" / "page" / "static"
-    files = {path.relative_to(ROOT).as_posix() for path in static.iterdir()}
-    assert {"avengers_edge/server/page/static/index.html"} < files <= names
+    files = {path.relative_to(ROOT).as_posix() for path in static.rglob("*.*")}
+    assert (
+        {f"avengers_edge/server/page/static/{name}" for name in ("index.html", "vendor/LICENSES.txt")} < files <= names
+    )
 
 
 def test_the_wheel_has_all_that_ships_in_models(names):

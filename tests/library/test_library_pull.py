@@ -20,7 +20,7 @@ from gguf_files import tiny_model
 from pull_index import CUTS, DATA, MANIFEST, PIECES, SHA, SLICES, Index, manifest_of, pin, slice_of, wheel_of
 
 from avengers_edge.errors import AvengersError, DoesNotFit, MissingExtra, NotFound, OfflineRefused, VerificationFailed
-from avengers_edge.library import disk, download, pip
+from avengers_edge.library import disk, hub, pip
 from avengers_edge.library import pull as pulling
 from avengers_edge.library.download import SourceUnavailable
 from avengers_edge.library.manifests import (
@@ -471,7 +471,7 @@ ON_HUB = manifest_of(HubSource("owner/tiny", "Tiny.gguf"), sha256=None, size=Non
 
 
 def use(monkeypatch: pytest.MonkeyPatch, fake: FakeHub) -> FakeHub:
-    monkeypatch.setattr(download, "_client", lambda: fake)
+    monkeypatch.setattr(hub, "_client", lambda: fake)
     return fake
 
 

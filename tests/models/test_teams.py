@@ -29,6 +29,8 @@ from avengers_edge.records import Completion, Generation, Member, Mode
 from avengers_edge.routing.table import CentroidTable
 from avengers_edge.teams import Teams, new_text, with_members, with_table, with_usual_team, without_members
 
+TERMINAL = SimpleNamespace(isatty=lambda: True)
+
 SMALL = "smollm2-135m-instruct"
 CODER = "qwen2.5-coder-0.5b-instruct"
 STARTER = [f"qwen2.5-coder-1.5b-instruct:{way}" for way in ("brief", "direct")]
@@ -70,7 +72,7 @@ def run(home):
 @pytest.fixture
 def person(monkeypatch):
     """Somebody sits at the terminal."""
-    monkeypatch.setattr("avengers_edge.cli.asking.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    monkeypatch.setattr("avengers_edge.cli.terminal.sys", SimpleNamespace(stdin=TERMINAL, stdout=None, stderr=None))
 
 
 def files_of(home):

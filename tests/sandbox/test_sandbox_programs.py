@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from avengers_edge.cli.doctor_system import check_programs
+from avengers_edge.cli.doctor_command import check_programs
 from avengers_edge.errors import AvengersError, MissingExtra, NoSandbox
 from avengers_edge.sandbox import programs
 from avengers_edge.sandbox.execution import MIB

@@ -5,13 +5,12 @@ import { test } from "node:test";
 
 import { isTeam, redrawn, requestOf, turnOf, USUAL } from "./asking.js";
 import { highlight } from "./highlight.js";
-import { safe } from "./inline.js";
 import { markdown } from "./markdown.js";
 import { math } from "./math.js";
 import { Problem, wordsOf } from "./problems.js";
 import { progressOf, Server } from "./server.js";
 import { EventReader } from "./sse.js";
-import { textOf } from "./tree.js";
+import { safe, textOf } from "./tree.js";
 import { lineOf, sampleLine, whyOf } from "./votes.js";
 
 const shown = (tree) => {
@@ -79,7 +78,7 @@ test("Markdown: a few letters do not become thousands of cells", () => {
   const cellsOf = (text) => [...walk(markdown(text))].filter((tree) => tree.tag === "td" || tree.tag === "th").length;
   assert.equal(cellsOf(table(9, 50)), 9 * 51);
   assert.ok(cellsOf(table(100, 1000)) < 10_000);
-  assert.equal(cellsOf(table(101, 1)), 0);
+  assert.ok(cellsOf(table(1000, 100)) < 2_000);
 });
 
 /** A generator of pseudo-random numbers (mulberry32), so that a failure can be seen again. */

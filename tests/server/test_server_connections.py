@@ -12,10 +12,10 @@ import pytest
 from clients import KEY, LONG, listening
 from server_fakes import Served
 
-import avengers_edge.server.run as run
+import avengers_edge.server.launcher as launcher
 from avengers_edge.errors import AvengersError
+from avengers_edge.server.launcher import serve
 from avengers_edge.server.options import Limits, ServeOptions
-from avengers_edge.server.run import serve
 
 HURRIED = Limits(drain=1, header_seconds=0.5, send_seconds=0.5)
 POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -56,17 +56,29 @@ def ends(connection):
 def test_the_body_of_a_request_that_was_answered_without_it_is_not_waited_for(head):
     with listening(limits=HURRIED) as served, connected(served) as connection:
         connection.sendall(head)
-        assert answered(connection).startswith(b"HTTP/1.1 ")
-        connection.sendall(b"x")
+        got = answered(connection)
+        assert got.startswith(b"HTTP/1.1 ") and b"connection: close" in got.lower()
         ends(connection)
 
 
-def test_a_request_after_a_body_that_was_passed_over_is_answered():
+def test_a_request_after_a_body_that_was_read_is_answered_on_the_same_connection():
     with listening(limits=HURRIED) as served, connected(served) as connection:
-        connection.sendall(POST + b"Content-Length: 4\r\n\r\n")
-        assert answered(connection).startswith(b"HTTP/1.1 401")
-        connection.sendall(b"xxxxGET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        key = f"Authorization: Bearer {KEY}\r\n".encode()
+        connection.sendall(POST + key + b"Content-Length: 4\r\n\r\nxxxx")
+        assert answered(connection).startswith(b"HTTP/1.1 400")
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert answered(connection).startswith(b"HTTP/1.1 200")
+
+
+def test_a_head_that_does_not_come_is_not_waited_for_whether_or_not_another_came_before():
+    head = b"GET /health HTTP/1.1\r\nHost: loc"
+    for before in (b"", head + b"alhost\r\n\r\n"):
+        with listening(limits=HURRIED) as served, connected(served) as connection:
+            if before:
+                connection.sendall(before)
+                assert answered(connection).startswith(b"HTTP/1.1 200")
+            connection.sendall(head)
+            ends(connection)
 
 
 def test_a_client_that_reads_nothing_of_its_answer_is_left():
@@ -89,17 +101,24 @@ def test_a_client_that_reads_nothing_of_its_answer_is_left():
         assert got < len(letters)
 
 
-@pytest.mark.parametrize(
-    ("sent", "long"),
-    [(b"nonsense\r\n\r\n", False), (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 100_000, True)],
-    ids=["no HTTP", "a long head"],
-)
-def test_of_what_is_no_http_only_a_long_head_is_told_how_long_one_may_be(sent, long):
-    with listening(limits=HURRIED) as served, connected(served) as connection:
-        connection.sendall(sent)
-        got = answered(connection)
-        assert got.startswith(b"HTTP/1.1 400") and b"invalid_http" in got
-        assert (b"headers may have up to" in got) == long
+def test_what_is_no_http_is_400_and_a_head_that_is_too_long_is_told_how_long_it_may_be():
+    with listening(limits=HURRIED) as served:
+        with connected(served) as connection:
+            connection.sendall(b"nonsense\r\n\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 400")
+        with connected(served) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 100_000 + b"\r\n\r\n")
+            got = answered(connection)
+        assert got.startswith(b"HTTP/1.1 431") and b"headers have more than 32768 bytes" in got
+
+
+def test_more_connections_than_allowed_are_503():
+    with listening(limits=Limits(drain=1, connections=2)) as served, contextlib.ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(connected(served)).sendall(b"GET")
+        connection = stack.enter_context(connected(served))
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 503")
 
 
 @pytest.mark.parametrize("stream", ["true", "false"])
@@ -148,9 +167,9 @@ def test_a_name_of_several_addresses_is_served_at_those_that_are_there_and_refus
 
     meaning("203.0.113.1", "203.0.113.2")
     with pytest.raises(AvengersError, match="no address of this machine"):
-        run._listen("edge.lan", 0)
+        launcher._listen("edge.lan", 0)
     meaning("203.0.113.1", "127.0.0.1")
-    (listening,) = run._listen("edge.lan", 0)
+    (listening,) = launcher._listen("edge.lan", 0)
     with listening:
         assert listening.getsockname()[0] == "127.0.0.1"
 
@@ -164,7 +183,7 @@ def test_what_serves_can_be_called_at_the_address_that_it_tells(host, monkeypatc
             told.append(address)
         server.should_exit = True
 
-    made = run.make_server
+    made = launcher.make_server
 
     def make(*words):
         nonlocal server
@@ -172,6 +191,6 @@ def test_what_serves_can_be_called_at_the_address_that_it_tells(host, monkeypatc
         return server
 
     server = None
-    monkeypatch.setattr(run, "make_server", make)
+    monkeypatch.setattr(launcher, "make_server", make)
     serve(served.app, ServeOptions(host=host, port=0), call)
     assert told and served.closed

@@ -12,7 +12,9 @@ from server_fakes import Served
 
 from avengers_edge.errors import Cancelled
 from avengers_edge.routing.whole import CHARACTERS_READ
-from avengers_edge.server.embedding import Wanted, embed
+from avengers_edge.server.answering import embed
+from avengers_edge.server.options import Limits
+from avengers_edge.server.schemas import EmbeddingRequest
 
 
 def test_texts_are_embedded_as_numbers_and_as_their_bytes():
@@ -49,7 +51,7 @@ def test_no_further_batch_is_embedded_when_the_client_has_gone():
             return super().embed(texts)
 
     with pytest.raises(Cancelled):
-        embed(Leaving(), Wanted("lengths", ["a"] * 40, coded=False, dimensions=None), cancel)
+        embed(Leaving(), EmbeddingRequest(model="lengths", input=["a"] * 40), Limits(), cancel)
     assert len(embedded) == 16
 
 
@@ -65,7 +67,8 @@ def test_many_texts_of_any_length_keep_their_places():
     ("fields", "status", "param"),
     [
         ({"input": []}, 400, "input"),
-        ({"input": [1, 2]}, 400, "input"),
+        ({"input": [1, 2]}, 400, "input[0]"),
+        ({"input": ["a"] * 2049}, 400, "input"),
         ({"input": ""}, 400, "input"),
         ({"dimensions": 7}, 400, "dimensions"),
         ({"model": "ada"}, 404, "model"),

@@ -9,7 +9,7 @@ import pytest
 from server_fakes import Caller, Served, until
 
 from avengers_edge.errors import AvengersError, EngineDied
-from avengers_edge.server.desk import Call, Job
+from avengers_edge.server.executor import RequestHandle
 from avengers_edge.server.options import Limits
 from avengers_edge.server.problems import Problem
 
@@ -19,7 +19,7 @@ def left(known):
     return [
         each
         for each in gc.get_objects()
-        if isinstance(each, Call | Job | Problem | AvengersError) and not any(each is other for other in known)
+        if isinstance(each, RequestHandle | Problem | AvengersError) and not any(each is other for other in known)
     ]
 
 

@@ -10,7 +10,7 @@ from server_fakes import Served, events, text_of
 
 from avengers_edge.engine.json_schema import schema_grammar
 from avengers_edge.records import Message, Tool, ToolCall, Tools
-from avengers_edge.server import tools
+from avengers_edge.server import conversation
 
 CHAT = "/v1/chat/completions"
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -76,7 +76,7 @@ def test_each_of_several_choices_has_its_own_calls():
 
 
 def test_more_than_can_be_given_is_refused_before_it_is_looked_at(monkeypatch):
-    monkeypatch.setattr(tools, "schema_grammar", lambda _: pytest.fail("it was looked at"))
+    monkeypatch.setattr(conversation, "schema_grammar", lambda _: pytest.fail("it was looked at"))
     wide = {"type": "object", "properties": {f"p{place}": {} for place in range(10_000)}}
     strict = {"type": "function", "function": {"name": "wide", "parameters": wide, "strict": True}}
     for listed in ([strict], [WEATHER | {"function": {"name": f"f{place}", "strict": True}} for place in range(200)]):
@@ -288,7 +288,7 @@ WHERE = "tools[0].function.parameters"
         ({"tools": ["weather"]}, "tools[0]"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"tools": [{"function": {"name": "f"}}]}, "tools[0].type"),
-        ({"tools": [{"type": "function"}]}, "tools[0].function.name"),
+        ({"tools": [{"type": "function"}]}, "tools[0].function"),
         ({"tools": [function(name="no spaces")]}, "tools[0].function.name"),
         ({"tools": [function(name="x" * 65)]}, "tools[0].function.name"),
         ({"tools": [function(name=5)]}, "tools[0].function.name"),
@@ -299,7 +299,6 @@ WHERE = "tools[0].function.parameters"
         ({"tools": [function(parameters={"type": "object", "properties": ["city"]})]}, WHERE),
         ({"tools": [function(parameters={"type": "object", "properties": {"city": "string"}})]}, WHERE),
         ({"tools": [function(parameters={"type": "object", "required": "city"})]}, WHERE),
-        ({"tools": [function(parameters={"title": "half \ud800"})]}, WHERE),
         ({"tools": [function(strict=True, parameters={"type": "object", "minProperties": 1})]}, WHERE),
         ({"tools": [function(parameters={"type": "object", "minProperties": 1})], "tool_choice": "required"}, WHERE),
         ({"tools": [function(), function()]}, "tools"),
@@ -307,8 +306,8 @@ WHERE = "tools[0].function.parameters"
         ({"tools": [function(parameters={"type": "object", "title": "x" * 70_000})]}, "tools"),
         ({"tool_choice": "some"}, "tool_choice"),
         ({"tool_choice": 5}, "tool_choice"),
-        ({"tool_choice": {"type": "function"}}, "tool_choice"),
-        ({"tool_choice": {"type": "allowed_tools"}}, "tool_choice"),
+        ({"tool_choice": {"type": "function"}}, "tool_choice.function"),
+        ({"tool_choice": {"type": "allowed_tools"}}, "tool_choice.type"),
         ({"tool_choice": {"type": "function", "function": {"name": "rm"}}}, "tool_choice"),
         ({"tool_choice": {"type": "function", "function": {"name": "time"}, "x": 1}}, "tool_choice.x"),
         ({"tools": None, "tool_choice": "required"}, "tool_choice"),

@@ -15,7 +15,7 @@ from selenium.webdriver.chrome.service import Service
 from server_fakes import Served, WordEngine
 
 from avengers_edge.records import Completion, Generation
-from avengers_edge.server.page.route import page_route
+from avengers_edge.server.chat_page import page_routes
 
 LONG = 60  # seconds a test waits for what must come
 DRIVER = shutil.which("chromedriver")
@@ -83,7 +83,7 @@ class PacedEngine(WordEngine):
 
 
 class Listening:
-    """The fake house with the page, on a port of this machine; it can be stopped and started again on the same one.
+    """The fake server with the page, on a port of this machine; it can be stopped and started again on the same one.
 
     If it is not `ready` from the beginning, its models are loading until `ready` is set.
     """
@@ -96,9 +96,9 @@ class Listening:
         self.start()
 
     def start(self):
-        self.served = Served(*self.texts, routes=(page_route(),), **self.options)
+        self.served = Served(*self.texts, routes=page_routes(), **self.options)
         self.engine = self.served.engine = PacedEngine(self.served.engine.texts)
-        self.served.house.default.warm = self.ready.wait
+        self.served.registry.default.warm = self.ready.wait
         config = uvicorn.Config(self.served.app.asgi, port=self.port, log_config=None, ws="none", lifespan="on")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run)

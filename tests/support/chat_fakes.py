@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from avengers_edge.chat.turns import Note
+from avengers_edge.cli.chat.turns import Note
 from avengers_edge.errors import AvengersError, Cancelled
 from avengers_edge.records import Answer, Finished, Progress, Ranked, Route, Sample, Timings, Token, Usage, Vote
 
@@ -74,8 +74,8 @@ class RecordingDisplay:
     def say(self, text):
         self.told.append(("say", text))
 
-    def complain(self, error):
-        self.told.append(("complain", str(error)))
+    def show_error(self, error):
+        self.told.append(("show_error", str(error)))
 
     def said(self, what="say"):
         return [rest[0] for kind, *rest in self.told if kind == what]

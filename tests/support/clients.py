@@ -11,8 +11,8 @@ import warnings
 import pytest
 from server_fakes import Served
 
+from avengers_edge.server.launcher import make_server
 from avengers_edge.server.options import Limits, ServeOptions
-from avengers_edge.server.run import make_server
 
 KEY = "a-key-of-more-than-16-letters"
 WRONG_KEY = "another-key-of-16-letters"

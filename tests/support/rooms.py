@@ -26,7 +26,6 @@ MAY_IMPORT["calibration"] = {*UP_TO_RUNTIME}
 MAY_IMPORT["teams"] = {"errors", "_util", "records", "config", "routing", "library", "opening"}
 MAY_IMPORT["batch"] = {"errors", "_util", "records"}
 MAY_IMPORT["api"] = {"errors", "records", "config", "routing", "election", "opening", "runtime"}
-MAY_IMPORT["chat"] = {"errors", "records", "api"}
 MAY_IMPORT["server"] = UP_TO_RUNTIME
 MAY_IMPORT["cli"] = {*MAY_IMPORT}
 ONLY_IN = {
@@ -40,7 +39,6 @@ ONLY_IN = {
     "rich": {"cli"},
     "starlette": {"server", "cli"},
     "uvicorn": {"server", "cli"},
-    "h11": {"server"},
     "pydantic_monty": {"sandbox"},
 }
 OPENS_SOCKETS = {"socket", "urllib.request", "http.client", "huggingface_hub", "ssl", "requests", "httpx"}

@@ -1,4 +1,4 @@
-"""A server's house on engines that a reader can compute by hand, and a client that talks to it without a network."""
+"""A server's registry on engines that a reader can compute by hand, and a client that talks to it without a network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fakes import Lengths, WordEngine, WordLengthEmbedder
 from avengers_edge.records import Member, Ranked, Route, SamplingParams, Team
 from avengers_edge.runtime import Avengers
 from avengers_edge.server.app import App
-from avengers_edge.server.house import House
+from avengers_edge.server.model_registry import ModelRegistry
 from avengers_edge.server.options import Limits, ServeOptions
 
 PAIR = Team("pair", "two", (Member("big"), Member("small")), "t", samples=3, switch_below=0.0)
@@ -46,7 +46,7 @@ class Served:
             avengers.warm = self.warm
             return avengers
 
-        self.house = House(
+        self.registry = ModelRegistry(
             team("pair"),
             teams=lambda: ("other", "pair"),
             open_team=team,
@@ -56,7 +56,7 @@ class Served:
             vectors=Lengths,
             close=self.close,
         )
-        self.app = App(self.house, ServeOptions(limits=limits or Limits(), **options), routes)
+        self.app = App(self.registry, ServeOptions(limits=limits or Limits(), **options), routes)
 
     def warm(self):
         if self.warm_error:

@@ -212,7 +212,7 @@ def test_tests_without_a_sandbox_are_refused_before_a_model_is_asked(run, monkey
 
 
 def test_doctor_says_whether_code_can_be_run(judge, monkeypatch):
-    from avengers_edge.cli.doctor_checks import check_code
+    from avengers_edge.cli.doctor_command import check_code
 
     (finding,) = check_code()
     assert finding.found == f"can be run: {Sandbox.find().describe()}"

@@ -15,7 +15,7 @@ from avengers_edge.calibration.benchmarks.reading import read_table
 from avengers_edge.calibration.benchmarks.rows import Row
 from avengers_edge.calibration.questions import Question
 from avengers_edge.errors import BadRequest, NotFound
-from avengers_edge.library.download import hub_rows
+from avengers_edge.library.hub import hub_rows
 
 BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
     {

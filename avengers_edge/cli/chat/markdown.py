@@ -1,4 +1,4 @@
-"""Markdown that is drawn while it is written: what is finished stays where it is, only the last block is redrawn."""
+"""Markdown that is drawn while it is written: finished blocks stay, only the last one is redrawn."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class _Markdown(Markdown):
 
 
 def terminal() -> Console:
-    """Take the terminal as it is: without colours where NO_COLOR says so, and no word of the text is a command."""
+    """Return the terminal as a console: without colours where NO_COLOR is set, and without markup in texts."""
     return Console(highlight=False, markup=False, emoji=False, no_color="NO_COLOR" in os.environ or None)
 
 
 class LiveMarkdown:
     """Draws a growing text on a terminal.
 
-    Terminals cannot redraw what has scrolled away. So blocks that are finished are printed for good, and of the last
-    one only as many lines are redrawn as the screen holds.
+    Terminals cannot redraw lines that have scrolled away. So finished blocks are printed for good, and of the last one
+    only as many lines are redrawn as the screen holds.
     """
 
     def __init__(self, console: Console) -> None:
@@ -58,27 +58,27 @@ class LiveMarkdown:
         self._drawn_at = 0.0
 
     def begin(self) -> None:
-        """Begin to draw below what stands there."""
+        """Begin to draw at the cursor."""
         self._live.start()
 
     def wait(self, line: str) -> None:
-        """Show a quiet line until there is text."""
+        """Show a dim line until there is text."""
         if not self._text:
             self._live.update(Text(line, style="dim", no_wrap=True, overflow="ellipsis"), refresh=True)
 
     def note(self, line: str) -> None:
-        """Put a quiet line above what is drawn."""
+        """Print a dim line above the drawing."""
         self._console.print(Text(line, style="dim"))
 
     def add(self, piece: str) -> None:
-        """Draw the text with one more piece, not more often than eyes can follow."""
+        """Add a piece to the text; it is redrawn at most every 80 ms."""
         self._text += harmless(piece)
         if time.monotonic() - self._drawn_at >= _REDRAW_SECONDS:
             self._draw()
             self._drawn_at = time.monotonic()
 
     def end(self) -> None:
-        """Print what is not printed yet."""
+        """Print the rest of the text."""
         self._live.update(Text(""), refresh=True)
         self._live.stop()
         self._settle(all_of_it=True)
@@ -93,7 +93,7 @@ class LiveMarkdown:
         self._live.update(SegmentLines(lines[self._printed :], new_lines=True), refresh=True)
 
     def _settle(self, *, all_of_it: bool = False) -> None:
-        """Print the blocks that are finished, each by itself as it was drawn."""
+        """Print the finished blocks, each by itself as it was drawn."""
         begin = self._settled
         ends = [begin + end for end in block_ends(self._text[begin:])]
         for end in [*ends, len(self._text)] if all_of_it else ends:
@@ -107,7 +107,7 @@ class LiveMarkdown:
         self._console.print(SegmentLines(lines, new_lines=True), end="")
 
     def _render(self, block: str) -> Lines:
-        """Make lines of a block, with an empty one before it where something is above it."""
+        """Render a block as lines, after an empty one where a block is above it."""
         if not block.strip():
             return []
         drawn = _Markdown(block, code_theme="ansi_dark", hyperlinks=False)
@@ -116,7 +116,7 @@ class LiveMarkdown:
 
 
 def block_ends(text: str) -> list[int]:
-    """Find where those blocks at a text's beginning end that will not change, whatever is written behind them.
+    """Find the ends of those blocks at a text's beginning that will not change, whatever follows.
 
     A block ends at an empty line, outside of a fence, before a line that is not indented.
     """

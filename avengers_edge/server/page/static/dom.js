@@ -4,8 +4,7 @@
  */
 
 import { highlight } from "./highlight.js";
-import { safe } from "./inline.js";
-import { textOf } from "./tree.js";
+import { safe, textOf } from "./tree.js";
 
 /** @typedef {import("./tree.js").Tree} Tree */
 

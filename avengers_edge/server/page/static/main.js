@@ -3,7 +3,7 @@
 import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
 import { find, show } from "./dom.js";
-import { inline } from "./inline.js";
+import { inline } from "./markdown.js";
 import { wordsOf } from "./problems.js";
 import { Server } from "./server.js";
 import { SettingsPanel } from "./settings.js";

@@ -1,23 +1,66 @@
 /**
- * Markdown as models write it: paragraphs, headings, lists, tables, quotes, code, formulas. CommonMark where it says
- * something, but lists may be indented as little as they are, lines end where they end, and HTML is text.
+ * Markdown as models write it, parsed by markdown-it: its tokens become trees, never a text of HTML. CommonMark and
+ * tables, but lines end where they end, addresses are links, formulas are MathML, and HTML is text.
  */
 
-import { inline } from "./inline.js";
+import MarkdownIt from "./vendor/markdown-it.esm.min.mjs";
+
 import { math } from "./math.js";
-import { isTable, tabled } from "./tables.js";
-import { node } from "./tree.js";
+import { node, safe } from "./tree.js";
 
 /** @typedef {import("./tree.js").Tree} Tree */
-/** @typedef {{indent: number, inner: number, ordered: boolean, sign: string, start: string, rest: string}} Marker */
+/** @typedef {import("./tree.js").Element} Element */
 
-const FENCE = /^ *(`{3,}|~{3,}(?!~))([^`]*)$/;
-const HEADING = /^ {0,3}(#{1,6})(?:[ \t](.*))?$/;
-const RULE = /^ {0,3}([-*_])(?:[ \t]*\1){2,}[ \t]*$/;
-const MARKER = /^( *)(?:([-*+])|(\d{1,9})([.)]))(?:( +)(.*))?$/s;
-const TASK = /^\[([ xX])\] +/;
-const DEEPEST = 24;
+const DEEPEST = 60; // elements in each other: what is nested deeper stands in the innermost of them
+const FILLED = 9; // empty cells at the end of a row: a few letters must not become thousands of cells
 const LONGEST = 60; // lines of a formula
+const FENCE = /^(`{3,}|~{3,})/;
+const NUMBERED = /^( {0,3})(\d{1,9}[.)])( {1,4})(?=\S)/;
+const TASK = /^\[([ xX])\] +/;
+
+/** The inline parser's state, with a model's habits around stars. */
+class Line extends MarkdownIt.StateInline {
+  /** Delimiters that are known to be missing in the rest of the line, so that each is looked for once. */
+  missing = new Set();
+
+  /**
+   * @param {number} start
+   * @param {boolean} canSplitWord
+   */
+  scanDelims(start, canSplitWord) {
+    const found = super.scanDelims(start, canSplitWord);
+    if (this.src[start] !== "*") return found;
+    const [before, after] = [this.src[start - 1] ?? " ", this.src[start + found.length] ?? " "];
+    const product = /\d/.test(before) && /\d/.test(after); // 3*4*5
+    const label = /[.,:;!?)\]]/.test(before) && /[\p{L}\p{N}]/u.test(after); // **this:**so
+    return { ...found, can_open: found.can_open && !product, can_close: (found.can_close || label) && !product };
+  }
+
+  /**
+   * Find a delimiter from a place on, or give -1.
+   *
+   * @param {string} end
+   * @param {number} from
+   */
+  find(end, from) {
+    if (this.missing.has(end)) return -1;
+    const found = this.src.indexOf(end, from);
+    if (found < 0) this.missing.add(end);
+    return found;
+  }
+}
+
+const parser = new MarkdownIt({ html: false, linkify: true });
+parser.linkify.set({ fuzzyLink: false, fuzzyEmail: false });
+parser.validateLink = (/** @type {string} */ address) => safe(address) !== null;
+parser.normalizeLinkText = (/** @type {string} */ address) => address.replace(/^mailto:/i, "");
+parser.inline.State = Line;
+parser.disable(["lheading", "reference"]); // a line of dashes is a rule; no text is swallowed
+parser.core.ruler.after("normalize", "indent", (/** @type {any} */ state) => {
+  state.src = indented(state.src.split("\n")).join("\n");
+});
+parser.inline.ruler.before("escape", "formula", formula);
+parser.block.ruler.before("blockquote", "formula", display, { alt: ["paragraph", "blockquote", "list"] });
 
 /**
  * Render a text.
@@ -26,261 +69,214 @@ const LONGEST = 60; // lines of a formula
  * @returns {Tree[]}
  */
 export function markdown(text) {
-  const lines = text.replaceAll("\r\n", "\n").replaceAll("\0", "�").split("\n");
-  return blocks(lines.map((line) => line.replace(/^[ \t]+/, (gap) => gap.replaceAll("\t", "    "))), 0);
+  return trees(parser.parse(text, {}));
 }
 
 /**
- * @param {string[]} lines
- * @param {number} depth how many lists and quotes are around
+ * Render what stands in one line.
+ *
+ * @param {string} text
  * @returns {Tree[]}
  */
-function blocks(lines, depth) {
-  /** @type {Tree[]} */
-  const trees = [];
-  for (let at = 0; at < lines.length; ) {
-    if (!lines[at].trim()) {
-      at += 1;
-      continue;
+export function inline(text) {
+  return trees(parser.parseInline(text, {}));
+}
+
+/**
+ * Indent what stands under a numbered item as CommonMark wants it: models often indent it by fewer columns.
+ *
+ * @param {string[]} lines
+ */
+function indented(lines) {
+  let [outer, inner, shift, fence] = [0, 0, 0, ""];
+  return lines.map((line) => {
+    const [gap, said] = [line.length - line.trimStart().length, line.trim()];
+    const opened = FENCE.exec(said)?.[0];
+    const inside = fence !== "" || (inner > 0 && gap > outer);
+    if (fence ? said === fence[0].repeat(said.length) && said.length >= fence.length : opened) {
+      fence = fence ? "" : /** @type {string} */ (opened);
     }
-    const [tree, next] = block(lines, at, depth);
-    trees.push(tree);
-    at = next;
-  }
-  return trees;
-}
-
-/**
- * Read the block that begins at a line that is not empty.
- *
- * @param {string[]} lines
- * @param {number} at
- * @param {number} depth
- * @returns {[Tree, number]} it, and where the next may begin
- */
-function block(lines, at, depth) {
-  const line = lines[at];
-  if (FENCE.test(line)) return fenced(lines, at);
-  const heading = HEADING.exec(line);
-  if (heading) {
-    const level = Math.min(6, heading[1].length + 2); // the page's own headings are above them
-    const said = (heading[2] ?? "").trim().replace(/(?:^|[ \t])#+$/, "");
-    return [node(`h${level}`, {}, ...inline(said.trim())), at + 1];
-  }
-  if (RULE.test(line)) return [node("hr"), at + 1];
-  const formula = displayed(lines, at);
-  if (formula) return formula;
-  if (depth < DEEPEST) {
-    if (/^ {0,3}>/.test(line)) return quoted(lines, at, depth);
-    if (marker(line)) return listed(lines, at, depth);
-  }
-  if (isTable(lines, at)) return tabled(lines, at, (to) => interrupts(lines, to));
-  if (/^ {4}/.test(line)) return indented(lines, at);
-  return paragraph(lines, at, depth);
-}
-
-/**
- * @param {string[]} lines
- * @param {number} from
- * @returns {[Tree, number]}
- */
-function fenced(lines, from) {
-  const [, fence, info] = /** @type {RegExpExecArray} */ (FENCE.exec(lines[from]));
-  const gap = indentOf(lines[from]);
-  let to = from + 1;
-  while (to < lines.length && !ends(lines[to], fence)) to += 1; // to the end, where it is still being written
-  const code = lines.slice(from + 1, to).map((line) => line.slice(Math.min(gap, indentOf(line))));
-  return [{ code: code.join("\n"), language: info.trim().split(/[\s,{]/)[0] }, to + 1];
-}
-
-/**
- * @param {string} line
- * @param {string} fence what opened it
- */
-function ends(line, fence) {
-  const said = line.trim();
-  return said.length >= fence.length && said === fence[0].repeat(said.length);
-}
-
-/**
- * @param {string[]} lines
- * @param {number} from
- * @returns {[Tree, number]}
- */
-function indented(lines, from) {
-  let to = from;
-  while (to < lines.length && (/^ {4}/.test(lines[to]) || !lines[to].trim())) to += 1;
-  while (!lines[to - 1].trim()) to -= 1;
-  const code = lines.slice(from, to).map((line) => line.slice(4));
-  return [{ code: code.join("\n"), language: "" }, to];
-}
-
-/**
- * Read a formula that has its lines for itself; one that is not closed yet is no formula yet.
- *
- * @param {string[]} lines
- * @param {number} from
- * @returns {[Tree, number] | null}
- */
-function displayed(lines, from) {
-  const first = lines[from].trim();
-  const close = first.startsWith("\\[") ? "\\]" : first.startsWith("$$") ? "$$" : null;
-  if (!close) return null;
-  for (let to = from; to < Math.min(lines.length, from + LONGEST) && lines[to].trim(); to += 1) {
-    const said = lines[to].trimEnd();
-    if (to > from && said.trimStart().startsWith("\\[")) return null; // another begins before this one ends
-    const begin = to === from ? said.indexOf(first.slice(0, 2)) + 2 : 0;
-    const end = said.indexOf(close, begin);
-    if (end < 0) continue;
-    if (end + 2 < said.length && !/^[\s.,;:]*$/.test(said.slice(end + 2))) return null; // it stands in a sentence
-    const source = [...lines.slice(from, to), said.slice(0, end)].join("\n").trimStart().slice(2);
-    return source.trim() ? [node("div", { class: "display" }, math(source, true)), to + 1] : null;
-  }
-  return null;
-}
-
-/**
- * @param {string[]} lines
- * @param {number} from
- * @param {number} depth
- * @returns {[Tree, number]}
- */
-function quoted(lines, from, depth) {
-  let to = from;
-  while (to < lines.length && /^ {0,3}>/.test(lines[to])) to += 1;
-  const inside = lines.slice(from, to).map((line) => line.replace(/^ {0,3}> ?/, ""));
-  return [node("blockquote", {}, ...blocks(inside, depth + 1)), to];
-}
-
-/**
- * @param {string} line
- * @returns {Marker | null}
- */
-function marker(line) {
-  const found = MARKER.exec(line);
-  if (!found || RULE.test(line)) return null;
-  const [, gap, bullet, number, dot, space, rest] = found;
-  const width = gap.length + (bullet ?? `${number}${dot}`).length;
-  const inner = width + (space && space.length < 5 ? space.length : 1);
-  return {
-    ...{ indent: gap.length, inner, ordered: !bullet, sign: bullet ?? dot },
-    ...{ start: number ?? "", rest: space ? line.slice(inner) || (rest ?? "") : "" },
-  };
-}
-
-/**
- * Read a list: its items' lines are whatever is indented more than its markers, and what still belongs to a paragraph.
- *
- * @param {string[]} lines
- * @param {number} from
- * @param {number} depth
- * @returns {[Tree, number]}
- */
-function listed(lines, from, depth) {
-  const first = /** @type {Marker} */ (marker(lines[from]));
-  /** @type {string[][]} */
-  const items = [];
-  let [at, loose] = [from, false];
-  for (let next = /** @type {Marker | null} */ (first); next && same(next, first); ) {
-    const [item, end] = itemOf(lines, at, next);
-    items.push(item);
-    at = end;
-    while (at < lines.length && !lines[at].trim()) at += 1;
-    next = at < lines.length ? marker(lines[at]) : null;
-    const goesOn = next !== null && same(next, first);
-    if (!goesOn) at = end;
-    loose ||= (goesOn && at > end) || hasGap(item);
-  }
-  const children = items.map((item) => node("li", {}, ...content(item, loose, depth)));
-  const attrs = first.ordered && first.start !== "1" ? { start: String(Number(first.start)) } : {};
-  return [node(first.ordered ? "ol" : "ul", /** @type {Record<string, string>} */ (attrs), ...children), at];
-}
-
-/**
- * @param {Marker} one
- * @param {Marker} other
- */
-function same(one, other) {
-  return one.ordered === other.ordered && one.sign === other.sign && one.indent < other.inner;
-}
-
-/**
- * @param {string[]} lines
- * @param {number} from
- * @param {Marker} mark
- * @returns {[string[], number]} its lines without their indent, and where it ends
- */
-function itemOf(lines, from, mark) {
-  const item = [mark.rest];
-  let fence = FENCE.exec(mark.rest)?.[1] ?? "";
-  let to = from + 1;
-  for (let at = to; at < lines.length; at += 1) {
-    const line = lines[at];
-    const deeper = indentOf(line) > mark.indent;
-    const lazy = lines[at - 1].trim() && !deeper && !marker(line) && !interrupts(lines, at);
-    if (line.trim() && !fence && !deeper && !lazy) break;
-    item.push(line.slice(Math.min(mark.inner, indentOf(line))));
-    if (fence ? ends(line, fence) : FENCE.test(line)) fence = fence ? "" : (FENCE.exec(line)?.[1] ?? "");
-    if (line.trim()) to = at + 1;
-  }
-  return [item.slice(0, to - from), to];
-}
-
-/**
- * Tell whether an item has an empty line outside of code.
- *
- * @param {string[]} item
- */
-function hasGap(item) {
-  let fence = false;
-  return item.some((line) => {
-    if (FENCE.test(line)) fence = !fence;
-    return !fence && !line.trim();
+    if (!said || (inside && inner === 0)) return line;
+    const item = inside ? null : NUMBERED.exec(line);
+    if (item) [outer, inner, shift] = [item[1].length, item[0].length, 0];
+    else if (!inside) inner = 0;
+    else if (inner && !shift && gap < inner && !NUMBERED.test(line)) shift = inner - gap;
+    return item || !inside ? line : " ".repeat(shift) + line;
   });
 }
 
 /**
- * @param {string[]} item
- * @param {boolean} loose
- * @param {number} depth
+ * The inline rule of formulas: \(…\), \[…\], $$…$$ and $…$, by pandoc's rule that a price is none.
+ *
+ * @param {any} state
+ * @param {boolean} silent
+ */
+function formula(state, silent) {
+  const { src, pos } = state;
+  const begin = ["\\(", "\\[", "$$", "$"].find((each) => src.startsWith(each, pos));
+  if (!begin) return false;
+  const end = begin === "\\(" ? "\\)" : begin === "\\[" ? "\\]" : begin;
+  const from = pos + begin.length;
+  if (begin === "$" && /\s/.test(src[from] ?? " ")) return false;
+  const to = state.find(end, from);
+  if (to < 0 || to > state.posMax || !src.slice(from, to).trim()) return false;
+  if (begin === "$" && (/\s/.test(src[to - 1]) || /\d/.test(src[to + 1] ?? ""))) return false;
+  if (!silent) {
+    const token = state.push("formula", "", 0);
+    token.content = src.slice(from, to);
+    token.hidden = begin === "\\(" || begin === "$"; // not on a line of its own
+  }
+  state.pos = to + end.length;
+  return true;
+}
+
+/**
+ * The block rule of formulas that have their lines for themselves; one that is not closed yet is no formula yet.
+ *
+ * @param {any} state
+ * @param {number} from
+ * @param {number} until
+ * @param {boolean} silent
+ */
+function display(state, from, until, silent) {
+  const lineAt = (/** @type {number} */ at) => state.src.slice(state.bMarks[at] + state.tShift[at], state.eMarks[at]).trimEnd();
+  const first = lineAt(from);
+  const close = first.startsWith("\\[") ? "\\]" : first.startsWith("$$") ? "$$" : null;
+  if (!close || state.sCount[from] - state.blkIndent >= 4) return false;
+  const lines = [];
+  for (let at = from; at < Math.min(until, from + LONGEST) && !state.isEmpty(at); at += 1) {
+    const line = at === from ? first.slice(2) : lineAt(at);
+    if (at > from && (state.sCount[at] < state.blkIndent || line.startsWith("\\["))) return false;
+    const end = line.indexOf(close);
+    lines.push(end < 0 ? line : line.slice(0, end));
+    if (end < 0) continue;
+    const source = lines.join("\n");
+    if (!source.trim() || !/^[\s.,;:]*$/.test(line.slice(end + 2))) return false; // it stands in a sentence
+    if (!silent) {
+      state.push("display", "", 0).content = source;
+      state.line = at + 1;
+    }
+    return true;
+  }
+  return false;
+}
+
+/**
+ * Turn markdown-it's tokens into trees.
+ *
+ * @param {any[]} tokens
  * @returns {Tree[]}
  */
-function content(item, loose, depth) {
-  const task = TASK.exec(item[0]);
-  const lines = task ? [item[0].slice(task[0].length), ...item.slice(1)] : item;
-  const trees = blocks(lines, depth + 1).flatMap((tree) =>
-    !loose && typeof tree === "object" && "tag" in tree && tree.tag === "p" ? tree.children : [tree],
-  );
-  return task ? [task[1] === " " ? "☐ " : "☑ ", ...trees] : trees;
+function trees(tokens) {
+  /** @type {Tree[]} */
+  const root = [];
+  grow(tokens, [root]);
+  return root;
 }
 
 /**
- * Tell whether a line ends the paragraph before it.
+ * @param {any[]} tokens
+ * @param {Tree[][]} open where children go, from the outermost element to the innermost
+ */
+function grow(tokens, open) {
+  for (const [place, token] of tokens.entries()) {
+    const into = /** @type {Tree[]} */ (open.at(-1));
+    if (token.nesting < 0) {
+      const closed = /** @type {Tree[]} */ (open.pop());
+      if (token.type === "tr_close") trim(closed);
+    } else if (token.type === "inline") {
+      if (tokens[place - 2]?.type === "list_item_open") tick(token.children);
+      grow(token.children, open);
+    } else if (token.nesting === 0) {
+      into.push(...leaf(token));
+    } else {
+      const element = open.length > DEEPEST ? null : elementOf(token);
+      open.push(element ? element.children : into);
+      if (element) into.push(token.type === "table_open" ? wide(element) : element);
+    }
+  }
+}
+
+/**
+ * Make the element that a token opens, or null where its children stand in the one around it.
  *
- * @param {string[]} lines
- * @param {number} at
+ * @param {any} token
+ * @returns {Element | null}
  */
-function interrupts(lines, at) {
-  const line = lines[at];
-  if (!line.trim() || FENCE.test(line) || HEADING.test(line) || RULE.test(line) || /^ {0,3}>/.test(line)) return true;
-  const mark = marker(line);
-  return (mark?.rest && (!mark.ordered || mark.start === "1")) || isTable(lines, at) || displayed(lines, at) !== null;
+function elementOf(token) {
+  if (token.hidden) return null; // the paragraph of an item without room
+  const [tag, side] = [token.tag === "s" ? "del" : token.tag, /(right|center)/.exec(token.attrGet("style") ?? "")];
+  if (tag === "a") return link(token.attrGet("href"));
+  if (token.type === "heading_open") return node(`h${Math.min(6, Number(tag[1]) + 2)}`); // under the page's own
+  const start = token.attrGet("start");
+  return node(tag, start !== null ? { start: String(start) } : side ? { class: side[1] } : {});
 }
 
 /**
- * @param {string[]} lines
- * @param {number} from
- * @param {number} depth
- * @returns {[Tree, number]}
+ * @param {any} token
+ * @returns {Tree[]}
  */
-function paragraph(lines, from, depth) {
-  let to = from + 1;
-  while (to < lines.length && (depth < DEEPEST ? !interrupts(lines, to) : lines[to].trim())) to += 1;
-  const said = lines.slice(from, to).map((line) => line.trimStart());
-  return [node("p", {}, ...inline(said.join("\n").trimEnd())), to];
+function leaf(token) {
+  switch (token.type) {
+    case "softbreak": // models end lines where they want them to end
+    case "hardbreak":
+      return [node("br")];
+    case "hr":
+      return [node("hr")];
+    case "code_inline":
+      return [node("code", {}, token.content)];
+    case "formula":
+      return [math(token.content, !token.hidden)];
+    case "display":
+      return [node("div", { class: "display" }, math(token.content, true))];
+    case "fence":
+    case "code_block":
+      return [{ code: token.content.replace(/\n$/, ""), language: token.info.trim().split(/[\s,{]/)[0] }];
+    case "image": { // nothing is loaded
+      const found = link(token.attrGet("src"), token.content);
+      return found ? [found] : [token.content];
+    }
+    default:
+      return token.content ? [token.content] : [];
+  }
 }
 
-/** @param {string} line */
-function indentOf(line) {
-  return line.length - line.trimStart().length;
+/**
+ * @param {string} address
+ * @param {Tree[]} children
+ */
+function link(address, ...children) {
+  const href = safe(address);
+  return href === null ? null : node("a", { href, rel: "noopener noreferrer nofollow", target: "_blank" }, ...children);
+}
+
+/**
+ * Let a wide table be scrolled.
+ *
+ * @param {Element} table
+ */
+function wide(table) {
+  return node("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Table" }, table);
+}
+
+/**
+ * Take the empty cells away that a row was filled up with, but a few.
+ *
+ * @param {Tree[]} row
+ */
+function trim(row) {
+  const empty = (/** @type {any} */ cell) => cell.children.length === 0;
+  let last = row.length;
+  while (last > 0 && empty(row[last - 1])) last -= 1;
+  row.length = Math.min(row.length, last + FILLED);
+}
+
+/**
+ * Show the box of a task.
+ *
+ * @param {any[]} tokens of an item's first line
+ */
+function tick(tokens) {
+  const task = TASK.exec(tokens[0]?.content ?? "");
+  if (task && tokens[0].type === "text") tokens[0].content = (task[1] === " " ? "☐ " : "☑ ") + tokens[0].content.slice(task[0].length);
 }

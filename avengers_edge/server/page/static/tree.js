@@ -38,3 +38,19 @@ export function textOf(trees) {
 }
 
 const BLOCKS = new Set(["p", "h3", "h4", "h5", "h6", "li", "tr", "td", "th", "blockquote", "pre"]);
+
+/**
+ * Give an address that may be linked to, or null: only the web and mail, never a script or a file.
+ *
+ * @param {string} address
+ * @returns {string | null}
+ */
+export function safe(address) {
+  if (!/^(https?:\/\/|mailto:)/i.test(address)) return null;
+  try {
+    const url = new URL(address);
+    return ["http:", "https:", "mailto:"].includes(url.protocol) ? url.href : null;
+  } catch {
+    return null;
+  }
+}

@@ -1,8 +1,7 @@
 /** One question and its answer on the page, while it is made and afterwards. */
 
 import { build, copies, find, show, stamp } from "./dom.js";
-import { inline } from "./inline.js";
-import { markdown } from "./markdown.js";
+import { inline, markdown } from "./markdown.js";
 import { following } from "./scroll.js";
 import { textOf } from "./tree.js";
 import { lineOf, sampleLine, whyOf } from "./votes.js";

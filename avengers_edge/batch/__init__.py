@@ -1,1 +1,0 @@
-"""Many questions from a file, answered one by one into another, and gone on with after whatever stopped it."""

@@ -1,1 +1,0 @@
-"""A conversation, turn by turn."""

@@ -1,0 +1,276 @@
+"""An answer on the terminal: progress, the text as it comes, the line under it, and the explanation."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from avengers_edge.cli.terminal import StatusLine, dim, harmless, write_out
+from avengers_edge.records import Answer, Event, Loading, Progress, Route, Routed, Token, Vote
+from avengers_edge.voting.markers import ThoughtSplitter, said_in
+
+_INDENTED = " -*"
+
+
+class AnswerDisplay:
+    """Shows the events of an answer: the status line, and the text of an answer that is not voted on as it comes.
+
+    Args:
+        status: the status line; it is wiped before the text begins.
+        streams: whether text is written before the answer is complete.
+        width: columns of the terminal that the text goes to; None where it goes elsewhere.
+
+    """
+
+    def __init__(self, status: StatusLine, *, streams: bool, width: int | None) -> None:
+        self._status, self._streams = status, streams
+        self._thoughts, self._wrap = ThoughtSplitter(), WordWrap(width)
+        self._pieces, self._vote = 0, "sampling"
+        self._written = self._held = ""
+
+    def show(self, event: Event) -> None:
+        """Show an event."""
+        match event:
+            case Routed(route):
+                self._vote = f"asking {route.ranking[0].model}"
+            case Loading(model):
+                self._status.show(f"loading {model} …  (its first use measures it as well, once)", now=True)
+            case Token(text, _, voted):
+                self._pieces += 1
+                if self._streams and not voted:
+                    self._stream(self._thoughts.push(text)[0])
+                if not self._written:
+                    self._status.show(f"{self._vote} · {self._pieces} tokens")
+            case Progress(finished, samples, leader, member) if not self._written:
+                self._vote = f"sampling {member}: {finished} of {samples} samples done"
+                if leader:
+                    self._vote += f", leading: {leader.key} ({leader.count})"
+                one = f"asking {member} …"
+                self._status.show(one if samples == 1 else f"{self._vote} · {self._pieces} tokens", now=True)
+
+    def end(self, text: str) -> None:
+        """Write the rest of the answer; all of it where another text was streamed."""
+        self._status.clear()
+        if self._written and not text.startswith(self._written):
+            self._write("\n\n")
+            self._written = ""
+        self._write(text[len(self._written) :])
+        write_out(self._wrap.close() + "\n")
+
+    def _stream(self, said: str) -> None:
+        """Write a piece; white space is held back until text follows, since the answer has none at its ends."""
+        text = self._held + said
+        if not self._written:
+            text = text.lstrip()
+        sure = text.rstrip()
+        self._held = text[len(sure) :]
+        if sure:
+            self._status.clear()
+            self._write(sure)
+            self._written += sure
+
+    def _write(self, text: str) -> None:
+        write_out(self._wrap.push(text))
+
+
+class WordWrap:
+    """Wraps a text that comes in pieces, but for its code blocks; a word is written when it is complete.
+
+    Args:
+        width: columns; None passes the text on as it is.
+
+    """
+
+    def __init__(self, width: int | None) -> None:
+        self._width = width
+        self._line = self._gap = self._word = ""
+        self._code = False
+
+    def push(self, text: str) -> str:
+        """Add the next piece; return the text that can be written."""
+        if self._width is None:
+            return text
+        done = ""
+        for letter in harmless(text):
+            if letter == "\n":
+                done += self._end_word() + "\n"
+                self._code ^= self._line.lstrip().startswith("```")
+                self._line = self._gap = ""
+            elif letter == " ":
+                done += self._end_word()
+                self._gap += letter
+            else:
+                self._word += letter
+        return done
+
+    def close(self) -> str:
+        """Return the last word."""
+        return self._end_word()
+
+    def _end_word(self) -> str:
+        word, gap = self._word, self._gap
+        if not word:
+            return ""
+        self._word = self._gap = ""
+        plain = not self._code and not self._line.lstrip().startswith("```")
+        if plain and self._line.strip() and len(self._line) + len(gap) + len(word) > (self._width or 0):
+            indent = " " * (len(self._line) - len(self._line.lstrip(_INDENTED)))
+            self._line = indent + word
+            return "\n" + self._line
+        self._line += gap + word
+        return gap + word
+
+
+def shown(answer: Answer, *, programs: bool = False) -> str:
+    """Return the chosen sample's text without its thought, and its answer on a line of its own where it has one.
+
+    Of a program the result is returned, with `programs` the program too.
+    """
+    if answer.shown.output is not None and not programs:
+        return answer.answer
+    text = said_in(answer.text).strip()
+    stated = not answer.votes or text.startswith(answer.answer) or answer.kind == "code"
+    return text if stated else f"{text}\n\n=> {answer.answer}"
+
+
+def summary(answer: Answer) -> str:
+    """Write the line under an answer: models, votes, samples, tokens, seconds."""
+    usage = answer.usage
+    saved = f", {usage.saved_tokens} saved" if usage.saved_tokens else ""
+    tokens = "1 token" if usage.completion_tokens == 1 else f"{usage.completion_tokens} tokens"
+    return " · ".join([*voters(answer), f"{tokens}{saved}", seconds(answer), *thought(answer), *cut_off(answer)])
+
+
+def voters(answer: Answer) -> list[str]:
+    """Write the models that answered, the votes, and the number of samples."""
+    one = answer.samples_requested == 1
+    votes = []
+    if answer.votes and not one:
+        votes.append(f"{answer.votes[0].count} of {sum(vote.count for vote in answer.votes)} votes")
+    if answer.confidence is not None:
+        votes.append(f"{answer.confidence:.0%} sure")
+    if len(answer.votes) > 1 and answer.votes[0].weight == answer.votes[1].weight:
+        votes.append("a tie, so the first of them")
+    samples = "1 sample" if one else f"{answer.samples_used} of {answer.samples_requested} samples"
+    return [", ".join(answer.models), *votes, samples]
+
+
+def thought(answer: Answer) -> list[str]:
+    """Write the length of the thought before the answer, which is not shown."""
+    words = len(answer.text.split()) - len(said_in(answer.text).split())
+    return [f"thought for {words} words"] if words else []
+
+
+def cut_off(answer: Answer) -> list[str]:
+    """Write whether the text ends at the token limit."""
+    thinking = ", while it still thought" if thought(answer) and not said_in(answer.text) else ""
+    return [f"cut off at the token limit{thinking}"] if answer.shown.finish_reason == "length" else []
+
+
+def seconds(answer: Answer) -> str:
+    """Write the time of an answer."""
+    return f"{answer.timings_ms.total / 1000:.1f} s"
+
+
+_WIDEST = 100
+_WIDEST_BAR = 20
+_LEAST_NAME = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One line of a chart: a name, a share of 0 to 1, and the text after the bar."""
+
+    name: str
+    share: float
+    value: str
+
+
+def explanation(answer: Answer, width: int) -> str:
+    """Draw the routing, the switch to a second member if there was one, and the votes."""
+    requested = answer.samples_requested
+    weight = sum(sample.weight for sample in answer.samples) * requested / len(answer.samples)
+    bars = [Bar(vote.key, vote.weight / weight, _tally_of(vote)) for vote in answer.votes if requested > 1]
+    votes = ["votes:", *chart(bars, width)] if bars else ["no vote was held"]
+    if answer.confidence is not None:
+        votes.append(f"chance of being right, as calibrated: {answer.confidence:.0%}")
+    said = [*switch_lines(answer), *failure_lines(answer)]
+    return "\n".join([ranking_lines(answer.route, width), *_wrapped(said, width), *votes])
+
+
+def _tally_of(vote: Vote) -> str:
+    """Write the number of votes and, where they do not weigh 1 each, their weight."""
+    return str(vote.count) if vote.weight == vote.count else f"{vote.count} ({vote.weight:.1f})"
+
+
+def failure_lines(answer: Answer) -> list[str]:
+    """Write why samples cast no vote."""
+    failures = Counter((sample.model, sample.failure) for sample in answer.samples if sample.failure)
+    return [f"no vote: {count} of {member}, {_safe(why or '')}" for (member, why), count in failures.items()]
+
+
+def ranking_lines(decision: Route, width: int) -> str:
+    """Draw a routing decision, best member first; scores run from 0 to 1."""
+    if decision.cluster is None or decision.similarity is None:
+        head = [decision.fallback or "not routed: the model was named"]
+    else:
+        head = [f"cluster {decision.cluster}, similarity {decision.similarity:.2f}, margin {decision.margin:.3f}"]
+        if decision.samples is not None:
+            vote = "the greedy answer" if decision.samples == 1 else f"a vote of up to {decision.samples}"
+            head.append(f"sample budget: {vote}")
+        head += [decision.fallback] if decision.fallback else []
+    bars = [Bar(each.model, each.score, f"{each.score:.3f}") for each in decision.ranking]
+    return "\n".join([*_wrapped(head, width), *chart(bars, width)])
+
+
+def switch_lines(answer: Answer) -> list[str]:
+    """Write why a second member was asked, where one was."""
+    if len(answer.models) < 2:
+        return []
+    first, second = answer.models[:2]
+    if answer.samples[1].model == second:
+        return [f"two ways of asking one model voted: {first} and {second}"]
+    keys = [sample.key for sample in answer.samples if sample.model == first and sample.finish_reason != "cancelled"]
+    agreed = max(Counter(key for key in keys if key is not None).values(), default=0)
+    return [f"switched: {agreed} of {len(keys)} samples of {first} agreed, so {second} voted too"]
+
+
+def chart(bars: Sequence[Bar], width: int) -> list[str]:
+    """Draw the bars, the first one plain and the others dim; where names are long, each stands above its bar."""
+    width = min(width, _WIDEST)
+    values = max(len(bar.value) for bar in bars)
+    long = max(1, min(_WIDEST_BAR, width // 4))
+    names, room = max(len(bar.name) for bar in bars), width - len("    ") - long - 1 - values
+    lines = []
+    for place, bar in enumerate(bars):
+        drawn = "#" * round(long * min(max(bar.share, 0.0), 1.0))
+        measured = f"{drawn:<{long}} {bar.value:>{values}}"
+        if names <= room:
+            drawing = [f"  {_safe(bar.name):<{names}}  {measured}"]
+        else:
+            drawing = [f"  {_fitted(bar.name, max(1, width - 2))}", f"    {measured}"]
+        lines += [dim(line) if place else line for line in drawing]
+    return lines
+
+
+def _safe(name: str) -> str:
+    # A vote's key is what a model wrote: nothing in it may steer the terminal.
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
+
+
+def _fitted(name: str, room: int) -> str:
+    name = _safe(name)
+    if len(name) <= room:
+        return name
+    tail = (room - 1) // 2
+    return f"{name[: room - 1 - tail]}…{name[-tail:] if tail else ''}"
+
+
+def _wrapped(lines: Sequence[str], width: int) -> list[str]:
+    room = max(1, min(width, _WIDEST))
+    indent = "  " if room > len("  ") + _LEAST_NAME else ""
+    return [
+        piece for line in lines for piece in textwrap.wrap(line, room, subsequent_indent=indent, break_on_hyphens=False)
+    ]

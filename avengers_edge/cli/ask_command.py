@@ -1,0 +1,132 @@
+"""`ask` and `route`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import click
+
+from avengers_edge.cli.answer_display import AnswerDisplay, explanation, ranking_lines, shown, summary
+from avengers_edge.cli.question_input import LONGEST_TOKEN, read_attachment, read_question
+from avengers_edge.cli.session import Session, pass_session
+from avengers_edge.cli.shared_options import ask_options, json_option, prefer_option, team_option
+from avengers_edge.cli.terminal import StatusLine, columns, dim, on_standard_output, refuse_lost_output
+from avengers_edge.errors import AvengersError, BadRequest
+from avengers_edge.records import Answer, Ask, Finished, Sample
+
+
+@click.command()
+@click.argument("prompt", required=False)
+@click.option(
+    "-f",
+    "--file",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Text file to attach to the question; repeatable.",
+)
+@team_option
+@ask_options
+@click.option("--explain", is_flag=True, help="Show the ranking and the votes on standard error.")
+@click.option("--raw", is_flag=True, help="Print only the answer.")
+@click.option("-x", "--extract", is_flag=True, help="Print only the first code block of the answer.")
+@json_option
+@pass_session
+def ask(
+    session: Session,
+    prompt: str | None,
+    files: tuple[Path, ...],
+    team: str | None,
+    options: Ask,
+    explain: bool,
+    raw: bool,
+    extract: bool,
+    as_json: bool,
+) -> None:
+    """Route PROMPT, sample, vote, print the answer.
+
+    \b
+    Without PROMPT, or with -, the question is read from standard input; with both, the two are joined:
+      avengers ask "What does this function return?" < code.py
+      avengers ask "Which of the two is newer?" -f old.txt -f new.txt
+      avengers ask -x "Write a Python function that reverses a list." > reverse.py
+    """
+    if raw + extract + as_json > 1:
+        raise BadRequest("--raw, --extract and --json are ways to print one answer: choose one")
+    refuse_lost_output()
+    settings = session.settings()
+    question = read_question(prompt, [read_attachment(file, LONGEST_TOKEN * settings.context) for file in files])
+    if options.kind is None and options.tests is None and options.schema is None:
+        options = dataclasses.replace(options, kind=question.kind)
+    from avengers_edge.runtime import Avengers
+    from avengers_edge.voting.kinds import kind_of
+
+    streams = not (extract or as_json or explain) and (not raw or kind_of(question.text, options) == "text")
+    width = columns() if on_standard_output() and not raw else None
+    answer = None
+    with StatusLine() as status, Avengers.open(settings, team) as avengers:
+        display = AnswerDisplay(status, streams=streams, width=width)
+        status.show("routing …", now=True)
+        for event in avengers.run(question.text, options):
+            display.show(event)
+            if isinstance(event, Finished):
+                answer = event.answer
+    assert answer is not None
+    if explain:
+        click.echo(explanation(answer, columns()), err=True)
+    if extract:
+        click.echo(_code_of(answer))
+    elif as_json:
+        click.echo(json.dumps(answer.as_dict()))
+    elif raw:
+        display.end(answer.answer)
+    else:
+        display.end(shown(answer, programs=width is not None))
+        click.echo(dim(summary(answer)), err=True)
+        if answer.route.fallback and not explain:
+            click.echo(dim(answer.route.fallback), err=True)
+    if options.tests is not None and not any(map(_passed, answer.samples)):
+        raise AvengersError(
+            f"0 of {answer.samples_used} samples passed the tests: ask for more samples (-n), or correct the tests"
+        )
+
+
+def _passed(sample: Sample) -> bool:
+    from avengers_edge.voting.trials import failures  # they are part of the key of code that failed
+
+    return sample.key is not None and not failures(sample.key)
+
+
+def _code_of(answer: Answer) -> str:
+    from avengers_edge.voting.source import first_block
+
+    code = first_block(answer.text)
+    if code is None:
+        cut = answer.shown.finish_reason == "length"
+        remedy = "it was cut off, so raise --max-tokens" if cut else "ask for one, or leave --extract out"
+        raise AvengersError(f"the answer has no complete code block: {remedy}")
+    return code
+
+
+@click.command()
+@click.argument("prompt", required=False)
+@team_option
+@prefer_option
+@json_option
+@pass_session
+def route(session: Session, prompt: str | None, team: str | None, prefer: float, as_json: bool) -> None:
+    """Show which member would answer PROMPT, and why; no language model is loaded.
+
+    \b
+      avengers route "Prove that the square root of 2 is irrational."
+    """
+    Ask(prefer=prefer)
+    question = read_question(prompt)
+    from avengers_edge.runtime import Avengers
+
+    with Avengers.open(session.settings(), team) as avengers:
+        decision = avengers.route(question.text, prefer=prefer)
+    click.echo(json.dumps(decision.as_dict()) if as_json else ranking_lines(decision, columns()))

@@ -1,0 +1,385 @@
+"""`setup` and the `models` group."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from avengers_edge._util.text import human_bytes
+from avengers_edge.cli.completion import complete_installed, complete_models, complete_teams
+from avengers_edge.cli.session import MachineMemory, Session, pass_session
+from avengers_edge.cli.shared_options import json_option
+from avengers_edge.cli.terminal import (
+    PullDisplay,
+    StatusLine,
+    confirm,
+    fact_lines,
+    human_seconds,
+    is_interactive,
+    on_terminal,
+    table_lines,
+)
+from avengers_edge.errors import AvengersError, BadRequest, NotFound, VerificationFailed
+
+if TYPE_CHECKING:
+    from avengers_edge.library.catalog import Catalog
+    from avengers_edge.library.manifests import ModelManifest
+    from avengers_edge.library.store import Store
+
+_HEAD = ("model", "size", "quant", "memory", "fits", "licence", "verified")
+_FACTS = (
+    *("id", "installed", "bytes", "file", "parts", "link", "quantization", "memory_bytes", "fits", "licence"),
+    *("checked", "verified_at", "untouched", "problem"),
+)
+"""The fields of a row of `models list --json`."""
+
+
+@click.command()
+@click.argument("team", default="starter", shell_complete=complete_teams)
+@click.option("--yes", is_flag=True, help="Download without asking.")
+@pass_session
+def setup(session: Session, team: str, yes: bool) -> None:
+    """Pull and verify the models of TEAM (default: starter); resumes where it stopped.
+
+    \b
+      avengers setup starter --yes
+    """
+    catalog, store = session.open_library()
+    chosen = catalog.load_team(team)
+    manifests = [catalog.load_model(model) for model in chosen.models]
+    missing = [manifest for manifest in manifests if not in_order(manifest, store)]
+    if missing and not session.settings().offline:
+        size = sum(manifest.total_bytes or 0 for manifest in missing)
+        about = f"about {human_bytes(size)}" if all(manifest.bytes for manifest in missing) else "an unknown size"
+        if not yes and not is_interactive():
+            raise BadRequest(f"team {team} needs {len(missing)} models of {about}: say --yes to download them")
+        refused = f"nothing was downloaded: run `avengers setup {team}` when you are ready"
+        confirm(f"Download {len(missing)} models, {about}?", yes, refused, default=True)
+    for manifest in manifests:
+        pull_one(session, manifest, store)
+    _note_memory(manifests, store, MachineMemory(session.settings()))
+    click.echo(f'team {team} is ready: avengers ask --team {team} "…"', err=True)
+
+
+@click.group()
+def models() -> None:
+    """Manage the model files in the store."""
+
+
+@models.command("list")
+@json_option
+@pass_session
+def list_models(session: Session, as_json: bool) -> None:
+    """List all known models: size, quantization, memory needed, whether that fits, licence, last verification.
+
+    \b
+      avengers models list --json
+    """
+    catalog, store = session.open_library()
+    memory = MachineMemory(session.settings())
+    rows = [listed(model, catalog, store, memory) for model in catalog.list_models()]
+    click.echo(json.dumps(rows) if as_json else "\n".join(list_lines(rows)))
+
+
+@models.command()
+@click.argument("model", shell_complete=complete_models)
+@click.option("--template", is_flag=True, help="Print only the chat template of its file.")
+@json_option
+@pass_session
+def show(session: Session, model: str, template: bool, as_json: bool) -> None:
+    """Show the facts of MODEL: size, memory, licence, hashes, sources.
+
+    \b
+      avengers models show smollm2-135m-instruct
+      avengers models show smollm2-135m-instruct --template
+    """
+    catalog, store = session.open_library()
+    manifest = catalog.load_model(model)
+    if template:
+        if as_json:
+            raise BadRequest("--template and --json print two things: choose one")
+        click.echo(template_of(manifest, store))
+        return
+    row = shown(manifest, store, MachineMemory(session.settings()))
+    if as_json:
+        click.echo(json.dumps(row))
+        return
+    for line in fact_lines(row):
+        click.echo(line)
+
+
+@models.command()
+@click.argument("model", nargs=-1, required=True, shell_complete=complete_models)
+@pass_session
+def pull(session: Session, model: tuple[str, ...]) -> None:
+    """Download and verify each MODEL; resumes where it stopped.
+
+    \b
+      avengers models pull smollm2-135m-instruct
+    """
+    catalog, store = session.open_library()
+    for manifest in [catalog.load_model(name) for name in model]:
+        pull_one(session, manifest, store)
+
+
+@models.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--id", "model_id", help="Name of the model (default: made from the file's name).")
+@click.option(
+    "--link", is_flag=True, help="Use the file in place instead of a copy; it is refused once it has changed."
+)
+@json_option
+@pass_session
+def import_model(session: Session, file: Path, model_id: str | None, link: bool, as_json: bool) -> None:
+    """Check a GGUF FILE and copy it into the store. Of a model in several parts, name the first.
+
+    \b
+      avengers models import ~/Downloads/some-model.Q4_K_M.gguf
+      avengers models import --link /srv/models/large-00001-of-00003.gguf
+    """
+    from avengers_edge.library.importing import import_file
+
+    if model_id == "":
+        raise BadRequest("--id is empty: write a name, or leave it out")
+    catalog, store = session.open_library()
+    manifest = import_file(store, file, catalog, model_id=model_id, link=link)
+    if as_json:
+        click.echo(json.dumps(shown(manifest, store, MachineMemory(session.settings()))))
+    click.echo(f'{manifest.id} is installed: avengers ask --model {manifest.id} "…"', err=True)
+
+
+@models.command()
+@click.argument("model", nargs=-1, shell_complete=complete_installed)
+@json_option
+@pass_session
+def verify(session: Session, model: tuple[str, ...], as_json: bool) -> None:
+    """Hash installed files again, each MODEL or all of them; exit code 4 if one is bad.
+
+    \b
+      avengers models verify
+    """
+    catalog, store = session.open_library()
+    names = model or tuple(dict.fromkeys(each.model for each in store.installed()))
+    rows: list[dict[str, object]] = []
+    with StatusLine() as status:
+        for name in names:
+            try:
+                complaint = verify_one(catalog.load_model(name), store, status)
+            except AvengersError as error:
+                if model:  # named on the command line: the error has its own exit code
+                    raise
+                complaint = str(error)
+            rows.append({"id": name, "ok": complaint is None, "complaint": complaint})
+            if not as_json:
+                status.clear()
+                click.echo(f"{name}: {complaint or 'ok'}")
+    if as_json:
+        click.echo(json.dumps(rows))
+    if bad := [str(row["id"]) for row in rows if not row["ok"]]:
+        raise VerificationFailed(f"{len(bad)} of {len(rows)} files are bad: {', '.join(bad)}; pull them again")
+
+
+@models.command()
+@click.option("--dry-run", is_flag=True, help="List what would be deleted, and delete nothing.")
+@click.option("--yes", is_flag=True, help="Delete without asking.")
+@json_option
+@pass_session
+def gc(session: Session, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Delete orphans: unfinished downloads, and measurements and files of models that were removed.
+
+    \b
+      avengers models gc --dry-run
+    """
+    from avengers_edge.library.leftovers import delete, find_leftovers
+
+    catalog, store = session.open_library()
+    found = find_leftovers(store, catalog)
+    total = human_bytes(sum(each.bytes for each in found))
+    if as_json:
+        click.echo(json.dumps([{"path": str(each.path), "bytes": each.bytes, "why": each.why} for each in found]))
+    else:
+        for each in found:
+            click.echo(f"{human_bytes(each.bytes):>8}  {each.path}: {each.why}")
+    if not found or dry_run:
+        click.echo(f"{len(found)} leftovers, {total}" if found else "there is nothing to delete", err=True)
+        return
+    confirm(f"Delete {len(found)} leftovers, {total}?", yes, "nothing was deleted", default=False)
+    for each in found:
+        delete(each, store.home)
+    click.echo(f"{len(found)} leftovers deleted, {total} freed", err=True)
+
+
+@models.command()
+@click.argument("model", nargs=-1, required=True, shell_complete=complete_installed)
+@pass_session
+def remove(session: Session, model: tuple[str, ...]) -> None:
+    """Delete the files of each MODEL, and the manifest of one that was imported.
+
+    \b
+      avengers models remove smollm2-135m-instruct
+    """
+    catalog, store = session.open_library()
+    for manifest in [catalog.load_model(name) for name in model]:
+        freed = 0
+        try:
+            freed = store.remove(manifest)
+        except NotFound:
+            if not catalog.forget_model(manifest):
+                raise
+        catalog.forget_model(manifest)
+        click.echo(f"{manifest.id} removed, {human_bytes(freed)} freed", err=True)
+
+
+def pull_one(session: Session, manifest: ModelManifest, store: Store) -> None:
+    """Pull one model with a status line, and print the result."""
+    from avengers_edge.library.pull import pull as pull_model
+
+    was_there = in_order(manifest, store)
+    size = f" {human_bytes(manifest.total_bytes)}" if manifest.total_bytes else ""
+    headline = None if was_there or on_terminal() else f"{manifest.id}: pulling{size}"
+    start = time.monotonic()
+    with StatusLine() as status:
+        display = PullDisplay(status, headline)
+        pull_model(manifest, store, offline=session.settings().offline, progress=display.progress)
+    took = "already there" if was_there else f"pulled and verified in {human_seconds(time.monotonic() - start)}"
+    click.echo(f"{manifest.id}: {took}", err=True)
+
+
+def _note_memory(manifests: Sequence[ModelManifest], store: Store, memory: MachineMemory) -> None:
+    """Print which models do not fit the memory of this machine; they are loaded one at a time."""
+    for manifest in manifests:
+        fit = None
+        with contextlib.suppress(AvengersError):  # a file without a usable header is reported when it is loaded
+            fit = memory.fit(store.path_of(manifest))
+        if fit is not None and fit.fits is False:
+            need, free = human_bytes(fit.host), human_bytes(fit.free or 0)
+            click.echo(
+                f"{manifest.id} needs {need} of memory and {free} are free: close other programs, set a smaller "
+                "`context` in settings.toml, or take a smaller team: `avengers team list` says which fit 8 GB",
+                err=True,
+            )
+
+
+def in_order(manifest: ModelManifest, store: Store) -> bool:
+    """Return whether the model's file can be used; a damaged one will be pulled again, so it counts as missing."""
+    try:
+        store.find(manifest)
+    except (NotFound, VerificationFailed):
+        return False
+    return True
+
+
+def verify_one(manifest: ModelManifest, store: Store, status: StatusLine) -> str | None:
+    """Verify one installed model; return the problem, or None."""
+    try:
+        store.verify(manifest, lambda done: status.show(f"{manifest.id}: hashed {human_bytes(done)}"))
+    except VerificationFailed as error:
+        return str(error)
+    return None
+
+
+def listed(model: str, catalog: Catalog, store: Store, memory: MachineMemory) -> dict[str, Any]:
+    """Collect the facts of a list's row; of a manifest that cannot be read, the problem is all that is known."""
+    try:
+        return facts(catalog.load_model(model), store, memory)
+    except AvengersError as error:
+        return {**dict.fromkeys(_FACTS), "id": model, "installed": False, "problem": str(error)}
+
+
+def facts(manifest: ModelManifest, store: Store, memory: MachineMemory) -> dict[str, Any]:
+    """Collect the facts of a model, sizes in bytes; those that only its file has are None where it is not installed."""
+    from avengers_edge.library.ggml import quantization_in
+
+    size, receipt = store.size_of(manifest), store.receipt_of(manifest)
+    installed, problem, fit = size is not None, None, None
+    if installed:
+        try:
+            fit = memory.fit(store.path_of(manifest))
+        except AvengersError as error:
+            problem = str(error)
+    return {
+        "id": manifest.id,
+        "installed": installed,
+        "bytes": size if installed else manifest.total_bytes,
+        "file": manifest.file,
+        "parts": len(manifest.parts) + 1,
+        "link": receipt.link if receipt else None,
+        "quantization": (fit.quantization if fit else None) or quantization_in(manifest.file),
+        "memory_bytes": fit.total if fit else None,
+        "fits": fit.fits if fit else None,
+        "licence": manifest.licence,
+        "checked": manifest.checked,
+        "verified_at": receipt.verified_at if receipt and installed else None,
+        "untouched": receipt.untouched(store.path_of(manifest)) if receipt and installed else None,
+        "problem": problem,
+    }
+
+
+def shown(manifest: ModelManifest, store: Store, memory: MachineMemory) -> dict[str, Any]:
+    """Collect the facts of `models show`: those of the list, hashes, path and sources."""
+    receipt = store.receipt_of(manifest)
+    return facts(manifest, store, memory) | {
+        "sha256": manifest.sha256 or (receipt.sha256 if receipt else None),
+        "context_length": manifest.context_length,
+        "path": str(store.path_of(manifest)),
+        "chat_template_sha256": manifest.chat_template_sha256 or (receipt.chat_template_sha256 if receipt else None),
+        "chat_template_pinned": manifest.chat_template_sha256 is not None,
+        "sources": [source_line(source) for source in manifest.sources],
+    }
+
+
+def template_of(manifest: ModelManifest, store: Store) -> str:
+    """Read the chat template of an installed model; control characters are written as escapes."""
+    from avengers_edge.library.gguf import read_header
+
+    template = read_header(store.find(manifest)).chat_template
+    if template is None:
+        raise NotFound(f"model {manifest.id!r} has no chat template: it is a base model")
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else letter.encode("unicode_escape").decode()
+        for letter in template
+    )
+
+
+def list_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Write a list of models, one a line; of a row with a problem only that."""
+    head, *good = table_lines([_HEAD, *(_cells(row) for row in rows if not row["problem"])])
+    lines = iter(good)
+    return [head, *(f"{row['id']}  problem  {row['problem']}" if row["problem"] else next(lines) for row in rows)]
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    fits = {True: "yes", False: "no", None: "-"}[row["fits"]]
+    verified = (row["verified_at"] or "")[:10] or ("never" if row["installed"] else "not installed")
+    if row["untouched"] is False:
+        verified = "changed since"
+    return (
+        row["id"],
+        "?" if row["bytes"] is None else human_bytes(row["bytes"]),
+        row["quantization"] or "?",
+        "-" if row["memory_bytes"] is None else human_bytes(row["memory_bytes"]),
+        fits,
+        row["licence"],
+        f"{verified}, in place" if row["link"] else verified,
+    )
+
+
+def source_line(source: object) -> str:
+    """Write a source in a few words."""
+    from avengers_edge.library.manifests import HubSource, PathSource, PypiSource, UrlSource
+
+    match source:
+        case PypiSource(slices=slices):
+            first = f"{slices[0].package} {slices[0].version}"
+            return f"package index: {first}" + (f" and {len(slices) - 1} more slices" if len(slices) > 1 else "")
+        case HubSource(repository=repository, file=file):
+            return f"Hugging Face: {repository} {file}"
+        case UrlSource(url=place) | PathSource(path=place):
+            return str(place)
+    raise AvengersError(f"unknown kind of source: {source!r}")

@@ -1,0 +1,204 @@
+"""Admission and execution of blocking work: a bounded number at once, a bounded queue, and cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from avengers_edge.records import CancelToken
+from avengers_edge.server.problems import Problem
+
+_T = TypeVar("_T")
+Disconnected: TypeAlias = Callable[[], Awaitable[None]]
+"""Returns when the client has disconnected."""
+
+
+class RequestHandle(Generic[_T]):
+    """Submitted work, for the event loop's thread; the work itself watches `cancel`.
+
+    `refusal` is why its client gets no result, once that is known; `over` is set when there is nothing to wait for.
+    """
+
+    def __init__(self) -> None:
+        self.cancel = CancelToken()
+        self.refusal: Problem | None = None
+        self.over = asyncio.Event()
+        self.future: concurrent.futures.Future[_T] | None = None
+
+    def abort(self, why: Problem) -> None:
+        """Cancel the work; the first reason counts."""
+        if self.refusal is None and not self.over.is_set():
+            self.refusal = why
+            self.cancel.set()
+            self.over.set()
+
+    async def result(self) -> _T:
+        """Wait for the result.
+
+        Raises:
+            Problem: it was aborted.
+            AvengersError: whatever the work raised.
+
+        """
+        await self.over.wait()
+        if self.refusal is not None:
+            raise self.refusal
+        assert self.future is not None
+        return self.future.result()
+
+
+class RequestExecutor:
+    """Runs work in threads; for one event loop.
+
+    Args:
+        name: of its threads.
+        width: how many requests run at once.
+        queue: how many may wait.
+        seconds: how long one may take, waiting included.
+
+    """
+
+    def __init__(self, name: str, width: int, queue: int, seconds: float) -> None:
+        self._width, self._queue, self._seconds = width, queue, seconds
+        self._threads = concurrent.futures.ThreadPoolExecutor(width, name)
+        self._handles: set[RequestHandle[Any]] = set()
+        self._admitted = 0
+        self._mean = 1.0  # seconds a request took lately
+        self._closing = False
+
+    @property
+    def running(self) -> int:
+        """How many requests run."""
+        return min(self._admitted, self._width)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return max(0, self._admitted - self._width)
+
+    def require_capacity(self) -> None:
+        """Refuse what could not be admitted now: before its body is read, too.
+
+        Raises:
+            Problem: 503, the queue is full, or the server shuts down.
+
+        """
+        if self._closing:
+            complaint = "the server is shutting down: try again later"
+            raise Problem(503, complaint, code="shutting_down", headers={"Retry-After": "10"})
+        if self._admitted >= self._width + self._queue:
+            seconds = max(1, min(60, round(self._mean * self._admitted / self._width)))
+            complaint = f"{self._admitted} requests are under way or waiting: try again in {seconds} s"
+            raise Problem(503, complaint, code="overloaded", headers={"Retry-After": str(seconds)})
+
+    @contextlib.asynccontextmanager
+    async def submit(
+        self, function: Callable[[CancelToken], _T], disconnected: Disconnected
+    ) -> AsyncIterator[RequestHandle[_T]]:
+        """Run a function in a thread; it is cancelled when the block is left, by whichever way.
+
+        Args:
+            function: the work; it watches the token.
+            disconnected: returns when the client has disconnected, which aborts the work.
+
+        Raises:
+            Problem: 503, the queue is full, or the server shuts down.
+
+        """
+        self.require_capacity()
+        handle, began, loop = RequestHandle[_T](), time.monotonic(), asyncio.get_running_loop()
+        try:
+            future = self._threads.submit(function, handle.cancel)
+        except BaseException:  # no thread could be started; others may still find the work in their queue
+            handle.cancel.set()
+            raise
+        handle.future = future
+        self._admitted += 1
+        self._handles.add(handle)
+
+        def settle() -> None:
+            self._admitted -= 1
+            self._mean += 0.1 * (time.monotonic() - began - self._mean)
+            handle.over.set()
+
+        def settled(_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(settle)
+
+        future.add_done_callback(settled)
+        slow = Problem(504, f"the answer took longer than {self._seconds:g} s: ask for less", code="timeout")
+        timer = loop.call_later(self._seconds, handle.abort, slow)
+        watch = asyncio.create_task(_abort_after(disconnected, handle))
+        try:
+            yield handle
+        finally:
+            timer.cancel()
+            watch.cancel()
+            self._handles.discard(handle)
+            handle.cancel.set()
+            future.cancel()  # it may not have begun
+            handle.future = None  # whose callback refers to the handle: only a full collection would free such a pair
+
+    async def run(self, function: Callable[[CancelToken], _T], disconnected: Disconnected) -> _T:
+        """Run a function and wait for its result; what is raised is that of `submit` and `RequestHandle.result`."""
+        async with self.submit(function, disconnected) as handle:
+            return await handle.result()
+
+    def stop_admission(self) -> None:
+        """Admit nothing any more; what is under way goes on."""
+        self._closing = True
+
+    def cancel_all(self) -> None:
+        """Abort whatever is under way, with a reason for its clients."""
+        for handle in list(self._handles):
+            handle.abort(Problem(503, "the server is shutting down: ask again later", code="shutting_down"))
+
+    def close(self) -> None:
+        """Begin nothing any more; threads end when their work does."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class EventQueue(Generic[_T]):
+    """Events from a thread to the event loop, until its request is over."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._queue: asyncio.Queue[_T | None] = asyncio.Queue()
+
+    def put(self, event: _T) -> None:
+        """Add an event, from any thread, without waiting."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._queue.put_nowait, event)
+
+    async def get(self, seconds: float) -> list[_T] | None:
+        """Return the events since the last call, at least one; [] after so many seconds without, None at the end.
+
+        An end that comes with the last events is returned at the next call.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                event = await self._queue.get()
+        except TimeoutError:
+            return []
+        events: list[_T] = []
+        while event is not None:
+            events.append(event)
+            if self._queue.empty():
+                return events
+            event = self._queue.get_nowait()
+        self._queue.put_nowait(None)
+        return events or None
+
+    async def close_after(self, over: asyncio.Event) -> None:
+        """End the queue after an event of asyncio's."""
+        await over.wait()
+        self._queue.put_nowait(None)
+
+
+async def _abort_after(disconnected: Disconnected, handle: RequestHandle[_T]) -> None:
+    await disconnected()
+    handle.abort(Problem(499, "the client left before the answer was there", code="cancelled"))

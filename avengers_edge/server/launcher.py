@@ -1,0 +1,199 @@
+"""Runs the application on uvicorn: binds the address, reports the start, shuts down in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import functools
+import logging
+import math
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from avengers_edge.errors import AvengersError
+from avengers_edge.server.app import App
+from avengers_edge.server.options import Limits, ServeOptions
+
+logger = logging.getLogger("avengers_edge.server")
+
+_SHUTDOWN_GRACE = 5
+"""Seconds after the time to drain in which clients get the reason for the end."""
+_HEAD_ROOM = 8
+"""How many times the allowed size a head may have and still be refused by the middleware, which says why."""
+
+
+def serve(app: App, options: ServeOptions, started: Callable[[str], None] = lambda _: None) -> None:
+    """Serve until SIGTERM or Ctrl-C, and then let what is under way end.
+
+    Args:
+        app: what is served.
+        options: where.
+        started: called with the address once requests are accepted.
+
+    Raises:
+        AvengersError: the address cannot be had.
+
+    """
+    with contextlib.ExitStack() as stack:
+        listening = [stack.enter_context(each) for each in _listen(options.host, options.port)]
+        try:
+            make_server(app, options, started).run(listening)
+        except OSError as error:
+            raise AvengersError(f"the certificate or its key cannot be used: {error}") from error
+
+
+def _listen(host: str, port: int) -> list[socket.socket]:
+    """Have the address before anything is loaded; a name may mean several."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        raise AvengersError(f"there is no address {host}: give one of this machine's as --host") from None
+    listening: list[socket.socket] = []
+    absent = errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT  # like the IPv6 address of localhost, where there is no IPv6
+    for family, _, _, _, address in dict.fromkeys(found):
+        try:
+            listening.append(socket.create_server(address, family=family))
+        except OSError as error:
+            failed = error.errno
+            if failed not in absent:
+                break
+    else:
+        if listening:
+            return listening
+    for each in listening:
+        each.close()
+    why = {errno.EADDRINUSE: "it is taken", errno.EACCES: "it is not for everybody"}.get(failed or 0)
+    reason = f"{why}, use another --port" if why else f"{host} is no address of this machine, use another --host"
+    raise AvengersError(f"cannot listen on {host} port {port}: {reason}")
+
+
+def make_server(app: App, options: ServeOptions, started: Callable[[str], None]) -> uvicorn.Server:
+    """Make the server that `serve` runs; it ends when its `should_exit` is set, too."""
+    limits = options.limits
+    config = uvicorn.Config(
+        app.asgi,
+        host=options.host,
+        port=options.port,
+        http=functools.partial(_Connection, limits),  # type: ignore[arg-type]  # it is only called
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level="critical",  # whatever is worth a line is logged by the middleware
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=limits.connections,
+        timeout_keep_alive=math.ceil(limits.header_seconds),
+        h11_max_incomplete_event_size=_HEAD_ROOM * limits.header_bytes,
+        timeout_graceful_shutdown=math.ceil(limits.drain) + _SHUTDOWN_GRACE,
+        ssl_certfile=options.certificate,
+        ssl_keyfile=options.private_key,
+    )
+    return _Server(config, app, started)
+
+
+class _Connection(H11Protocol):
+    """A connection with the two timeouts that uvicorn has no option for, and no middleware can keep.
+
+    It is closed where a request's head does not come in time, and aborted where the client takes nothing of its
+    response. Only asyncio's own callbacks are extended.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._limits = limits
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._send_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=1)  # the end of a response is waited for like the rest of it
+        self._head_timer = self.loop.call_later(self._limits.header_seconds, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        under_way = self.cycle and not self.cycle.response_complete
+        if under_way and self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        elif not under_way and self._head_timer is None:
+            self._head_timer = self.loop.call_later(self._limits.header_seconds, self.transport.close)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._expect_reading()
+
+    def resume_writing(self) -> None:
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in (self._head_timer, self._send_timer):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def _expect_reading(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        self._send_timer = self.loop.call_later(self._limits.send_seconds, self._require_reading, unread)
+
+    def _require_reading(self, unread: int) -> None:
+        if self.transport.get_write_buffer_size() < unread:
+            self._expect_reading()
+        else:  # closing would wait for the client to read the rest
+            self.transport.abort()
+
+
+class _Server(uvicorn.Server):
+    """A server whose process ends with 0 after a signal, once what is under way has ended."""
+
+    def __init__(self, config: uvicorn.Config, app: App, started: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._app, self._on_start = app, started
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
+        """Shut down; at a second signal, cancel what is under way."""
+        if self.should_exit and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._app.cancel_now)
+        self.should_exit = True
+
+    async def startup(self, sockets: list[Any] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+        port = self.servers[0].sockets[0].getsockname()[1]
+        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        self._on_start(f"{'https' if self.config.ssl else 'http'}://{host}:{port}")
+
+    async def shutdown(self, sockets: list[Any] | None = None) -> None:
+        self._app.drain()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

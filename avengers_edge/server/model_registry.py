@@ -1,0 +1,181 @@
+"""Teams and models by the names that clients use, all over one set of loaded models."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from avengers_edge.config import Settings
+from avengers_edge.errors import AvengersError, NotFound
+from avengers_edge.library.catalog import Catalog
+from avengers_edge.library.store import Store
+from avengers_edge.opening import open_residency, open_sentence_embedder
+from avengers_edge.records import Closing, Engine, Member, Once, Vectors
+from avengers_edge.routing.form import FormEmbedder
+from avengers_edge.runtime import Avengers
+from avengers_edge.server.problems import Problem
+
+ROUTED_NAME = "avengers"
+"""The model name that is routed and voted by the default team; `avengers/<team>` is by another one."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ResolvedModel:
+    """What a model name means: a team, or one member without routing."""
+
+    avengers: Avengers
+    member: Member | None = None
+
+
+class NamedVectors(Vectors, Protocol):
+    """The sentence embedder as `/v1/embeddings` needs it."""
+
+    @property
+    def name(self) -> str:
+        """Its name among the model names."""
+
+    @property
+    def dimension(self) -> int:
+        """The length D of a vector."""
+
+
+class ModelRegistry(Closing):
+    """The teams and models that are served; calls from several threads are safe.
+
+    Args:
+        default: the team that is meant by `avengers`.
+        teams: lists the teams that could be asked.
+        open_team: makes a team ready, over the same loaded models.
+        models: lists the installed models.
+        lease: lends a model's engine.
+        resident: lists the loaded models.
+        vectors: gives the sentence embedder, opened at its first use.
+        close: frees all of it.
+
+    """
+
+    def __init__(
+        self,
+        default: Avengers,
+        *,
+        teams: Callable[[], Sequence[str]],
+        open_team: Callable[[str], Avengers],
+        models: Callable[[], Sequence[str]],
+        lease: Callable[[str], AbstractContextManager[Engine]],
+        resident: Callable[[], Collection[str]],
+        vectors: Callable[[], NamedVectors],
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.default, self.lease, self.resident = default, lease, resident
+        self._teams, self._open_team, self._models, self._close = teams, open_team, models, close
+        self._vectors = vectors
+        self._opened: dict[str, Avengers] = {default.team.name: default}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, settings: Settings, team: str | None = None) -> ModelRegistry:
+        """Open what the settings' home folder has.
+
+        Raises:
+            NotFound: no such team.
+
+        """
+        catalog, store, residency = Catalog.of(settings), Store(settings.home), open_residency(settings)
+
+        def open_team(name: str) -> Avengers:
+            return Avengers.open(settings, name, residency=residency, open_embedder=lambda: FormEmbedder(shared.get()))
+
+        shared = Once(lambda: open_sentence_embedder(settings))
+
+        def installed() -> list[str]:
+            return sorted({each.model for each in store.installed()})
+
+        return cls(
+            open_team(team or settings.team),
+            teams=catalog.list_teams,
+            open_team=open_team,
+            models=installed,
+            lease=residency.lease,
+            resident=lambda: residency.resident,
+            vectors=shared.get,
+            close=residency.close,
+        )
+
+    @property
+    def vectors(self) -> NamedVectors:
+        """The sentence embedder, opened at its first use."""
+        return self._vectors()
+
+    def resolve(self, model: str, team: str | None = None, team_field: str = "avengers.team") -> ResolvedModel:
+        """Find what a model name means.
+
+        A bare model is that model without a way of asking, also where the team has members of it.
+
+        Args:
+            model: the name.
+            team: the team that is named beside it.
+            team_field: the field that names that team.
+
+        Raises:
+            Problem: 404 with the names there are; 400 where a member is asked and a team is named.
+
+        """
+        if model == ROUTED_NAME or model.startswith(f"{ROUTED_NAME}/"):
+            named = model.removeprefix(ROUTED_NAME).removeprefix("/")
+            if not named and model != ROUTED_NAME:
+                raise self._unknown(model)
+            if named and team and named != team:
+                raise Problem(400, f"model names team {named} and {team_field} {team}: name one", team_field)
+            try:
+                return ResolvedModel(self._open(named or team or self.default.team.name))
+            except NotFound as error:
+                if named or not team:
+                    raise self._unknown(model) from error
+                teams = ", ".join(self._teams())
+                complaint = f"there is no team {team[:80]!r}: use one of {teams}"
+                raise Problem(404, complaint, team_field, "team_not_found") from error
+        if team:
+            raise Problem(400, f"{team_field} goes with model {ROUTED_NAME}, not with {model}", team_field)
+        for member in self.default.team.members:
+            if member.name == model:
+                return ResolvedModel(self.default, member)
+        if model in self._models() or any(member.model == model for member in self.default.team.members):
+            return ResolvedModel(self.default, Member(model))
+        raise self._unknown(model)
+
+    def names(self) -> list[str]:
+        """List the model names that can be asked now: teams whose models are all installed, members, other models."""
+        installed = set(self._models())
+        voted = [ROUTED_NAME] if installed.issuperset(self.default.team.models) else []
+        for name in self._teams():
+            with contextlib.suppress(AvengersError):
+                if installed.issuperset(self._open(name).team.models):
+                    voted.append(f"{ROUTED_NAME}/{name}")
+        members = [member.name for member in self.default.team.members if member.model in installed]
+        return list(dict.fromkeys([*voted, *members, *sorted(installed)]))
+
+    def missing(self) -> list[str]:
+        """List the models of the default team that are not installed."""
+        return sorted(set(self.default.team.models).difference(self._models()))
+
+    def close(self) -> None:
+        """Free the loaded models; what is under way ends with an error."""
+        self._close()
+
+    def _open(self, name: str) -> Avengers:
+        with self._lock:
+            if name not in self._opened:
+                if name not in self._teams():
+                    raise NotFound(f"there is no team {name!r}")
+                self._opened[name] = self._open_team(name)
+            return self._opened[name]
+
+    def _unknown(self, model: str) -> Problem:
+        known = ", ".join(self.names())
+        team = self.default.team.name
+        remedy = f"use one of {known}" if known else f"none is installed, `avengers setup {team}` does that"
+        return Problem(404, f"there is no model {model[:80]!r}: {remedy}", "model", "model_not_found")

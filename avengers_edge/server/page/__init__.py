@@ -1,1 +1,0 @@
-"""The chat page: static files, joined into one document that needs nothing else."""

@@ -1,0 +1,191 @@
+"""A chat or text completion request in the runtime's terms."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from avengers_edge.engine.json_schema import schema_grammar
+from avengers_edge.errors import BadRequest
+from avengers_edge.records import Ask, Message, Tools
+from avengers_edge.server.conversation import Conversation, conversation_of, tools_of
+from avengers_edge.server.problems import refuse
+from avengers_edge.server.schemas import (
+    ChatCompletionRequest,
+    CompletionRequest,
+    EmbeddingRequest,
+    Extension,
+    ResponseFormat,
+    SamplingRequest,
+)
+from avengers_edge.server.validation import shown
+
+_SAME_NAME = (
+    *("temperature", "top_p", "top_k", "min_p", "repeat_penalty", "frequency_penalty", "presence_penalty"),
+    *("max_tokens", "grammar"),
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Parameters:
+    """The parameters of one answer.
+
+    `sampling` holds what is given of `SamplingParams`, by its names there; `prompt_field` names the field with the
+    question.
+    """
+
+    model: str
+    question: str
+    system: str | None = None
+    history: tuple[Message, ...] = ()
+    results: tuple[Message, ...] = ()
+    tools: Tools | None = None
+    n: int = 1
+    seed: int | None = None
+    stream: bool = False
+    include_usage: bool = False
+    sampling: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    extension: Extension = dataclasses.field(default_factory=Extension)
+    prompt_field: Literal["messages", "prompt"] = "messages"
+
+    @property
+    def voted(self) -> bool:
+        """Whether a member that is asked by its name is to vote: it is where a number of samples is given.
+
+        Raises:
+            Problem: 400, options of a vote without a vote.
+
+        """
+        if self.extension.samples is None and self.extension != Extension():
+            raise refuse("avengers", "a member that is asked by its name votes only if avengers.samples is given")
+        return self.extension.samples is not None
+
+    def ask(self, member: str | None) -> Ask:
+        """Return the options of `Avengers.run`; a member skips routing.
+
+        Raises:
+            BadRequest: a value that cannot be used.
+            Problem: 400, something that a vote has no meaning for.
+
+        """
+        if self.n > 1:
+            raise refuse(
+                "n", "n asks for several answers, and a vote elects one: use n=1, or a member's own name as model"
+            )
+        for name in ("logprobs", "logit_bias"):
+            if name in self.sampling:
+                raise refuse(name, f"{name} is of one model's tokens, and several may answer: ask a member by its name")
+        extension = self.extension
+        return Ask(
+            samples=extension.samples,
+            kind=extension.kind,
+            member=member,
+            system=self.system,
+            seed=self.seed,
+            early_stop=extension.early_stop,
+            prefer=extension.prefer,
+            switch_below=extension.switch_below,
+            history=self.history,
+            tools=self.tools,
+            results=self.results,
+            **self.sampling,
+        )
+
+
+def parameters_of(request: ChatCompletionRequest | CompletionRequest) -> Parameters:
+    """Check what the fields of a request mean together.
+
+    Raises:
+        Problem: 400, naming the field.
+
+    """
+    if isinstance(request, ChatCompletionRequest):
+        return _of_chat(request)
+    (prompt,) = [request.prompt] if isinstance(request.prompt, str) else request.prompt
+    if not prompt.strip():
+        raise refuse("prompt", "prompt is empty: send a text")
+    sampling = _sampling(request)
+    if request.logprobs is not None:
+        sampling["logprobs"] = request.logprobs
+    return dataclasses.replace(_parameters(request, Conversation(None, (), prompt), sampling), prompt_field="prompt")
+
+
+def _of_chat(request: ChatCompletionRequest) -> Parameters:
+    sampling = _sampling(request)
+    longest = request.max_completion_tokens
+    if longest is not None:
+        if sampling.get("max_tokens", longest) != longest:
+            raise refuse("max_tokens", "max_tokens and max_completion_tokens differ: give one")
+        sampling["max_tokens"] = longest
+    if request.top_logprobs and not request.logprobs:
+        raise refuse("top_logprobs", "top_logprobs needs logprobs: true")
+    if request.logprobs:
+        sampling["logprobs"] = request.top_logprobs or 0
+    if (schema := _schema(request.response_format)) is not None:
+        sampling["schema"] = schema
+    tools = tools_of(request)
+    if tools is not None and (bounded := {"schema", "grammar"} & sampling.keys()):
+        name = "response_format" if "schema" in bounded else "grammar"
+        raise refuse(name, f"{name} and tools bound the same text: give one, or tool_choice none")
+    return dataclasses.replace(_parameters(request, conversation_of(request.messages), sampling), tools=tools)
+
+
+def _parameters(request: SamplingRequest, conversation: Conversation, sampling: dict[str, Any]) -> Parameters:
+    if request.stream_options is not None and not request.stream:
+        raise refuse("stream_options", "stream_options needs stream: true")
+    refuse_store(request)
+    return Parameters(
+        model=request.model,
+        question=conversation.question,
+        system=conversation.system,
+        history=conversation.history,
+        results=conversation.results,
+        n=request.n,
+        seed=request.seed,
+        stream=request.stream,
+        include_usage=request.stream_options is not None and request.stream_options.include_usage,
+        sampling=sampling,
+        extension=request.avengers,
+    )
+
+
+def refuse_store(request: SamplingRequest | EmbeddingRequest) -> None:
+    """Refuse the one field for a provider's books that would have an effect.
+
+    Raises:
+        Problem: 400.
+
+    """
+    if request.store:
+        raise refuse("store", "store is true, and nothing is kept here: leave it out")
+
+
+def _sampling(request: SamplingRequest) -> dict[str, Any]:
+    sampling = {name: getattr(request, name) for name in _SAME_NAME}
+    sampling["stop"] = tuple([request.stop] if isinstance(request.stop, str) else request.stop or ()) or None
+    sampling["logit_bias"] = _biases(request.logit_bias or {}) or None
+    return {name: value for name, value in sampling.items() if value is not None}
+
+
+def _biases(values: Mapping[str, Any]) -> tuple[tuple[int, float], ...]:
+    for token, bias in values.items():
+        whole, number = token.isascii() and token.isdecimal() and len(token) <= 7, type(bias) in (int, float)
+        if not whole or not number or not -100 <= bias <= 100:
+            said = f"{shown(token)}: {shown(bias)}"
+            raise refuse("logit_bias", f"logit_bias has {said}: use token ids with numbers of -100 to 100")
+    return tuple((int(token), float(bias)) for token, bias in values.items())
+
+
+def _schema(wanted: ResponseFormat | None) -> str | None:
+    """Return the JSON schema that bounds the answer."""
+    if wanted is None or wanted.type == "text":
+        return None
+    described = wanted.json_schema if wanted.type == "json_schema" else None
+    schema = json.dumps((described and described.schema) or {"type": "object"})
+    try:
+        schema_grammar(schema)
+    except BadRequest as error:
+        raise refuse("response_format", str(error)) from error
+    return schema

@@ -1,0 +1,319 @@
+"""Answers in OpenAI's shapes, whole or in chunks, and the object `avengers` that tells how they came about."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from starlette.responses import Response
+
+from avengers_edge.records import Answer, Generation, TokenLogprob, ToolCall, Tools
+from avengers_edge.voting.calls import Said, read_calls
+
+Values = dict[str, Any]
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+_ID_LETTERS = 9
+"""Some chat templates want ids of just so many letters and digits."""
+
+
+class JSONReply(Response):
+    """A response of one value that msgspec can write."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:  # noqa: ANN401 - whatever msgspec can write
+        """Write it."""
+        return msgspec.json.encode(content)
+
+
+class CachedTokens(msgspec.Struct, frozen=True):
+    """How much of a prompt was in the prefix cache."""
+
+    cached_tokens: int
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens; a vote's are those of all its samples."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: CachedTokens
+
+
+class CallFunction(msgspec.Struct, frozen=True):
+    """A called function; in a chunk its arguments come after its name."""
+
+    name: str | UnsetType = UNSET
+    arguments: str = ""
+
+
+class ReplyCall(msgspec.Struct, frozen=True):
+    """A call; `index` is its place in a chunk, where later ones carry arguments only."""
+
+    function: CallFunction
+    index: int | UnsetType = UNSET
+    id: str | UnsetType = UNSET
+    type: Literal["function"] | UnsetType = UNSET
+
+
+class ReplyMessage(msgspec.Struct, frozen=True):
+    """What a model wrote."""
+
+    content: str | None
+    role: Literal["assistant"] = "assistant"
+    refusal: None = None
+    tool_calls: list[ReplyCall] | UnsetType = UNSET
+
+
+class Delta(msgspec.Struct, frozen=True):
+    """What a chunk adds to a message."""
+
+    role: Literal["assistant"] | UnsetType = UNSET
+    content: str | UnsetType = UNSET
+    tool_calls: list[ReplyCall] | UnsetType = UNSET
+
+
+class ReplyChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """One text: whole (`message`, or `text` of a completion), or what a chunk adds (`delta`, or `text`)."""
+
+    index: int
+    message: ReplyMessage | UnsetType = UNSET
+    delta: Delta | UnsetType = UNSET
+    text: str | UnsetType = UNSET
+    logprobs: Values | None = None
+    finish_reason: str | None = None
+
+
+class Completion(msgspec.Struct, frozen=True, kw_only=True):
+    """A response of `/v1/chat/completions` or `/v1/completions`, or a chunk of one.
+
+    The last chunk has `avengers`; all have `usage` where that was asked for, which is null but in the last one.
+    """
+
+    id: str
+    object: Literal["chat.completion", "chat.completion.chunk", "text_completion"]
+    created: int
+    model: str
+    choices: list[ReplyChoice]
+    usage: Usage | UnsetType | None = UNSET
+    avengers: Values | UnsetType = UNSET
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A name that can be asked; `avengers` has its task, chat or embedding."""
+
+    id: str
+    avengers: dict[str, str]
+    created: int
+    object: Literal["model"] = "model"
+    owned_by: str = "avengers-edge"
+
+
+class ModelList(msgspec.Struct, frozen=True):
+    """All names that can be asked."""
+
+    data: list[Model]
+    object: Literal["list"] = "list"
+
+
+class EmbeddingUsage(msgspec.Struct, frozen=True):
+    """Tokens of the embedded texts."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class Embedding(msgspec.Struct, frozen=True):
+    """A text's vector: numbers, or the bytes of little-endian float32 in base64."""
+
+    index: int
+    embedding: str | list[float]
+    object: Literal["embedding"] = "embedding"
+
+
+class EmbeddingList(msgspec.Struct, frozen=True):
+    """The vectors, in the order of the texts."""
+
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingUsage
+    object: Literal["list"] = "list"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Choice:
+    """One of the texts that were asked for, the calls in it, and why it ended."""
+
+    index: int
+    text: str
+    finish_reason: str
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    calls: tuple[ToolCall, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reply:
+    """What all parts of one response have in common. `chat` tells a chat completion from a text completion."""
+
+    chat: bool
+    model: str
+    ident: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
+    created: int = dataclasses.field(default_factory=lambda: int(time.time()))
+
+    def whole(self, choices: Sequence[Choice], usage: Usage, extension: Values) -> Completion:
+        """Return the response that is not streamed."""
+        made = [
+            ReplyChoice(
+                index=choice.index,
+                message=_message(choice) if self.chat else UNSET,
+                text=UNSET if self.chat else choice.text,
+                logprobs=self._logprobs(choice),
+                finish_reason=choice.finish_reason,
+            )
+            for choice in choices
+        ]
+        reply = self._chunk(*made)
+        kind: Literal["chat.completion", "text_completion"] = "chat.completion" if self.chat else "text_completion"
+        return msgspec.structs.replace(reply, object=kind, usage=usage, avengers=extension)
+
+    def begin(self, index: int) -> Completion:
+        """Return the first chunk of a choice."""
+        return self._chunk(self._adding(index, Delta(role="assistant", content="")))
+
+    def piece(self, index: int, text: str) -> Completion:
+        """Return the chunk of a piece of text."""
+        return self._chunk(self._adding(index, Delta(content=text), text))
+
+    def call(self, index: int, place: int, call: ToolCall) -> tuple[Completion, Completion]:
+        """Return the chunks of a call: what is called, and with what."""
+        head = ReplyCall(CallFunction(call.name), place, call.id, "function")
+        rest = ReplyCall(CallFunction(arguments=call.arguments), place)
+        first, second = (self._chunk(self._adding(index, Delta(tool_calls=[each]))) for each in (head, rest))
+        return first, second
+
+    def finish(self, choice: Choice) -> Completion:
+        """Return the last chunk of a choice: its text was sent, its log-probabilities were not."""
+        last = self._adding(choice.index, Delta())
+        logprobs = self._logprobs(choice)
+        return self._chunk(msgspec.structs.replace(last, logprobs=logprobs, finish_reason=choice.finish_reason))
+
+    def usage(self, usage: Usage) -> Completion:
+        """Return the chunk that carries the usage, and no choice."""
+        return msgspec.structs.replace(self._chunk(), usage=usage)
+
+    def _adding(self, index: int, delta: Delta, text: str = "") -> ReplyChoice:
+        return ReplyChoice(index=index, delta=delta) if self.chat else ReplyChoice(index=index, text=text)
+
+    def _chunk(self, *choices: ReplyChoice) -> Completion:
+        return Completion(
+            id=f"{'chatcmpl' if self.chat else 'cmpl'}-{self.ident}",
+            object="chat.completion.chunk" if self.chat else "text_completion",
+            created=self.created,
+            model=self.model,
+            choices=list(choices),
+        )
+
+    def _logprobs(self, choice: Choice) -> Values | None:
+        if choice.logprobs is None:
+            return None
+        return _chat_logprobs(choice.logprobs) if self.chat else _text_logprobs(choice.logprobs)
+
+
+def _message(choice: Choice) -> ReplyMessage:
+    if not choice.calls:
+        return ReplyMessage(choice.text)
+    calls = [ReplyCall(CallFunction(call.name, call.arguments), id=call.id, type="function") for call in choice.calls]
+    return ReplyMessage(choice.text or None, tool_calls=calls)
+
+
+def choices_of(result: Answer | Generation, tools: Tools | None = None) -> list[Choice]:
+    """Return the texts, and the calls of these tools in them: the elected one, or all that a member wrote."""
+    if isinstance(result, Answer):
+        return [_choice(0, result.text, result.shown.finish_reason, None, tools)]
+    return [_choice(done.index, done.text, done.finish_reason, done.logprobs, tools) for done in result.completions]
+
+
+def usage_of(result: Answer | Generation) -> Usage:
+    """Count tokens; a vote's are those of all its samples."""
+    if isinstance(result, Answer):
+        prompt, cached = result.usage.prompt_tokens, result.usage.cached_tokens
+        written = result.usage.completion_tokens
+    else:
+        prompt, cached = result.prompt_tokens, result.reused_tokens
+        written = sum(done.tokens for done in result.completions)
+    return Usage(prompt, written, prompt + written, CachedTokens(cached))
+
+
+def extension_of(result: Answer | Generation, member: str | None = None, *, texts: bool = False) -> Values:
+    """Return how an answer came about; `texts` adds every sample of a vote."""
+    if isinstance(result, Generation):
+        ended = len(result.completions)
+        return {
+            "model": member,
+            "models": [member],
+            "route": None,
+            "votes": [],
+            "confidence": None,
+            "agreement": None,
+            "samples_requested": ended,
+            "samples_used": ended,
+            "saved_tokens": 0,
+            "timings_ms": {"prefill": round(result.prefill_ms, 3), "decode": round(result.decode_ms, 3)},
+        }
+    values = result.as_dict()
+    kept = {name: values[name] for name in (*_ANSWER_FIELDS, *(("samples",) if texts else ()))}
+    return {**kept, "output": result.shown.output, "saved_tokens": result.usage.saved_tokens}
+
+
+_ANSWER_FIELDS = (
+    *("answer", "kind", "model", "models", "route", "votes", "confidence", "agreement"),
+    *("samples_requested", "samples_used", "stopped_early", "timings_ms"),
+)
+
+
+def _choice(
+    index: int, text: str, reason: str, logprobs: tuple[TokenLogprob, ...] | None, tools: Tools | None
+) -> Choice:
+    reason = "stop" if reason == "stop" else "length"
+    said = Said(text) if tools is None else read_calls(text, tools.names)
+    if not said.calls:
+        return Choice(index, text, reason, logprobs)
+    calls = tuple(dataclasses.replace(call, id=_new_id()) for call in said.calls)
+    return Choice(index, said.content, "tool_calls", logprobs, calls)
+
+
+def _new_id() -> str:
+    return "".join(secrets.choice(_LETTERS) for _ in range(_ID_LETTERS))
+
+
+def _chat_logprobs(tokens: Sequence[TokenLogprob]) -> Values:
+    def entry(text: str, logprob: float) -> Values:
+        whole = "\ufffd" not in text  # a token that is a part of a character is not known by its bytes any more
+        return {"token": text, "logprob": logprob, "bytes": list(text.encode()) if whole else None}
+
+    return {
+        "content": [
+            {**entry(each.text, each.logprob), "top_logprobs": [entry(*other) for other in each.top]} for each in tokens
+        ],
+        "refusal": None,
+    }
+
+
+def _text_logprobs(tokens: Sequence[TokenLogprob]) -> Values:
+    offsets, offset = [], 0
+    for each in tokens:
+        offsets.append(offset)
+        offset += len(each.text)
+    return {
+        "tokens": [each.text for each in tokens],
+        "token_logprobs": [each.logprob for each in tokens],
+        "top_logprobs": [dict(each.top) for each in tokens],
+        "text_offset": offsets,
+    }
