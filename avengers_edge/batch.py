@@ -14,7 +14,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
+
+import msgspec
 
 from avengers_edge._util.files import NO_ROOM, write_whole
 from avengers_edge._util.jsonl import as_line, drop_partial_line, numbered_lines, sole_writer
@@ -30,37 +32,18 @@ from avengers_edge.errors import (
 )
 from avengers_edge.records import Answer, Ask
 
-_NUMBER = (int, float)
-_FIELDS: Mapping[str, tuple[type, ...]] = {
-    "samples": (int,),
-    "kind": (str,),
-    "member": (str,),
-    "system": (str,),
-    "max_tokens": (int,),
-    "temperature": _NUMBER,
-    "top_p": _NUMBER,
-    "seed": (int,),
-    "early_stop": (str,),
-    "prefer": _NUMBER,
-    "switch_below": _NUMBER,
-    "top_k": (int,),
-    "min_p": _NUMBER,
-    "repeat_penalty": _NUMBER,
-    "frequency_penalty": _NUMBER,
-    "presence_penalty": _NUMBER,
-    "stop": (str, list),
-    "grammar": (str,),
-    "schema": (str, dict),
-    "tests": (str,),
-}
-_OF_QUESTION_FILES = frozenset({"dataset", "category", "choices", "answer", "answer_type", "tests", "split", "meta"})
+_ANSWER_TYPE = "answer_type"
+_OF_QUESTION_FILES = frozenset({"dataset", "category", "choices", "answer", _ANSWER_TYPE, "tests", "split", "meta"})
+"""The fields of the question files of `calibrate`; their answer type is the kind, the others are ignored."""
+_NOT_IN_LINES = ("history", "tools", "results")
+_OPTION_TYPES = {name: kind for name, kind in get_type_hints(Ask).items() if name not in _NOT_IN_LINES}
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One question. `own_member` says that its line named one.
+    """One question of a batch.
 
-    `digest` tells its text from another one under the same id, `ask_digest` how it is asked from other ways.
+    `digest` and `ask_digest` are hashes of its text and of how it is asked; `own_member`: its line named a member.
     """
 
     id: str
@@ -72,25 +55,28 @@ class Item:
     own_member: bool = False
 
 
-def read_items(lines: Iterable[tuple[str, str]], usual: Ask, team: str) -> tuple[Item, ...]:
+def read_items(lines: Iterable[tuple[str, str]], defaults: Ask, team: str) -> tuple[Item, ...]:
     """Read all questions, so that a bad line is known before the first one is asked.
 
+    A line is a JSON object: {"prompt" or "question", "id"?, and fields of `Ask`: "samples"?, "kind"?, "member"?, ...};
+    without an id it is known by its number.
+
     Args:
-        lines: where each line is ("FILE, line N"), and the line.
-        usual: how to answer where a line does not say it.
+        lines: the place of each line ("FILE, line N"), and the line.
+        defaults: how to answer where a line does not say it.
         team: the name of the team that answers.
 
     Raises:
-        VerificationFailed: a line is no question, or has an id that was there before; the message names the line.
+        VerificationFailed: a line is no question, or has the id of another one; the message names the line.
         BadRequest: there is no line.
 
     """
     items: dict[str, Item] = {}
     for where, line in lines:
         try:
-            item = _item(where, json.loads(line), usual, team)
+            item = _item(where, json.loads(line), defaults, team)
         except (ValueError, TypeError, RecursionError, BadRequest) as error:
-            reason = str(error) if isinstance(error, BadRequest | _Wrong) else f"it is not JSON ({error})"
+            reason = str(error) if isinstance(error, BadRequest | _BadLine) else f"it is not JSON ({error})"
             raise VerificationFailed(f"{where}: {reason}") from error
         if item.id in items:
             raise VerificationFailed(f"{where}: id {item.id!r} is that of {items[item.id].where} too: choose another")
@@ -100,80 +86,84 @@ def read_items(lines: Iterable[tuple[str, str]], usual: Ask, team: str) -> tuple
     return tuple(items.values())
 
 
-class _Wrong(ValueError):
+class _BadLine(ValueError):
     """A line that is JSON and no question."""
 
 
-def _item(where: str, row: object, usual: Ask, team: str) -> Item:
+def _item(where: str, row: object, defaults: Ask, team: str) -> Item:
     if not isinstance(row, dict):
-        raise _Wrong('it is not an object: write {"prompt": "..."}')
+        raise _BadLine('it is not an object: write {"prompt": "..."}')
     texts = [row[name] for name in ("prompt", "question") if name in row]
     if len(texts) != 1 or not isinstance(texts[0], str) or not texts[0].strip():
-        raise _Wrong("it needs one text, as prompt or as question")
+        raise _BadLine("it needs one text, as prompt or as question")
     given = row.get("id")
     if not (given is None or (isinstance(given, str | int) and not isinstance(given, bool) and given != "")):
-        raise _Wrong(f"its id is {given!r:.40}: use a text or a number")
-    said = _said(row)
-    number = where.rpartition(" ")[2]
+        raise _BadLine(f"its id is {given!r:.40}: use a text or a number")
+    options = _options(row)
+    ask = dataclasses.replace(defaults, **options)
     try:
         digest = _digest(texts[0])
     except UnicodeEncodeError as error:
-        raise _Wrong("its text has half a character: write the whole one") from error
-    ask = dataclasses.replace(usual, **said)
+        raise _BadLine("its text has half a character: write the whole one") from error
+    number = where.rpartition(" ")[2]
     return Item(
         id=f"line {number}" if given is None else str(given),
         where=where,
         prompt=texts[0],
         ask=ask,
         digest=digest,
-        ask_digest=_digest(_told(ask, team)),
-        own_member="member" in said,
+        ask_digest=_ask_digest(ask, team),
+        own_member="member" in options,
     )
+
+
+def _options(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the fields of a line that say how to answer, by the types of `Ask`."""
+    options: dict[str, Any] = {}
+    ignored = {"id", "prompt", "question"}
+    if _ANSWER_TYPE in row:
+        options["kind"] = row[_ANSWER_TYPE]
+        ignored |= _OF_QUESTION_FILES
+    for name, value in row.items():
+        if name in ignored or value is None:
+            continue
+        if name not in _OPTION_TYPES:
+            raise _BadLine(f"unknown field {name!r:.40}: use {', '.join(_OPTION_TYPES)}")
+        if name == "stop":
+            options[name] = (value,) if isinstance(value, str) else value
+        else:
+            options[name] = json.dumps(value) if name == "schema" and isinstance(value, dict) else value
+        try:
+            msgspec.convert(options[name], _OPTION_TYPES[name])
+        except msgspec.ValidationError as error:
+            raise _BadLine(f"{name} is {value!r:.40}: {error}") from error
+        if isinstance(options[name], list):
+            options[name] = tuple(options[name])
+    return options
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _told(ask: Ask, team: str) -> str:
-    """Spell who is asked and how; what has its usual value is left out, so that options to come change nothing."""
-    told = {each.name: getattr(ask, each.name) for each in dataclasses.fields(ask)}
-    usual = {each.name: each.default for each in dataclasses.fields(ask)}
-    return json.dumps({"team": team} | {name: said for name, said in told.items() if said != usual[name]})
-
-
-def _said(row: Mapping[str, Any]) -> dict[str, Any]:
-    from_question_file = "answer_type" in row
-    passed_over = {"id", "prompt", "question", *(_OF_QUESTION_FILES if from_question_file else ())}
-    said: dict[str, Any] = {"kind": row["answer_type"]} if from_question_file else {}
-    for name, value in row.items():
-        if name in passed_over or value is None:
-            continue
-        if name not in _FIELDS:
-            raise _Wrong(f"unknown field {name!r:.40}: use {', '.join(_FIELDS)}")
-        # bool is an int to Python, not to a user.
-        if not isinstance(value, _FIELDS[name]) or isinstance(value, bool):
-            raise _Wrong(f"{name} is {value!r:.40}, which is of the wrong type")
-        said[name] = value
-    if isinstance(said.get("stop"), str):
-        said["stop"] = [said["stop"]]
-    if "stop" in said:
-        said["stop"] = tuple(said["stop"])
-    if isinstance(said.get("schema"), dict):
-        said["schema"] = json.dumps(said["schema"])
-    return said
+def _ask_digest(ask: Ask, team: str) -> str:
+    """Hash the team and the options without those at their defaults, so that new options change no hash."""
+    changed = {each.name: getattr(ask, each.name) for each in dataclasses.fields(ask)}
+    defaults = {each.name: each.default for each in dataclasses.fields(ask)}
+    changed = {name: value for name, value in changed.items() if value != defaults[name]}
+    return _digest(json.dumps({"team": team} | changed))
 
 
 AnswerOne = Callable[[str, Ask, threading.Event], Answer]
-"""Answers a question as told; once the event is set it ends with what there is."""
+"""Answers a question; once the event is set, with the samples so far."""
 
-_OF_THE_INSTALLATION = (NotFound, VerificationFailed, OfflineRefused, MissingExtra)
-"""What fails every question alike, unless one named a member of its own."""
+_INSTALLATION_ERRORS = (NotFound, VerificationFailed, OfflineRefused, MissingExtra)
+"""Errors that every question would meet, unless its line named a member."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How a batch stands: questions answered and failed by this run, answered before, and the seconds left."""
+    """The progress of a batch: questions answered and failed by this run, answered before, and the seconds left."""
 
     total: int
     before: int
@@ -184,7 +174,7 @@ class Tally:
 
     @property
     def done(self) -> int:
-        """Questions that need no more of this run."""
+        """Questions that are done."""
         return self.before + self.answered + self.failed
 
 
@@ -196,20 +186,23 @@ def run(
     jobs: int = 1,
     on_done: Callable[[Tally], None] = lambda _: None,
 ) -> Tally:
-    """Answer what `out` has no answer to yet. The first question goes ahead alone, and loads what all of them need.
+    """Answer the questions that `out` has no answer to. The first one runs alone, and loads what all of them need.
 
-    A question that fails is recorded, and the run goes on, unless something is missing that all of them need.
+    A line of `out` is {"id", "prompt_sha256", "ask_sha256", and the fields of `ask --json`} or, for a question that
+    failed, the same with {"error", "exit_code"}; it is written as soon as the answer is there.
+
+    A question that fails is recorded and asked again by the next run, unless all of them would fail alike.
 
     Args:
         items: the questions.
         out: the file of answers; a last line that a kill cut off and those of failed questions are dropped from it.
         answer: answers one question; called from several threads where `jobs` is above 1.
-        jobs: questions under way at once.
-        on_done: hears of each question that is done.
+        jobs: number of questions answered at once.
+        on_done: callback for the progress after each question.
 
     Raises:
-        BadRequest: `out` has answers to other questions under these ids, or to these with other options, or is no
-            plain file.
+        BadRequest: `out` has answers to other questions under these ids, or to these with other options, or is not
+            a plain file.
         VerificationFailed: `out` holds something else.
         DoesNotFit: the disk is full; what was answered is kept.
         AvengersError: `out` cannot be written, another run is writing it, or a model or file is missing that every
@@ -217,10 +210,10 @@ def run(
 
     """
     if (out.exists() and not out.is_file()) or out.suffix == ".gz":
-        raise BadRequest(f"{out} cannot be gone on with: name a plain file that does not end in .gz")
+        raise BadRequest(f"{out} cannot be continued: name a plain file that does not end in .gz")
     try:
-        with sole_writer(out), _no_stump(out):
-            return _go_on(items, out, answer, jobs, on_done)
+        with sole_writer(out), _whole_lines(out):
+            return _continue(items, out, answer, jobs, on_done)
     except OSError as error:
         if error.errno in NO_ROOM:
             raise DoesNotFit(_full(out)) from error
@@ -228,8 +221,8 @@ def run(
 
 
 @contextlib.contextmanager
-def _no_stump(out: Path) -> Iterator[None]:
-    """Where writing fails, leave whole lines only, and no empty file where there was none."""
+def _whole_lines(out: Path) -> Iterator[None]:
+    """Where writing fails, leave only whole lines, and no empty file where there was none."""
     new = not out.exists()
     try:
         yield
@@ -250,8 +243,10 @@ def _full(out: Path) -> str:
     return f"{out} needs room for another answer and {free} are free there: free some and run this again, it goes on"
 
 
-def _go_on(items: Sequence[Item], out: Path, answer: AnswerOne, jobs: int, on_done: Callable[[Tally], None]) -> Tally:
-    have = _known(items, out)
+def _continue(
+    items: Sequence[Item], out: Path, answer: AnswerOne, jobs: int, on_done: Callable[[Tally], None]
+) -> Tally:
+    have = _answered(items, out)
     waiting = [item for item in items if item.id not in have]
     tally, pace, stop = Tally(len(items), len(have)), Eta(0, len(waiting)), threading.Event()
     with (
@@ -271,7 +266,7 @@ def _go_on(items: Sequence[Item], out: Path, answer: AnswerOne, jobs: int, on_do
 def _outcomes(
     items: Sequence[Item], pool: ThreadPoolExecutor, answer: AnswerOne, stop: threading.Event, jobs: int
 ) -> Generator[tuple[Item, Answer | AvengersError]]:
-    """Ask, some at once; yield what came of each as it ends. Whatever ends this stops those that are under way."""
+    """Answer questions, `jobs` at once; yield each outcome as it ends. Closing this cancels those that run."""
     running: dict[Future[Answer], Item] = {}
     rest, width = iter(items), 1
     try:
@@ -287,7 +282,7 @@ def _outcomes(
             width = jobs
     except (AvengersError, KeyboardInterrupt):
         for future in [future for future in running if future.done() and not future.exception()]:
-            yield running[future], future.result()  # it was paid for
+            yield running[future], future.result()  # its time was spent
         raise
     finally:
         stop.set()
@@ -296,7 +291,7 @@ def _outcomes(
 def _result(future: Future[Answer], item: Item) -> Answer | AvengersError:
     try:
         return future.result()
-    except _OF_THE_INSTALLATION as error:
+    except _INSTALLATION_ERRORS as error:
         if not item.own_member:
             raise
         return error
@@ -322,13 +317,13 @@ def _counted(tally: Tally, item: Item, outcome: Answer | AvengersError, seconds_
     )
 
 
-def _known(items: Sequence[Item], out: Path) -> set[str]:
-    """Read which questions have an answer; drop the lines of those that failed."""
+def _answered(items: Sequence[Item], out: Path) -> set[str]:
+    """Read the ids of the questions that have an answer; drop the lines of those that failed."""
     if not out.exists():
         return set()
     drop_partial_line(out)
     asked = {item.id: item for item in items}
-    known: set[str] = set()
+    answered: set[str] = set()
     kept: list[str] = []
     for where, line in numbered_lines(out, "file of answers", "name another one with --out"):
         row = _row(where, line)
@@ -337,19 +332,19 @@ def _known(items: Sequence[Item], out: Path) -> set[str]:
             raise BadRequest(f"{where}: {item.id!r} is another question there: name another file with --out")
         if item is not None and "error" in row:
             continue  # it is asked again
-        # Files of before had no digest of the options.
+        # Older files have no hash of the options.
         if item is not None and row.get("ask_sha256", item.ask_digest) != item.ask_digest:
             raise BadRequest(
                 f"{where}: {item.id!r} was answered by another team or with other options there: name another file "
                 "with --out, or the options of then"
             )
         if item is not None:
-            known.add(item.id)
+            answered.add(item.id)
         kept.append(line)
     content = "".join(kept).encode()
     if len(content) < out.stat().st_size:
         write_whole(out, content)
-    return known
+    return answered
 
 
 def _row(where: str, line: str) -> dict[str, Any]:

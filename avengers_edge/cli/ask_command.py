@@ -118,7 +118,9 @@ def _code_of(answer: Answer) -> str:
 @json_option
 @pass_session
 def route(session: Session, prompt: str | None, team: str | None, prefer: float, as_json: bool) -> None:
-    """Show which member would answer PROMPT, and why; no language model is loaded.
+    """Show which member would answer PROMPT, and why.
+
+    No language model is loaded.
 
     \b
       avengers route "Prove that the square root of 2 is irrational."

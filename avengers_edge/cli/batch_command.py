@@ -49,7 +49,9 @@ _WHAT = "file of questions"
 @json_option
 @pass_session
 def batch(session: Session, file: Path, out: Path, jobs: int, team: str | None, options: Ask, as_json: bool) -> None:
-    """Answer every question of FILE (JSON lines, - is standard input); run again, it goes on where it stopped.
+    """Answer the questions of FILE (JSON lines) into another file.
+
+    FILE may be -, standard input. Run again, it goes on where it stopped.
 
     \b
     A line is {"prompt": "..."}, with "id", "samples", "kind", "member" and other options where they differ.

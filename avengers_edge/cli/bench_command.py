@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 @json_option
 @pass_session
 def bench(session: Session, model: str | None, team: str | None, samples: int, as_json: bool) -> None:
-    """Measure MODEL on this machine (default: the team's first), and store the figures that the engine uses.
+    """Measure the speed of MODEL on this machine.
+
+    Without MODEL it is the team's first. The engine uses the figures, which are stored.
 
     \b
     It measures decode steps by their width with repacked weights and without, the time to the first token, and a vote

@@ -28,7 +28,7 @@ _PATH = click.Path(path_type=Path)
 
 @click.group()
 def bundle() -> None:
-    """Pack a team into one archive for a machine without a network, verify it, and unpack it."""
+    """Pack, verify and unpack teams for air-gapped machines."""
 
 
 @bundle.command()
@@ -130,9 +130,9 @@ def pack(
 @json_option
 @pass_session
 def verify(session: Session, archive: Path | None, key: Path | None, as_json: bool) -> None:
-    """Verify ARCHIVE or, without one, all files that bundles installed into the home folder; exit code 4 if a file is bad.
+    """Verify ARCHIVE or, without one, all files that bundles installed into the home folder.
 
-    The installer beside ARCHIVE is verified with it.
+    The installer beside ARCHIVE is verified with it. The exit code is 4 if a file is bad.
 
     \b
     Examples:

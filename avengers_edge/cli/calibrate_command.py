@@ -43,7 +43,7 @@ _members_option = click.option(
 
 @click.group()
 def calibrate() -> None:
-    """Measure a team on questions, fit its routing table, and evaluate it. All of it offline.
+    """Measure a team, fit its routing table, and evaluate it.
 
     \b
     From nothing to a routing table of your own models:

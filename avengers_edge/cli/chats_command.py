@@ -48,7 +48,7 @@ id_argument = click.argument("conversation", metavar="ID", type=int, shell_compl
 
 @click.group()
 def chats() -> None:
-    """List, search, show, export and delete the conversations of `avengers chat`."""
+    """List, search, show, export and delete stored conversations."""
 
 
 @chats.command("list")

@@ -73,7 +73,9 @@ _SHELLS: dict[str, type[ShellComplete]] = {"bash": Bash, "zsh": ZshComplete, "fi
 @click.command()
 @click.argument("shell", type=click.Choice(list(_SHELLS)))
 def completion(shell: str) -> None:
-    """Print the script that makes SHELL complete commands, options, and the names of models, members and teams.
+    """Print the completion script of SHELL.
+
+    It completes commands, options, and the names of models, members and teams.
 
     \b
     Put the line for your shell into its start file:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.metadata
 import json
 import os
 import platform
@@ -23,7 +22,6 @@ from avengers_edge.cli.completion import complete_teams
 from avengers_edge.cli.session import MachineMemory, Session, pass_session
 from avengers_edge.cli.shared_options import json_option
 from avengers_edge.errors import AvengersError, NoSandbox, VerificationFailed
-from avengers_edge.library.disk import DISK_MARGIN_BYTES
 from avengers_edge.records import Message, Request, SamplingParams
 
 if TYPE_CHECKING:
@@ -91,7 +89,9 @@ KNOWN_BAD = (
 @json_option
 @pass_session
 def doctor(session: Session, team: str | None, network: bool, as_json: bool) -> None:
-    """Check this machine and installation; exit code 0 only when asking will work.
+    """Check this machine and installation.
+
+    The exit code is 0 only when asking will work.
 
     \b
       avengers doctor --team starter
@@ -173,6 +173,8 @@ def check_python() -> Iterator[Finding]:
 
 def check_packages() -> Iterator[Finding]:
     """Check that the installed packages are in the ranges that were tested, and that none is known to be bad."""
+    import importlib.metadata
+
     wanted = _requirements()
     for package in dict.fromkeys((*_PACKAGES, *(bad.package for bad in KNOWN_BAD))):
         try:
@@ -193,6 +195,8 @@ def check_packages() -> Iterator[Finding]:
 
 def _requirements() -> dict[str, Requirement]:
     """Read the requirements of this product by package; none where it runs without being installed."""
+    import importlib.metadata
+
     from packaging.requirements import Requirement
 
     try:
@@ -254,6 +258,8 @@ def check_conversations(session: Session) -> Iterator[Finding]:
 
 def check_home(session: Session) -> Iterator[Finding]:
     """Check the rights of the home folder, that this user can write there, and the free disk."""
+    from avengers_edge.library.disk import DISK_MARGIN_BYTES
+
     home = session.settings().home
     existing = next(folder for folder in (home, *home.parents) if folder.exists())
     remedy = None

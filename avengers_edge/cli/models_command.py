@@ -45,7 +45,9 @@ _FACTS = (
 @click.option("--yes", is_flag=True, help="Download without asking.")
 @pass_session
 def setup(session: Session, team: str, yes: bool) -> None:
-    """Pull and verify the models of TEAM (default: starter); resumes where it stopped.
+    """Pull and verify the models of TEAM.
+
+    Without TEAM it is starter. Run again, it goes on where it stopped.
 
     \b
       avengers setup starter --yes

@@ -104,9 +104,9 @@ def serve(
     drain: float,
     log_prompts: bool,
 ) -> None:
-    """Serve teams and members to clients of OpenAI's API; by default only this machine can reach them.
+    """Serve teams and members by OpenAI's API.
 
-    The address that is printed has a chat page for browsers.
+    By default only this machine can reach them. The address that is printed has a chat page for browsers.
 
     \b
     Model names are avengers (routed and voted), avengers/TEAM, and each member's own:

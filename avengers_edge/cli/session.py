@@ -43,7 +43,7 @@ pass_session = click.make_pass_decorator(Session)
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The memory that a model needs, in bytes: in all, and in main memory, beside what is free there (None: unknown)."""
+    """The memory that a model needs, in all and in main memory, and what is free there (None: unknown); in bytes."""
 
     quantization: str | None
     need: MemoryNeed

@@ -22,7 +22,7 @@ def parse_number(
 ) -> int | Literal["auto"] | None:
     """Parse `N|auto`; an option that was not given is None."""
     if value is None or value == "auto":
-        return value
+        return None if value is None else "auto"
     try:
         return int(value)
     except ValueError:
@@ -59,7 +59,7 @@ class SeveralValues(click.Command):
 
 
 team_option = click.option("--team", shell_complete=complete_teams, help="Team that answers (default: the one in use).")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 prefer_option = click.option(
     "--prefer", type=float, default=1.0, show_default=True, help="Weight of accuracy in routing: 1 accuracy, 0 speed."
 )

@@ -45,7 +45,7 @@ _calibrate_option = click.option(
 
 @click.group()
 def team() -> None:
-    """Make, change and show the sets of models that answer together."""
+    """Make, change and show teams of models."""
 
 
 @team.command("list")

@@ -175,7 +175,7 @@ def confirm(question: str, yes: bool, refused: str, *, default: bool) -> None:
 
 
 def fact_lines(facts: Mapping[str, object]) -> Iterator[str]:
-    """Write facts as lines of a name and a value; None and empty lists are left out, a list has a line for each item."""
+    """Write facts as lines of a name and a value, a list with a line for each item; None and [] are left out."""
     known = {name.replace("_", " "): (name, value) for name, value in facts.items() if value not in (None, [])}
     width = max(map(len, known))
     for label, (name, value) in known.items():

@@ -107,7 +107,10 @@ def test_voting_is_pure_python():
     ("statement", "forbidden"),
     [
         ("import avengers_edge", {"numpy", "onnxruntime", "llama_cpp", "sklearn", "click", "jinja2"}),
-        ("import avengers_edge.cli.main", {"avengers_edge.cli.ask_command", "avengers_edge.cli.bundle_command", "sqlite3"}),
+        (
+            "import avengers_edge.cli.main",
+            {"avengers_edge.cli.ask_command", "avengers_edge.cli.bundle_command", "sqlite3"},
+        ),
         (
             "from avengers_edge.cli.main import cli; [cli.get_command(None, name) for name in cli.list_commands(None)]",
             {"numpy", "onnxruntime", "llama_cpp", "sklearn", "tokenizers", "jinja2", "prompt_toolkit", "rich"}

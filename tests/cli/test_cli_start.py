@@ -159,7 +159,8 @@ def test_no_error_steers_the_terminal_or_fills_it(monkeypatch):
 
 @posix
 def test_a_question_is_utf8_whatever_the_locale():
-    code = "import sys; from avengers_edge.cli.question_input import read_question as read; print(ascii(read(sys.argv[1]).text))"
+    code = "import sys; from avengers_edge.cli import question_input as given; "
+    code += "print(ascii(given.read_question(sys.argv[1]).text))"
     environ = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     command = [sys.executable, "-c", code, "caf\u00e9".encode()]
     done = subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=True)

@@ -55,7 +55,9 @@ def chat(
     vi: bool | None,
     quiet: bool,
 ) -> None:
-    """Talk with a team: each turn is routed on the conversation, and voted on where that was measured to pay.
+    """Chat with a team.
+
+    Each turn is routed on the conversation, and voted on where that was measured to pay.
 
     \b
     Type /help there for commands and keys. Piped in, each line is a question:
@@ -166,6 +168,7 @@ def _reader(
 
 
 def open_turns(settings: Settings, team: str, on_terminal: bool) -> Turns:
+    """Open a team, and load what draws its answers."""
     from avengers_edge.api.sync import Avengers
     from avengers_edge.cli.chat.turns import Turns
 
