@@ -1,7 +1,7 @@
-"""Writes the command reference of the README between its two marks, from the commands themselves.
+"""Writes docs/cli.md, the reference of all commands, from their own help texts.
 
 python scripts/command_reference.py            write it
-python scripts/command_reference.py --check    only say whether it is up to date (exit code 1 if not)
+python scripts/command_reference.py --check    only report whether it is up to date (exit code 1 if not)
 """
 
 from __future__ import annotations
@@ -16,9 +16,14 @@ import click
 
 from avengers_edge.cli.main import cli
 
-README = Path(__file__).resolve().parent.parent / "README.md"
-BEGIN = "<!-- the commands: written by scripts/command_reference.py, do not edit -->"
-END = "<!-- the commands end here -->"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
+HEAD = """# Commands
+
+<!-- written by scripts/command_reference.py, do not edit -->
+
+Written from `avengers --help`. Answers go to standard output, everything else to standard error; commands that return
+data have `--json`. Exit codes are in [usage.md](usage.md#exit-codes).
+"""
 _MANY = 10
 """A command that shares more options than this with `ask` only names them."""
 
@@ -36,41 +41,12 @@ def commands(group: click.Group, path: str = "avengers") -> Iterator[tuple[str, 
 
 
 def reference() -> str:
-    """Write the whole section: a table of the commands, then each one's options."""
+    """Write the whole page: a table of the commands, then each one's options."""
     rows = [f"| {_code(_call(path, command))} | {_cell(_first_line(command))} |" for path, command in commands(cli)]
-    details = [line for path, command in commands(cli) for line in _options(path, command)]
-    table = ["| command | does |", "|---|---|", *rows]
     global_options = [line for parameter in cli.params for line in _option(parameter)]
-    return "\n".join(
-        [
-            BEGIN,
-            "",
-            *table,
-            "",
-            "<details><summary>Options of every command</summary>",
-            "",
-            "**avengers**, before the command:",
-            "",
-            *global_options,
-            *details,
-            "",
-            "</details>",
-            "",
-            END,
-        ]
-    )
-
-
-def replaced(text: str) -> str:
-    """Put the section into a README.
-
-    Raises:
-        ValueError: the marks are not there, once each and in this order.
-
-    """
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"{README.name} needs the two marks once each: {BEGIN} and {END}")
-    return text[: text.index(BEGIN)] + reference() + text[text.index(END) + len(END) :]
+    details = [line for path, command in commands(cli) for line in _options(path, command)]
+    head = ["## avengers", "", "Before the command:", "", *global_options]
+    return "\n".join([HEAD, "| command | does |", "|---|---|", *rows, "", *head, *details, ""])
 
 
 def _call(path: str, command: click.Command) -> str:
@@ -90,7 +66,7 @@ def _options(path: str, command: click.Command) -> list[str]:
     if command is not usual and len(shared) > _MANY:
         names = ", ".join(line.partition(":")[0].removeprefix("- ") for line in shared)
         lines = [*(line for line in lines if line not in shared), f"- as for `avengers ask`: {names}"]
-    return ["", f"**{path}**", "", *lines] if lines else []
+    return ["", f"## {path}", "", *lines] if lines else []
 
 
 def _option(parameter: click.Parameter) -> list[str]:
@@ -115,7 +91,7 @@ def _first_line(command: click.Command) -> str:
 
 
 def _text(text: str | None) -> str:
-    # What Markdown or HTML would take for its own.
+    # Markdown and HTML have a use for these characters.
     return re.sub(r"([<*_])", r"\\\1", " ".join((text or "").split()))
 
 
@@ -128,13 +104,13 @@ def _code(text: str) -> str:
 
 
 def main() -> int:
-    """Write the section, or compare it; give the exit code."""
-    text = README.read_text(encoding="utf-8")
-    wanted = replaced(text)
+    """Write the page, or compare it; return the exit code."""
+    wanted = reference()
     if "--check" in sys.argv[1:]:
-        print("up to date" if wanted == text else "out of date: run scripts/command_reference.py")
-        return int(wanted != text)
-    README.write_text(wanted, encoding="utf-8")
+        current = PAGE.exists() and PAGE.read_text(encoding="utf-8") == wanted
+        print("up to date" if current else f"{PAGE.name} is out of date: run scripts/command_reference.py")
+        return int(not current)
+    PAGE.write_text(wanted, encoding="utf-8", newline="\n")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The pages on embedding are true: each block of code runs, on a fake engine, and each name is there."""
+"""Python examples of all pages run, on a fake engine; what docs/python.md and docs/packaging.md name is there."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 from api_fakes import Embedding
+from pages import PAGES, blocks
 
 import avengers_edge
 from avengers_edge.api.embedded import Embedded
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGE, PACKAGING = ((DOCS / name).read_text(encoding="utf-8") for name in ("python.md", "packaging.md"))
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE + PACKAGING, re.MULTILINE | re.DOTALL)
+PAGE, PACKAGING = (PAGES[f"docs/{name}.md"] for name in ("python", "packaging"))
+# Those of docs/clients.md talk to a server: test_docs_clients.py runs them.
+BLOCKS = [(page, block) for page in PAGES if page != "docs/clients.md" for block in blocks(page, "python")]
 
 
 @pytest.fixture
@@ -35,14 +37,17 @@ def opened(monkeypatch):
 
 @pytest.mark.parametrize("place", range(len(BLOCKS)))
 def test_each_block_runs_by_itself_and_closes_what_it_opens(place, opened, capsys):
-    exec(compile(BLOCKS[place], f"block {place}", "exec"), {"__name__": "__main__"})
-    assert [asked.freed for asked in opened] == [1] * BLOCKS[place].count(".open(")
+    page, block = BLOCKS[place]
+    exec(compile(block, f"block {place}, {page}", "exec"), {"__name__": "__main__"})
+    assert [asked.freed for asked in opened] == [1] * block.count(".open(")
 
 
 def test_the_first_block_is_short_and_prints_the_answer(opened, capsys):
-    assert len(BLOCKS[0].splitlines()) <= 6
-    exec(BLOCKS[0], {})
-    assert capsys.readouterr().out == "12\n"
+    for page in ("README.md", "docs/python.md"):
+        first = blocks(page, "python")[0]
+        assert len(first.splitlines()) <= 6
+        exec(first, {})
+        assert capsys.readouterr().out == "12\n", page
 
 
 def test_the_recipe_is_python_and_takes_along_what_the_page_says():
@@ -64,9 +69,3 @@ def test_every_public_class_of_errors_and_events_is_on_the_page():
 def test_every_option_is_on_the_page():
     for name in avengers_edge.Ask.__dataclass_fields__:
         assert f"`{name}`" in PAGE or name.endswith("penalty"), name
-
-
-def test_what_the_pages_point_to_is_there():
-    for page in DOCS.glob("*.md"):
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
-            assert target.startswith("http") or (page.parent / target).exists(), f"{page.name}: {target}"
