@@ -3,7 +3,8 @@
     {"id", "dataset", "category", "prompt", "scores": {member: 0..1}}
 
 `measure` adds "kind" and, by member, "tokens", "seconds", "answers" ([key, score] of each sample) and, if asked to,
-"texts". Whatever else a line says is passed over, and dropped where `measure` goes on with the file.
+"texts". Other fields are ignored, and dropped where `measure` goes on with the file. A line is decoded by msgspec into
+an `OutcomeRow`.
 """
 
 from __future__ import annotations
@@ -11,14 +12,27 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 from avengers_edge._util.jsonl import numbered_lines, write_lines
-from avengers_edge.calibration.outcome_lines import REMEDY, as_values, parse_outcome
 from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.errors import BadRequest, NotFound, VerificationFailed
 
 _T = TypeVar("_T")
+_REMEDY = "mend the line or delete it"
+_WRITTEN = (
+    *("id", "dataset", "category", "prompt", "kind", "group"),
+    *("scores", "tokens", "seconds", "answers", "texts", "agreement"),
+)
+
+
+class _Rule(msgspec.Struct):
+    rule_id: object = None
+
+
+_ROW_DECODER, _RULE_DECODER = msgspec.json.Decoder(OutcomeRow), msgspec.json.Decoder(_Rule)
 
 
 def read_outcomes(
@@ -70,12 +84,41 @@ def read_lines(path: Path) -> Iterator[tuple[str, OutcomeRow]]:
 
     """
     for where, line in numbered_lines(path, "outcome file", "measure one with `avengers calibrate measure`"):
-        yield where, parse_outcome(line, where)
+        yield where, _parse(line, where)
 
 
 def write_outcomes(path: Path, rows: Iterable[OutcomeRow]) -> None:
     """Write a file whole, one line a question; see `jsonl.write_lines`."""
     write_lines(path, map(as_values, rows))
+
+
+def as_values(row: OutcomeRow) -> dict[str, Any]:
+    """Turn an outcome into the fields of its line; what was not measured is left out."""
+    values = ((name, getattr(row, name)) for name in _WRITTEN)
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values if value is not None}
+
+
+def _parse(line: str, where: str) -> OutcomeRow:
+    try:
+        row = _ROW_DECODER.decode(line)
+        if row.group is None and isinstance(rule := _RULE_DECODER.decode(line).rule_id, str):
+            return replace(row, group=f"{row.dataset}/rule {rule}")  # KOR-Bench: ten questions share a rule
+    except (msgspec.MsgspecError, RecursionError, BadRequest) as error:
+        if not line.endswith("\n") and not _is_json(line):
+            raise VerificationFailed(
+                f"{where} is cut off: run the same `avengers calibrate measure` again, which mends it, or delete "
+                f"the line"
+            ) from error
+        raise VerificationFailed(f"{where}: {error}: {_REMEDY}") from error
+    return row
+
+
+def _is_json(line: str) -> bool:
+    try:
+        msgspec.json.decode(line)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return True
 
 
 def add(rows: dict[str, OutcomeRow], row: OutcomeRow) -> None:
@@ -149,7 +192,7 @@ def _compare(first: OutcomeRow, second: OutcomeRow, there: str, here: str) -> No
         if first.scores[member] != second.scores[member]:
             raise VerificationFailed(
                 f"{here}: {member} has score {second.scores[member]:g} on a question that {there} gives "
-                f"{first.scores[member]:g}: {REMEDY}"
+                f"{first.scores[member]:g}: {_REMEDY}"
             )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,8 +16,11 @@ from avengers_edge.records import Kind
 Vectors = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
+# What msgspec checks where a row is read from a file.
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
-Answers = tuple[tuple[str | None, float], ...]
+Answers = tuple[tuple[str | None, _Share], ...]
 """A member's samples of one question: the answer key each votes for (None: no answer) and its score."""
 
 
@@ -28,18 +33,18 @@ class OutcomeRow:
     without one it is the prompt that must not be on both sides.
     """
 
-    id: str
-    dataset: str
-    category: str
-    scores: Mapping[str, float]
-    seconds: Mapping[str, float] | None = None
-    tokens: Mapping[str, float] | None = None
+    id: _Text
+    dataset: _Text
+    category: _Text
+    scores: Annotated[Mapping[_Text, float], msgspec.Meta(min_length=1)]
+    seconds: Mapping[_Text, float] | None = None
+    tokens: Mapping[_Text, float] | None = None
     kind: Kind | None = None
     prompt: str | None = None
     group: str | None = None
-    answers: Mapping[str, Answers] | None = None
-    texts: Mapping[str, tuple[str, ...]] | None = None
-    agreement: Mapping[str, float] | None = None
+    answers: Mapping[_Text, Answers] | None = None
+    texts: Mapping[_Text, tuple[str, ...]] | None = None
+    agreement: Mapping[_Text, _Share] | None = None
 
     def __post_init__(self) -> None:
         if wrong := [name for name, score in self.scores.items() if not 0 <= score <= 1]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any, Literal
+
+import msgspec
 
 from avengers_edge._util.jsonl import numbered_lines, write_lines
 from avengers_edge.config import shipped_dir
@@ -120,57 +122,49 @@ def group_of(question: Question) -> str | None:
     return None
 
 
-def _parse(line: str, where: str) -> Question:
+class _Tests(msgspec.Struct):
+    kind: Literal["python"]
+    entry_point: str
+    setup: str
+    test: str
+    reference: str = ""
+
+
+_TextOrNumber = str | int | float
+"""A number is as good as the text that says it."""
+
+
+class _Line(msgspec.Struct):
+    id: _TextOrNumber
+    dataset: _TextOrNumber
+    category: _TextOrNumber
+    question: _TextOrNumber
+    choices: list[_TextOrNumber] | None
+    answer: _TextOrNumber | None
+    answer_type: Kind
+    split: _TextOrNumber
+    tests: str | _Tests | None = None  # JSON in a string, as data sets publish it
+    meta: dict[str, Any] | None = None
+
+
+_LINE_DECODER, _TESTS_DECODER = msgspec.json.Decoder(_Line), msgspec.json.Decoder(_Tests)
+
+
+def _parse(text: str, where: str) -> Question:
     try:
-        row = json.loads(line)
-        choices = row["choices"]
-        if not isinstance(choices, list | None):
-            raise _NotText(f"choices is {reprlib.repr(choices)}, not a list")
+        line = _LINE_DECODER.decode(text)
+        tests = _TESTS_DECODER.decode(line.tests) if isinstance(line.tests, str) else line.tests
         return Question(
-            id=_text("id", row["id"]),
-            dataset=_text("dataset", row["dataset"]),
-            category=_text("category", row["category"]),
-            question=_text("question", row["question"]),
-            choices=None if choices is None else tuple(_text("a choice", choice) for choice in choices),
-            answer=None if row["answer"] is None else _text("answer", row["answer"]),
-            answer_type=row["answer_type"],
-            split=_text("split", row["split"]),
-            tests=_parse_tests(row.get("tests")),
-            meta=MappingProxyType(dict(row.get("meta") or {})),
+            id=str(line.id),
+            dataset=str(line.dataset),
+            category=str(line.category),
+            question=str(line.question),
+            choices=None if line.choices is None else tuple(map(str, line.choices)),
+            answer=None if line.answer is None else str(line.answer),
+            answer_type=line.answer_type,
+            split=str(line.split),
+            tests=tests and CodeTests(tests.entry_point, tests.setup, tests.test, tests.reference),
+            meta=MappingProxyType(line.meta or {}),
         )
-    except (ValueError, KeyError, TypeError, RecursionError, BadRequest) as error:
-        told = isinstance(error, BadRequest | _NotText)
-        raise VerificationFailed(
-            f"{where}: not a question: {error if told else f'{type(error).__name__} {error}'}"
-        ) from error
-
-
-class _NotText(TypeError):
-    """A field that is no text; its message says which."""
-
-
-def _text(name: str, value: object) -> str:
-    """Take a text, or a number, which is what the text would say."""
-    if type(value) in (int, float):
-        return str(value)
-    if not isinstance(value, str):
-        raise _NotText(f"{name} is {reprlib.repr(value)}, not a text")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise _NotText(f"{name} has a character at {error.start} that is not valid Unicode") from error
-    return value
-
-
-def _parse_tests(said: object) -> CodeTests | None:
-    """Read the `tests` field: JSON in a string, of the kind "python"."""
-    if said is None:
-        return None
-    values = json.loads(said) if isinstance(said, str) else said
-    if not isinstance(values, dict) or values.get("kind") != "python":
-        raise ValueError("its tests are not of the kind python")
-    fields = {name: values[name] for name in ("entry_point", "setup", "test", "reference") if name in values}
-    if wrong := [name for name, value in fields.items() if not isinstance(value, str)]:
-        raise TypeError(f"its tests have a {wrong[0]} that is no text")
-    return CodeTests(**fields)
+    except (msgspec.MsgspecError, RecursionError, BadRequest) as error:
+        raise VerificationFailed(f"{where}: not a question: {error}") from error

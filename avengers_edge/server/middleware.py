@@ -98,7 +98,8 @@ class AccessMiddleware:
             path = FILES_PATH if _is_file(scope["path"]) else scope["path"]
             path = path if path in self._paths else "other"
             self._metrics.request(path, status or 499, seconds)
-            logger.info("%s %s %d %.0f ms", scope["method"][:10], path, status or 499, seconds * 1000)
+            level = logging.DEBUG if path == FILES_PATH else logging.INFO
+            logger.log(level, "%s %s %d %.0f ms", scope["method"][:10], path, status or 499, seconds * 1000)
 
     def _check(self, scope: Scope, headers: Mapping[str, str]) -> None:
         most = self._options.limits.header_bytes

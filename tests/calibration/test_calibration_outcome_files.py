@@ -76,22 +76,25 @@ def test_questions_of_one_rule_are_one_group(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"scores": {"a": 1.5}}, "scores of 'a' is 1.5: use 0 to 1"),
-        ({"scores": {"a": float("nan")}}, "scores of 'a' is nan"),
-        ({"scores": {"a": True}}, "scores of 'a' is True"),
-        ({"scores": {"a": "1"}}, "scores of 'a' is '1'"),
-        ({"scores": {}}, "scores is {}"),
-        ({"scores": None}, "scores is None"),
-        ({"scores": [1]}, "not an object"),
-        ({"id": 7}, "id is 7, not a text"),
-        ({"dataset": ""}, "dataset is ''"),
-        ({"prompt": 1}, "prompt is 1"),
-        ({"kind": "poem"}, "kind is 'poem'"),
-        ({"tokens": {"a": -1}}, "tokens of 'a' is -1"),
-        ({"seconds": {"a": float("inf")}}, "seconds of 'a' is inf"),
-        ({"seconds": {"a": 10**400}}, "seconds of 'a' is 1000"),
-        ({"answers": {"a": [["x", 2]]}}, "answers of 'a'"),
-        ({"answers": {"a": [[1, 1]]}}, "answers of 'a'"),
+        ({"scores": {"a": 1.5}}, "a has score 1.5, use 0 to 1"),
+        ({"scores": {"a": float("nan")}}, "malformed"),
+        ({"scores": {"a": True}}, "got `bool` - at `$.scores[...]`"),
+        ({"scores": {"a": "1"}}, "got `str` - at `$.scores[...]`"),
+        ({"scores": {"": 1}}, "`key` in `$.scores`"),
+        ({"scores": {}}, "`$.scores`"),
+        ({"scores": None}, "got `null` - at `$.scores`"),
+        ({"scores": [1]}, "got `array` - at `$.scores`"),
+        ({"id": 7}, "got `int` - at `$.id`"),
+        ({"dataset": ""}, "`$.dataset`"),
+        ({"prompt": 1}, "got `int` - at `$.prompt`"),
+        ({"prompt": "\ud800"}, "malformed"),
+        ({"kind": "poem"}, "'poem' - at `$.kind`"),
+        ({"tokens": {"a": -1}}, "a took -1"),
+        ({"seconds": {"a": float("inf")}}, "malformed"),
+        ({"seconds": {"a": 10**400}}, "out of range - at `$.seconds[...]`"),
+        ({"answers": {"a": [["x", 2]]}}, "`$.answers[...][0][1]`"),
+        ({"answers": {"a": [[1, 1]]}}, "got `int` - at `$.answers[...][0][0]`"),
+        ({"agreement": {"a": 2}}, "`$.agreement[...]`"),
     ],
 )
 def test_a_line_that_is_no_outcome_is_named(tmp_path: Path, change: Any, complaint: str) -> None:
@@ -107,6 +110,11 @@ def test_a_last_line_that_is_cut_off_says_how_to_mend_it(tmp_path: Path, text: s
     path = write(tmp_path / "o.jsonl", ROW, text)
     with pytest.raises(VerificationFailed, match=r"line 2 is cut off: run the same `avengers calibrate measure` again"):
         read_outcomes([path])
+
+
+def test_a_whole_last_line_without_its_end_is_no_line_that_was_cut_off(tmp_path: Path) -> None:
+    with pytest.raises(VerificationFailed, match=r"line 1: .*`\$\.id`"):
+        read_outcomes([write(tmp_path / "o.jsonl", json.dumps({**ROW, "id": 7}))])
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\n", gzip.compress(b"{}", mtime=0)[:10], b"not json\n", b"[]\n"])

@@ -104,11 +104,16 @@ def test_what_shares_a_rule_or_a_dialogue_shares_a_group() -> None:
 BAD_LINES = [
     ("{", "not a question"),
     ("[]", "not a question"),
-    ('{"id": "q"}', "KeyError"),
+    ("[" * 100_000, "not a question"),
+    ('{"id": "q"}', "missing required field `dataset`"),
     (row_with(category=""), "has an empty category"),
-    (row_with(question=None), "question is None, not a text"),
-    (row_with(choices="ABC"), "choices is 'ABC', not a list"),
-    (row_with(question="What is \ud800?"), "question has a character at 8 that is not valid Unicode"),
+    (row_with(question=None), r"got `null` - at `\$\.question`"),
+    (row_with(answer=True), r"got `bool` - at `\$\.answer`"),
+    (row_with(answer_type="poem"), r"'poem' - at `\$\.answer_type`"),
+    (row_with(choices="ABC"), r"got `str` - at `\$\.choices`"),
+    (row_with(question="What is \ud800?"), "not a question: .*byte"),
+    (row_with(tests='{"kind": "ruby"}'), r"'ruby' - at `\$\.kind`"),
+    (row_with(tests={"kind": "python", "setup": 1}), r"`\$\.tests\.setup`|required field"),
 ]
 
 

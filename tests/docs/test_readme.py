@@ -64,7 +64,7 @@ def test_every_option_explains_itself():
 
 
 def test_every_script_in_the_readme_is_there():
-    for name in re.findall(r"scripts/[a-z_]+(?:\.(?:py|sh))?", README):
+    for name in re.findall(r"(?:benchmarks|evals|scripts)/[a-z_]+(?:\.(?:py|sh))?", README):
         assert (ROOT / name).exists(), name
 
 

@@ -42,4 +42,6 @@ def test_the_wheel_has_all_that_ships_in_models(names):
 
 
 def test_the_wheel_has_no_weights_of_language_models_and_no_tests(names):
-    assert not [name for name in names if name.endswith(".gguf") or name.startswith(("evals/", "tests/"))]
+    assert not [
+        name for name in names if name.endswith(".gguf") or name.startswith(("benchmarks/", "evals/", "tests/"))
+    ]

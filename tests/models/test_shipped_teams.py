@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import lightweight_models as published
 import numpy as np
 import pytest
 
@@ -15,12 +15,6 @@ from avengers_edge.library.catalog import Catalog
 from avengers_edge.records import KINDS
 from avengers_edge.routing.form import FormEmbedder
 from avengers_edge.routing.table import CentroidTable
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-try:
-    import lightweight_models as published
-finally:
-    sys.path.pop(0)
 
 CATALOG = Catalog(shipped_dir())
 USUAL = Settings(home=Path("nowhere"))

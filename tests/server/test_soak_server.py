@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture
 def soak(monkeypatch):
-    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "scripts")
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
     return importlib.import_module("soak_server")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 ARCHITECTURES = ("llama", "gemma3", "mamba")
 """Plain attention, sliding-window attention, recurrence."""
 
-_SCRIPTS = str(Path(__file__).resolve().parents[2] / "scripts")
+_BENCHMARKS = str(Path(__file__).resolve().parents[2] / "benchmarks")
 
 
 def tiny_gguf(path: Path, arch: str, seed: int = 0) -> Path:
@@ -16,10 +16,10 @@ def tiny_gguf(path: Path, arch: str, seed: int = 0) -> Path:
 
     `arch` is one of ARCHITECTURES, or "tiny" for quantized weights in the tensor types of Q4_K_M.
     """
-    sys.path.insert(0, _SCRIPTS)
+    sys.path.insert(0, _BENCHMARKS)
     try:
         from write_random_gguf import write_gguf
     finally:
-        sys.path.remove(_SCRIPTS)
+        sys.path.remove(_BENCHMARKS)
     write_gguf(path, arch, seed)
     return path

@@ -1,6 +1,6 @@
 """Time `avengers bundle` against sha256 and a copy of the same bytes, side by side, with peak memory. Asserts nothing.
 
-    python scripts/bench_bundle.py [--home FOLDER --team TEAM] [--runs 5] [--scratch FOLDER]
+    python benchmarks/bench_bundle.py [--home FOLDER --team TEAM] [--runs 5] [--scratch FOLDER]
 
 Without a home it makes one with a model of random bytes (--megabytes). Each step is a whole process, as a user starts
 it. Wheels are left out: they are 0.1 GB that pip brings. The scratch folder needs three times the team's bytes.

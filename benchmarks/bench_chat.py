@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Seconds from Enter to an answer's first token, turn by turn of a chat, here and in llama-server.
 
-    python scripts/bench_chat.py --server LLAMA_SERVER --model ID [--rounds 5]
+    python benchmarks/bench_chat.py --server LLAMA_SERVER --model ID [--rounds 5]
 
 Both get the same file, messages, sampler settings and threads, and both are warm: the model is loaded and has answered
 once. Ours is the whole path of `avengers chat`: embed, route, worker process, first piece of text; llama-server streams
 over HTTP on this machine and keeps the conversation in its slot. Rounds take turns, so that both share the noise.
-Make LLAMA_SERVER with scripts/build_llama_server.py.
+Make LLAMA_SERVER with benchmarks/build_llama_server.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Build `llama-server` from the very llama.cpp source that the installed llama-cpp-python was built from.
 
-    python scripts/build_llama_server.py [--into DIR] [--jobs N]
+    python benchmarks/build_llama_server.py [--into DIR] [--jobs N]
 
 pip downloads the source package of the installed version; its `vendor/llama.cpp` is configured as that package's own
 build does it (release, shared libraries, the machine's own instructions, what CMAKE_ARGS says), with the server added

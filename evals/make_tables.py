@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Make the tables in models/tables/ that rest on other people's figures, from public outcomes and question files.
 
-    python scripts/make_tables.py --data DIR      DIR holds outcomes/*.jsonl.gz and questions/*.jsonl.gz
+    python evals/make_tables.py --data DIR      DIR holds outcomes/*.jsonl.gz and questions/*.jsonl.gz
 
 `open-7b` is fitted on real outcomes of its four models. The others are priors: clusters of benchmark questions, each
 cell the accuracies that were published of a model on the cluster's data sets, mixed by their share of it. A cell counts

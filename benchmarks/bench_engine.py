@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The engine by itself: tokens a second by width, time to first token, many prompts at once, what Python costs.
 
-    python scripts/bench_engine.py --model FILE|ID [--tokens 64] [--json FILE]
+    python benchmarks/bench_engine.py --model FILE|ID [--tokens 64] [--json FILE]
 
 Run it on an otherwise idle machine. Weights are not repacked unless `--repack` is given.
 """

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What fitting and routing cost: a fit of 20,000 outcomes, embedding, and routing by ever larger tables.
 
-    python scripts/bench_table.py
+    python benchmarks/bench_table.py
 
 The fit's vectors and scores are random: its time depends on their number, not on what they mean.
 """

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write a GGUF model of random weights: real in shape and speed, meaningless in what it says.
 
-    python scripts/write_random_gguf.py FILE --shape 7b
+    python benchmarks/write_random_gguf.py FILE --shape 7b
 
     7b      Qwen2.5-7B's shape in the tensor types of Q4_K_M, 4.7 GB; written in pieces, never whole in memory
     tiny    the same, two small layers

@@ -1,6 +1,6 @@
 """Time the routing decision: in a warm process, as a whole command, and the bare `--help`. Asserts nothing.
 
-    python scripts/bench_route.py ["QUESTION"] [--table FILE]
+    python benchmarks/bench_route.py ["QUESTION"] [--table FILE]
 
 Without a table it uses the first one that ships or, where none does, a made-up one of the usual size.
 """

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What listing and searching cost with 10,000 conversations.
 
-    python scripts/bench_conversations.py [CONVERSATIONS]
+    python benchmarks/bench_conversations.py [CONVERSATIONS]
 
 The words are drawn as words of a language are, few of them often and most of them rarely (Zipf's law).
 """

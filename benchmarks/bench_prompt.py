@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Seconds from starting `avengers chat` to its first prompt, on a terminal of its own; POSIX only.
 
-    python scripts/bench_prompt.py [ROUNDS]
+    python benchmarks/bench_prompt.py [ROUNDS]
 
 The home folder is empty, and what answers is opened after the prompt stands, as it is for users.
 """

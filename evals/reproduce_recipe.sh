@@ -1,9 +1,9 @@
 #!/bin/sh
 # Make every figure and table of the README's "Evidence" section from the data at hand.
 #
-#   scripts/reproduce_recipe.sh DATA [OUT]     DATA holds outcomes/ and questions/ (*.jsonl.gz); OUT (default: evidence) gets the reports
+#   evals/reproduce_recipe.sh DATA [OUT]     DATA holds outcomes/ and questions/ (*.jsonl.gz); OUT (default: evidence) gets the reports
 set -eu
-data=${1:?"usage: scripts/reproduce_recipe.sh DATA [OUT]"}
+data=${1:?"usage: evals/reproduce_recipe.sh DATA [OUT]"}
 out=${2:-evidence}
 here=$(cd "$(dirname "$0")/.." && pwd)
 python="$here/.venv/bin/python"
@@ -34,6 +34,6 @@ gunzip -c "$tables/starter.live.jsonl.gz" > "$out/starter.live.jsonl"
 "$python" "$here/evals/measure_live.py" --questions "$out/live.jsonl" --out "$out/starter.live.jsonl" --report |
     tee "$out/starter.live.txt"
 echo "-- ablations"
-"$python" "$here/scripts/ablate_recipe.py" --data "$data" --members "$six" | tee "$out/ablations.txt"
+"$python" "$here/evals/ablate_recipe.py" --data "$data" --members "$six" | tee "$out/ablations.txt"
 echo "-- costs"
-"$python" "$here/scripts/bench_table.py" | tee "$out/costs.txt"
+"$python" "$here/benchmarks/bench_table.py" | tee "$out/costs.txt"

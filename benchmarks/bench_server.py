@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Tokens a second with many clients at once, here and in llama-server, and how soon `/health` answers meanwhile.
 
-    python scripts/bench_server.py --server LLAMA_SERVER --model ID [--clients 32] [--requests 96] [--rounds 3]
+    python benchmarks/bench_server.py --server LLAMA_SERVER --model ID [--clients 32] [--requests 96] [--rounds 3]
 
 Both get the same file, questions, sampler settings and threads, as many slots as there are clients, and are warm. A
 client asks, waits for the whole answer and asks the next question until there are none left; the rate is completion
 tokens over the seconds from the first question to the last answer. No answer may end before its last token: whose
 samples happen to be shorter would else read more prompts for as many tokens. Rounds take turns, so that both share the
 noise. Beside them one more client asks for `/health` twenty times a second. Make LLAMA_SERVER with
-scripts/build_llama_server.py.
+benchmarks/build_llama_server.py.
 """
 
 from __future__ import annotations

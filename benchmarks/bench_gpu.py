@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """On a machine with a GPU: ten samples of one prompt in one batch against one by one, and the widest useful batch.
 
-    python scripts/bench_gpu.py [--shape 7b] [--file MODEL.gguf] [--gpu-layers -1]
+    python benchmarks/bench_gpu.py [--shape 7b] [--file MODEL.gguf] [--gpu-layers -1]
 
 The model has the size and tensor types of a real one and random weights, so nothing has to be downloaded; it is written
 to the temporary folder, or to `--file`, which is kept and used again. `--shape tiny --gpu-layers 0` goes through the

@@ -1,6 +1,6 @@
 """Load and unload a model many times in worker processes, and time how soon the end of one is reported.
 
-    python scripts/soak_worker.py MODEL.gguf [--cycles 200]
+    python benchmarks/soak_worker.py MODEL.gguf [--cycles 200]
 
 Prints a plain table: this process's resident memory as the cycles go on, then for each way to die the seconds from the
 blow to the error, and whether a fresh worker answers the next question. Needs a POSIX system, /proc for the memory and

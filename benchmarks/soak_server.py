@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Ask a server a thousand times, and leave a third of the times: is every other answer whole, and does anything leak.
 
-    python scripts/soak_server.py [--model ID] [--requests 1000] [--clients 16]
+    python benchmarks/soak_server.py [--model ID] [--requests 1000] [--clients 16]
 
 Runs `avengers serve` and asks it, streamed and not, with one to four samples. A client that leaves closes its
 connection within a second of asking. An answer is whole if every choice has a reason to end and the usage is there;

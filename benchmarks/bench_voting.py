@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Time from a question to its voted answer: this project against ten single calls and against llama-server.
 
-    python scripts/bench_voting.py --model FILE|ID --questions gsm8k.jsonl.gz --out RESULTS.jsonl \
-        --server "$(python scripts/build_llama_server.py)"
+    python benchmarks/bench_voting.py --model FILE|ID --questions gsm8k.jsonl.gz --out RESULTS.jsonl \
+        --server "$(python benchmarks/build_llama_server.py)"
 
     ours        the engine in its worker process, stopping as soon as the vote is decided
     sequential  as many `create_chat_completion` calls of llama-cpp-python as samples, then the vote
