@@ -309,7 +309,7 @@ def test_create_says_what_the_team_lacks_and_how_to_calibrate(run):
     assert json.loads(result.stdout)["members"] == [f"{SMALL}:direct", CODER]
     assert f"{SMALL}, {CODER} not installed: run `avengers setup mine`" in result.stderr
     assert "avengers team add mine --calibrate 300" in result.stderr
-    assert "`avengers team use mine` makes it the usual team" in result.stderr
+    assert "`avengers team use mine` makes it the default team" in result.stderr
 
 
 def test_fitting_takes_what_is_installed_and_fits_in_both_ways(run, tiny, monkeypatch):
