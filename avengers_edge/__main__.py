@@ -13,7 +13,7 @@ def main() -> None:
         if before is signal.default_int_handler:
             # Leave at once: a C extension that is being imported may swallow a KeyboardInterrupt.
             signal.signal(signal.SIGINT, _leave)
-        from avengers_edge.cli.main import main as run
+        from avengers_edge.cli.root_command import main as run
 
         if before is signal.default_int_handler:
             signal.signal(signal.SIGINT, before)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from avengers_edge.config import Settings, shipped_dir
 from avengers_edge.engine.loader import load_options
-from avengers_edge.engine.residency import Residency
+from avengers_edge.engine.model_pool import ModelPool
 from avengers_edge.engine.tool_calls import form_of
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.estimate import MemoryNeed, estimate
@@ -19,7 +19,7 @@ from avengers_edge.routing.router import Router
 from avengers_edge.routing.table import CentroidTable
 
 
-def open_residency(settings: Settings) -> Residency:
+def open_model_pool(settings: Settings) -> ModelPool:
     """Make the installed models of the settings' home folder ready to be lent."""
     catalog, store = Catalog.of(settings), Store(settings.home)
 
@@ -30,7 +30,7 @@ def open_residency(settings: Settings) -> Residency:
         sequences = load_options(settings, settings.gpu_layers).sequences
         return estimate(read_header(path), settings.kv_type, sequences)
 
-    return Residency(path_of, need_of, settings)
+    return ModelPool(path_of, need_of, settings)
 
 
 def open_shipped_embedder(settings: Settings) -> FormEmbedder:

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from avengers_edge._util.timing import Clock
 from avengers_edge.config import Settings
 from avengers_edge.election import Election, Wave
-from avengers_edge.engine.residency import Residency
+from avengers_edge.engine.model_pool import ModelPool
 from avengers_edge.errors import (
     AvengersError,
     BadRequest,
@@ -22,7 +22,7 @@ from avengers_edge.errors import (
     VerificationFailed,
 )
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.opening import open_residency, open_router, open_shipped_embedder, takes_tools
+from avengers_edge.opening import open_model_pool, open_router, open_shipped_embedder, takes_tools
 from avengers_edge.records import (
     Answer,
     Ask,
@@ -39,8 +39,8 @@ from avengers_edge.records import (
     Team,
 )
 from avengers_edge.records.basics import require, require_text
+from avengers_edge.routing.form import topic
 from avengers_edge.routing.router import Router, pick_only, unfitted_route
-from avengers_edge.routing.topic import topic
 from avengers_edge.sandbox.programs import ProgramRunner, SandboxJudge
 from avengers_edge.voting.trials import Judge
 from avengers_edge.ways import Inquiry, Programs
@@ -92,12 +92,12 @@ class Avengers(Closing):
         settings: Settings,
         team: str | None = None,
         *,
-        residency: Residency | None = None,
+        model_pool: ModelPool | None = None,
         open_embedder: Callable[[], Embedder] | None = None,
     ) -> Avengers:
         """Make a team of the settings' home folder ready to be asked.
 
-        Several teams can share loaded models, which whoever made `residency` then closes, and an embedder.
+        Several teams can share loaded models, which whoever made `model_pool` then closes, and an embedder.
 
         Raises:
             NotFound: no such team.
@@ -105,17 +105,17 @@ class Avengers(Closing):
         """
         catalog = Catalog.of(settings)
         chosen = catalog.load_team(team or settings.team)
-        loaded = residency or open_residency(settings)
+        loaded = model_pool or open_model_pool(settings)
         return cls(
             chosen,
             open_embedder or (lambda: open_shipped_embedder(settings)),
             functools.partial(open_router, catalog, chosen),
             loaded.lease,
-            (lambda: None) if residency else loaded.close,
+            (lambda: None) if model_pool else loaded.close,
             lambda: loaded.resident,
             SandboxJudge(),
             functools.cache(functools.partial(takes_tools, settings)),
-            (lambda: None) if residency else loaded.stop_loading,
+            (lambda: None) if model_pool else loaded.stop_loading,
             ProgramRunner(),
         )
 

@@ -32,7 +32,7 @@ from contenders import Server, Setup, as_openai, free_port
 
 from avengers_edge.calibration.questions import builtin_questions
 from avengers_edge.config import load_settings
-from avengers_edge.engine.llama_model import LlamaModel
+from avengers_edge.engine.llama_context import LlamaModel
 from avengers_edge.engine.protocol import LoadOptions
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store

@@ -19,8 +19,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 
 from avengers_edge.calibration.evaluate import evaluate_table
 from avengers_edge.calibration.fit import FitOptions, fit_table
-from avengers_edge.calibration.outcome_files import read_outcomes
-from avengers_edge.calibration.outcomes import OutcomeRow
+from avengers_edge.calibration.outcomes import OutcomeRow, read_outcomes
 from avengers_edge.calibration.resampling import split_rows
 from avengers_edge.calibration.steps import embed_rows
 from avengers_edge.config import Settings

@@ -21,8 +21,7 @@ import numpy as np
 from avengers_edge.calibration.ballots import Vote, Voter, hold, letters_vote, with_ballots
 from avengers_edge.calibration.evaluate import deal
 from avengers_edge.calibration.fit import FitOptions, fit_table
-from avengers_edge.calibration.outcome_files import read_lines, with_prompts
-from avengers_edge.calibration.outcomes import OutcomeRow, Vectors, by_dataset
+from avengers_edge.calibration.outcomes import OutcomeRow, Vectors, by_dataset, read_lines, with_prompts
 from avengers_edge.calibration.steps import embed_rows, load_questions
 from avengers_edge.config import Settings
 from avengers_edge.errors import BadRequest

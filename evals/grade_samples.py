@@ -24,8 +24,7 @@ from typing import Any
 
 from avengers_edge.calibration.graders import Grader
 from avengers_edge.calibration.measure import inquiry_of
-from avengers_edge.calibration.outcome_files import add, read_lines, restricted, write_outcomes
-from avengers_edge.calibration.outcomes import OutcomeRow
+from avengers_edge.calibration.outcomes import OutcomeRow, add, read_lines, restricted, write_outcomes
 from avengers_edge.calibration.questions import Question, group_of, read_questions
 from avengers_edge.config import load_settings
 from avengers_edge.library.catalog import Catalog

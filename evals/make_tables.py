@@ -21,8 +21,7 @@ import numpy as np
 from lightweight_models import OCTET, QUESTION_FILES, REASON, TRIO, by_set, figures_of
 
 from avengers_edge.calibration.fit import FitOptions, fit_table
-from avengers_edge.calibration.outcome_files import read_outcomes
-from avengers_edge.calibration.outcomes import OutcomeRow
+from avengers_edge.calibration.outcomes import OutcomeRow, read_outcomes
 from avengers_edge.calibration.questions import read_questions
 from avengers_edge.calibration.steps import embed_rows
 from avengers_edge.config import Settings, shipped_dir

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from avengers_edge.cli.main import cli
+from avengers_edge.cli.root_command import cli
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
 HEAD = """# Commands

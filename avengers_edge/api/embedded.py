@@ -15,8 +15,7 @@ from avengers_edge.errors import AvengersError, BadRequest, Cancelled
 from avengers_edge.opening import open_sentence_embedder
 from avengers_edge.records import Answer, Ask, CancelToken, Closing, Event, Finished, Once, Token, Vectors
 from avengers_edge.records.basics import require, require_text
-from avengers_edge.routing.form import FormEmbedder
-from avengers_edge.routing.whole import count_whole
+from avengers_edge.routing.form import FormEmbedder, count_whole
 from avengers_edge.runtime import Avengers as Runtime
 
 if TYPE_CHECKING:

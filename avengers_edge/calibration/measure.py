@@ -15,8 +15,7 @@ from typing import Protocol
 
 from avengers_edge._util.jsonl import as_line, drop_partial_line, sole_writer
 from avengers_edge._util.timing import Eta
-from avengers_edge.calibration.outcome_files import add, as_values, read_lines, restricted, write_outcomes
-from avengers_edge.calibration.outcomes import OutcomeRow
+from avengers_edge.calibration.outcomes import OutcomeRow, add, as_values, read_lines, restricted, write_outcomes
 from avengers_edge.calibration.questions import Question, group_of
 from avengers_edge.engine.protocol import Accepting, EngineFacts, generate_many
 from avengers_edge.errors import AvengersError, BadRequest

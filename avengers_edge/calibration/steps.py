@@ -19,14 +19,13 @@ from avengers_edge.calibration.evaluate import choose_clusters, evaluate_table
 from avengers_edge.calibration.fit import FitOptions, extend_table, fit_table
 from avengers_edge.calibration.graders import Grader
 from avengers_edge.calibration.measure import CELLS, OnMeasured, Plan, measure
-from avengers_edge.calibration.outcome_files import read_outcomes
-from avengers_edge.calibration.outcomes import OutcomeRow, Vectors
+from avengers_edge.calibration.outcomes import OutcomeRow, Vectors, read_outcomes
 from avengers_edge.calibration.questions import Question, builtin_questions, read_questions
 from avengers_edge.config import Settings
 from avengers_edge.errors import BadRequest, NoSandbox, NotFound
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
-from avengers_edge.opening import open_residency, open_shipped_embedder
+from avengers_edge.opening import open_model_pool, open_shipped_embedder
 from avengers_edge.records import Embedder, Member, Team
 from avengers_edge.routing.table import CentroidTable
 from avengers_edge.sandbox.programs import ProgramRunner, SandboxJudge
@@ -161,9 +160,9 @@ def measure_team(
     plan = Plan(questions, wanted, samples, seed, max(settings.context, CELLS), keep_texts=keep_texts)
     for model in dict.fromkeys(member.model for member in wanted):
         Store(settings.home).find(catalog.load_model(model))  # what is missing is said before anything is measured
-    with open_residency(dataclasses.replace(settings, context=plan.cells)) as residency, Grader() as grader:
+    with open_model_pool(dataclasses.replace(settings, context=plan.cells)) as model_pool, Grader() as grader:
         programs = ProgramRunner()
-        return measure(plan, chosen, out, residency.lease, grader.grade, programs=programs, on_measured=on_measured)
+        return measure(plan, chosen, out, model_pool.lease, grader.grade, programs=programs, on_measured=on_measured)
 
 
 def _members(team: Team, names: Sequence[str] | None) -> tuple[Member, ...]:

@@ -368,7 +368,7 @@ def check_gpu(session: Session) -> Iterator[Finding]:
 
 def check_engine(session: Session, team: str | None) -> Iterator[Finding]:
     """Load the smallest installed model of the team, generate a token, and report how llama.cpp loaded it."""
-    from avengers_edge.engine.residency import Residency
+    from avengers_edge.engine.model_pool import ModelPool
 
     catalog, store = session.open_library()
     settings = session.settings()
@@ -377,15 +377,15 @@ def check_engine(session: Session, team: str | None) -> Iterator[Finding]:
         with contextlib.suppress(AvengersError):
             paths[model] = store.find(catalog.load_model(model))
     if not paths:
-        from avengers_edge.engine.llama_model import build_features
+        from avengers_edge.engine.llama_context import build_features
 
         yield Finding("llama.cpp", build_features())
         return
     machine = MachineMemory(settings)
     smallest = min(paths, key=lambda model: paths[model].stat().st_size)
     with (
-        Residency(paths.__getitem__, lambda path: machine.fit(path).need, settings) as residency,
-        residency.lease(smallest) as engine,
+        ModelPool(paths.__getitem__, lambda path: machine.fit(path).need, settings) as model_pool,
+        model_pool.lease(smallest) as engine,
     ):
         facts = engine.facts
         request = Request((Message("user", "Say yes."),), SamplingParams(temperature=0.0, max_tokens=1))

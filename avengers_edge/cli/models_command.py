@@ -296,7 +296,7 @@ def listed(model: str, catalog: Catalog, store: Store, memory: MachineMemory) ->
 
 def facts(manifest: ModelManifest, store: Store, memory: MachineMemory) -> dict[str, Any]:
     """Collect the facts of a model, sizes in bytes; those that only its file has are None where it is not installed."""
-    from avengers_edge.library.ggml import quantization_in
+    from avengers_edge.library.gguf import quantization_in
 
     size, receipt = store.size_of(manifest), store.receipt_of(manifest)
     installed, problem, fit = size is not None, None, None

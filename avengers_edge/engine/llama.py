@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from avengers_edge.engine import protocol
 from avengers_edge.engine.chat_template import ChatTemplate, opened_thought, wants_thought
 from avengers_edge.engine.grammar import Grammar, grammar_text, unwritable_tokens
-from avengers_edge.engine.llama_context import LlamaContext
-from avengers_edge.engine.llama_model import LlamaModel
+from avengers_edge.engine.llama_context import LlamaContext, LlamaModel
 from avengers_edge.engine.protocol import EngineFacts, LoadOptions, RequestHandle, refuse_waiting_on, wait_for
 from avengers_edge.engine.sampler import Constraint, TokenSampler, check
 from avengers_edge.engine.scheduler import Scheduler

@@ -11,8 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from avengers_edge.errors import BadRequest
-from avengers_edge.library.ggml import TENSOR_TYPES
-from avengers_edge.library.gguf import GGUFHeader
+from avengers_edge.library.gguf import TENSOR_TYPES, GGUFHeader
 
 BATCH_ROWS = 512
 """Tokens that the engine evaluates in one step at the most (llama.cpp's `n_ubatch`)."""

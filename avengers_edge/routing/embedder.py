@@ -24,7 +24,7 @@ from tokenizers import Encoding, Tokenizer
 
 from avengers_edge.errors import AvengersError, BadRequest, NotFound, VerificationFailed
 from avengers_edge.records import Closing
-from avengers_edge.routing.whole import CHARACTERS_READ
+from avengers_edge.routing.form import CHARACTERS_READ
 
 SPEC_FILE, MODEL_FILE, TOKENIZER_FILE = "embedder.json", "model.onnx", "tokenizer.json"
 FORMAT = 1

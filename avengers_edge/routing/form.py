@@ -1,5 +1,6 @@
-"""What a question looks like, beside what it is about: length, lettered options, code, formulas, digits.
+"""Questions as they are embedded: what a chat's turn is about, texts that fit whole, and a question's form.
 
+The form is what a question looks like, beside what it is about: length, lettered options, code, formulas, digits.
 Sentence embedders see topics; benchmarks and people's habits differ in form as well, and models' strengths follow it.
 """
 
@@ -13,7 +14,55 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from avengers_edge.records import Closing, Embedder
+from avengers_edge.errors import DoesNotFit
+from avengers_edge.records import Closing, Embedder, Message, Vectors
+
+_CHARACTERS = 800  # about 200 tokens of the embedder's 256
+
+
+def topic(question: str, history: Sequence[Message]) -> str:
+    """Say what a turn is about: "and in miles?" is about what was asked before.
+
+    It is the user's turns in their order, as many of the latest as fit into what the embedder reads.
+    """
+    said = [question]
+    for message in reversed(history):
+        if message.role == "user":
+            if sum(map(len, said)) + len(message.content) > _CHARACTERS:
+                break
+            said.append(message.content)
+    return "\n".join(reversed(said))
+
+
+CHARACTERS_READ = 16_384
+"""Only so much of a text is tokenized: 64 characters for each token that the model can see."""
+
+
+def count_whole(vectors: Vectors, texts: Sequence[str], naming: str) -> list[int]:
+    """Count each text's tokens.
+
+    Args:
+        vectors: what is to embed them.
+        texts: the texts.
+        naming: how one is named by its place, like `text {}`.
+
+    Raises:
+        DoesNotFit: one is longer than what can be seen of it.
+
+    """
+    for place, text in enumerate(texts):
+        if len(text) > CHARACTERS_READ:
+            _refuse(naming.format(place), f"{len(text)} characters", CHARACTERS_READ)
+    counts = vectors.count_tokens(texts)
+    for place, count in enumerate(counts):
+        if count > vectors.most_tokens:
+            _refuse(naming.format(place), f"{count} tokens", vectors.most_tokens)
+    return counts
+
+
+def _refuse(named: str, has: str, most: int) -> None:
+    raise DoesNotFit(f"{named} has {has} and the embedder reads {most}: split it")
+
 
 WEIGHT = 0.7
 """How much form counts beside the embedding's length of 1; chosen on held-out outcomes (see the README's Evidence)."""

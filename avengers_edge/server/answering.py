@@ -12,7 +12,7 @@ from typing import TypeAlias
 from avengers_edge.election import Emit, events_of
 from avengers_edge.errors import Cancelled, ContextFull, DoesNotFit
 from avengers_edge.records import SEED_LIMIT, Answer, Ask, CancelToken, Event, Finished, Generation, Token
-from avengers_edge.routing.whole import count_whole
+from avengers_edge.routing.form import count_whole
 from avengers_edge.server.model_registry import ModelRegistry, NamedVectors, ResolvedModel
 from avengers_edge.server.options import Limits
 from avengers_edge.server.parameters import Parameters

@@ -13,7 +13,7 @@ from avengers_edge.config import Settings
 from avengers_edge.errors import AvengersError, NotFound
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
-from avengers_edge.opening import open_residency, open_sentence_embedder
+from avengers_edge.opening import open_model_pool, open_sentence_embedder
 from avengers_edge.records import Closing, Engine, Member, Once, Vectors
 from avengers_edge.routing.form import FormEmbedder
 from avengers_edge.runtime import Avengers
@@ -84,12 +84,15 @@ class ModelRegistry(Closing):
             NotFound: no such team.
 
         """
-        catalog, store, residency = Catalog.of(settings), Store(settings.home), open_residency(settings)
+        catalog, store, pool = Catalog.of(settings), Store(settings.home), open_model_pool(settings)
 
         def open_team(name: str) -> Avengers:
-            return Avengers.open(settings, name, residency=residency, open_embedder=lambda: FormEmbedder(shared.get()))
+            return Avengers.open(settings, name, model_pool=pool, open_embedder=embedder)
 
         shared = Once(lambda: open_sentence_embedder(settings))
+
+        def embedder() -> FormEmbedder:
+            return FormEmbedder(shared.get())
 
         def installed() -> list[str]:
             return sorted({each.model for each in store.installed()})
@@ -99,10 +102,10 @@ class ModelRegistry(Closing):
             teams=catalog.list_teams,
             open_team=open_team,
             models=installed,
-            lease=residency.lease,
-            resident=lambda: residency.resident,
+            lease=pool.lease,
+            resident=lambda: pool.resident,
             vectors=shared.get,
-            close=residency.close,
+            close=pool.close,
         )
 
     @property

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from avengers_edge.calibration.measure import Measured, Plan, measure
-from avengers_edge.calibration.outcome_files import read_outcomes, restricted, write_outcomes
+from avengers_edge.calibration.outcomes import read_outcomes, restricted, write_outcomes
 from avengers_edge.calibration.questions import Question
 from avengers_edge.calibration.steps import without_code
 from avengers_edge.engine.protocol import EngineFacts, RequestHandle

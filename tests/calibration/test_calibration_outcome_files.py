@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avengers_edge.calibration.outcome_files import read_outcomes, with_prompts, write_outcomes
-from avengers_edge.calibration.outcomes import OutcomeRow
+from avengers_edge.calibration.outcomes import OutcomeRow, read_outcomes, with_prompts, write_outcomes
 from avengers_edge.errors import AvengersError, BadRequest, NotFound, VerificationFailed
 
 ROW: dict[str, Any] = {"id": "s/1", "dataset": "s", "category": "math", "prompt": "1+1?", "scores": {"a": 1, "b": 0.5}}

@@ -19,7 +19,7 @@ from avengers_edge._util.jsonl import drop_partial_line
 from avengers_edge._util.timing import Eta
 from avengers_edge.batch import Tally, read_items, run
 from avengers_edge.cli.batch_command import progress
-from avengers_edge.engine.residency import Residency
+from avengers_edge.engine.model_pool import ModelPool
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, EngineDied, NotFound, VerificationFailed
 from avengers_edge.records import Ask
 
@@ -418,18 +418,18 @@ def test_failed_questions_end_in_exit_code_one_with_the_first_of_them(command, a
     questions.write_text(
         '{"prompt": "a", "member": "nobody"}\n' + questions.read_text(encoding="utf-8"), encoding="utf-8"
     )
-    lease = Residency.lease
+    lease = ModelPool.lease
 
     def lend(self, model):
         if model == "nobody":
             raise NotFound("there is no model 'nobody'")
         return lease(self, model)
 
-    Residency.lease = lend
+    ModelPool.lease = lend
     try:
         result = command("batch", questions, "--out", tmp_path / "out.jsonl", "--team", "solo", "-n", 1)
     finally:
-        Residency.lease = lease
+        ModelPool.lease = lease
     assert result.exit_code == 1
     summary, error = result.stderr.splitlines()
     assert summary.endswith("2 answered, 1 failed")

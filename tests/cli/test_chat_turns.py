@@ -14,7 +14,7 @@ from avengers_edge.api.sync import Avengers
 from avengers_edge.cli.chat.turns import Note, Turns, _count_oldest
 from avengers_edge.errors import BadRequest, Cancelled, ContextFull, DoesNotFit
 from avengers_edge.records import Ask, Finished, Loading, Member, Message, Progress, Routed, Team, Token
-from avengers_edge.routing.topic import topic
+from avengers_edge.routing.form import topic
 from avengers_edge.runtime import Avengers as Runtime
 
 SUM = "How many apples are 2 and 3 apples?"

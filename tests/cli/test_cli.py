@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from fakes import QueuedEngine
 
 from avengers_edge import __version__
-from avengers_edge.cli.main import cli
-from avengers_edge.engine.residency import Residency
+from avengers_edge.cli.root_command import cli
+from avengers_edge.engine.model_pool import ModelPool
 from avengers_edge.errors import DoesNotFit, EngineDied
 
 TEAM = """
@@ -56,7 +56,7 @@ def answers(monkeypatch):
 
     def give(*texts, **options):
         engine = QueuedEngine(texts, **options)
-        monkeypatch.setattr(Residency, "lease", lambda self, model: contextlib.nullcontext(engine))
+        monkeypatch.setattr(ModelPool, "lease", lambda self, model: contextlib.nullcontext(engine))
         return engine
 
     return give
@@ -325,7 +325,7 @@ def test_an_engine_that_dies_is_exit_code_seven(run, monkeypatch):
     def die(self, model):
         raise EngineDied("llama.cpp cannot load it: out of memory")
 
-    monkeypatch.setattr(Residency, "lease", die)
+    monkeypatch.setattr(ModelPool, "lease", die)
     assert "out of memory" in one_line(run("ask", "--team", "solo", SUM), 7)
 
 
@@ -333,7 +333,7 @@ def test_a_bug_of_ours_is_one_line_and_with_v_a_traceback(run, monkeypatch):
     def fail(self, model):
         raise ZeroDivisionError("oh no")
 
-    monkeypatch.setattr(Residency, "lease", fail)
+    monkeypatch.setattr(ModelPool, "lease", fail)
     assert "unexpected ZeroDivisionError: oh no" in one_line(run("ask", "--team", "solo", SUM), 1)
     command = [sys.executable, "-m", "avengers_edge", "-v", "team", "show", "nobody"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -345,7 +345,7 @@ def test_ctrl_c_is_exit_code_130(run, monkeypatch):
     def interrupt(self, model):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Residency, "lease", interrupt)
+    monkeypatch.setattr(ModelPool, "lease", interrupt)
     assert one_line(run("ask", "--team", "solo", SUM), 130) == "avengers: interrupted\n"
 
 

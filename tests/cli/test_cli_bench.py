@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from avengers_edge.calibration.bench import Report, Spread
-from avengers_edge.cli.main import cli
+from avengers_edge.cli.root_command import cli
 from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import EngineDied
 

@@ -9,7 +9,7 @@ import pytest
 from bundle_files import fake_wheel, large_model, make_home
 from click.testing import CliRunner
 
-from avengers_edge.cli.main import cli
+from avengers_edge.cli.root_command import cli
 from avengers_edge.cli.terminal import StatusLine
 
 

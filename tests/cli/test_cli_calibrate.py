@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from safetensors import numpy as tensors
 
-from avengers_edge.cli.main import cli
+from avengers_edge.cli.root_command import cli
 
 pytest.importorskip("sklearn")
 

@@ -21,8 +21,8 @@ from fakes import QueuedEngine
 from test_cli import run  # noqa: F401 - a fixture
 
 from avengers_edge.cli.chat import chat_command as command
-from avengers_edge.cli.main import cli
-from avengers_edge.engine.residency import Residency
+from avengers_edge.cli.root_command import cli
+from avengers_edge.engine.model_pool import ModelPool
 from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore
 from avengers_edge.history.conversations import Turn
 
@@ -35,7 +35,7 @@ def chat(run, monkeypatch):  # noqa: F811
 
     def piped(lines, *words, texts=(), team="solo", **options):
         engine = QueuedEngine(texts)
-        monkeypatch.setattr(Residency, "lease", lambda self, model: contextlib.nullcontext(engine))
+        monkeypatch.setattr(ModelPool, "lease", lambda self, model: contextlib.nullcontext(engine))
         result = run("chat", *(["--team", team] if team else []), *words, input=lines, **options)
         result.requests = engine.requests
         return result
@@ -140,7 +140,7 @@ def test_no_conversation_is_parked_on_the_disk_with_no_log(run, home, tmp_path, 
 
     def residency(path_of, need_of, settings):
         need = types.SimpleNamespace(weights=1, kv_per_cell=0, compute=0, layers=1, total=lambda cells: 1)
-        return Residency(
+        return ModelPool(
             lambda model: gguf,
             lambda path: need,
             settings,
@@ -149,7 +149,7 @@ def test_no_conversation_is_parked_on_the_disk_with_no_log(run, home, tmp_path, 
             device_memory=lambda: None,
         )
 
-    monkeypatch.setattr("avengers_edge.opening.Residency", residency)
+    monkeypatch.setattr("avengers_edge.opening.ModelPool", residency)
     lines = f"{TALE}\n/model qwen2.5-coder-0.5b-instruct\n{TALE}\n"
     result = run("chat", "--team", "solo", *words, input=lines)
     assert (result.exit_code, result.stdout) == (0, "Once.\nOnce.\n")
@@ -234,7 +234,7 @@ import pathlib, sys
 sys.path.insert(0, {tests!r})
 from avengers_edge import runtime
 from avengers_edge.api import embedded
-from avengers_edge.engine import memory, residency, spawn, worker_process
+from avengers_edge.engine import memory, model_pool, spawn, worker_process
 
 class Need:
     weights, kv_per_cell, compute, layers = 1, 0, 0, 1
@@ -247,7 +247,7 @@ def start_worker(name, command=None):  # one that says nothing
 worker_process.start_worker = start_worker
 embedded.FormEmbedder = lambda embedder: embedder
 embedded.open_sentence_embedder = lambda settings: None
-runtime.open_residency = lambda settings: residency.Residency(pathlib.Path, lambda path: Need(), settings)
+runtime.open_model_pool = lambda settings: model_pool.ModelPool(pathlib.Path, lambda path: Need(), settings)
 from avengers_edge.__main__ import main
 sys.argv = ["avengers", "chat", "--team", "solo", "--no-log"]
 main()

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from avengers_edge._util.text import columns
 from avengers_edge.cli import chats_command as chats_module
 from avengers_edge.cli import terminal
-from avengers_edge.cli.main import cli
+from avengers_edge.cli.root_command import cli
 from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore
 from avengers_edge.history.conversations import Facts, Turn
 from avengers_edge.records import Vote

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from test_cli import run  # noqa: F401 - a fixture
 
 from avengers_edge.cli.completion import VARIABLE
-from avengers_edge.cli.main import cli
+from avengers_edge.cli.root_command import cli
 
 MEMBERS = ["smollm2-135m-instruct:direct", "smollm2-135m-instruct:think"]
 
@@ -106,7 +106,7 @@ def test_a_shell_that_nobody_knows_is_a_usage_error_or_nothing(run, monkeypatch)
 
 def test_completing_loads_nothing_heavy():
     loaded = "print(*sys.modules, file=sys.__stderr__)"
-    code = f"import sys\nfrom avengers_edge.cli.main import main\ntry: main()\nfinally: {loaded}"
+    code = f"import sys\nfrom avengers_edge.cli.root_command import main\ntry: main()\nfinally: {loaded}"
     environ = os.environ | {VARIABLE: "bash_complete", "COMP_WORDS": "avengers ask --model qwen"}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
     assert "plain,qwen2.5-coder-1.5b-instruct:brief" in done.stdout.splitlines()

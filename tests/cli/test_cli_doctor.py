@@ -19,8 +19,8 @@ from test_cli_start import FACTS, examine  # noqa: F401 - fixtures
 from avengers_edge._util.files import write_text
 from avengers_edge.cli import doctor_command
 from avengers_edge.cli.doctor_command import KNOWN_BAD, Finding, KnownBad, attempt, broken_bound
-from avengers_edge.cli.main import cli
 from avengers_edge.cli.network_audit import REACHES_OUT, STARTS, find_places
+from avengers_edge.cli.root_command import cli
 from avengers_edge.errors import DoesNotFit
 from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore
 from avengers_edge.history.conversations import Turn

@@ -14,13 +14,13 @@ from click.testing import CliRunner
 from gguf_files import BASICS, Tiny, string, tiny_model
 
 from avengers_edge._util.files import write_text
-from avengers_edge.cli.main import cli
+from avengers_edge.cli.root_command import cli
 from avengers_edge.config import shipped_dir
 from avengers_edge.engine import memory
 from avengers_edge.errors import AvengersError
 from avengers_edge.library import leftovers
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.ggml import quantization_in
+from avengers_edge.library.gguf import quantization_in
 from avengers_edge.library.importing import import_file
 from avengers_edge.library.leftovers import find_leftovers
 from avengers_edge.library.store import Store

@@ -20,7 +20,7 @@ from pull_index import DATA, MANIFEST, Index
 
 import avengers_edge
 from avengers_edge._util import files
-from avengers_edge.cli.main import cli
+from avengers_edge.cli.root_command import cli
 from avengers_edge.cli.terminal import StatusLine
 from avengers_edge.library import disk
 from avengers_edge.library.manifests import write_manifest

@@ -10,8 +10,7 @@ import pytest
 from click.testing import CliRunner
 from fakes import WordLengthEmbedder
 
-from avengers_edge.calibration.outcome_files import write_outcomes
-from avengers_edge.calibration.outcomes import OutcomeRow
+from avengers_edge.calibration.outcomes import OutcomeRow, write_outcomes
 from avengers_edge.cli.calibrate_command import report
 from avengers_edge.cli.session import Session
 from avengers_edge.errors import BadRequest, MissingExtra, NotFound

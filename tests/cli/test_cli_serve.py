@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import avengers_edge.server.launcher as launcher
-from avengers_edge.cli.main import cli
+from avengers_edge.cli.root_command import cli
 from avengers_edge.config import load_settings
 from avengers_edge.errors import NotFound
 from avengers_edge.server.model_registry import ModelRegistry

@@ -17,12 +17,12 @@ import pytest
 from click.testing import CliRunner
 from gguf_files import tiny_model
 
-from avengers_edge.cli.main import cli
 from avengers_edge.cli.question_input import read_question
+from avengers_edge.cli.root_command import cli
 from avengers_edge.cli.terminal import on_terminal
 from avengers_edge.engine import devices, memory
+from avengers_edge.engine.model_pool import ModelPool
 from avengers_edge.engine.protocol import EngineFacts
-from avengers_edge.engine.residency import Residency
 from avengers_edge.errors import BadRequest, EngineDied
 from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore
 from avengers_edge.history.conversations import Turn
@@ -52,7 +52,7 @@ sys.meta_path.insert(0, Finder())
 
 
 @posix
-@pytest.mark.parametrize("name", ["click", "avengers_edge.cli.main", "avengers_edge.runtime"])
+@pytest.mark.parametrize("name", ["click", "avengers_edge.cli.root_command", "avengers_edge.runtime"])
 def test_ctrl_c_in_an_import_that_swallows_it_is_130(name):
     done = avengers("route", "What is 2 + 2?", prelude=INTERRUPTED_IMPORT.format(name=name), stdin=subprocess.DEVNULL)
     assert (done.returncode, done.stderr) == (130, "avengers: interrupted\n")
@@ -65,7 +65,7 @@ def test_ctrl_c_that_ends_as_another_error_is_130_and_the_handler_is_the_old_one
         raise EngineDied("initialization failed")
 
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(Residency, "lease", swallow)
+    monkeypatch.setattr(ModelPool, "lease", swallow)
     result = CliRunner().invoke(cli, ["ask", "--model", "smollm2-135m-instruct", "What is 2 + 2?"])
     assert (result.exit_code, result.stderr) == (130, "avengers: interrupted\n")
     assert signal.getsignal(signal.SIGINT) is before
@@ -149,7 +149,7 @@ def test_no_error_steers_the_terminal_or_fills_it(monkeypatch):
     def die(self, model):
         raise EngineDied("first \x1b[2J\r\u202e\x9b " + "x" * 5000 + " last")
 
-    monkeypatch.setattr(Residency, "lease", die)
+    monkeypatch.setattr(ModelPool, "lease", die)
     result = CliRunner().invoke(cli, ["ask", "--model", "smollm2-135m-instruct", "What is 2 + 2?"])
     assert result.exit_code == 7
     assert result.stderr.startswith("avengers: first ?[2J ?? xxx")
@@ -201,7 +201,7 @@ def examine(home, tmp_path, monkeypatch):
             loaded.append(model)
             return contextlib.nullcontext(types.SimpleNamespace(facts=facts, generate=generated.append))
 
-        monkeypatch.setattr(Residency, "lease", lease)
+        monkeypatch.setattr(ModelPool, "lease", lease)
         result = CliRunner().invoke(cli, ["doctor", "--team", "tiny", "--json"])
         report = json.loads(result.stdout)
         assert (result.exit_code == 0) == report["ok"], result.stderr

@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from gguf_files import tiny_model
 from pages import PAGES, ROOT, avengers_words, commands
 
-from avengers_edge.cli.main import cli
+from avengers_edge.cli.root_command import cli
 from avengers_edge.config import Settings, shipped_dir
-from avengers_edge.engine.residency import Residency
+from avengers_edge.engine.model_pool import ModelPool
 from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore
 from avengers_edge.history.conversations import Turn
 from avengers_edge.library.catalog import Catalog
@@ -84,7 +84,7 @@ def machine(home, tmp_path, monkeypatch, embedder):
     monkeypatch.setattr("avengers_edge.runtime.open_shipped_embedder", lambda settings: embedder)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(Residency, "lease", lambda self, model: contextlib.nullcontext(Obliging()))
+    monkeypatch.setattr(ModelPool, "lease", lambda self, model: contextlib.nullcontext(Obliging()))
     (home / "manifests").mkdir(parents=True)
     for salt, name in enumerate(INSTALLED):
         (home / "manifests" / f"{name}.toml").write_text(MANIFEST.format(name=name), encoding="utf-8")

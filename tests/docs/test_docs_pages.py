@@ -12,7 +12,7 @@ from pages import GENERATED, PAGES, ROOT, anchors, blocks, prose
 
 from avengers_edge import __version__
 from avengers_edge.cli.chat.slash_commands import COMMANDS
-from avengers_edge.cli.main import cli
+from avengers_edge.cli.root_command import cli
 from avengers_edge.config import load_settings
 from avengers_edge.library.catalog import Catalog
 

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from avengers_edge.engine.llama_model import NativeLog
+from avengers_edge.engine.llama_context import NativeLog
 from avengers_edge.engine.protocol import LoadOptions
 from avengers_edge.errors import BadRequest
 

@@ -18,8 +18,7 @@ from avengers_edge.errors import BadRequest, NotFound, VerificationFailed
 from avengers_edge.library import estimate as estimates
 from avengers_edge.library import gguf, gguf_metadata
 from avengers_edge.library.estimate import estimate
-from avengers_edge.library.ggml import TENSOR_TYPES
-from avengers_edge.library.gguf import read_header
+from avengers_edge.library.gguf import TENSOR_TYPES, read_header
 
 VALID = tiny_model()
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from random_gguf import tiny_gguf
 
-from avengers_edge.cli.main import cli
+from avengers_edge.cli.root_command import cli
 from avengers_edge.config import Settings
 from avengers_edge.engine.llama import LlamaEngine
 from avengers_edge.engine.protocol import LoadOptions

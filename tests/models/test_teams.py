@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avengers_edge._util.files import write_text
-from avengers_edge.cli.main import cli
+from avengers_edge.cli.root_command import cli
 from avengers_edge.config import load_settings, shipped_dir
 from avengers_edge.engine import memory
+from avengers_edge.engine.model_pool import ModelPool
 from avengers_edge.engine.protocol import EngineFacts, RequestHandle
-from avengers_edge.engine.residency import Residency
 from avengers_edge.errors import AvengersError, BadRequest, NotFound, VerificationFailed
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.importing import import_file
@@ -381,7 +381,7 @@ def echo(monkeypatch):
 
     def lend(**options):
         engine = Echo(**options)
-        monkeypatch.setattr(Residency, "lease", lambda self, model: contextlib.nullcontext(engine))
+        monkeypatch.setattr(ModelPool, "lease", lambda self, model: contextlib.nullcontext(engine))
         return engine
 
     return lend

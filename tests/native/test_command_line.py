@@ -68,7 +68,7 @@ def test_the_answer_path_makes_no_socket(model_home):
         "import socket, sys\n"
         "def refuse(*_): sys.exit('a socket was made')\n"
         "socket.socket.__init__ = refuse\n"
-        "from avengers_edge.cli.main import cli\n"
+        "from avengers_edge.cli.root_command import cli\n"
         f"cli.main(['ask', '--model', {MODEL!r}, '-n', '2', '--max-tokens', '8', 'How many are 2 and 2?'])\n"
     )
     environ = os.environ | {"AVENGERS_HOME": str(model_home)}
@@ -97,7 +97,7 @@ def test_llama_cpp_writes_nothing_on_the_terminal(run):
 def test_routing_loads_neither_llama_cpp_nor_a_model(model_home):
     code = (
         "import sys\n"
-        "from avengers_edge.cli.main import cli\n"
+        "from avengers_edge.cli.root_command import cli\n"
         f"try: cli.main(['route', '--json', {QUESTION!r}])\n"
         "except SystemExit as end: print(end.code, 'llama_cpp' in sys.modules, file=sys.stderr)\n"
     )

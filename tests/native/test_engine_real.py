@@ -22,8 +22,7 @@ import pytest
 from avengers_edge.config import Settings
 from avengers_edge.engine.devices import usable_cores
 from avengers_edge.engine.llama import LlamaEngine
-from avengers_edge.engine.llama_context import LlamaContext
-from avengers_edge.engine.llama_model import LlamaModel, start_backend
+from avengers_edge.engine.llama_context import LlamaContext, LlamaModel, start_backend
 from avengers_edge.engine.protocol import LoadOptions, generate_many
 from avengers_edge.engine.sequence import derive_seed
 from avengers_edge.library.catalog import Catalog

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from avengers_edge.engine.grammar import Grammar, grammar_text, unwritable_tokens
-from avengers_edge.engine.llama_model import start_backend
+from avengers_edge.engine.llama_context import start_backend
 from avengers_edge.engine.sampler import TokenSampler
 from avengers_edge.errors import BadRequest, EngineDied
 from avengers_edge.records import SamplingParams

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from avengers_edge.engine.chat_template import ChatTemplate
 from avengers_edge.engine.grammar import Grammar, unwritable_tokens
-from avengers_edge.engine.llama_model import start_backend
+from avengers_edge.engine.llama_context import start_backend
 from avengers_edge.engine.tool_calls import HERMES, LLAMA, MISTRAL, call_grammar
 from avengers_edge.errors import BadRequest
 from avengers_edge.records import Message, Request, SamplingParams, Tool, Tools

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from server_fakes import Served
 
 import avengers_edge.server.launcher as launcher
-from avengers_edge.cli.main import cli
+from avengers_edge.cli.root_command import cli
 from avengers_edge.server.chat_page import FOLDER, page_routes
 
 KEY = "a-key-of-sixteen-letters"

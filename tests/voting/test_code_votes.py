@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 from fakes import QueuedEngine, WordLengthEmbedder
 
-from avengers_edge.cli.main import cli
-from avengers_edge.engine.residency import Residency
+from avengers_edge.cli.root_command import cli
+from avengers_edge.engine.model_pool import ModelPool
 from avengers_edge.errors import BadRequest, NoSandbox
 from avengers_edge.records import Ask, Member, Ranked, Route, Team
 from avengers_edge.runtime import Avengers
@@ -173,7 +173,7 @@ def run(home, tmp_path, monkeypatch):
     def invoke(texts, asserts, *words):
         tests.write_text(asserts, encoding="utf-8")
         engine = QueuedEngine(texts)
-        monkeypatch.setattr(Residency, "lease", lambda self, model: contextlib.nullcontext(engine))
+        monkeypatch.setattr(ModelPool, "lease", lambda self, model: contextlib.nullcontext(engine))
         return CliRunner().invoke(cli, ["ask", "--team", "solo", "--tests", str(tests), *words, "Write double(x)."])
 
     return invoke

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 from types import MappingProxyType
 
-from avengers_edge.calibration.benchmarks import bigbench, dialogues, exams, mathematics, programs, puzzles, reports
+from avengers_edge.calibration.benchmarks import bigbench, coding, dialogues, exams, mathematics, puzzles, reports
 from avengers_edge.calibration.benchmarks.benchmark import Benchmark, HubTable, LeftOut, Row
 from avengers_edge.calibration.benchmarks.reading import read_table
 from avengers_edge.calibration.questions import Question
@@ -23,8 +23,8 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
             mathematics.AIME,
             mathematics.MATH500,
             mathematics.LIVEMATHBENCH,
-            programs.MBPP,
-            programs.HUMANEVAL,
+            coding.MBPP,
+            coding.HUMANEVAL,
             puzzles.KORBENCH,
             puzzles.KANDK,
             bigbench.BBH,
@@ -36,7 +36,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
             dialogues.EMORYNLP,
             dialogues.MELD,
             mathematics.MATHBENCH,
-            programs.STUDENTEVAL,
+            coding.STUDENTEVAL,
             puzzles.WINOGRANDE,
             puzzles.BRAINTEASER,
             dialogues.DAILYDIALOG,

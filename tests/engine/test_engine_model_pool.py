@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avengers_edge.config import Settings
-from avengers_edge.engine import loader, memory, parking
-from avengers_edge.engine import residency as residency_module
+from avengers_edge.engine import loader, memory
+from avengers_edge.engine import model_pool as pool_module
 from avengers_edge.engine.memory import (
     DeviceMemory,
     available_bytes,
@@ -24,8 +24,8 @@ from avengers_edge.engine.memory import (
     parse_vm_stat,
     place,
 )
+from avengers_edge.engine.model_pool import ModelPool
 from avengers_edge.engine.protocol import LoadOptions
-from avengers_edge.engine.residency import Residency
 from avengers_edge.errors import Cancelled, DoesNotFit, EngineDied, NotFound
 from avengers_edge.records import CancelToken
 
@@ -76,7 +76,7 @@ class Machine:
         self.files.mkdir(parents=True, exist_ok=True)
         self.loaded, self.loads = [], []
         self.settings = Settings(home=home, context=1000, **({"gpu_layers": 0, "keep_alive": -1} | settings))
-        self.residency = Residency(
+        self.residency = ModelPool(
             self.path_of,
             lambda path: self.needs[path.name],
             self.settings,
@@ -108,7 +108,7 @@ class Machine:
     def use(self, *models):
         for model in models:
             self.now += 1
-            with self.residency.lease(model):
+            with self.model_pool.lease(model):
                 pass
 
 
@@ -118,7 +118,7 @@ def machine(home):
 
         def make(size, needs, **values):
             made = Machine(home, size, needs, **values)
-            stack.callback(made.residency.close)
+            stack.callback(made.model_pool.close)
             return made
 
         yield make
@@ -131,22 +131,22 @@ def test_several_models_stay_while_they_fit_and_are_loaded_once(machine):
     here = machine(10, {"a": 3, "b": 3, "c": 3})
     here.use("a", "b", "c", "a", "b")
     assert here.loads == ["a", "b", "c"]
-    assert here.residency.resident == ("c", "a", "b")
+    assert here.model_pool.resident == ("c", "a", "b")
 
 
 @pytest.mark.parametrize("seen", [1.0, 0.0])
 def test_the_least_recently_used_model_leaves_and_no_more_than_has_to(machine, seen):
     here = machine(10, {"a": 3, "b": 3, "c": 3, "d": 4}, seen=seen)
     here.use("a", "b", "c", "a", "d")
-    assert here.residency.resident == ("c", "a", "d")
+    assert here.model_pool.resident == ("c", "a", "d")
 
 
 def test_a_model_that_is_answering_never_leaves(machine):
     here = machine(10, {"a": 5, "b": 4, "c": 5})
-    with here.residency.lease("a") as engine:
+    with here.model_pool.lease("a") as engine:
         here.use("b", "c")
         assert not engine.closed.is_set()
-    assert set(here.residency.resident) == {"a", "c"}
+    assert set(here.model_pool.resident) == {"a", "c"}
 
 
 def test_a_pinned_model_never_leaves(machine):
@@ -154,7 +154,7 @@ def test_a_pinned_model_never_leaves(machine):
     here.use("a", "b", "c")
     here.now += 100
     here.use("c")
-    assert "a" in here.residency.resident
+    assert "a" in here.model_pool.resident
 
 
 def test_where_a_model_can_never_fit_nothing_leaves(machine):
@@ -162,23 +162,23 @@ def test_where_a_model_can_never_fit_nothing_leaves(machine):
     here.use("a", "b")
     with pytest.raises(DoesNotFit):
         here.use("giant")
-    assert here.residency.resident == ("a", "b")
+    assert here.model_pool.resident == ("a", "b")
 
 
 def test_who_stands_in_the_way_is_named(machine):
     here = machine(10 * GB, {"a": 4 * GB, "b": 4 * GB, "c": 1 * GB, "d": 5 * GB}, pin=("a",))
     here.use("a", "c")
-    with here.residency.lease("b"), pytest.raises(DoesNotFit) as refused:
+    with here.model_pool.lease("b"), pytest.raises(DoesNotFit) as refused:
         here.use("d")
     assert "d needs about 5.00 GB" in str(refused.value)
     assert "2.00 GB can be had; a (pinned), b (answering) cannot be unloaded" in str(refused.value)
-    assert here.residency.resident == ("a", "c", "b")
+    assert here.model_pool.resident == ("a", "c", "b")
 
 
 def test_where_the_system_does_not_say_one_model_is_kept(machine):
     here = machine(None, {"a": 3, "b": 3})
     here.use("a", "b")
-    assert here.residency.resident == ("b",)
+    assert here.model_pool.resident == ("b",)
 
 
 @given(
@@ -198,18 +198,18 @@ def test_leased_and_pinned_models_stay_and_all_needs_together_fit(tmp_path_facto
         for place_, hold in steps:
             model = str(place_ % len(needs))
             here.now += 1
-            before = set(here.residency.resident)
+            before = set(here.model_pool.resident)
             free = 2 * size - sum(needs[name] for name in before if name in kept or name in pins)
             try:
                 if hold:
-                    kept[model] = answering.enter_context(here.residency.lease(model))
+                    kept[model] = answering.enter_context(here.model_pool.lease(model))
                 else:
                     here.use(model)
             except DoesNotFit:
                 assert model not in before
                 assert needs[model] > free, "a model was refused that could have been loaded"
-                assert set(here.residency.resident) == before, "something left for nothing"
-            after = set(here.residency.resident)
+                assert set(here.model_pool.resident) == before, "something left for nothing"
+            after = set(here.model_pool.resident)
             assert {name for name in before if name in pins or name in kept} <= after
             assert sum(needs[name] for name in after) <= 2 * size
             assert len(here.loaded) == len(after)
@@ -223,24 +223,24 @@ def test_an_idle_model_leaves_when_its_time_is_over_and_another_is_leased(machin
     here.use("a")
     here.now += 59
     here.use("b")
-    assert here.residency.resident == ("b",)
+    assert here.model_pool.resident == ("b",)
     here.now += 60
     here.use("b")
-    assert here.residency.resident == ("b",), "the one that was asked for is used, however old"
+    assert here.model_pool.resident == ("b",), "the one that was asked for is used, however old"
     assert here.loads == ["a", "b"]
 
 
 def test_a_model_that_answers_is_not_idle(machine):
     here = machine(10, {"a": 3, "b": 3}, keep_alive=60)
-    with here.residency.lease("a"):
+    with here.model_pool.lease("a"):
         here.now += 1000
         here.use("b")
-    assert set(here.residency.resident) == {"a", "b"}
+    assert set(here.model_pool.resident) == {"a", "b"}
 
 
 def test_nobody_has_to_ask_for_an_idle_model_to_leave(machine):
     here = machine(10, {"a": 3}, keep_alive=0)
-    with here.residency.lease("a") as engine:
+    with here.model_pool.lease("a") as engine:
         pass
     assert engine.closed.wait(WAIT)
 
@@ -268,7 +268,7 @@ def test_two_threads_that_want_the_same_model_load_it_once(machine):
     here.residency._open_engine = slowly
 
     def lease():
-        with here.residency.lease("a") as engine:
+        with here.model_pool.lease("a") as engine:
             engines.append(engine)
 
     threads = [threading.Thread(target=lease) for _ in range(4)]
@@ -299,10 +299,10 @@ def test_loading_one_model_does_not_keep_another_waiting(machine):
     loader.start()
     assert opening.wait(WAIT)
     here.use("a")
-    assert here.residency.resident == ("a",)
+    assert here.model_pool.resident == ("a",)
     go_on.set()
     loader.join(WAIT)
-    assert set(here.residency.resident) == {"a", "b"}
+    assert set(here.model_pool.resident) == {"a", "b"}
 
 
 def test_a_failure_while_loading_leaves_nothing_behind(machine):
@@ -317,31 +317,31 @@ def test_a_failure_while_loading_leaves_nothing_behind(machine):
             here.use("a")
     with pytest.raises(NotFound):
         here.use("nobody")
-    assert here.residency.resident == ()
+    assert here.model_pool.resident == ()
     here.residency._open_engine = works
     here.use("a")
-    assert here.residency.resident == ("a",)
+    assert here.model_pool.resident == ("a",)
 
 
 def test_a_dead_engine_is_loaded_afresh_and_its_memory_is_free(machine):
     here = machine(10, {"a": 6, "b": 6}, seen=0.0)
-    with here.residency.lease("a") as first:
+    with here.model_pool.lease("a") as first:
         first.alive = False
-        assert here.residency.resident == ()
-        with here.residency.lease("a") as second:
+        assert here.model_pool.resident == ()
+        with here.model_pool.lease("a") as second:
             assert second is not first
         assert first.closed.is_set()
     second.alive = False
     here.use("b")
-    assert here.residency.resident == ("b",)
+    assert here.model_pool.resident == ("b",)
 
 
 def test_closing_frees_all_and_refuses_the_next(machine):
     here = machine(10, {"a": 3, "b": 3})
     here.use("a")
-    with here.residency.lease("b"):
-        here.residency.close()
-        here.residency.close()
+    with here.model_pool.lease("b"):
+        here.model_pool.close()
+        here.model_pool.close()
         assert not here.loaded
     with pytest.raises(EngineDied, match="closed"):
         here.use("a")
@@ -353,7 +353,7 @@ def test_a_model_whose_loading_ends_after_the_close_is_freed(machine):
 
     def close_meanwhile(*values):
         engine = open_engine(*values)
-        here.residency.close()
+        here.model_pool.close()
         return engine
 
     here.residency._open_engine = close_meanwhile
@@ -375,9 +375,9 @@ def test_a_load_is_given_up_for_a_close_and_none_begins_after_it(machine, monkey
 
         return open_engine
 
-    monkeypatch.setattr(residency_module, "llama_opener", opener)
+    monkeypatch.setattr(pool_module, "llama_opener", opener)
     here = machine(10, {"a": 3, "b": 3})
-    here.residency = Residency(here.path_of, lambda path: here.needs[path.name], here.settings, available=lambda: 10)
+    here.residency = ModelPool(here.path_of, lambda path: here.needs[path.name], here.settings, available=lambda: 10)
     failed = []
 
     def load():
@@ -388,12 +388,12 @@ def test_a_load_is_given_up_for_a_close_and_none_begins_after_it(machine, monkey
     loading = threading.Thread(target=load)
     loading.start()
     assert begun.wait(WAIT)
-    here.residency.stop_loading()
+    here.model_pool.stop_loading()
     loading.join(WAIT)
     assert failed
     with pytest.raises(Cancelled, match="b is not loaded"):
         here.use("b")
-    here.residency.close()
+    here.model_pool.close()
     with pytest.raises(EngineDied, match="closed"):
         here.use("b")
 
@@ -401,7 +401,7 @@ def test_a_load_is_given_up_for_a_close_and_none_begins_after_it(machine, monkey
 def test_what_is_loaded_answers_on_while_no_other_model_is_loaded_any_more(machine):
     here = machine(10, {"a": 3, "b": 3})
     here.use("a")
-    here.residency.stop_loading()
+    here.model_pool.stop_loading()
     here.use("a")
     with pytest.raises(Cancelled):
         here.use("b")
@@ -425,7 +425,7 @@ def test_the_first_measurement_of_a_model_is_given_up_too(home, monkeypatch, tmp
 
 def test_an_engine_that_cannot_be_closed_does_not_keep_others_out(machine, caplog):
     here = machine(10, {"a": 6, "b": 3})
-    with here.residency.lease("a") as engine:
+    with here.model_pool.lease("a") as engine:
         close = engine.close
 
     def close_badly():
@@ -435,7 +435,7 @@ def test_an_engine_that_cannot_be_closed_does_not_keep_others_out(machine, caplo
     engine.close = close_badly
     here.needs["b"] = Need(6)
     here.use("b")
-    assert here.residency.resident == ("b",)
+    assert here.model_pool.resident == ("b",)
     assert "a could not be closed" in caplog.text
 
 
@@ -444,7 +444,7 @@ def test_an_engine_that_cannot_be_closed_does_not_keep_others_out(machine, caplo
 
 def test_a_conversation_outlives_its_models_unloading(machine, home):
     here = machine(10, {"a": 6, "b": 6})
-    with here.residency.lease("a") as first:
+    with here.model_pool.lease("a") as first:
         first.tokens = 5
     here.use("b")
     (kept,) = (home / "kv").iterdir()
@@ -452,18 +452,18 @@ def test_a_conversation_outlives_its_models_unloading(machine, home):
         assert stat.S_IMODE(kept.stat().st_mode) == 0o600
         assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
     assert kept.name.startswith(f"{os.getpid()}-")
-    with here.residency.lease("a") as second:
+    with here.model_pool.lease("a") as second:
         assert second.resumed == b"state of a"
     assert not any((home / "kv").iterdir())
 
 
 def test_where_conversations_are_not_parked_none_is_written(machine, home):
     here = machine(10, {"a": 6, "b": 6}, park=False)
-    with here.residency.lease("a") as first:
+    with here.model_pool.lease("a") as first:
         first.tokens = 5
         first.save_state = fail_with(AssertionError("it was to be kept"))
     here.use("b")
-    with here.residency.lease("a") as second:
+    with here.model_pool.lease("a") as second:
         assert second.resumed is None
     assert here.loads == ["a", "b", "a"]
     assert not (home / "kv").exists()
@@ -471,21 +471,21 @@ def test_where_conversations_are_not_parked_none_is_written(machine, home):
 
 def test_a_conversation_with_another_file_is_not_resumed(machine, home):
     here = machine(10, {"a": 6, "b": 6})
-    with here.residency.lease("a") as first:
+    with here.model_pool.lease("a") as first:
         first.tokens = 5
     here.use("b")
     here.path_of("a").write_text("another model", encoding="utf-8")
-    with here.residency.lease("a") as second:
+    with here.model_pool.lease("a") as second:
         assert second.resumed is None
     assert not any((home / "kv").iterdir())
 
 
 def test_nothing_is_left_when_models_are_closed(machine, home):
     here = machine(10, {"a": 6, "b": 6})
-    with here.residency.lease("a") as first:
+    with here.model_pool.lease("a") as first:
         first.tokens = 5
     here.use("b")
-    here.residency.close()
+    here.model_pool.close()
     assert not any((home / "kv").iterdir())
 
 
@@ -506,12 +506,12 @@ def fail_with(error):
 @pytest.mark.parametrize("error", [EngineDied("gone"), OSError("disk"), ValueError("odd")])
 def test_a_conversation_that_cannot_be_saved_or_read_stops_nothing(machine, home, caplog, error):
     here = machine(10, {"a": 6, "b": 6})
-    with here.residency.lease("a") as engine:
+    with here.model_pool.lease("a") as engine:
         engine.save_state = fail_with(error)
     with caplog.at_level(logging.WARNING, "avengers_edge.residency"):
         here.use("b")
     assert "the conversation with a is not kept" in caplog.text
-    with here.residency.lease("b") as engine:
+    with here.model_pool.lease("b") as engine:
         engine.tokens = 3
     open_engine = here.open
 
@@ -523,16 +523,16 @@ def test_a_conversation_that_cannot_be_saved_or_read_stops_nothing(machine, home
     here.residency._open_engine = forgetful
     here.use("a", "b")
     assert "the conversation with b is not resumed" in caplog.text
-    assert here.residency.resident == ("b",)
+    assert here.model_pool.resident == ("b",)
     assert not any((home / "kv").iterdir())
 
 
 def test_a_full_disk_keeps_no_conversation(machine, home, monkeypatch):
     here = machine(10, {"a": 6, "b": 6})
-    with here.residency.lease("a") as first:
+    with here.model_pool.lease("a") as first:
         first.tokens = 5
-    usage = parking.shutil.disk_usage(home)
-    monkeypatch.setattr(parking.shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    usage = pool_module.shutil.disk_usage(home)
+    monkeypatch.setattr(pool_module.shutil, "disk_usage", lambda path: usage._replace(free=1000))
     here.use("b")
     assert not any((home / "kv").iterdir())
 
@@ -555,7 +555,7 @@ def test_a_models_name_never_leads_out_of_the_folder(machine, home, model):
     (home / "file").write_text("x", encoding="utf-8")
     engine = FakeEngine(here, "m", home, 0)
     engine.tokens = 5
-    with parking.Parking(home / "kv") as kept:
+    with pool_module.Parking(home / "kv") as kept:
         kept.park(model, home / "file", engine, 0)
         (state,) = (home / "kv").iterdir()
         assert state.read_bytes() == b"state of m"
@@ -566,13 +566,13 @@ def test_a_models_name_never_leads_out_of_the_folder(machine, home, model):
 
 def test_all_layers_go_to_a_device_that_takes_them(machine):
     here = machine(100, {"a": Need(weights=10 * GB, compute=1)}, device=20 * GB, gpu_layers=-1)
-    with here.residency.lease("a") as engine:
+    with here.model_pool.lease("a") as engine:
         assert engine.gpu_layers == -1
 
 
 def test_as_many_layers_go_to_a_device_as_fit(machine):
     here = machine(20 * GB, {"a": Need(weights=10 * GB)}, device=5 * GB + memory._DEVICE_RESERVE, gpu_layers=-1)
-    with here.residency.lease("a") as engine:
+    with here.model_pool.lease("a") as engine:
         assert engine.gpu_layers == 5
 
 
@@ -590,14 +590,14 @@ def test_an_idle_model_makes_room_on_the_device(machine):
 
     here.loaded[1].close = close_and_free
     here.residency._open_engine = open_engine
-    with here.residency.lease("b") as engine:
+    with here.model_pool.lease("b") as engine:
         assert engine.gpu_layers == -1
-    assert here.residency.resident == ("c", "b"), "the one without layers there stays"
+    assert here.model_pool.resident == ("c", "b"), "the one without layers there stays"
 
 
 def test_without_a_device_the_setting_goes_to_the_engine_as_it_is(machine):
     here = machine(100, {"a": 10}, gpu_layers=7)
-    with here.residency.lease("a") as engine:
+    with here.model_pool.lease("a") as engine:
         assert engine.gpu_layers == 7
 
 
