@@ -195,15 +195,17 @@ def print_agreement(found: Sequence[Replayed]) -> None:
 
 
 def print_confidence(found: Sequence[Replayed]) -> None:
-    """Print the expected calibration error of `confidence`, in ten bins."""
+    """Print the reliability diagram of `confidence` as a table of ten bins, and its expected calibration error."""
     pairs = np.array([(each.confidence, each.vote.score) for each in found if each.confidence is not None])
     if not len(pairs):
         print("no confidence was calibrated")
         return
     bins = np.minimum((pairs[:, 0] * 10).astype(int), 9)
-    error = sum(
-        (bins == at).mean() * abs(pairs[bins == at, 0].mean() - pairs[bins == at, 1].mean()) for at in np.unique(bins)
-    )
+    error = 0.0
+    for at in np.unique(bins):
+        said, right = pairs[bins == at].mean(axis=0)
+        error += (bins == at).mean() * abs(said - right)
+        print(f"  confidence {said:.2f}: right {right:.2f} of {(bins == at).sum()}")
     print(f"confidence: {len(pairs)} votes, expected calibration error {error:.3f}")
 
 
