@@ -76,7 +76,7 @@ class Machine:
         self.files.mkdir(parents=True, exist_ok=True)
         self.loaded, self.loads = [], []
         self.settings = Settings(home=home, context=1000, **({"gpu_layers": 0, "keep_alive": -1} | settings))
-        self.residency = ModelPool(
+        self.model_pool = ModelPool(
             self.path_of,
             lambda path: self.needs[path.name],
             self.settings,
@@ -193,7 +193,7 @@ def test_leased_and_pinned_models_stay_and_all_needs_together_fit(tmp_path_facto
     needs = {str(place): 2 * need for place, need in enumerate(sizes)}
     pins = tuple(name for name in needs if int(name) in pinned)
     here = Machine(tmp_path_factory.getbasetemp() / "laws", 2 * size, needs, seen=seen, pin=pins)
-    with here.residency, contextlib.ExitStack() as answering:
+    with here.model_pool, contextlib.ExitStack() as answering:
         kept = {}
         for place_, hold in steps:
             model = str(place_ % len(needs))
@@ -265,7 +265,7 @@ def test_two_threads_that_want_the_same_model_load_it_once(machine):
         assert go_on.wait(WAIT)
         return open_engine(*values)
 
-    here.residency._open_engine = slowly
+    here.model_pool._open_engine = slowly
 
     def lease():
         with here.model_pool.lease("a") as engine:
@@ -294,7 +294,7 @@ def test_loading_one_model_does_not_keep_another_waiting(machine):
         assert go_on.wait(WAIT)
         return open_engine(*values)
 
-    here.residency._open_engine = slowly
+    here.model_pool._open_engine = slowly
     loader = threading.Thread(target=here.use, args=("b",))
     loader.start()
     assert opening.wait(WAIT)
@@ -311,14 +311,14 @@ def test_a_failure_while_loading_leaves_nothing_behind(machine):
     def fail(*_):
         raise EngineDied("no")
 
-    works, here.residency._open_engine = here.residency._open_engine, fail
+    works, here.model_pool._open_engine = here.model_pool._open_engine, fail
     for _ in range(2):
         with pytest.raises(EngineDied, match="no"):
             here.use("a")
     with pytest.raises(NotFound):
         here.use("nobody")
     assert here.model_pool.resident == ()
-    here.residency._open_engine = works
+    here.model_pool._open_engine = works
     here.use("a")
     assert here.model_pool.resident == ("a",)
 
@@ -356,7 +356,7 @@ def test_a_model_whose_loading_ends_after_the_close_is_freed(machine):
         here.model_pool.close()
         return engine
 
-    here.residency._open_engine = close_meanwhile
+    here.model_pool._open_engine = close_meanwhile
     with pytest.raises(EngineDied, match="closed"):
         here.use("a")
     assert not here.loaded
@@ -377,7 +377,7 @@ def test_a_load_is_given_up_for_a_close_and_none_begins_after_it(machine, monkey
 
     monkeypatch.setattr(pool_module, "llama_opener", opener)
     here = machine(10, {"a": 3, "b": 3})
-    here.residency = ModelPool(here.path_of, lambda path: here.needs[path.name], here.settings, available=lambda: 10)
+    here.model_pool = ModelPool(here.path_of, lambda path: here.needs[path.name], here.settings, available=lambda: 10)
     failed = []
 
     def load():
@@ -508,7 +508,7 @@ def test_a_conversation_that_cannot_be_saved_or_read_stops_nothing(machine, home
     here = machine(10, {"a": 6, "b": 6})
     with here.model_pool.lease("a") as engine:
         engine.save_state = fail_with(error)
-    with caplog.at_level(logging.WARNING, "avengers_edge.residency"):
+    with caplog.at_level(logging.WARNING, "avengers_edge.model_pool"):
         here.use("b")
     assert "the conversation with a is not kept" in caplog.text
     with here.model_pool.lease("b") as engine:
@@ -520,7 +520,7 @@ def test_a_conversation_that_cannot_be_saved_or_read_stops_nothing(machine, home
         engine.load_state = fail_with(error)
         return engine
 
-    here.residency._open_engine = forgetful
+    here.model_pool._open_engine = forgetful
     here.use("a", "b")
     assert "the conversation with b is not resumed" in caplog.text
     assert here.model_pool.resident == ("b",)
@@ -589,7 +589,7 @@ def test_an_idle_model_makes_room_on_the_device(machine):
         here.device = 11 * GB
 
     here.loaded[1].close = close_and_free
-    here.residency._open_engine = open_engine
+    here.model_pool._open_engine = open_engine
     with here.model_pool.lease("b") as engine:
         assert engine.gpu_layers == -1
     assert here.model_pool.resident == ("c", "b"), "the one without layers there stays"
