@@ -25,23 +25,23 @@ from avengers_edge.cli.completion import complete
 from avengers_edge.cli.session import Session
 from avengers_edge.errors import INTERRUPTED_EXIT_CODE, AvengersError, BadRequest
 
-_MODULES = {
-    "ask": "ask_command",
-    "batch": "batch_command",
-    "bench": "bench_command",
-    "bundle": "bundle_command",
-    "calibrate": "calibrate_command",
-    "chat": "chat.chat_command",
-    "chats": "chats_command",
-    "completion": "completion",
-    "doctor": "doctor_command",
-    "models": "models_command",
-    "route": "ask_command",
-    "serve": "serve_command",
-    "setup": "models_command",
-    "team": "team_command",
+_COMMANDS = {
+    "ask": ("ask_command", "Route PROMPT, sample, vote, print the answer."),
+    "batch": ("batch_command", "Answer the questions of FILE (JSON lines) into another file."),
+    "bench": ("bench_command", "Measure the speed of MODEL on this machine."),
+    "bundle": ("bundle_command", "Pack, verify and unpack teams for air-gapped machines."),
+    "calibrate": ("calibrate_command", "Measure a team, fit its routing table, and evaluate it."),
+    "chat": ("chat.chat_command", "Chat with a team."),
+    "chats": ("chats_command", "List, search, show, export and delete stored conversations."),
+    "completion": ("completion", "Print the completion script of SHELL."),
+    "doctor": ("doctor_command", "Check this machine and installation."),
+    "models": ("models_command", "Manage the model files in the store."),
+    "route": ("ask_command", "Show which member would answer PROMPT, and why."),
+    "serve": ("serve_command", "Serve teams and members by OpenAI's API."),
+    "setup": ("models_command", "Pull and verify the models of TEAM."),
+    "team": ("team_command", "Make, change and show teams of models."),
 }
-"""The module of each command, below this package."""
+"""The module of each command, below this package, and its help: a list of commands imports none of them."""
 
 _LINE_HEAD, _LINE_TAIL = 320, 180
 _OUTPUT_ERRORS = {errno.ENOSPC: "no space left on device", errno.EBADF: "it is closed"}
@@ -58,15 +58,20 @@ class AvengersGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
         """Return the names of all commands."""
-        return list(_MODULES)
+        return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import a command, which its module calls by the command's own name; None where there is none."""
-        if cmd_name not in _MODULES:
+        if cmd_name not in _COMMANDS:
             return None
-        command = getattr(importlib.import_module(f"avengers_edge.cli.{_MODULES[cmd_name]}"), cmd_name)
+        command = getattr(importlib.import_module(f"avengers_edge.cli.{_COMMANDS[cmd_name][0]}"), cmd_name)
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list of commands; the signature is click's."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
         """Run the command; the signature is click's."""

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from test_cli import run  # noqa: F401 - a fixture
 
+from avengers_edge.cli import root_command
 from avengers_edge.cli.completion import VARIABLE
 from avengers_edge.cli.root_command import cli
 
@@ -149,3 +150,8 @@ def test_bash_is_given_what_stands_behind_the_colon_and_the_whole_word_where_it_
     assert broken.split() == ways
     assert whole.split() == [f"qwen2.5-coder-1.5b-instruct:{way}" for way in ways]
     assert doctor == "doctor"
+
+
+def test_the_list_of_commands_says_of_each_what_the_command_says():
+    for name, (_, text) in root_command._COMMANDS.items():
+        assert cli.get_command(None, name).get_short_help_str(200) == text
