@@ -47,7 +47,8 @@ class Page:
             if value := self.js(code, *arguments):
                 return value
             time.sleep(0.05)
-        pytest.fail(f"never: {code}")
+        state = self.js("[document.visibilityState, document.body.innerText.slice(0, 600)]")
+        pytest.fail(f"never: {code}; the page: {state}; requests: {len(self.server.engine.requests)}")
 
     def load(self, address=None):
         self.browser.get(address or self.server.address)

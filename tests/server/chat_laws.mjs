@@ -21,6 +21,7 @@ const kept = new Map();
 globalThis.document = Object.assign(new Part(), { documentElement: new Part(), createElement: () => new Part(), createTextNode: () => new Part() });
 globalThis.getComputedStyle = () => ({ scrollPaddingTop: "0" });
 globalThis.requestAnimationFrame = () => 1;
+globalThis.cancelAnimationFrame = () => undefined;
 globalThis.sessionStorage = {
   getItem: (name) => kept.get(name) ?? null,
   setItem: (name, value) => kept.set(name, value),

@@ -35,6 +35,7 @@ export class TurnView {
     /** @type {Drawn} */
     this.drawn = { trees: [], shown: [] };
     this.frame = 0;
+    this.late = 0;
     this.ticking = 0;
     find("[data-question]", this.element).textContent = turn.question;
     for (const title of this.element.querySelectorAll("[data-number]")) title.textContent += ` ${number}`;
@@ -67,12 +68,17 @@ export class TurnView {
     find("[data-count]", this.parts.leader).textContent = count === 1 ? "1 vote" : `${count} votes`;
   }
 
-  /** Show the text as far as it is, at most once a frame. */
+  /** Show the text as far as it is, at most once a frame; a window that is not painted has none, so a timer stands in. */
   grow() {
-    this.frame ||= requestAnimationFrame(() => {
+    if (this.frame) return;
+    const drawn = () => {
+      cancelAnimationFrame(this.frame);
+      clearTimeout(this.late);
       this.frame = 0;
       following(this.element, () => this.draw());
-    });
+    };
+    this.frame = requestAnimationFrame(drawn);
+    this.late = setTimeout(drawn, 250);
   }
 
   draw() {
