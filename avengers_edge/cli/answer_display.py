@@ -6,6 +6,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from avengers_edge.cli.terminal import StatusLine, dim, harmless, write_out
 from avengers_edge.records import Answer, Event, Loading, Progress, Route, Routed, Token, Vote
@@ -49,6 +50,13 @@ class AnswerDisplay:
                     self._vote += f", leading: {leader.key} ({leader.count})"
                 one = f"asking {member} …"
                 self._status.show(one if samples == 1 else f"{self._vote} · {self._pieces} tokens", now=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and self._written:  # an error or Ctrl-C: its message gets a line of its own
+            write_out(self._wrap.close() + "\n")
 
     def end(self, text: str) -> None:
         """Write the rest of the answer; all of it where another text was streamed."""

@@ -70,10 +70,11 @@ def ask(
     with StatusLine() as status, Avengers.open(settings, team) as avengers:
         display = AnswerDisplay(status, streams=streams, width=width)
         status.show("routing …", now=True)
-        for event in avengers.run(question.text, options):
-            display.show(event)
-            if isinstance(event, Finished):
-                answer = event.answer
+        with display:
+            for event in avengers.run(question.text, options):
+                display.show(event)
+                if isinstance(event, Finished):
+                    answer = event.answer
     assert answer is not None
     if explain:
         click.echo(explanation(answer, columns()), err=True)

@@ -416,3 +416,13 @@ def test_what_was_written_at_the_end_is_the_answer_however_it_came(pieces, width
             display.show(Token(piece))
         display.end(text)
     assert streamed.getvalue() == (text if width is None else wrapped(text, width)) + "\n"
+
+
+def test_what_interrupts_an_answer_gets_a_line_of_its_own(capsys):
+    for events, written in (([Token("Once")], "Once\n"), ([], "")):
+        display = AnswerDisplay(StatusLine(), streams=True, width=None)
+        with pytest.raises(KeyboardInterrupt), display:
+            for event in events:
+                display.show(event)
+            raise KeyboardInterrupt
+        assert capsys.readouterr().out == written
