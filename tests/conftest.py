@@ -21,7 +21,7 @@ from avengers_edge.engine.protocol import LoadOptions
 
 # A deadline would make the machine's speed a law of the product.
 # The gate draws the same examples each time, lest chance blame a change for what another one broke.
-hypothesis.settings.register_profile("gate", deadline=None, max_examples=50, derandomize=True)
+hypothesis.settings.register_profile("gate", deadline=None, max_examples=25, derandomize=True)
 hypothesis.settings.register_profile("nightly", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile("gate")  # --hypothesis-profile chooses another one
 

@@ -57,7 +57,8 @@ class Page:
     def fresh(self, **settings):
         """Open the page as if for the first time, with some settings."""
         self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-        self.load()
+        # Of this origin, and without a script that keeps its own settings meanwhile.
+        self.browser.get(f"{self.server.address}health")
         self.browser.execute_script(
             "sessionStorage.clear(); sessionStorage.setItem('avengers.settings', arguments[0])", json.dumps(settings)
         )
