@@ -77,7 +77,7 @@ class Election:
 
     Two ways of asking one model vote together: the greedy answer of each first, then samples of both in turn, weighed
     by the members' records. Of two models the second is asked where too few of the first one's samples agree
-    (Model-Switch, arXiv 2505.19797). Where all programs failed, the next-ranked member answers.
+    (Model-Switch, arXiv 2504.00762). Where all programs failed, the next-ranked member answers.
 
     Args:
         inquiry: what is asked, and how.
@@ -146,7 +146,9 @@ class Election:
         else:
             yield from self._waves_of_one_by_one(first, others)
         for member in others if first.form == "program" else ():
-            if self._ballot.leader or self._cancel.is_set():
+            # A text is an answer even where no key is read in it; only a failed program is none.
+            said = any(sample.key or sample.output is None for sample in self._samples.values())
+            if said or self._cancel.is_set():
                 return
             if member.name not in self._asked:
                 self._open(self._ballot_of((UNIT,), earlier=True), 1)
@@ -168,10 +170,10 @@ class Election:
         drawn = _is_drawn(self._inquiry)
         yield tuple(self._draw(both[at], (at,), wave=at, greedy=not drawn) for at in range(2))
         votes = [sample.key for sample in self._samples.values()]
-        if self._inquiry.ask.samples is None and (None in votes or len(set(votes)) == 1):
-            self._requested = len(
-                votes
-            )  # two ways that agree settle it, and one that has no answer leaves it to the other
+        ask = self._inquiry.ask
+        if ask.samples is None and ask.early_stop != "off" and (None in votes or len(set(votes)) == 1):
+            # Two ways that agree settle it, and one that has no answer leaves it to the other.
+            self._requested = len(votes)
             return
         size = _WAVE if self._budget > _WAVE + 2 else _SMALL_WAVE
         for wave, start in enumerate(range(2, self._budget, size), 1):
@@ -306,7 +308,7 @@ class Election:
             return ()
         return (Progress(self._ballot.finished, self._requested, self._ballot.leader, member.name),)
 
-    def go_without(self, member: Member, error: AvengersError) -> None:
+    def drop_member(self, member: Member, error: AvengersError) -> None:
         """Leave out a member that failed, where others were sampled, and let the answer say so.
 
         Raises:

@@ -33,7 +33,7 @@ from avengers_edge.records import (
     Finished,
     Loading,
     Member,
-    Once,
+    Lazy,
     Route,
     Routed,
     Team,
@@ -82,8 +82,8 @@ class Avengers(Closing):
     ) -> None:
         self.stop_loading, self._programs = stop_loading, programs
         self.team, self._judge, self._takes_tools = team, judge, takes_tools
-        self._embedder = Once(open_embedder)
-        self._router = Once(lambda: open_router(self._embedder.get()))
+        self._embedder = Lazy(open_embedder)
+        self._router = Lazy(lambda: open_router(self._embedder.get()))
         self._lease, self._close, self._resident = lease, close, resident
 
     @classmethod
@@ -208,7 +208,7 @@ class Avengers(Closing):
                     engine = leased.enter_context(self._lease(member.model))
                 yield from election.sample(engine, wave)
         except (NotFound, VerificationFailed, DoesNotFit, EngineDied) as error:
-            election.go_without(member, error)
+            election.drop_member(member, error)
 
     def route(self, question: str, *, prefer: float = 1.0) -> Route:
         """Decide who would answer; no language model is loaded, and it does not matter which ones are."""

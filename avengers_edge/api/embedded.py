@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
 from avengers_edge.config import Settings, load_settings
 from avengers_edge.errors import AvengersError, BadRequest, Cancelled
 from avengers_edge.opening import open_sentence_embedder
-from avengers_edge.records import Answer, Ask, CancelToken, Closing, Event, Finished, Once, Token, Vectors
+from avengers_edge.records import Answer, Ask, CancelToken, Closing, Event, Finished, Lazy, Token, Vectors
 from avengers_edge.records.basics import require, require_text
 from avengers_edge.routing.form import FormEmbedder, count_whole
 from avengers_edge.runtime import Avengers as Runtime
@@ -211,7 +211,7 @@ class Embedded:
         )
         require(settings is None or home is None, "home and settings both name a home folder: give one of the two")
         chosen = settings or load_settings(None if home is None else Path(home))
-        sentences = Once(lambda: open_sentence_embedder(chosen))
+        sentences = Lazy(lambda: open_sentence_embedder(chosen))
         return cls(
             Runtime.open(chosen, team, open_embedder=lambda: FormEmbedder(sentences.get())),
             sentences.get,

@@ -6,7 +6,7 @@ Each value refuses what it cannot mean when it is made, so no step checks its in
 from avengers_edge.records.basics import KINDS, MOST_SAMPLES, SEED_LIMIT, EarlyStop, FinishReason, Kind, Role, Speaker
 from avengers_edge.records.events import Event, Finished, Loading, Progress, Routed, Token
 from avengers_edge.records.members import AnswerForm, Member, Mode, Team
-from avengers_edge.records.protocols import CancelToken, Closing, Embedder, Engine, Once, OnFinish, OnToken, Vectors
+from avengers_edge.records.protocols import CancelToken, Closing, Embedder, Engine, Lazy, OnFinish, OnToken, Vectors
 from avengers_edge.records.requests import Ask, Message, Request, SamplingParams, Tool, ToolCall, Tools
 from avengers_edge.records.results import (
     Answer,
@@ -48,7 +48,7 @@ __all__ = [
     "Mode",
     "OnFinish",
     "OnToken",
-    "Once",
+    "Lazy",
     "Progress",
     "Ranked",
     "Request",

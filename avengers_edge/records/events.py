@@ -1,4 +1,8 @@
-"""What happens while a question is answered: the values that `runtime.run` yields, in this order."""
+"""What happens while a question is answered: the values that `runtime.run` yields.
+
+`Routed` comes first and `Finished` last; for each model asked `Loading` where it has to be loaded, then `Token` and
+`Progress` in any order.
+"""
 
 from __future__ import annotations
 

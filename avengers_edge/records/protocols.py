@@ -67,7 +67,7 @@ class CancelToken(threading.Event):
 _T = TypeVar("_T")
 
 
-class Once(Generic[_T]):
+class Lazy(Generic[_T]):
     """Something that several threads share, made when the first of them needs it; a failure is tried again."""
 
     def __init__(self, make: Callable[[], _T]) -> None:

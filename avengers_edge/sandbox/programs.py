@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from avengers_edge.errors import AvengersError, MissingExtra, NoSandbox
-from avengers_edge.records import Once
+from avengers_edge.records import Lazy
 from avengers_edge.sandbox.execution import MIB, Execution, Limits
 from avengers_edge.sandbox.linux import Sandbox, passes
 from avengers_edge.sandbox.mechanisms import package_folders
@@ -182,7 +182,7 @@ class ProgramRunner:
     """
 
     def __init__(self, finders: Sequence[Callable[[], Interpreter]] = (CPython.find, Monty.find)) -> None:
-        self._interpreter = Once(lambda: _first(finders))
+        self._interpreter = Lazy(lambda: _first(finders))
 
     def prepare(self) -> None:
         """Find the interpreter, once.
@@ -282,7 +282,7 @@ class SandboxJudge:
     """Runs programs in the first sandbox that works; can be used from several threads."""
 
     def __init__(self) -> None:
-        self._sandbox = Once(lambda: Sandbox.find())
+        self._sandbox = Lazy(lambda: Sandbox.find())
 
     def prepare(self) -> None:
         """Find the sandbox, once.

@@ -14,7 +14,7 @@ from avengers_edge.errors import AvengersError, NotFound
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
 from avengers_edge.opening import open_model_pool, open_sentence_embedder
-from avengers_edge.records import Closing, Engine, Member, Once, Vectors
+from avengers_edge.records import Closing, Engine, Member, Lazy, Vectors
 from avengers_edge.routing.form import FormEmbedder
 from avengers_edge.runtime import Avengers
 from avengers_edge.server.problems import Problem
@@ -89,7 +89,7 @@ class ModelRegistry(Closing):
         def open_team(name: str) -> Avengers:
             return Avengers.open(settings, name, model_pool=pool, open_embedder=embedder)
 
-        shared = Once(lambda: open_sentence_embedder(settings))
+        shared = Lazy(lambda: open_sentence_embedder(settings))
 
         def embedder() -> FormEmbedder:
             return FormEmbedder(shared.get())

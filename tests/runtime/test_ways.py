@@ -36,7 +36,8 @@ PROGRAM = Mode(
     "program", MappingProxyType({"number": "Write a program.", "text": "Write a program."}), answer="program"
 )
 LETTERS = Mode("letters", MappingProxyType({"choice": "Only the letter."}), max_tokens=1, answer="letters")
-BY_NAME = {mode.name: mode for mode in (BRIEF, PROGRAM, LETTERS)}
+DIRECT = Mode("direct", MappingProxyType({"number": "One line."}))
+BY_NAME = {mode.name: mode for mode in (BRIEF, PROGRAM, LETTERS, DIRECT)}
 SUM = "How many apples are 2 and 3 apples?"
 PICK = "Which of these is a fish?\nA) cow\nB) cod\nC) cat"
 
@@ -150,6 +151,12 @@ def test_where_no_program_gives_an_answer_the_next_ranked_way_does(said, why):
     assert (failed.key, failed.failure, spoken.output) == (None, why, None)
 
 
+def test_after_a_failed_program_one_text_is_asked_for_and_streamed_whatever_is_read_in_it():
+    said = {"program": ["1/0"], "brief": ["I cannot say."], "direct": ["Answer: 5"]}
+    answer, engine = ask({"program": 0.7, "brief": 0.6, "direct": 0.5}, said, budget=1)
+    assert (answer.text, answer.models, engine.tokens) == ("I cannot say.", ("m:program", "m:brief"), ["I cannot say."])
+
+
 def test_a_whole_number_is_shown_as_one_however_it_was_computed():
     answer, _ = ask({"program": 0.7, "brief": 0.6}, {"program": ["print(80.0)"]}, budget=1)
     assert (answer.answer, answer.text.split("\n")[0], answer.samples[0].output) == ("80", "80", "80.0\n")
@@ -255,6 +262,12 @@ def test_two_ways_that_agree_settle_it_with_two_greedy_samples():
     ]  # fmt: skip
     assert answer.agreement == 1.0
     assert answer.votes[0].count == 2
+
+
+def test_two_ways_that_agree_draw_all_their_samples_where_early_stopping_is_off():
+    texts = {"program": ["print(5)"] * 3, "brief": ["Answer: 5"] * 3}
+    answer, _ = ask({"program": 0.7, "brief": 0.6}, texts, how=Ask(early_stop="off"))
+    assert (answer.samples_requested, answer.samples_used) == (6, 6)
 
 
 def test_where_two_ways_disagree_both_are_sampled_on_and_weighed_by_their_records():
