@@ -185,7 +185,7 @@ def summary(answer: Answer) -> str:
 
 
 def main() -> int:
-    """Open the usual team and a window on it."""
+    """Open the default team and a window on it."""
     app = QApplication(sys.argv)
     try:
         team = Avengers.open()
