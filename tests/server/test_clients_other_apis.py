@@ -181,7 +181,7 @@ def test_ollamas_format_bounds_the_answer():
     ("path", "fields", "said"),
     [
         ("chat", {"messages": [{"role": "user", "content": "Hi", "images": ["x"]}]}, "images"),
-        ("chat", {"messages": [{"role": "user", "content": "Hi"}], "options": {"temperature": 9}}, "options.temperature"),
+        ("chat", {"messages": [{"role": "user", "content": "Hi"}], "options": {"top_p": 9}}, "options.top_p"),
         ("generate", {"prompt": "Hi", "suffix": "there"}, "suffix"),
         ("generate", {"prompt": "Hi", "raw": True}, "raw"),
         ("generate", {"prompt": "Hi", "context": [1]}, "context"),
