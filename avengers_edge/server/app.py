@@ -26,8 +26,8 @@ from avengers_edge.server.messages_api import MessagesRequest
 from avengers_edge.server.metrics import Metrics
 from avengers_edge.server.middleware import AccessMiddleware, UnreadBodyMiddleware
 from avengers_edge.server.model_registry import ROUTED_NAME, ModelRegistry, ResolvedModel
-from avengers_edge.server.ollama_api import VERSION as OLLAMA_VERSION
 from avengers_edge.server.ollama_api import (
+    MANAGING,
     GenerateRequest,
     NameRequest,
     OllamaChatRequest,
@@ -36,6 +36,7 @@ from avengers_edge.server.ollama_api import (
     show,
     tag,
 )
+from avengers_edge.server.ollama_api import VERSION as OLLAMA_VERSION
 from avengers_edge.server.openapi import description
 from avengers_edge.server.options import ServeOptions
 from avengers_edge.server.parameters import Parameters, parameters_of
@@ -100,6 +101,10 @@ class App:
             Route("/api/ps", self._ollama_tags, methods=["GET"]),
             Route("/api/show", self._ollama_show, methods=["POST"]),
             Route("/api/version", self._ollama_version, methods=["GET"]),
+            *(
+                Route(f"/api/{name}", _refuse_managing, methods=["POST", "DELETE"], include_in_schema=False)
+                for name in MANAGING
+            ),
             Route("/api/route", self._route, methods=["POST"]),
             Route("/health", self._health, methods=["GET"]),
             Route("/metrics", self._measure, methods=["GET"]),
@@ -360,7 +365,7 @@ def _listed(name: str, task: str) -> Model:
 
 _STARTED = int(time.time())
 
-_OLLAMA_PATHS = ("chat", "generate", "embed", "embeddings", "tags", "ps", "show")
+_OLLAMA_PATHS = ("chat", "generate", "embed", "embeddings", "tags", "ps", "show", *MANAGING)
 _FAILURES = {
     "/v1/messages": messages_api.failure,
     "/messages": messages_api.failure,
@@ -368,6 +373,12 @@ _FAILURES = {
         f"/api/{name}": ollama_api.failure for name in ("chat", "generate", "embed", "embeddings", "tags", "ps", "show")
     },
 }
+
+
+async def _refuse_managing(_request: Request) -> Response:
+    raise Problem(
+        400, "models are managed on the command line: `avengers models pull NAME`, `avengers models remove NAME`"
+    )
 
 
 async def _not_found(_scope: Scope, _receive: Receive, _send: Send) -> None:

@@ -1,6 +1,6 @@
 """Ollama's API: requests as chat completions, answers as lines of JSON, and what is known of the models.
 
-What talks to Ollama changes one address. Models are managed by `avengers models`, so that `/api/pull` and the like are
+What talks to Ollama changes one address. Models are managed on the command line, so that `/api/pull` and the like are
 refused; fields that cannot change the answer (`keep_alive`, `num_ctx`, `num_gpu`...) are passed over.
 """
 
@@ -28,6 +28,9 @@ from avengers_edge.voting.markers import ThoughtSplitter
 
 VERSION = "0.12.0"
 """The version of Ollama whose API is spoken; some clients refuse to talk to an older one."""
+
+MANAGING = ("pull", "push", "create", "copy", "delete")
+"""What Ollama's clients can ask for and is done on the command line here."""
 
 _SAME_NAME = ("temperature", "top_p", "min_p", "repeat_penalty", "frequency_penalty", "presence_penalty")
 _NANOSECONDS = 1_000_000

@@ -201,6 +201,11 @@ def test_an_unknown_model_is_404_with_the_names_there_are():
     assert error.value.status_code == 404
 
 
+def test_models_are_managed_on_the_command_line():
+    with listening("x") as served, pytest.raises(ollama.ResponseError, match="avengers models pull"):
+        ollama_of(served).pull("llama3.2")
+
+
 def test_keep_alive_0_unloads_nothing_that_is_in_use_and_is_no_error():
     for alive in (0, "0s"):
         answer = post(Served(), "/api/generate", keep_alive=alive)
