@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from avengers_edge.errors import AvengersError
-from avengers_edge.records import CancelToken
+from avengers_edge.records import CancelToken, Event
 from avengers_edge.server import messages_api, ollama_api
 from avengers_edge.server.answering import Result, embed, respond, result_of
 from avengers_edge.server.executor import RequestExecutor
@@ -54,6 +54,7 @@ from avengers_edge.server.replies import (
     usage_of,
 )
 from avengers_edge.server.responses_api import ResponsesRequest
+from avengers_edge.server.runs import TOKEN_HEADER, RunRequest, RunStream, require_token
 from avengers_edge.server.schemas import ChatCompletionRequest, CompletionRequest, EmbeddingRequest, RouteRequest
 from avengers_edge.server.streaming import EventStream, wait_for_disconnect
 from avengers_edge.server.validation import Given, convert, read_request
@@ -90,6 +91,7 @@ class App:
         self._state, self._reason = "loading", ""
         self._warming: asyncio.Task[None] | None = None
         self._warmed = 0.0  # when that was tried last
+        self.on_stop: Callable[[], None] = lambda: None
         self.routes: list[BaseRoute] = [
             *self._versioned("/v1"),
             *self._versioned("", described=False),  # for clients whose address lacks the version
@@ -106,6 +108,8 @@ class App:
                 for name in MANAGING
             ),
             Route("/api/route", self._route, methods=["POST"]),
+            Route("/api/run", self._run_events, methods=["POST"], include_in_schema=False),
+            Route("/api/stop", self._stop, methods=["POST"], include_in_schema=False),
             Route("/health", self._health, methods=["GET"]),
             Route("/metrics", self._measure, methods=["GET"]),
             Route("/openapi.json", self._describe, methods=["GET"]),
@@ -317,6 +321,23 @@ class App:
 
     async def _ollama_version(self, _request: Request) -> Response:
         return JSONReply({"version": OLLAMA_VERSION})
+
+    # --- the user's own command line -----------------------------------------------------------
+
+    async def _run_events(self, request: Request) -> ASGIApp:
+        require_token(request.headers.get(TOKEN_HEADER), self._options.token)
+        body = (await self._read(request, RunRequest, self.answers)).body
+
+        def run(cancel: CancelToken) -> Iterator[Event]:
+            target = self._registry.resolve(ROUTED_NAME, body.team)
+            return target.avengers.run(body.question, body.ask, cancel, tokens=body.tokens)
+
+        return RunStream(self.answers, run)
+
+    async def _stop(self, request: Request) -> Response:
+        require_token(request.headers.get(TOKEN_HEADER), self._options.token)
+        self.on_stop()
+        return JSONReply({"stopping": True})
 
     # --- the server itself ---------------------------------------------------------------------
 
