@@ -21,6 +21,7 @@ from collections.abc import Collection, Iterator
 
 from avengers_edge.records import ToolCall
 from avengers_edge.voting.keys import json_key
+from avengers_edge.voting.patterns import pattern
 
 NO_CALL = "no call"
 """The key of a text that calls nothing."""
@@ -28,10 +29,10 @@ NO_CALL = "no call"
 _OPENING, _CLOSING = "<tool_call>", "</tool_call>"
 _MARKS = ("[TOOL_CALLS]", "<|python_tag|>")
 _FENCE = "```"
-_FENCED = re.compile(r"```(?:json)?[ \t]*\n(\s*[\[{](?:(?!```).)*)```\s*\Z", re.DOTALL)
-_MAY_BE_FENCED = re.compile(r"```(?:json)?[ \t]*\n\s*(?:[\[{]|\Z)|```(?:json|jso|js|j)?[ \t]*\Z")
-_BEGINNING = re.compile("|".join(map(re.escape, (_OPENING, *_MARKS, _FENCE))))
-_BETWEEN = re.compile(r"[\s,;]*")
+_FENCED = pattern(r"```(?:json)?[ \t]*\n(\s*[\[{](?:(?!```).)*)```\s*\Z", re.DOTALL)
+_MAY_BE_FENCED = pattern(r"```(?:json)?[ \t]*\n\s*(?:[\[{]|\Z)|```(?:json|jso|js|j)?[ \t]*\Z")
+_BEGINNING = pattern("|".join(map(re.escape, (_OPENING, *_MARKS, _FENCE))))
+_BETWEEN = pattern(r"[\s,;]*")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

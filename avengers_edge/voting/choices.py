@@ -18,48 +18,47 @@ from string import ascii_letters, ascii_uppercase
 
 from avengers_edge.records import Sample, TokenLogprob, Vote
 from avengers_edge.voting.latex import bare, denied, plain
+from avengers_edge.voting.patterns import pattern
 
 # ruff: noqa: RUF001 - typographic signs are what this module reads
 
 
 _TAIL = 20_000
 
-_LEAD_IN = re.compile(
+_LEAD_IN = pattern(
     r"(?:(?:the|is|option|choice|letter|answer|correct|best|most likely|likely|probably|definitely|clearly"
     r"|die|der|das|antwort|buchstabe|la|le|el|lettre|réponse|opción|letra|respuesta)\s|l['’](?=option)"
     r"|选项|選項|選択肢|[\s:*_(\[\"'`{<$→「『【“‘])*+",
     re.IGNORECASE,
 )
-_MATH = re.compile(r"\\[()\[\]]")
-_LETTER = re.compile(r"([A-Za-z])(?![A-Za-z0-9'’])")
-_CLOSED = re.compile(r"\s*(?:$|[).:;,\]}*\"'`_>$–—。、」』】”’\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3-]|\n)")
-_SECOND = re.compile(
+_MATH = pattern(r"\\[()\[\]]")
+_LETTER = pattern(r"([A-Za-z])(?![A-Za-z0-9'’])")
+_CLOSED = pattern(r"\s*(?:$|[).:;,\]}*\"'`_>$–—。、」』】”’\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3-]|\n)")
+_SECOND = pattern(
     r"[)\]*.\"'` ]{0,4}(?:[,/&、和及]|\s(?:or|and|und|oder|et|ou|y|o)\s)\s{0,2}[(\[*\"'`]{0,3}(?:or\s|and\s)?"
     r"[A-Z](?![A-Za-z'’])(?!\s(?:is|was|would|has|does)\b)"
 )
-_ARTICLE = re.compile(r"a\s*[,;:–—-]\s*[a-z]")
-_REASON = re.compile(
+_ARTICLE = pattern(r"a\s*[,;:–—-]\s*[a-z]")
+_REASON = pattern(
     r"\s+(?:is|because|since|as|for|would|seems|looks|fits|not|instead of|rather than"
     r"|weil|da|car|porque|ya que|-|–|—)(?![a-z])"
 )
 
-_AT_START = re.compile(r"[\s*_\"'`(\[]{0,8}(?:option\s|choice\s)?[(\[*]{0,3}([A-Z])[)\].:*](?![A-Za-z])")
+_AT_START = pattern(r"[\s*_\"'`(\[]{0,8}(?:option\s|choice\s)?[(\[*]{0,3}([A-Z])[)\].:*](?![A-Za-z])")
 # A letter is never matched by ignoring case: to `re`, "K" (Kelvin) and dotted "İ" would be ones too.
-_LINE_LETTER = re.compile(
+_LINE_LETTER = pattern(
     r"^[ \t*_\"'`(\[${【「]{0,8}(?i:option\s|choice\s)?\(?([A-Za-z])[)\].*_\"'` \t$}】」。]{0,8}$", re.MULTILINE
 )
-_BOLD_LETTER = re.compile(r"\*\*\s?(?i:option\s|choice\s)?\(?([A-Za-z])(?:\)|[.:]|\*\*)")
-_ITEM = re.compile(r"^[ \t*_(\-]{0,6}([A-Z])[).:]", re.MULTILINE)
-_NAMED = re.compile(
+_BOLD_LETTER = pattern(r"\*\*\s?(?i:option\s|choice\s)?\(?([A-Za-z])(?:\)|[.:]|\*\*)")
+_ITEM = pattern(r"^[ \t*_(\-]{0,6}([A-Z])[).:]", re.MULTILINE)
+_NAMED = pattern(
     r"(?:\b(?i:option|choice|choose|select|pick|letter|opción|lettre|letra|buchstabe|wähle|choisis|elijo)"
     r"\s(?i:is\s|la\s|l['’]option\s)?\(?(?:\*\*)?|\b(?i:option|choice|letter)\s\$|(?:选项|選項|選択肢|选择|选|選)[\s(]?)([A-Za-z])(?![\w'’])",
     re.ASCII,
 )
-_PREDICATE = re.compile(
-    r"(?<![A-Za-z'’])\(?([B-HJ-Z]|\([AI]\)|A(?=\)))\)?\*{0,2}\sis\s(?:the\s)?(?:correct|right|best)"
-)
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
-_BRACKETED = re.compile(r"\(([A-Z])\)")
+_PREDICATE = pattern(r"(?<![A-Za-z'’])\(?([B-HJ-Z]|\([AI]\)|A(?=\)))\)?\*{0,2}\sis\s(?:the\s)?(?:correct|right|best)")
+_SENTENCE_END = pattern(r"(?<=[.!?])\s+|(?<=[。！？])")
+_BRACKETED = pattern(r"\(([A-Z])\)")
 
 
 def letter_in(body: str, choices: Sequence[str] | None) -> str | None:
@@ -97,9 +96,9 @@ def last_letter(text: str, choices: Sequence[str] | None) -> str | None:
     lists_options = len(set(_ITEM.findall(text))) > 1
     if not lists_options and (match := _AT_START.match(text)):
         return match[1]
-    for pattern in (_PREDICATE, _LINE_LETTER, _BOLD_LETTER, _NAMED):
-        where = text.rstrip().rpartition("\n")[2] if pattern is _BOLD_LETTER and lists_options else text
-        said = [match for match in pattern.finditer(where) if not denied(where, match.start(), match.end())]
+    for form in (_PREDICATE, _LINE_LETTER, _BOLD_LETTER, _NAMED):
+        where = text.rstrip().rpartition("\n")[2] if form is _BOLD_LETTER and lists_options else text
+        said = [match for match in form.finditer(where) if not denied(where, match.start(), match.end())]
         if said:
             return said[-1][1].strip("()").upper()
     bracketed = set(_BRACKETED.findall(text))
@@ -166,13 +165,13 @@ def _named(text: str, choices: Sequence[str]) -> set[int]:
     if not by_text:
         return set()
     longest_first = sorted(by_text, key=len, reverse=True)
-    pattern = r"(?<!\w)(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)"
+    names = r"(?<!\w)(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)"
     folded = " ".join(text.casefold().split())
-    said = re.finditer(pattern, folded)
+    said = re.finditer(names, folded)
     return {by_text[match.group()] for match in said if not denied(folded, match.start(), match.end())}
 
 
-_BETWEEN = re.compile(r"[\s,;.]*\(?[A-Z][).:][ \t]*|[\s,;.]*\([A-Z]\)[ \t]*")
+_BETWEEN = pattern(r"[\s,;.]*\(?[A-Z][).:][ \t]*|[\s,;.]*\([A-Z]\)[ \t]*")
 
 
 def cyclic_order(question: str, choices: Sequence[str], shift: int) -> str | None:

@@ -12,12 +12,13 @@ import re
 
 from avengers_edge.voting.latex import bare, denied, plain
 from avengers_edge.voting.numbers import is_list, last_number, number_key, simplify, whole_number
+from avengers_edge.voting.patterns import pattern
 
 _LONGEST = 600
 _DEEPEST = 40
 
-_ASSIGNMENT = re.compile(r"(?:[a-zA-Z]\w{0,8}|\\[a-z]{2,8})(?:\([a-zA-Z, ]{1,12}\))?\s*(?:=|\\in(?![a-z])|∈)\s*(?=\S)")
-_UNIT = re.compile(
+_ASSIGNMENT = pattern(r"(?:[a-zA-Z]\w{0,8}|\\[a-z]{2,8})(?:\([a-zA-Z, ]{1,12}\))?\s*(?:=|\\in(?![a-z])|∈)\s*(?=\S)")
+_UNIT = pattern(
     r"(?<=[0-9})])[ ]*(?:°[CF]?|%|(?:(?:square|cubic|sq)[ .]*)?(?:[ckm]?m|kg|inch(?:es)?|in|f(?:oo|ee)?t|yards?|miles?|"
     r"(?:centi|milli|kilo)?met(?:er|re)s?|hours?|minutes?|seconds?|days?|weeks?|years?|degrees?|radians?|dollars?|cents?|"
     r"percent|units?|points?|ways)(?:\^?[23]|[²³])?|mph|km/h|m/s)$"
@@ -32,37 +33,37 @@ _SYMBOLS = {
     "∪": r"\cup ",
     "θ": r"\theta ",
 }
-_SYNONYMS = re.compile(r"\\(leq|geq|neq)(?![a-z])")
+_SYNONYMS = pattern(r"\\(leq|geq|neq)(?![a-z])")
 _FUNCTIONS = "sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|ln|log|arcsin|arccos|arctan"
-_WORDS = re.compile(rf"(?<![\\a-zA-Z])(sqrt|pi|infinity|infty|{_FUNCTIONS})(?![a-zA-Z])")
-_ARGUMENT = re.compile(rf"(\\(?:{_FUNCTIONS}))\(([0-9]+|[a-zA-Z]|\\[a-z]+)\)")
-_SHORT_FRACTION = re.compile(r"\\frac\s*(?:([0-9a-z])|(\{[^{}]*\}))\s*(?:([0-9a-z])|(\{[^{}]*\}))")
-_SHORT_ROOT = re.compile(r"\\sqrt\s*(?:([0-9a-z])(?![0-9])|([0-9]+)|(\\[a-z]+))")
-_FRACTION = re.compile(r"\\frac\{([^{}]*)\}\{([^{}]*)\}")
-_ROOT = re.compile(r"\\sqrt(\[[^\[\]{}]*\])?\{([^{}]*)\}")
-_SCRIPT = re.compile(r"([\^_])\{([^{}]*)\}")
-_ATOM = re.compile(r"-?(?:[0-9.]+|[a-zA-Z]|\\[a-z]+)|[0-9]+[a-zA-Z]|[0-9]*\\pi|\\sqrt\([^()]*\)")
-_REDUNDANT_PRODUCT = re.compile(r"(?<=[0-9a-zA-Z)])\*(?=[a-zA-Z(\\])")
-_MATH_SPAN = re.compile(
+_WORDS = pattern(rf"(?<![\\a-zA-Z])(sqrt|pi|infinity|infty|{_FUNCTIONS})(?![a-zA-Z])")
+_ARGUMENT = pattern(rf"(\\(?:{_FUNCTIONS}))\(([0-9]+|[a-zA-Z]|\\[a-z]+)\)")
+_SHORT_FRACTION = pattern(r"\\frac\s*(?:([0-9a-z])|(\{[^{}]*\}))\s*(?:([0-9a-z])|(\{[^{}]*\}))")
+_SHORT_ROOT = pattern(r"\\sqrt\s*(?:([0-9a-z])(?![0-9])|([0-9]+)|(\\[a-z]+))")
+_FRACTION = pattern(r"\\frac\{([^{}]*)\}\{([^{}]*)\}")
+_ROOT = pattern(r"\\sqrt(\[[^\[\]{}]*\])?\{([^{}]*)\}")
+_SCRIPT = pattern(r"([\^_])\{([^{}]*)\}")
+_ATOM = pattern(r"-?(?:[0-9.]+|[a-zA-Z]|\\[a-z]+)|[0-9]+[a-zA-Z]|[0-9]*\\pi|\\sqrt\([^()]*\)")
+_REDUNDANT_PRODUCT = pattern(r"(?<=[0-9a-zA-Z)])\*(?=[a-zA-Z(\\])")
+_MATH_SPAN = pattern(
     r"\$\$\s{0,4}([^$\n]{1,400}?)\s{0,4}\$\$|\$\$?([^$\n]{1,400})\$\$?"
     r"|\\\(([^\n]{1,400}?)\\\)|\\\[\s{0,4}([^\n]{1,400}?)\s{0,4}\\\]"
 )
-_ENVIRONMENT = re.compile(
+_ENVIRONMENT = pattern(
     r"\\begin\s?\{([a-zA-Z]{1,12})\*?\}(?:\s?\{[lcr|. ]{0,20}\})?(.{0,1500}?)\\end\s?\{\1\*?\}", re.DOTALL
 )
 _MATRICES = frozenset({"matrix", "pmatrix", "bmatrix", "Bmatrix", "smallmatrix", "array"})
-_ROW_END = re.compile(r"\\\\(?:\s?\[[^\]\n]{0,12}\])?|\\cr(?![a-z])")
-_RULE = re.compile(r"\\hline(?![a-z])")
-_WRAPPED_MATRIX = re.compile(r"[(\[|]\s*(\[\[.*\]\])\s*[)\]|]", re.DOTALL)
-_EITHER = re.compile(r"\s*(?:,\s*)?(?<![a-zA-Z\\])(?:or|and|oder|und|ou|et)(?![a-zA-Z])\s*|\s*;\s*")
-_ROOT_OF = re.compile(r"\s*([a-zA-Z](?:_\{?\w\}?)?)\s*=\s*(?=\S)")
-_VERB = re.compile(r"\b(?:is|are|equals|be|makes|gives|get|becomes)\b[\s:]{1,3}(?=\S)")
-_DENIAL = re.compile(r"[,;]?\s\(?(?:and |but )?(?:not|never|rather than|instead of)\b")
+_ROW_END = pattern(r"\\\\(?:\s?\[[^\]\n]{0,12}\])?|\\cr(?![a-z])")
+_RULE = pattern(r"\\hline(?![a-z])")
+_WRAPPED_MATRIX = pattern(r"[(\[|]\s*(\[\[.*\]\])\s*[)\]|]", re.DOTALL)
+_EITHER = pattern(r"\s*(?:,\s*)?(?<![a-zA-Z\\])(?:or|and|oder|und|ou|et)(?![a-zA-Z])\s*|\s*;\s*")
+_ROOT_OF = pattern(r"\s*([a-zA-Z](?:_\{?\w\}?)?)\s*=\s*(?=\S)")
+_VERB = pattern(r"\b(?:is|are|equals|be|makes|gives|get|becomes)\b[\s:]{1,3}(?=\S)")
+_DENIAL = pattern(r"[,;]?\s\(?(?:and |but )?(?:not|never|rather than|instead of)\b")
 _LONGEST_WITH_MATRICES = 4000
-_ONLY_FORMULA = re.compile(
+_ONLY_FORMULA = pattern(
     r"(?=.{1,80}$)(?=.*[0-9a-zA-Z])(?:\\(?:text|mathrm)\{[^{}]*\}|\\[a-zA-Z]+|(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z])|[^a-zA-Z])+"
 )
-_MATHY = re.compile(r"[0-9\\^=+*/√π∞]|^\W*[a-zA-Z]\W*$")
+_MATHY = pattern(r"[0-9\\^=+*/√π∞]|^\W*[a-zA-Z]\W*$")
 
 
 def expression_in(body: str, *, announced: bool = True) -> str | None:

@@ -17,7 +17,6 @@ Where the answer is read from, in this order:
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from string import ascii_uppercase
 
@@ -34,6 +33,7 @@ from avengers_edge.voting.numbers import (
     number_key,
     starts_with_number,
 )
+from avengers_edge.voting.patterns import pattern
 from avengers_edge.voting.printed import printed_formula, printed_label, printed_letter, printed_number
 from avengers_edge.voting.source import code_in, code_key
 
@@ -56,9 +56,9 @@ def _refuse(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-_BULLET = re.compile(r"\s*[-*+]\s+(?=[0-9][0-9.,]*+\s*[A-Za-z])")
-_LIST_ITEM = re.compile(r"\s*(?:[-*+]|[0-9]{1,3}[.)])\s+\S")
-_BRACKETED = re.compile(r"\[\[([^\[\]]+)\]\]")
+_BULLET = pattern(r"\s*[-*+]\s+(?=[0-9][0-9.,]*+\s*[A-Za-z])")
+_LIST_ITEM = pattern(r"\s*(?:[-*+]|[0-9]{1,3}[.)])\s+\S")
+_BRACKETED = pattern(r"\[\[([^\[\]]+)\]\]")
 _LONGEST_BELOW = 80
 _EXPLICIT = ("boxed", "line")
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from avengers_edge.voting.latex import bare
+from avengers_edge.voting.patterns import pattern
 
 # ruff: noqa: RUF001 - typographic signs are what this module reads
 
@@ -28,12 +29,12 @@ _LONGEST_BODY = 2000
 _CANDIDATES = 32
 """How many markers of each form are looked at, counted from the end of the text."""
 
-_THINK_TAG = re.compile(r"(</?think(?:ing)?>)", re.IGNORECASE)
-_BRACE = re.compile(r"\\(?:boxed|fbox)\s{0,3}\{|\\.|[{}]", re.DOTALL)
-_BRACKETS = re.compile(r"\[\[")
-_NEXT_ROW = re.compile(r"\]\s?,\s?\[")
-_HASHES = re.compile(r"^[ \t]{0,8}####[ \t]{0,8}(?=[^#\s])", re.MULTILINE)
-_ANSWER = re.compile(
+_THINK_TAG = pattern(r"(</?think(?:ing)?>)", re.IGNORECASE)
+_BRACE = pattern(r"\\(?:boxed|fbox)\s{0,3}\{|\\.|[{}]", re.DOTALL)
+_BRACKETS = pattern(r"\[\[")
+_NEXT_ROW = pattern(r"\]\s?,\s?\[")
+_HASHES = pattern(r"^[ \t]{0,8}####[ \t]{0,8}(?=[^#\s])", re.MULTILINE)
+_ANSWER = pattern(
     r"""\b(?:answers?|(?:correct|right|best)\s(?:option|choice))\b
         [*_`"]{0,3}
         (?:\s?\([^()\n]{1,40}\))?
@@ -46,7 +47,7 @@ _ANSWER = re.compile(
         )""",
     re.IGNORECASE | re.VERBOSE,
 )
-_ANSWER_ABROAD = re.compile(
+_ANSWER_ABROAD = pattern(
     r"""(?:
           (?<!\w)(?:antwort|réponse|respuesta|risposta|resposta)s?\b
           [*_`"]{0,3}
@@ -63,13 +64,13 @@ _ANSWER_ABROAD = re.compile(
         )""",
     re.IGNORECASE | re.VERBOSE,
 )
-_HEADING = re.compile(
+_HEADING = pattern(
     r"^[#*_ \t]{0,10}(?:(?:the )?(?:final )?answer|(?:endgültige )?antwort|réponse(?: finale)?|respuesta(?: final)?"
     r"|(?:最终|最終)?答案|(?:最終)?答え)[*_ \t]{0,10}$",
     re.IGNORECASE | re.MULTILINE,
 )
-_ENVIRONMENT = re.compile(r"\\begin\s?\{([a-z]{1,20}\*?)\}")
-_NOTHING = re.compile(r"[\s*_:`$#>]*(?:\\[\[\]()])?[\s*_`]*(?:python|text|plaintext)?\s*")
+_ENVIRONMENT = pattern(r"\\begin\s?\{([a-z]{1,20}\*?)\}")
+_NOTHING = pattern(r"[\s*_:`$#>]*(?:\\[\[\]()])?[\s*_`]*(?:python|text|plaintext)?\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +189,7 @@ def _line(text: str, start: int) -> tuple[str, int, bool]:
     return text[start:end], end, False
 
 
-_TAG = re.compile(r"</?think(?:ing)?>", re.IGNORECASE)
+_TAG = pattern(r"</?think(?:ing)?>", re.IGNORECASE)
 _TAGS = ("<think>", "</think>", "<thinking>", "</thinking>")
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from avengers_edge.voting.latex import bare, denied, plain
+from avengers_edge.voting.patterns import pattern
 
 _ONES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _TEENS = (
@@ -48,7 +49,7 @@ _FRACTION = "|".join((*sorted((*_PARTS, *_SEVERAL), key=len, reverse=True),))
 NUMBER_WORD = rf"(?:an?[ ](?:{_FRACTION}|hundred|dozen|{'|'.join(_SCALES)})|half|{_FIRST})\b"
 """What a number in words begins with."""
 
-_RUN = re.compile(
+_RUN = pattern(
     rf"(?<![\w.])(?P<sign>-)?(?P<words>{NUMBER_WORD}(?:(?:[ ]|-)(?:and[ ])?(?:an?[ ])?(?:{_FRACTION}|{_FIRST}|point)\b)"
     rf"{{0,12}})(?![\w]|-[a-z])",
     re.IGNORECASE,
@@ -166,7 +167,7 @@ _WRITTEN_SCALES = {
 """Scale words of six languages. A "million" is German and French too; a "billion" is not, and is English here."""
 _SCALE_WORDS = "|".join(sorted((word for word in _WRITTEN_SCALES if len(word) > 1), key=len, reverse=True))
 _SCALE_SIGNS = "|".join(word for word in _WRITTEN_SCALES if len(word) == 1)
-_NUMBER = re.compile(
+_NUMBER = pattern(
     rf"""(?<![A-Za-z0-9_^])(?<![0-9][.:])
         (?:(?<![)\]}}%])(?P<sign>[-+]))?
         (?:[$€£¥₹][ ]?(?P<inner_sign>[-+])?)?
@@ -182,42 +183,42 @@ _NUMBER = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+|[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}")
-_BY_POINTS = re.compile(_POINTS)
-_SPACED = re.compile(r"(?<![0-9.,/])([1-9][0-9]{0,2}(?:[ ][0-9]{3})++)(?![0-9/]|[ ][0-9])")
-_LIST = re.compile(rf"[-+]?{_UNSIGNED}(?:[ ]?[,;][ ][-+]?{_UNSIGNED}){{1,20}}+")
+_THOUSANDS = pattern(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+|[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}")
+_BY_POINTS = pattern(_POINTS)
+_SPACED = pattern(r"(?<![0-9.,/])([1-9][0-9]{0,2}(?:[ ][0-9]{3})++)(?![0-9/]|[ ][0-9])")
+_LIST = pattern(rf"[-+]?{_UNSIGNED}(?:[ ]?[,;][ ][-+]?{_UNSIGNED}){{1,20}}+")
 _SIGN_WORDS = "minus|moins|menos"
 _SIGNED = rf"(?=[$€£¥₹]?\.?[0-9]|(?<=[a-z][ ]){NUMBER_WORD})"
-_SPACED_SIGN = re.compile(
+_SPACED_SIGN = pattern(
     rf"""([=≈:(\[{{]|\b(?:is|are|was|be|equals|to|gives|ist|est|es|sind|beträgt)\b)([ $*_]{{0,3}})
         (?:-[ ]|\b(?:{_SIGN_WORDS})[ ])[ ]?{_SIGNED}""",
     re.IGNORECASE | re.VERBOSE,
 )
-_FIRST_SIGN = re.compile(rf"(?:-[ ]|(?:{_SIGN_WORDS})[ ])[ ]?{_SIGNED}", re.IGNORECASE)
-_NEGATIVE = re.compile(rf"(?:(?a:\bnegative)[ ]|[负負][ ]?|マイナス[ ]?){_SIGNED}", re.IGNORECASE)
-_AND_A_PART = re.compile(
+_FIRST_SIGN = pattern(rf"(?:-[ ]|(?:{_SIGN_WORDS})[ ])[ ]?{_SIGNED}", re.IGNORECASE)
+_NEGATIVE = pattern(rf"(?:(?a:\bnegative)[ ]|[负負][ ]?|マイナス[ ]?){_SIGNED}", re.IGNORECASE)
+_AND_A_PART = pattern(
     r"(?<=[0-9]) and (?:(a|one|two|three)[ -])(?:(half)|(thirds?)|(quarters?|fourths?))\b", re.IGNORECASE
 )
 _PART_OVER = {"a": 1, "one": 1, "two": 2, "three": 3}
-_BULLET = re.compile(r"[-*+]\s+(?=[0-9][0-9.,]*+\s*[A-Za-z])")
-_LATEX_FRACTION = re.compile(
+_BULLET = pattern(r"[-*+]\s+(?=[0-9][0-9.,]*+\s*[A-Za-z])")
+_LATEX_FRACTION = pattern(
     r"(?P<before>[0-9]?)\s?\\frac\s?(?:\{\s?(-?[0-9.]{1,200})\s?\}\s?\{\s?(-?[0-9.]{1,200})\s?\}|([0-9])\s?([0-9]))"
 )
 _VULGAR = {ord(sign): f" {unicodedata.normalize('NFKC', sign).replace('⁄', '/')}" for sign in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"}
 _DASHES = {ord("−"): "-", ord("–"): "-", ord("—"): " - ", ord("×"): "*", ord("·"): "*"}
-_SUPERSCRIPT = re.compile(r"[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_SUPERSCRIPT = pattern(r"[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _FIGURES = str.maketrans("⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹", "-+0123456789")
 
-_ORDINAL_OR_VARIABLE = re.compile(r"(?:st|nd|rd|th|[ ]?[xyzn])(?![A-Za-z])|\s?\^")
-_LIST_ITEM = re.compile(r"[.)]\s+\S")
-_FORMULA = re.compile(r"\\[a-zA-Z]+|[√π∞]|[0-9)}]\s?\^|[0-9][ ]?[xyzn](?![A-Za-z])")
-_PROSE = re.compile(r"[A-Za-z]{3,} [A-Za-z]{2,}")
-_ASIDE = re.compile(r"\s\(|[.;]\s|\n")
-_REASON = re.compile(r",\s(?:since|because|which|rounded|or|as|so|not|and not|rather|instead)\b")
-_ORDINAL = re.compile(r"\b([0-9]{1,20})(?:st|nd|rd|th)\b")
-_EQUALS = re.compile(r"(?<![<>!≤≥])[=≈]")
-_LEAD_IN = re.compile(r"(?:approximately|about|around|roughly|exactly|only|just|a total of|[~≈*_\s:(])+", re.IGNORECASE)
-_BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
+_ORDINAL_OR_VARIABLE = pattern(r"(?:st|nd|rd|th|[ ]?[xyzn])(?![A-Za-z])|\s?\^")
+_LIST_ITEM = pattern(r"[.)]\s+\S")
+_FORMULA = pattern(r"\\[a-zA-Z]+|[√π∞]|[0-9)}]\s?\^|[0-9][ ]?[xyzn](?![A-Za-z])")
+_PROSE = pattern(r"[A-Za-z]{3,} [A-Za-z]{2,}")
+_ASIDE = pattern(r"\s\(|[.;]\s|\n")
+_REASON = pattern(r",\s(?:since|because|which|rounded|or|as|so|not|and not|rather|instead)\b")
+_ORDINAL = pattern(r"\b([0-9]{1,20})(?:st|nd|rd|th)\b")
+_EQUALS = pattern(r"(?<![<>!≤≥])[=≈]")
+_LEAD_IN = pattern(r"(?:approximately|about|around|roughly|exactly|only|just|a total of|[~≈*_\s:(])+", re.IGNORECASE)
+_BOLD = pattern(r"\*\*([^*\n]{1,60})\*\*")
 
 _MOST_WORDS = 12
 """How many words a phrase may have in which a number in words is looked for."""

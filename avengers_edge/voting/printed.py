@@ -15,40 +15,41 @@ from avengers_edge.voting.choices import label_key, letter_in
 from avengers_edge.voting.expressions import expression_in
 from avengers_edge.voting.latex import bare, plain
 from avengers_edge.voting.numbers import is_bare_number, number_key
+from avengers_edge.voting.patterns import pattern
 from avengers_edge.voting.source import parse
 
 _LONGEST = 5000
 _LONGEST_FORMULA = 600
 _LONGEST_LABEL = 200
 
-_FAILURE = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception|Warning|Interrupt|Exit)\b|Traceback ")
+_FAILURE = pattern(r"(?:\w+\.)*\w*(?:Error|Exception|Warning|Interrupt|Exit)\b|Traceback ")
 _UNSIGNED = r"(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9,])(?:\.[0-9]+)?|[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)"
-_NUMBER = re.compile(
+_NUMBER = pattern(
     rf"(?<![\w.^])[-+]?[$€£¥]?(?:[0-9]+(?::[0-9]{{2}})+"
     rf"|{_UNSIGNED}(?:[eE][-+]?[0-9]+)?(?:[ ]?/[ ]?-?[0-9]++)?)(?![\w.]*[0-9])"
 )
-_CALL = re.compile(
+_CALL = pattern(
     r"(?:(?:np|numpy|mpmath|sympy|fractions|decimal)\.)?(?:Fraction|Rational|mpq|Decimal|Integer|Float|mpf|u?int\d*|float\d*|S)"
     r"\('?(-?[0-9][0-9._eE+-]*+)'?(?:,[ ]?(-?[0-9]+))?\)"
 )
-_ALONE = re.compile(r"[\[({]\s*([^\[\](){},]+?)\s*,?\s*[\])}]")
-_LABEL = re.compile(r"(?<![0-9]):(?!:)|[=≈]")
-_ANOTHER_VALUE = re.compile(r"[:=]\s*[-+(]?[0-9][^:=]*[A-Za-z,;]")
-_SAYS = re.compile(
+_ALONE = pattern(r"[\[({]\s*([^\[\](){},]+?)\s*,?\s*[\])}]")
+_LABEL = pattern(r"(?<![0-9]):(?!:)|[=≈]")
+_ANOTHER_VALUE = pattern(r"[:=]\s*[-+(]?[0-9][^:=]*[A-Za-z,;]")
+_SAYS = pattern(
     r"(?:^|.*\b(?:is|are|was|were|be|equals|has|have|costs?|takes?|pays?|earns?|needs?|makes?|gives?"
     r"|approximately|about|total of)"
     r"|.*≈)[\s~≈]*$",
     re.IGNORECASE | re.DOTALL,
 )
-_UNIT = re.compile(r"\s*[%°]?[CF]?(?:[\s-]?[A-Za-z²³µ$€£%]+(?:\^?[0-9])?(?:/[A-Za-z]+(?:\^?[0-9])?)?){0,3}\s*[.!]?")
+_UNIT = pattern(r"\s*[%°]?[CF]?(?:[\s-]?[A-Za-z²³µ$€£%]+(?:\^?[0-9])?(?:/[A-Za-z]+(?:\^?[0-9])?)?){0,3}\s*[.!]?")
 _NO_NUMBER = frozenset({"none", "nan", "inf", "infinity", "true", "false", "error", "undefined"})
-_ANSWER = re.compile(
+_ANSWER = pattern(
     r"(?:(?:the )?(?:final |correct |right )?(?:answer|option|choice|result|letter)(?: is)?\s*:?\s+"
     r"|(?:answer|result)\s*[:=]\s*)+",
     re.IGNORECASE,
 )
-_CAPTION = re.compile(r"(?!lambda\b)[A-Za-z][A-Za-z' ]{0,60}")
-_LETTER = re.compile(r"\(?([A-Za-z])(?:\)|[.:](?=\s|$)|\)\s*[.:])?(?:\s+(\S.*)|$)", re.DOTALL)
+_CAPTION = pattern(r"(?!lambda\b)[A-Za-z][A-Za-z' ]{0,60}")
+_LETTER = pattern(r"\(?([A-Za-z])(?:\)|[.:](?=\s|$)|\)\s*[.:])?(?:\s+(\S.*)|$)", re.DOTALL)
 
 
 def printed_number(line: str) -> str | None:
@@ -178,8 +179,8 @@ _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.Eq: "=",
     ast.NotEq: r"\ne",
 }
-_NAME = re.compile(r"([A-Za-z])_?([0-9]*)")
-_HALF_OPEN = re.compile(
+_NAME = pattern(r"([A-Za-z])_?([0-9]*)")
+_HALF_OPEN = pattern(
     r"([\[(])([^\[\]()]{1,80}(?:\([^()]{0,80}\))?[^\[\]()]{0,80}), ?([^\[\]()]{1,80}(?:\([^()]{0,80}\))?)([\])])"
 )
 

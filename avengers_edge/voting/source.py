@@ -9,20 +9,21 @@ import warnings
 from dataclasses import dataclass
 
 from avengers_edge.voting.markers import split_thoughts
+from avengers_edge.voting.patterns import pattern
 
 _LARGEST = 40_000
 """Longer programs, in characters, are compared as text: the parser's memory grows with its input."""
 
-_FENCE = re.compile(
+_FENCE = pattern(
     r"^(?P<indent>[ \t]{0,24}(?:(?:[-*+>]|[0-9]{1,3}[.)])[ \t]{1,4}){0,3})"
     r"(?P<fence>```+|~~~+)[ \t]*(?P<language>[A-Za-z0-9_+#-]{0,20})[^\n]{0,80}$",
     re.MULTILINE,
 )
-_QUOTED = re.compile(r"^[ \t]{0,24}>[ ]?", re.MULTILINE)
+_QUOTED = pattern(r"^[ \t]{0,24}>[ ]?", re.MULTILINE)
 _TAB = 4
 _PYTHON = frozenset({"python", "py", "python3", "py3"})
-_DEFINITION = re.compile(r"^\s*(?:async\s+def|def|class)\s", re.MULTILINE)
-_CODE_START = re.compile(r"^(?:async def |def |class |import |from \w|@\w)", re.MULTILINE)
+_DEFINITION = pattern(r"^\s*(?:async\s+def|def|class)\s", re.MULTILINE)
+_CODE_START = pattern(r"^(?:async def |def |class |import |from \w|@\w)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

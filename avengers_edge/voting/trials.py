@@ -19,6 +19,7 @@ from itertools import chain, zip_longest
 from typing import Protocol
 
 from avengers_edge.errors import BadRequest, NoSandbox
+from avengers_edge.voting.patterns import pattern
 from avengers_edge.voting.source import code_key
 
 _LONGEST = 200_000
@@ -28,15 +29,15 @@ _MOST_LINES = 20
 """How many lines an assert may span."""
 _LONGEST_CALL = 4000
 
-_ASSERT = re.compile(r"^[ \t]*assert\b", re.MULTILINE)
-_DEFINITION = re.compile(r"^[ \t]{0,4}(?:async[ ]+)?def[ ]+(\w+)[ ]*\(", re.MULTILINE)
-_NAMED = re.compile(r"\b(?:called|named|function)[ ]+[`'\"]?([A-Za-z_]\w*)[`'\"]?(?=[ ]?\(|[`'\"])")
-_PROMPT = re.compile(r"^([ \t]*)>>>[ ]?(.*)$", re.MULTILINE)
-_END_OF_OUTPUT = re.compile(r'^\s*(?:$|>>>|"""|\'\'\'|```|~~~)')
-_GIVES = re.compile(
+_ASSERT = pattern(r"^[ \t]*assert\b", re.MULTILINE)
+_DEFINITION = pattern(r"^[ \t]{0,4}(?:async[ ]+)?def[ ]+(\w+)[ ]*\(", re.MULTILINE)
+_NAMED = pattern(r"\b(?:called|named|function)[ ]+[`'\"]?([A-Za-z_]\w*)[`'\"]?(?=[ ]?\(|[`'\"])")
+_PROMPT = pattern(r"^([ \t]*)>>>[ ]?(.*)$", re.MULTILINE)
+_END_OF_OUTPUT = pattern(r'^\s*(?:$|>>>|"""|\'\'\'|```|~~~)')
+_GIVES = pattern(
     r"\s*`?\s*(?:==|=>|->|→|➞|=|(?:should |must |will )?(?:returns?|gives?|be|outputs?)\b|is\b|evaluates to\b)\s*`?"
 )
-_AFTER_VALUE = re.compile(r"[`.,;]*\s*$|`|[.,;]\s|\s+(?:and|because|since|as|for|but|while|#|\()")
+_AFTER_VALUE = pattern(r"[`.,;]*\s*$|`|[.,;]\s|\s+(?:and|because|since|as|for|but|while|#|\()")
 
 _BUILTINS = frozenset(vars(builtins))
 
@@ -82,8 +83,8 @@ def _entry(text: str, asserted: list[ast.expr]) -> str | None:
     called = Counter(name for test in asserted for name in _called(test) if name not in _BUILTINS)
     if called:
         return called.most_common(1)[0][0]
-    for pattern in (_DEFINITION, _NAMED):
-        if names := pattern.findall(text):
+    for names_it in (_DEFINITION, _NAMED):
+        if names := names_it.findall(text):
             return str(names[-1])
     return None
 
@@ -254,7 +255,7 @@ def _grown(item: object) -> object:
 
 
 _MOST_VARIATIONS = 24
-_FAILS = re.compile(r"fails-(?:tests|(\d+)-of-\d+)-")
+_FAILS = pattern(r"fails-(?:tests|(\d+)-of-\d+)-")
 
 
 class Judge(Protocol):
