@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from string import ascii_letters, ascii_uppercase
 
-from avengers_edge.records import Sample, TokenLogprob, Vote
+from avengers_edge.records import Kind, Sample, TokenLogprob, Vote
 from avengers_edge.voting.latex import bare, denied, plain
 from avengers_edge.voting.patterns import pattern
 
@@ -105,6 +105,13 @@ def last_letter(text: str, choices: Sequence[str] | None) -> str | None:
     if len(bracketed) == 1:
         return str(bracketed.pop())
     return _mentioned(text, choices)
+
+
+def offered(found: str, kind: Kind, choices: Sequence[str] | None) -> str | None:
+    """Return an answer, unless it is a letter that no option has."""
+    if kind != "choice" or (len(found) == 1 and found in ascii_uppercase[: len(choices) if choices else 26]):
+        return found
+    return None
 
 
 def label_in(text: str, choices: Sequence[str] | None) -> str | None:

@@ -18,10 +18,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from string import ascii_uppercase
 
 from avengers_edge.records import Kind
-from avengers_edge.voting.choices import label_in, label_key, last_label, last_letter, letter_in
+from avengers_edge.voting.choices import label_in, label_key, last_label, last_letter, letter_in, offered
 from avengers_edge.voting.expressions import expression_in, expression_key, last_formula
 from avengers_edge.voting.latex import bare, plain
 from avengers_edge.voting.markers import Marked, marked_answers, split_thoughts
@@ -34,7 +33,6 @@ from avengers_edge.voting.numbers import (
     starts_with_number,
 )
 from avengers_edge.voting.patterns import pattern
-from avengers_edge.voting.printed import printed_formula, printed_label, printed_letter, printed_number
 from avengers_edge.voting.source import code_in, code_key
 
 
@@ -58,7 +56,6 @@ def _refuse(name: str) -> None:
 
 _BULLET = pattern(r"\s*[-*+]\s+(?=[0-9][0-9.,]*+\s*[A-Za-z])")
 _LIST_ITEM = pattern(r"\s*(?:[-*+]|[0-9]{1,3}[.)])\s+\S")
-_BRACKETED = pattern(r"\[\[([^\[\]]+)\]\]")
 _LONGEST_BELOW = 80
 _EXPLICIT = ("boxed", "line")
 
@@ -88,14 +85,14 @@ def extract_answer(
         if truncated and not marked.complete:
             continue
         if found := _in_marker(marked, kind, choices):
-            return _in_range(found, kind, choices)
+            return offered(found, kind, choices)
     if truncated:
         return None
     explicit = next((marked for marked in markers if marked.form in _EXPLICIT and bare(marked.body)), None)
     if explicit is not None and kind != "expression":
         said = said[explicit.end :]
     found = _without_marker(said, kind, choices)
-    return found and _in_range(found, kind, choices)
+    return found and offered(found, kind, choices)
 
 
 def answer_key(text: str, kind: Kind, *, truncated: bool = False, choices: Sequence[str] | None = None) -> str | None:
@@ -123,36 +120,6 @@ def canonical_key(answer: str, kind: Kind) -> str | None:
     if kind == "code":
         return code_key(answer)
     return None
-
-
-def printed_answer(printed: str, kind: Kind, *, choices: Sequence[str] | None = None) -> str | None:
-    r"""Read what a program printed: its last line that is not blank, in the question's own kind.
-
-    A number is one number with at most a unit and a label, a formula is in Python's or SymPy's notation (and is given
-    in LaTeX), a choice is a letter or an option's text, a label one of `choices`, and free text the line itself. None
-    where the line is of another kind, as `nan`, `[1, 2]` or a traceback's last line is no number. Around what is not
-    free text `[[` and `]]` may stand, which some questions ask for.
-
-    Args:
-        printed: all that the program printed.
-        kind: what an answer is. For code it is always None.
-        choices: option texts (kind choice) or the closed set of labels (kind label).
-
-    """
-    line = printed.rstrip()
-    line = line[max(line.rfind("\n"), line.rfind("\r")) + 1 :].strip()
-    if not line or kind == "code":
-        return None
-    if kind != "text" and (marked := _BRACKETED.fullmatch(line)):
-        line = marked[1].strip()
-    if kind == "number":
-        return printed_number(line)
-    if kind == "expression":
-        return printed_formula(line)
-    if kind == "choice":
-        letter = printed_letter(line, choices)
-        return letter and _in_range(letter, kind, choices)
-    return printed_label(line, choices) if kind == "label" else line
 
 
 def _in_marker(marked: Marked, kind: Kind, choices: Sequence[str] | None) -> str | None:
@@ -186,10 +153,3 @@ def _without_marker(said: str, kind: Kind, choices: Sequence[str] | None) -> str
     if kind == "label":
         return last_label(said, choices)
     return last_formula(said) or last_number(said) if kind == "expression" else None
-
-
-def _in_range(found: str, kind: Kind, choices: Sequence[str] | None) -> str | None:
-    if kind != "choice":
-        return found
-    at = ascii_uppercase.find(found) if len(found) == 1 else -1
-    return found if 0 <= at < (len(choices) if choices else len(ascii_uppercase)) else None

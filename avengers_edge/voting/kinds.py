@@ -19,7 +19,7 @@ from avengers_edge.voting.keys import json_key
 from avengers_edge.voting.latex import narrow
 from avengers_edge.voting.patterns import pattern, wording
 
-UNVOTED: frozenset[Kind] = frozenset({"text", "code"})
+SINGLE_SAMPLE_KINDS: frozenset[Kind] = frozenset({"text", "code"})
 """Kinds of which one sample is taken unless more are asked for: their samples hardly ever agree word for word."""
 
 _TAIL = 20_000

@@ -9,55 +9,41 @@ but a fraction and a power of ten, and both are bounded, so no text can make a n
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from avengers_edge.voting.latex import bare, denied, plain
 from avengers_edge.voting.patterns import pattern
 
-_ONES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_TEENS = (
-    *("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
-)
+_ONES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_TEENS = ("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
 _BELOW_TWENTY = {word: value for value, word in enumerate((*_ONES, *_TEENS))}
 _TENS = {
-    word: 10 * at
-    for at, word in enumerate(("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"), 2)
+    word: 10 * value
+    for value, word in enumerate(("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"), 2)
 }
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _PARTS = {
-    "half": 2,
-    "third": 3,
-    "quarter": 4,
-    "fourth": 4,
-    "fifth": 5,
-    "sixth": 6,
-    "seventh": 7,
-    "eighth": 8,
-    "ninth": 9,
-    "tenth": 10,
-    "hundredth": 100,
-    "thousandth": 1000,
+    **{"half": 2, "third": 3, "quarter": 4, "fourth": 4, "hundredth": 100, "thousandth": 1000},
+    **{word: value for value, word in enumerate(("fifth", "sixth", "seventh", "eighth", "ninth", "tenth"), 5)},
 }
 _SEVERAL = {**{f"{part}s": value for part, value in _PARTS.items()}, "halves": 2}
 
 _FIRST = "|".join((*_BELOW_TWENTY, *_TENS, *_SCALES, "hundred", "dozen"))
-_FRACTION = "|".join((*sorted((*_PARTS, *_SEVERAL), key=len, reverse=True),))
-NUMBER_WORD = rf"(?:an?[ ](?:{_FRACTION}|hundred|dozen|{'|'.join(_SCALES)})|half|{_FIRST})\b"
-"""What a number in words begins with."""
-
+_FRACTION = "|".join(sorted((*_PARTS, *_SEVERAL), key=len, reverse=True))
+_NUMBER_WORD = rf"(?:an?[ ](?:{_FRACTION}|hundred|dozen|{'|'.join(_SCALES)})|half|{_FIRST})\b"
 _RUN = pattern(
-    rf"(?<![\w.])(?P<sign>-)?(?P<words>{NUMBER_WORD}(?:(?:[ ]|-)(?:and[ ])?(?:an?[ ])?(?:{_FRACTION}|{_FIRST}|point)\b)"
-    rf"{{0,12}})(?![\w]|-[a-z])",
+    rf"(?<![\w.])(?P<sign>-)?(?P<words>{_NUMBER_WORD}"
+    rf"(?:(?:[ ]|-)(?:and[ ])?(?:an?[ ])?(?:{_FRACTION}|{_FIRST}|point)\b){{0,12}})(?![\w]|-[a-z])",
     re.IGNORECASE,
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Spelled:
+class _Spelled(NamedTuple):
     """A number in words and where it stands. `alone` is True for a lone "one", which is mostly a pronoun."""
 
     start: int
@@ -66,13 +52,12 @@ class Spelled:
     alone: bool
 
 
-def spelled_numbers(text: str) -> Iterator[Spelled]:
-    """Find the numbers in words, first one first."""
+def _spelled_numbers(text: str) -> Iterator[_Spelled]:
     for match in _RUN.finditer(text):
         words = match["words"].lower().replace("-", " ").split(" ")
         value = _value(words)
         if value is not None:
-            yield Spelled(match.start(), match.end(), -value if match["sign"] else value, words == ["one"])
+            yield _Spelled(match.start(), match.end(), -value if match["sign"] else value, words == ["one"])
 
 
 def _value(words: list[str]) -> Fraction | None:
@@ -80,11 +65,10 @@ def _value(words: list[str]) -> Fraction | None:
     if "point" in words:
         return _with_decimals(words)
     factor = 1
-    while len(words) > 1 and (words[-1] in _SCALES or words[-1] in ("hundred", "dozen")):
-        if not any(word in _PARTS or word in _SEVERAL for word in words[:-1]):
-            break  # "two hundred thousand": a whole number's own scales
-        factor *= _SCALES.get(words[-1]) or (12 if words[-1] == "dozen" else 100)
-        words = words[:-1]
+    if any(word in _PARTS or word in _SEVERAL for word in words):  # else they are the whole number's own scales
+        while words[-1] in _SCALES or words[-1] in ("hundred", "dozen"):
+            factor *= _SCALES.get(words[-1]) or (12 if words[-1] == "dozen" else 100)
+            words = words[:-1]
     if words[-1] == "a" and factor > 1:  # half a million
         words = words[:-1]
     part = _PARTS.get(words[-1]) or _SEVERAL.get(words[-1])
@@ -114,38 +98,28 @@ def _whole(words: list[str]) -> int | None:
     total, group, room = 0, 0, 10**15
     last = ""
     for word in words:
+        tens = last in _TENS
         if word == "and":
-            if last not in ("hundred", *_SCALES):
-                return None
+            fits = last in ("hundred", *_SCALES)
         elif word in ("a", "an"):
-            if last not in ("", "and"):
-                return None
-            group += 1
+            fits, group = last in ("", "and"), group + 1
         elif word in _BELOW_TWENTY:
-            if last in _BELOW_TWENTY or (last in _TENS and not 1 <= _BELOW_TWENTY[word] <= 9) or last in ("a", "an"):
-                return None
+            fits = last not in (*_BELOW_TWENTY, "a", "an") and (not tens or 1 <= _BELOW_TWENTY[word] <= 9)
             group += _BELOW_TWENTY[word]
         elif word in _TENS:
-            if last in _BELOW_TWENTY or last in _TENS or last in ("a", "an"):
-                return None
-            group += _TENS[word]
+            fits, group = not tens and last not in (*_BELOW_TWENTY, "a", "an"), group + _TENS[word]
         elif word == "hundred":
-            if group > 99 or last == "and":
-                return None
-            group = (group or 1) * 100
-        elif word in _SCALES:
-            if _SCALES[word] >= room or last == "and":
-                return None
+            fits, group = group <= 99 and last != "and", (group or 1) * 100
+        elif fits := _SCALES.get(word, room) < room and last != "and":
             room = _SCALES[word]
             total, group = total + (group or 1) * room, 0
-        else:
+        if not fits:
             return None
         last = word
     return None if last == "and" else total + group
 
 
-# ruff: noqa: RUF001 - typographic signs are what this module reads
-
+# --- figures
 
 _MOST_DIGITS = 200
 _LARGEST_EXPONENT = 300
@@ -188,7 +162,7 @@ _BY_POINTS = pattern(_POINTS)
 _SPACED = pattern(r"(?<![0-9.,/])([1-9][0-9]{0,2}(?:[ ][0-9]{3})++)(?![0-9/]|[ ][0-9])")
 _LIST = pattern(rf"[-+]?{_UNSIGNED}(?:[ ]?[,;][ ][-+]?{_UNSIGNED}){{1,20}}+")
 _SIGN_WORDS = "minus|moins|menos"
-_SIGNED = rf"(?=[$€£¥₹]?\.?[0-9]|(?<=[a-z][ ]){NUMBER_WORD})"
+_SIGNED = rf"(?=[$€£¥₹]?\.?[0-9]|(?<=[a-z][ ]){_NUMBER_WORD})"
 _SPACED_SIGN = pattern(
     rf"""([=≈:(\[{{]|\b(?:is|are|was|be|equals|to|gives|ist|est|es|sind|beträgt)\b)([ $*_]{{0,3}})
         (?:-[ ]|\b(?:{_SIGN_WORDS})[ ])[ ]?{_SIGNED}""",
@@ -208,6 +182,7 @@ _VULGAR = {ord(sign): f" {unicodedata.normalize('NFKC', sign).replace('⁄', '/'
 _DASHES = {ord("−"): "-", ord("–"): "-", ord("—"): " - ", ord("×"): "*", ord("·"): "*"}
 _SUPERSCRIPT = pattern(r"[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _FIGURES = str.maketrans("⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹", "-+0123456789")
+_NO_CURRENCY = str.maketrans("", "", "$€£¥₹")
 
 _ORDINAL_OR_VARIABLE = pattern(r"(?:st|nd|rd|th|[ ]?[xyzn])(?![A-Za-z])|\s?\^")
 _LIST_ITEM = pattern(r"[.)]\s+\S")
@@ -247,18 +222,21 @@ def number_in(body: str) -> str | None:
     if _LIST.fullmatch(head):
         return head
     found = [match for match in _NUMBER.finditer(head) if not _is_label(head, match)]
-    if _FORMULA.search(_without(head, found)):
+    others = head  # what is not a number
+    for match in reversed(found):
+        others = others[: match.start()] + others[match.end() :]
+    if _FORMULA.search(others):
         return head if len(head) <= _MOST_DIGITS and not _PROSE.search(head) else None
     if not found:
         ordinal = _ORDINAL.search(head)
         return ordinal[1] if ordinal else _spelled_out(head)
-    if _starts_with_number(head) and not _denied(head, found[0]):
+    if _starts_with_number(head) and not denied(head, *found[0].span()):
         return _surface(found[0])
-    return next((_surface(match) for match in reversed(found) if not _denied(head, match)), None)
+    return next((_surface(match) for match in reversed(found) if not denied(head, *match.span())), None)
 
 
 def starts_with_number(body: str) -> bool:
-    """Return whether a line opens with its number, as a bare answer does and a sentence or a list item does not."""
+    """Return whether a line opens with its number, as a sentence or a list item does not."""
     body = _as_written(body)
     match = _NUMBER.match(body)
     return match is not None and not _is_label(body, match)
@@ -269,7 +247,7 @@ def is_bare_number(body: str) -> bool:
     body = _as_written(body)
     match = _NUMBER.match(body)
     if match is None:
-        spelled = next(spelled_numbers(body), None)
+        spelled = next(_spelled_numbers(body), None)
         return spelled is not None and spelled.start == 0 and len(body[spelled.end :].split()) <= 2
     return not _is_label(body, match) and len(body[match.end() :].split()) <= 2
 
@@ -279,7 +257,7 @@ def whole_number(body: str) -> str | None:
     body = _as_written(body)
     if _NUMBER.fullmatch(body):
         return body
-    spelled = next(spelled_numbers(body), None) if len(body) <= _MOST_DIGITS else None
+    spelled = next(_spelled_numbers(body), None) if len(body) <= _MOST_DIGITS else None
     return _canonical(spelled.value) if spelled and (spelled.start, spelled.end) == (0, len(body)) else None
 
 
@@ -292,17 +270,13 @@ def last_number(text: str) -> str | None:
     tail = _joined(simplify(_apart(text[-_TAIL:])))
     found = None
     for match in _NUMBER.finditer(tail):
-        if not _is_label(tail, match) and not _denied(tail, match):
+        if not _is_label(tail, match) and not denied(tail, *match.span()):
             found = match
     if found is None:
         return None if re.search(r"[0-9]", tail) else _spelled_out(tail.strip().rpartition("\n")[2].strip(" .!*_`"))
-    line_start = tail.rfind("\n", 0, found.start()) + 1
-    line_end = tail.find("\n", found.end())
-    line = tail[line_start : line_end if line_end >= 0 else len(tail)]
-    for bold in reversed(_BOLD.findall(line)):
-        if is_bare_number(bold):
-            return number_in(bold)
-    return _surface(found)
+    line = tail[tail.rfind("\n", 0, found.start()) + 1 : found.end()] + tail[found.end() :].partition("\n")[0]
+    bold = next((bold for bold in reversed(_BOLD.findall(line)) if is_bare_number(bold)), None)
+    return number_in(bold) if bold else _surface(found)
 
 
 def is_number(surface: str) -> bool:
@@ -379,14 +353,11 @@ def _decimal(said: str) -> Fraction | None:
 
 
 def _canonical(value: Fraction) -> str:
-    denominator, twos, fives = value.denominator, 0, 0
-    while denominator % 2 == 0:
-        denominator, twos = denominator // 2, twos + 1
-    while denominator % 5 == 0:
-        denominator, fives = denominator // 5, fives + 1
+    denominator, places = value.denominator, 0
+    while (shared := math.gcd(denominator, 10)) > 1:
+        denominator, places = denominator // shared, places + 1
     if denominator != 1:
         return f"{value.numerator}/{value.denominator}"
-    places = max(twos, fives)
     figures = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
     sign = "-" if value < 0 else ""
     return f"{sign}{figures[:-places]}.{figures[-places:]}" if places else sign + figures
@@ -399,7 +370,7 @@ def _as_slash(match: re.Match[str]) -> str:
 
 
 def _surface(match: re.Match[str]) -> str:
-    return match.group().translate({ord(sign): None for sign in "$€£¥₹"}).strip()
+    return match.group().translate(_NO_CURRENCY).strip()
 
 
 def _is_label(text: str, match: re.Match[str]) -> bool:
@@ -410,12 +381,6 @@ def _is_label(text: str, match: re.Match[str]) -> bool:
         return True
     opens_line = not before.rpartition("\n")[2].strip(" \t*#") and (match.start() <= 5 or "\n" in before)
     return opens_line and _LIST_ITEM.match(text, match.end()) is not None
-
-
-def _without(text: str, found: list[re.Match[str]]) -> str:
-    for match in reversed(found):
-        text = text[: match.start()] + text[match.end() :]
-    return text
 
 
 def _starts_with_number(head: str) -> bool:
@@ -442,15 +407,11 @@ def _joined(text: str) -> str:
     return _NEGATIVE.sub("-", _SPACED_SIGN.sub(r"\1\2-", text))
 
 
-def _denied(text: str, match: re.Match[str]) -> bool:
-    return denied(text, match.start(), match.end())
-
-
 def _spelled_out(head: str) -> str | None:
     """Read the number in words that a short phrase states: the one at its start, or else the last."""
     if len(head) > _MOST_DIGITS:
         return None
-    found = [spelled for spelled in spelled_numbers(head) if not denied(head, spelled.start, spelled.end)]
+    found = [spelled for spelled in _spelled_numbers(head) if not denied(head, spelled.start, spelled.end)]
     if not found:
         return None
     lead_in = _LEAD_IN.match(head)

@@ -10,13 +10,15 @@ import ast
 import math
 import re
 from collections.abc import Sequence
+from string import ascii_uppercase
 
-from avengers_edge.voting.choices import label_key, letter_in
+from avengers_edge.records import Kind
+from avengers_edge.voting.choices import label_key, letter_in, offered
 from avengers_edge.voting.expressions import expression_in
 from avengers_edge.voting.latex import bare, plain
 from avengers_edge.voting.numbers import is_bare_number, number_key
 from avengers_edge.voting.patterns import pattern
-from avengers_edge.voting.source import parse
+from avengers_edge.voting.source import parse_expression
 
 _LONGEST = 5000
 _LONGEST_FORMULA = 600
@@ -32,6 +34,7 @@ _CALL = pattern(
     r"(?:(?:np|numpy|mpmath|sympy|fractions|decimal)\.)?(?:Fraction|Rational|mpq|Decimal|Integer|Float|mpf|u?int\d*|float\d*|S)"
     r"\('?(-?[0-9][0-9._eE+-]*+)'?(?:,[ ]?(-?[0-9]+))?\)"
 )
+_BRACKETED = pattern(r"\[\[([^\[\]]+)\]\]")
 _ALONE = pattern(r"[\[({]\s*([^\[\](){},]+?)\s*,?\s*[\])}]")
 _LABEL = pattern(r"(?<![0-9]):(?!:)|[=≈]")
 _ANOTHER_VALUE = pattern(r"[:=]\s*[-+(]?[0-9][^:=]*[A-Za-z,;]")
@@ -52,9 +55,43 @@ _CAPTION = pattern(r"(?!lambda\b)[A-Za-z][A-Za-z' ]{0,60}")
 _LETTER = pattern(r"\(?([A-Za-z])(?:\)|[.:](?=\s|$)|\)\s*[.:])?(?:\s+(\S.*)|$)", re.DOTALL)
 
 
-def printed_number(line: str) -> str | None:
-    """Read a line that is one number with at most a unit and a label: `Total: 42 apples`, `Fraction(3, 4)`."""
+def printed_answer(printed: str, kind: Kind, *, choices: Sequence[str] | None = None) -> str | None:
+    r"""Read what a program printed: its last line that is not blank, in the question's own kind.
+
+    A number is one number with at most a unit and a label, a formula is in Python's or SymPy's notation (and is given
+    in LaTeX), a choice is a letter or an option's text, a label one of `choices`, and free text the line itself. None
+    where the line is of another kind, as `nan`, `[1, 2]` or a traceback's last line is no number. Around what is not
+    free text `[[` and `]]` may stand, which some questions ask for.
+
+    Args:
+        printed: all that the program printed.
+        kind: what an answer is. For code it is always None.
+        choices: option texts (kind choice) or the closed set of labels (kind label).
+
+    """
+    line = printed.rstrip()
+    line = line[max(line.rfind("\n"), line.rfind("\r")) + 1 :].strip()
+    if not line or kind == "code":
+        return None
+    if kind == "text":
+        return line
+    if marked := _BRACKETED.fullmatch(line):
+        line = marked[1].strip()
     if len(line) > _LONGEST or _FAILURE.match(line):
+        return None
+    if kind == "number":
+        return _number(line)
+    if kind == "expression":
+        return _formula(line)
+    if kind == "choice":
+        letter = _letter(line, choices)
+        return letter and offered(letter, kind, choices)
+    return _label(line, choices)
+
+
+def _number(line: str) -> str | None:
+    """Read a line that is one number with at most a unit and a label: `Total: 42 apples`, `Fraction(3, 4)`."""
+    if _FAILURE.match(line):
         return None
     line = _CALL.sub(lambda match: f"{match[1]}/{match[2]}" if match[2] else match[1], line.strip().strip("'\"`*"))
     if alone := _ALONE.fullmatch(line):
@@ -73,12 +110,12 @@ def printed_number(line: str) -> str | None:
     return number if number_key(number) is not None else None
 
 
-def printed_formula(line: str) -> str | None:
+def _formula(line: str) -> str | None:
     """Write a line of Python's or SymPy's notation in LaTeX; a line that is LaTeX already stays what it is."""
     line = line.strip()
-    if number := _whole(line):
-        return number
-    if len(line) > _LONGEST_FORMULA or _FAILURE.match(line):
+    if re.fullmatch(rf"-?[0-9]{{1,{_LONGEST}}}", line):
+        return line
+    if len(line) > _LONGEST_FORMULA:
         return None
     line = _ANSWER.sub("", line, count=1).strip()
     if "\\" in line:
@@ -87,13 +124,11 @@ def printed_formula(line: str) -> str | None:
     for candidate in (line, rest if colon and _CAPTION.fullmatch(label) else ""):
         if formula := _in_python(candidate):
             return formula
-    return printed_number(line)
+    return _number(line)
 
 
-def printed_letter(line: str, choices: Sequence[str] | None) -> str | None:
+def _letter(line: str, choices: Sequence[str] | None) -> str | None:
     """Read an option's letter, alone or before its text, or an option's text, or the one number that an option is."""
-    if len(line) > _LONGEST or _FAILURE.match(line):
-        return None
     line = _ANSWER.sub("", _unquoted(line), count=1).strip()
     if choices and (spelled := _option(line, choices)):
         return letter_in(spelled, None)
@@ -108,10 +143,8 @@ def printed_letter(line: str, choices: Sequence[str] | None) -> str | None:
     return letter
 
 
-def printed_label(line: str, choices: Sequence[str] | None) -> str | None:
+def _label(line: str, choices: Sequence[str] | None) -> str | None:
     """Read one of the labels; without a list of them, a short line is one itself."""
-    if len(line) > _LONGEST or _FAILURE.match(line):
-        return None
     line = _ANSWER.sub("", _unquoted(line), count=1)
     wanted = label_key(line)
     if not choices:
@@ -129,13 +162,11 @@ def _unquoted(line: str) -> str:
 def _option(line: str, choices: Sequence[str]) -> str | None:
     """Find the letter of the one option that this is: by its text, or as a number."""
     wanted = label_key(line)
-    lettered = {chr(ord("A") + at): choice for at, choice in enumerate(choices[:26])}
+    lettered = dict(zip(ascii_uppercase, choices, strict=False))
     same = [letter for letter, choice in lettered.items() if wanted and label_key(choice) == wanted]
-    if not same and (number := printed_number(line)):
+    if not same and (number := _number(line)):
         key = number_key(number)
-        figures = {
-            letter: printed_number(plain(choice)) for letter, choice in lettered.items() if is_bare_number(choice)
-        }
+        figures = {letter: _number(plain(choice)) for letter, choice in lettered.items() if is_bare_number(choice)}
         same = [letter for letter, figure in figures.items() if figure and number_key(figure) == key]
     return same[0] if len(same) == 1 else None
 
@@ -150,10 +181,6 @@ def _settled(number: str) -> str:
     return rounded if len(digits) <= 9 and math.isclose(value, float(rounded), rel_tol=1e-11) else number
 
 
-def _whole(line: str) -> str | None:
-    return line if re.fullmatch(rf"-?[0-9]{{1,{_LONGEST}}}", line) else None
-
-
 # --- Python's notation
 
 _SUM, _PRODUCT, _POWER, _ATOM = range(4)
@@ -166,19 +193,25 @@ _GREEK = frozenset(
     ("alpha", "beta", "gamma", "delta", "epsilon", "theta", "lambda", "mu", "nu", "rho", "sigma", "tau", "phi", "omega")
 )
 _FUNCTIONS = {
-    **{name: rf"\{name}" for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "exp")},
+    **{name: rf"\{name}" for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh")},
     **{"log": r"\ln", "ln": r"\ln", "asin": r"\arcsin", "acos": r"\arccos", "atan": r"\arctan"},
 }
+_CALLS = {
+    ("sqrt", 1): (r"\sqrt{{{0}}}", _ATOM),
+    ("cbrt", 1): (r"\sqrt[3]{{{0}}}", _ATOM),
+    ("root", 2): (r"\sqrt[{1}]{{{0}}}", _ATOM),
+    ("exp", 1): ("e^{{{0}}}", _POWER),
+    ("Abs", 1): ("|{0}|", _ATOM),
+    ("abs", 1): ("|{0}|", _ATOM),
+    ("Eq", 2): ("{0} = {1}", _SUM),
+    **{(name, 1): (rf"{command}({{0}})", _ATOM) for name, command in _FUNCTIONS.items()},
+}
+"""How calls with so many arguments are written."""
 _PLAIN_NUMBERS = frozenset({"Integer", "Float", "Decimal", "S", "mpf", "Poly", "float64", "int64"})
 _MATRICES = frozenset({"Matrix", "ImmutableMatrix", "ImmutableDenseMatrix", "MutableDenseMatrix", "array"})
 _COMPARISONS: dict[type[ast.cmpop], str] = {
-    ast.Lt: "<",
-    ast.Gt: ">",
-    ast.LtE: r"\le",
-    ast.GtE: r"\ge",
-    ast.Eq: "=",
-    ast.NotEq: r"\ne",
-}
+    ast.Lt: "<", ast.Gt: ">", ast.LtE: r"\le", ast.GtE: r"\ge", ast.Eq: "=", ast.NotEq: r"\ne",
+}  # fmt: skip
 _NAME = pattern(r"([A-Za-z])_?([0-9]*)")
 _HALF_OPEN = pattern(
     r"([\[(])([^\[\]()]{1,80}(?:\([^()]{0,80}\))?[^\[\]()]{0,80}), ?([^\[\]()]{1,80}(?:\([^()]{0,80}\))?)([\])])"
@@ -203,10 +236,9 @@ def _in_python(line: str) -> str | None:
 
 
 def _tree(source: str) -> ast.expr:
-    tree = parse(source.strip())
-    if tree is None or len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
+    if (tree := parse_expression(source)) is None:
         raise _NotAFormula(source)
-    return tree.body[0].value
+    return tree
 
 
 def _top(node: ast.expr) -> str:
@@ -222,14 +254,9 @@ def _top(node: ast.expr) -> str:
     if isinstance(node, ast.Dict) and node.keys:
         pairs = zip(node.keys, node.values, strict=True)
         return ", ".join(f"{_latex(key)[0]} = {_latex(value)[0]}" for key, value in pairs if key is not None)
-    if (
-        isinstance(node, ast.Name)
-        and len(node.id) > 1
-        and node.id.lower() not in _NO_NUMBER | {"zoo", *_NAMES, *_GREEK}
-    ):
+    known = _NO_NUMBER | {"zoo", *_NAMES, *_GREEK}
+    if isinstance(node, ast.Name) and len(node.id) > 1 and node.id.lower() not in known:
         return node.id  # a person or a thing
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        raise _NotAFormula("a string")
     return _latex(node)[0]
 
 
@@ -263,8 +290,7 @@ def _constant(value: object) -> _Written:
     if isinstance(value, bool) or not isinstance(value, int | float | complex):
         raise _NotAFormula(repr(value)[:40])
     if isinstance(value, complex):
-        size = value.imag
-        return ("i" if size == 1 else f"{_decimal(size)}i"), _PRODUCT
+        return ("i" if value.imag == 1 else f"{_decimal(value.imag)}i"), _PRODUCT
     return _decimal(value), _ATOM
 
 
@@ -291,19 +317,20 @@ def _name(name: str) -> str:
 
 
 def _operation(node: ast.BinOp) -> _Written:
+    left, right = node.left, node.right
     match node.op:
-        case ast.Add() | ast.Sub():
-            sign = "+" if isinstance(node.op, ast.Add) else "-"
-            right = _held(_latex(node.right), _PRODUCT if sign == "-" else _SUM)
-            return f"{_latex(node.left)[0]} {sign} {right}", _SUM
+        case ast.Add():
+            return f"{_latex(left)[0]} + {_latex(right)[0]}", _SUM
+        case ast.Sub():
+            return f"{_latex(left)[0]} - {_held(_latex(right), _PRODUCT)}", _SUM
         case ast.Mult():
             return _product(node)
         case ast.Div():
-            return _quotient(node.left, node.right)
+            return _quotient(left, right)
         case ast.Pow():
-            return _power(node.left, node.right)
+            return _power(left, right)
         case ast.BitAnd():
-            return _between(node.left, node.right), _SUM
+            return _between(left, right), _SUM
     raise _NotAFormula(type(node.op).__name__)
 
 
@@ -336,63 +363,39 @@ def _without_sign(node: ast.expr) -> ast.expr:
 
 
 def _power(base: ast.expr, exponent: ast.expr) -> _Written:
-    degree = _degree(exponent)
-    if degree:
-        index = "" if degree == 2 else f"[{degree}]"
-        return rf"\sqrt{index}{{{_latex(base)[0]}}}", _ATOM
+    match exponent:
+        case ast.Constant(value=0.5) | ast.BinOp(left=ast.Constant(value=1), op=ast.Div(), right=ast.Constant(value=2)):
+            return rf"\sqrt{{{_latex(base)[0]}}}", _ATOM
+        case ast.BinOp(left=ast.Constant(value=1), op=ast.Div(), right=ast.Constant(value=int(degree))) if degree > 1:
+            return rf"\sqrt[{degree}]{{{_latex(base)[0]}}}", _ATOM
     return f"{_held(_latex(base), _ATOM)}^{{{_latex(exponent)[0]}}}", _POWER
 
 
-def _degree(exponent: ast.expr) -> int:
-    """Return which root an exponent takes: 3 for `1/3`, 0 for none."""
-    match exponent:
-        case ast.Constant(value=0.5):
-            return 2
-        case ast.BinOp(left=ast.Constant(value=1), op=ast.Div(), right=ast.Constant(value=int(degree))) if degree > 1:
-            return degree
-    return 0
-
-
 def _call(name: str, arguments: list[ast.expr]) -> _Written:
-    if not arguments:
-        if name == "set":
+    if written := _CALLS.get((name, len(arguments))):
+        return written[0].format(*(_latex(argument)[0] for argument in arguments)), written[1]
+    match name, arguments:
+        case "set", []:
             return r"\emptyset", _ATOM
-        raise _NotAFormula(name)
-    first = arguments[0]
-    match name, len(arguments):
-        case "sqrt", 1:
-            return rf"\sqrt{{{_latex(first)[0]}}}", _ATOM
-        case "cbrt", 1:
-            return rf"\sqrt[3]{{{_latex(first)[0]}}}", _ATOM
-        case "root", 2:
-            return rf"\sqrt[{_latex(arguments[1])[0]}]{{{_latex(first)[0]}}}", _ATOM
-        case (("Rational" | "Fraction"), 2):
-            return _quotient(first, arguments[1])
-        case (("Rational" | "Fraction"), 1):
-            return _unwrapped(first)
-        case "exp", 1:
-            return f"e^{{{_latex(first)[0]}}}", _POWER
-        case (("Abs" | "abs"), 1):
-            return f"|{_latex(first)[0]}|", _ATOM
-        case "factorial", 1:
-            return f"{_held(_latex(first), _ATOM)}!", _ATOM
-        case "Eq", 2:
-            return f"{_latex(first)[0]} = {_latex(arguments[1])[0]}", _SUM
-        case (("Interval" | "open" | "Lopen" | "Ropen"), _):
+        case (("Rational" | "Fraction"), [over, under]):
+            return _quotient(over, under)
+        case (("Rational" | "Fraction"), [number]):
+            return _unwrapped(number)
+        case "factorial", [number]:
+            return f"{_held(_latex(number), _ATOM)}!", _ATOM
+        case (("Interval" | "open" | "Lopen" | "Ropen"), [_, *_]):
             return _interval(name, arguments), _ATOM
-        case "Union", _:
+        case "Union", [_, *_]:
             return _row(arguments, r" \cup "), _SUM
-        case (("FiniteSet" | "set" | "frozenset"), _):
+        case (("FiniteSet" | "set" | "frozenset"), [first, *_]):
             elements = first.elts if isinstance(first, ast.Set) else arguments
             return rf"\{{{_row(elements, ', ')}\}}", _ATOM
-    if name in _MATRICES and isinstance(first, ast.List):
-        return _matrix(first), _ATOM
-    if name in _PLAIN_NUMBERS:
-        return _unwrapped(first)
-    if len(arguments) == 1 and name in _FUNCTIONS:
-        return rf"{_FUNCTIONS[name]}({_latex(first)[0]})", _ATOM
-    if len(name) == 1:
-        return f"{name}({_row(arguments, ', ')})", _ATOM
+        case _, [ast.List() as rows, *_] if name in _MATRICES:
+            return _matrix(rows), _ATOM
+        case _, [first, *_] if name in _PLAIN_NUMBERS:
+            return _unwrapped(first)
+        case _, [_, *_] if len(name) == 1:
+            return f"{name}({_row(arguments, ', ')})", _ATOM
     raise _NotAFormula(name)
 
 
