@@ -20,7 +20,7 @@ import re
 from collections.abc import Collection, Iterator
 
 from avengers_edge.records import ToolCall
-from avengers_edge.voting.keys import json_key
+from avengers_edge.voting.keys import json_key, refuse_constant
 from avengers_edge.voting.patterns import pattern
 
 NO_CALL = "no call"
@@ -31,8 +31,8 @@ _MARKS = ("[TOOL_CALLS]", "<|python_tag|>")
 _FENCE = "```"
 _FENCED = pattern(r"```(?:json)?[ \t]*\n(\s*[\[{](?:(?!```).)*)```\s*\Z", re.DOTALL)
 _MAY_BE_FENCED = pattern(r"```(?:json)?[ \t]*\n\s*(?:[\[{]|\Z)|```(?:json|jso|js|j)?[ \t]*\Z")
-_BEGINNING = pattern("|".join(map(re.escape, (_OPENING, *_MARKS, _FENCE))))
 _BETWEEN = pattern(r"[\s,;]*")
+_BEGINNING = pattern("|".join(map(re.escape, (_OPENING, *_MARKS, _FENCE))))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -115,11 +115,9 @@ def _sections(text: str, start: int) -> tuple[str, list[str]]:
     parts = [section.partition(_CLOSING) for section in sections]
     after = "".join(after for _, _, after in parts).strip()
     content = f"{text[:start]}{head}".rstrip()
-    return "\n".join(filter(None, (content, after))), [_single(inside.strip()) for inside, _, _ in parts]
-
-
-def _single(body: str) -> str:
-    return body[1:-1] if body.startswith("{{") and body.endswith("}}") else body
+    bodies = [inside.strip() for inside, _, _ in parts]
+    bodies = [body[1:-1] if body.startswith("{{") and body.endswith("}}") else body for body in bodies]
+    return "\n".join(filter(None, (content, after))), bodies
 
 
 def _bare(text: str, start: int) -> tuple[str, list[str]]:
@@ -132,10 +130,8 @@ def _bare(text: str, start: int) -> tuple[str, list[str]]:
 
 
 def _values(body: str) -> Iterator[object]:
-    decoder, place = json.JSONDecoder(parse_constant=_refuse), 0
-    if not body:
-        raise ValueError("a call of nothing")
-    while place < len(body):
+    decoder, place = json.JSONDecoder(parse_constant=refuse_constant), 0
+    while place < len(body) or not place:  # an empty body is refused by the decoder
         value, place = decoder.raw_decode(body, place)
         yield from value if isinstance(value, list) else [value]
         between = _BETWEEN.match(body, place)
@@ -149,13 +145,9 @@ def _call(value: object, names: Collection[str]) -> ToolCall:
         raise ValueError("not a call of a function that there is")
     arguments = value.get("arguments", value.get("parameters"))
     if isinstance(arguments, str):
-        arguments = json.loads(arguments, parse_constant=_refuse)
+        arguments = json.loads(arguments, parse_constant=refuse_constant)
     if not isinstance(arguments, dict):
         raise ValueError("arguments that are no object")
     said = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
     said.encode()  # half a character is no text
     return ToolCall(value["name"], said)
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")

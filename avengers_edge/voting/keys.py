@@ -39,7 +39,7 @@ from avengers_edge.voting.source import code_in, code_key
 def json_key(text: str) -> str | None:
     """Make the key of an answer that is one JSON value; None where it is none, as one that was cut off."""
     try:
-        value = json.loads(text, parse_float=_number, parse_constant=_refuse)
+        value = json.loads(text, parse_float=_number, parse_constant=refuse_constant)
         return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     except (ValueError, RecursionError, OverflowError):
         return None
@@ -50,14 +50,14 @@ def _number(digits: str) -> int | float:
     return int(value) if value.is_integer() else value
 
 
-def _refuse(name: str) -> None:
+def refuse_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which Python's reader takes for JSON."""
     raise ValueError(f"{name} is not JSON")
 
 
 _BULLET = pattern(r"\s*[-*+]\s+(?=[0-9][0-9.,]*+\s*[A-Za-z])")
 _LIST_ITEM = pattern(r"\s*(?:[-*+]|[0-9]{1,3}[.)])\s+\S")
 _LONGEST_BELOW = 80
-_EXPLICIT = ("boxed", "line")
 
 
 def extract_answer(
@@ -88,7 +88,7 @@ def extract_answer(
             return offered(found, kind, choices)
     if truncated:
         return None
-    explicit = next((marked for marked in markers if marked.form in _EXPLICIT and bare(marked.body)), None)
+    explicit = next((marked for marked in markers if marked.form in ("boxed", "line") and bare(marked.body)), None)
     if explicit is not None and kind != "expression":
         said = said[explicit.end :]
     found = _without_marker(said, kind, choices)

@@ -252,8 +252,8 @@ def _top(node: ast.expr) -> str:
     if isinstance(node, ast.Tuple) and len(node.elts) == 1:
         return _top(node.elts[0])
     if isinstance(node, ast.Dict) and node.keys:
-        pairs = zip(node.keys, node.values, strict=True)
-        return ", ".join(f"{_latex(key)[0]} = {_latex(value)[0]}" for key, value in pairs if key is not None)
+        pairs = [(key, value) for key, value in zip(node.keys, node.values, strict=True) if key is not None]
+        return ", ".join(f"{_latex(key)[0]} = {_latex(value)[0]}" for key, value in pairs)
     known = _NO_NUMBER | {"zoo", *_NAMES, *_GREEK}
     if isinstance(node, ast.Name) and len(node.id) > 1 and node.id.lower() not in known:
         return node.id  # a person or a thing
@@ -343,9 +343,7 @@ def _product(node: ast.BinOp) -> _Written:
 
 
 def _quotient(over: ast.expr, under: ast.expr) -> _Written:
-    if isinstance(over, ast.UnaryOp) and isinstance(over.op, ast.USub):
-        return f"-{_quotient(over.operand, under)[0]}", _SUM
-    if isinstance(over, ast.BinOp) and isinstance(over.op, ast.Mult) and _is_negative(over):
+    if _is_negative(over):
         return f"-{_quotient(_without_sign(over), under)[0]}", _SUM
     return rf"\frac{{{_latex(over)[0]}}}{{{_latex(under)[0]}}}", _PRODUCT
 
