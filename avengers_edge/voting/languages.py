@@ -13,9 +13,9 @@ from avengers_edge.voting.patterns import wording
 OPEN_ENDED = wording(
     # English
     r"\A\W{0,5}(?:please )?(?:can you |could you )?(?:tell me about|write|explain|describe|discuss|summari[sz]e"
-    r"|compare|draft|suggest|recommend|brainstorm|list|name|give me|translate|rewrite|paraphrase|help me|teach me|plan|imagine|"
-    r"outline|create|proofread|why|who|should i|how do|how does|how can|how should|how to|how long should|how often "
-    r"should|how much should|what should|what are some|what is the best|what's the best|what do you)\b",
+    r"|compare|draft|suggest|recommend|brainstorm|list|name|give me|translate|rewrite|paraphrase|help me|teach me|plan"
+    r"|imagine|outline|create|proofread|why|who|should i|how do|how does|how can|how should|how to|how long should"
+    r"|how often should|how much should|what should|what are some|what is the best|what's the best|what do you)\b",
     # German
     r"\A\W{0,5}(?:bitte )?(?:kannst du |können sie |könntest du )?(?:mir )?(?:"
     r"erzähle?n?|schreibe?n?|verfasse|erkläre?n?"

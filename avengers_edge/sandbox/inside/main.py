@@ -76,9 +76,7 @@ def _confine(job: dict[str, Any]) -> None:
     elif mechanism == "landlock":
         if os.geteuid() == 0:
             kernel.become_nobody()
-        threads += _running(
-            os.getuid()
-        )  # the limit is on all that a user runs, and this one has no namespace of its own
+        threads += _running(os.getuid())  # the limit is on all that a user runs outside a namespace
         kernel.give_up_privileges()  # without which a process may not restrict itself
         kernel.only_read(path for path, _ in job["paths"])
         os.chdir("/")
