@@ -21,6 +21,7 @@ from collections.abc import Collection, Iterator
 
 from avengers_edge.records import ToolCall
 from avengers_edge.voting.keys import json_key, refuse_constant
+from avengers_edge.voting.markers import begun
 from avengers_edge.voting.patterns import pattern
 
 NO_CALL = "no call"
@@ -93,7 +94,7 @@ class Showing:
         for mark in _BEGINNING.finditer(text, max(start, self._shown)):
             if mark[0] != _FENCE or _MAY_BE_FENCED.match(text, mark.start()):
                 return mark.start()
-        return len(text) - _half_mark(text[start:])
+        return len(text) - begun(text[start:], (_OPENING, *_MARKS, _FENCE))
 
 
 def _after_thought(text: str) -> int | None:
@@ -102,12 +103,6 @@ def _after_thought(text: str) -> int | None:
     if text.rfind("<think>") > closed:
         return None
     return closed + len("</think>") if closed >= 0 else 0
-
-
-def _half_mark(text: str) -> int:
-    """Measure the longest tail of a text that a mark may begin with."""
-    tails = (length for length in range(max(map(len, (_OPENING, *_MARKS))) - 1, 0, -1))
-    return next((n for n in tails if any(mark.startswith(text[-n:]) for mark in (_OPENING, *_MARKS, _FENCE))), 0)
 
 
 def _sections(text: str, start: int) -> tuple[str, list[str]]:

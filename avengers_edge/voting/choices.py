@@ -20,9 +20,6 @@ from avengers_edge.records import Kind, Sample, TokenLogprob, Vote
 from avengers_edge.voting.latex import bare, denied, plain
 from avengers_edge.voting.patterns import pattern
 
-# ruff: noqa: RUF001 - typographic signs are what this module reads
-
-
 _TAIL = 20_000
 
 _LEAD_IN = pattern(
@@ -98,7 +95,7 @@ def last_letter(text: str, choices: Sequence[str] | None) -> str | None:
         return match[1]
     for form in (_PREDICATE, _LINE_LETTER, _BOLD_LETTER, _NAMED):
         where = text.rstrip().rpartition("\n")[2] if form is _BOLD_LETTER and lists_options else text
-        said = [match for match in form.finditer(where) if not denied(where, match.start(), match.end())]
+        said = [match for match in form.finditer(where) if not denied(where, *match.span())]
         if said:
             return said[-1][1].strip("()").upper()
     bracketed = set(_BRACKETED.findall(text))
@@ -137,10 +134,8 @@ def last_label(text: str, choices: Sequence[str] | None) -> str | None:
     first_phrase = re.split(r"[.,;:\n]", text, maxsplit=1)[0]
     answers_first = label_key(first_phrase) in {label_key(choice) for choice in choices}
     last_sentence = _SENTENCE_END.split(last_line)[-1]
-    for part in (text, last_line, first_phrase if answers_first else "", last_sentence, first_phrase):
-        if label := label_in(part, choices):
-            return label
-    return None
+    parts = (text, last_line, first_phrase if answers_first else "", last_sentence, first_phrase)
+    return next((label for part in parts if (label := label_in(part, choices))), None)
 
 
 def label_key(label: str) -> str | None:
@@ -175,7 +170,7 @@ def _named(text: str, choices: Sequence[str]) -> set[int]:
     names = r"(?<!\w)(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)"
     folded = " ".join(text.casefold().split())
     said = re.finditer(names, folded)
-    return {by_text[match.group()] for match in said if not denied(folded, match.start(), match.end())}
+    return {by_text[match.group()] for match in said if not denied(folded, *match.span())}
 
 
 _BETWEEN = pattern(r"[\s,;.]*\(?[A-Z][).:][ \t]*|[\s,;.]*\([A-Z]\)[ \t]*")
@@ -187,14 +182,16 @@ def cyclic_order(question: str, choices: Sequence[str], shift: int) -> str | Non
     The option under the letter at place i is then `choices[(i + shift) % len(choices)]`. None where the options do not
     stand in the question one after the other, each behind its letter.
     """
-    spans = _spans(question, choices)
-    if spans is None:
+    count = len(choices)
+    if not 2 <= count <= len(ascii_uppercase) or not all(choices):
         return None
-    parts, at = [], 0
-    for place, (start, end) in enumerate(spans):
-        parts += [question[at:start], choices[(place + shift) % len(choices)]]
-        at = end
-    return "".join(parts) + question[at:]
+    moved, rest = "", question
+    for place in reversed(range(count)):
+        rest, found, after = rest.rpartition(choices[place])
+        if not found or (place < count - 1 and not _BETWEEN.fullmatch(after)):
+            return None
+        moved = choices[(place + shift) % count] + after + moved
+    return rest + moved
 
 
 def letter_chances(token: TokenLogprob, choices: Sequence[str], shift: int) -> tuple[float, ...]:
@@ -224,18 +221,3 @@ def letters_tally(samples: Sequence[Sample]) -> tuple[Vote, ...]:
     sums = [sum(column) for column in zip(*(sample.chances or () for sample in orders), strict=True)]
     votes = [Vote(letter, counts[letter], weight) for letter, weight in zip(ascii_uppercase, sums, strict=False)]
     return tuple(sorted((vote for vote in votes if vote.weight > 0), key=lambda vote: -vote.weight))
-
-
-def _spans(question: str, choices: Sequence[str]) -> list[tuple[int, int]] | None:
-    """Find where each option's text stands, from the last one back."""
-    if not 2 <= len(choices) <= len(ascii_uppercase):
-        return None
-    spans: list[tuple[int, int]] = []
-    limit = len(question)
-    for choice in reversed(choices):
-        start = question.rfind(choice, 0, limit)
-        if start < 0 or (spans and not _BETWEEN.fullmatch(question[start + len(choice) : limit])):
-            return None
-        spans.insert(0, (start, start + len(choice)))
-        limit = start
-    return spans

@@ -15,15 +15,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, zip_longest
+from itertools import chain, takewhile, zip_longest
 from typing import Protocol
 
 from avengers_edge.errors import BadRequest, NoSandbox
 from avengers_edge.voting.patterns import pattern
 from avengers_edge.voting.source import code_key, parse, parse_expression
 
-_LONGEST = 200_000
-"""Only so much of a question is looked at, in characters."""
+_LONGEST = 200_000  # characters of a question that are looked at
 _MOST_CALLS = 64
 _LONGEST_CALL = 4000
 _MOST_LINES = 20  # of one assert
@@ -109,12 +108,9 @@ def _doctests(text: str, entry: str) -> Iterator[tuple[ast.Call, ast.expr | None
         call = _call(match[2], entry)
         if call is None:
             continue
-        wanted = []
-        for line in text[match.end() + 1 : match.end() + _LONGEST_CALL].splitlines()[:_MOST_LINES]:
-            if _END_OF_OUTPUT.match(line):
-                break
-            wanted.append(line.strip())
-        yield call, _literal(" ".join(wanted))
+        below = text[match.end() + 1 : match.end() + _LONGEST_CALL].splitlines()[:_MOST_LINES]
+        wanted = takewhile(lambda line: not _END_OF_OUTPUT.match(line), below)
+        yield call, _literal(" ".join(line.strip() for line in wanted))
 
 
 def _worded(text: str, entry: str) -> Iterator[tuple[ast.Call, ast.expr | None]]:
@@ -136,11 +132,8 @@ def _worded(text: str, entry: str) -> Iterator[tuple[ast.Call, ast.expr | None]]
 
 def _value_at(text: str) -> ast.expr | None:
     """Read the literal that a text begins with, if what follows it makes clear that it has ended."""
-    for end in _AFTER_VALUE.finditer(text):
-        value = _literal(text[: end.start()].strip())
-        if value is not None:
-            return value
-    return None
+    values = (_literal(text[: end.start()].strip()) for end in _AFTER_VALUE.finditer(text))
+    return next((value for value in values if value is not None), None)
 
 
 def _call(text: str, entry: str) -> ast.Call | None:
@@ -158,7 +151,7 @@ def _calls_in(test: ast.expr) -> list[tuple[str, ast.Call]]:
 
 
 def _equal(call: ast.Call, expected: ast.expr) -> str:
-    """Write that a call gives a value; floats are given with a few digits, so they are compared so."""
+    """Write that a call gives a value; floats are compared by the few digits that questions give."""
     left, right = ast.unparse(call), ast.unparse(expected)
     is_float = isinstance(expected, ast.Constant) and isinstance(expected.value, float)
     return f"abs({left} - {right}) < 1e-06" if is_float else f"{left} == {right}"
@@ -184,8 +177,8 @@ def _names(node: ast.AST) -> set[str]:
 def varied(calls: Sequence[str], most: int) -> tuple[str, ...]:
     """Vary calls with literal arguments, in an order that depends on nothing else; each call gets its turn.
 
-    Numbers become one more, one less, 0 and their negative; texts and sequences become empty, reversed, doubled and one
-    shorter, and sequences have all their items grown; dictionaries become empty; truths turn.
+    Numbers become one more, one less, 0 and their negative; texts and sequences empty, reversed, doubled, one shorter,
+    and sequences have all their items grown; dictionaries become empty; truths turn.
     """
     turns = zip_longest(*(_variations(call) for call in calls))
     fresh = dict.fromkeys(call for call in chain.from_iterable(turns) if call is not None and call not in calls)
@@ -228,7 +221,6 @@ def _near(value: object) -> list[object]:
 
 
 def _grown(item: object) -> object:
-    """Make an item of a sequence larger: a number by one, a text or sequence to its double."""
     if isinstance(item, int | float) and not isinstance(item, bool):
         return item + 1
     return item + item if isinstance(item, str | bytes | list | tuple) else item  # type: ignore[operator]

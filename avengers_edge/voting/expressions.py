@@ -23,16 +23,12 @@ _UNIT = pattern(
     r"(?:centi|milli|kilo)?met(?:er|re)s?|hours?|minutes?|seconds?|days?|weeks?|years?|degrees?|radians?|dollars?|cents?|"
     r"percent|units?|points?|ways)(?:\^?[23]|[²³])?|mph|km/h|m/s)$"
 )
-_SYMBOLS = {
-    "π": r"\pi ",
-    "√": r"\sqrt ",
-    "∞": r"\infty ",
-    "±": r"\pm ",
-    "≤": r"\le ",
-    "≥": r"\ge ",
-    "∪": r"\cup ",
-    "θ": r"\theta ",
-}
+_SYMBOLS = str.maketrans(
+    {
+        **{"π": r"\pi ", "√": r"\sqrt ", "∞": r"\infty ", "±": r"\pm ", "θ": r"\theta "},
+        **{"≤": r"\le ", "≥": r"\ge ", "∪": r"\cup "},
+    }
+)
 _SYNONYMS = pattern(r"\\(leq|geq|neq)(?![a-z])")
 _FUNCTIONS = "sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|ln|log|arcsin|arccos|arctan"
 _WORDS = pattern(rf"(?<![\\a-zA-Z])(sqrt|pi|infinity|infty|{_FUNCTIONS})(?![a-zA-Z])")
@@ -130,7 +126,7 @@ def _asserted(body: str, *, prose: bool) -> str:
 
 
 def _last_span(text: str) -> str | None:
-    spans = [match for match in _MATH_SPAN.finditer(text) if not denied(text, match.start(), match.end())]
+    spans = [match for match in _MATH_SPAN.finditer(text) if not denied(text, *match.span())]
     return next((group for group in spans[-1].groups() if group), None) if spans else None
 
 
@@ -159,7 +155,7 @@ def _matrix(match: re.Match[str]) -> str:
 
 def _roots(formula: str) -> list[str]:
     """Split `x=1, x=2`, `x = 1 or x = 2` and `1 and 2` into their values; a single value is left alone."""
-    if _is_one(formula):
+    if _as_number(formula):  # as `1,234` and "one hundred and one" are
         return [formula]
     parts = _top_level_parts(_EITHER.sub(", ", formula), ",")
     names = [match[1] if (match := _ROOT_OF.match(part)) else None for part in parts]
@@ -168,10 +164,9 @@ def _roots(formula: str) -> list[str]:
     return parts if len(parts) > 1 else [formula]
 
 
-def _is_one(formula: str) -> bool:
-    """Return whether a formula is one number, as `1,234` and "one hundred and one" are."""
+def _as_number(formula: str) -> str | None:
     number = whole_number(formula)
-    return number is not None and not is_list(number)
+    return None if number is None or is_list(number) else number
 
 
 def _result(formula: str) -> str | None:
@@ -181,9 +176,8 @@ def _result(formula: str) -> str | None:
 
 
 def _canonical(formula: str, depth: int) -> str:
-    as_number = whole_number(_without_units(simplify(formula).strip()))
-    if as_number is not None and not is_list(as_number):
-        return number_key(as_number) or as_number
+    if number := _as_number(_without_units(simplify(formula).strip())):
+        return number_key(number) or number
     if depth < 3:
         opening, inside, closing = _brackets(formula)
         parts = [part.strip().removeprefix("+") for part in _top_level_parts(inside, ",")]
@@ -198,8 +192,7 @@ def _canonical(formula: str, depth: int) -> str:
 
 
 def _flat(formula: str) -> str:
-    for symbol, command in _SYMBOLS.items():
-        formula = formula.replace(symbol, command)
+    formula = formula.translate(_SYMBOLS)
     formula = _SYNONYMS.sub(lambda match: "\\" + match[1][:2], formula)
     formula = _WORDS.sub(lambda match: "\\infty " if match[1].startswith("inf") else f"\\{match[1]} ", formula)
     formula = formula.replace("**", "^").replace("\\{", "(").replace("\\}", ")").replace("$", "")

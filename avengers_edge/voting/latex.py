@@ -8,8 +8,8 @@ import re
 from avengers_edge.voting.patterns import pattern
 
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
-_NESTED = 4
-"""How deep text commands may stand in each other."""
+_NESTED = 4  # how deep text commands may stand in each other
+_DENIAL = 40  # how far before an answer it can be denied, in characters
 
 _TEXT_COMMAND = pattern(
     r"\\(?:text[a-z]{0,8}|math(?:rm|bf|it|sf|tt|normal)|boldsymbol|bm|mbox|operatorname|underline|emph)"
@@ -41,8 +41,6 @@ _DENIED_AFTER = pattern(
     r"|too (?:big|small|large|high|low))\b)",
     re.IGNORECASE,
 )
-_DENIAL = 40
-"""How far before an answer it can be denied, in characters."""
 
 
 def plain(body: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -196,7 +196,7 @@ class ThoughtSplitter:
         for tag in _TAG.finditer(text):
             said, thought = self._add(text[place : tag.start()], said, thought)
             self._thinking, place = tag[0][1] != "/", tag.end()
-        sure = len(text) - _half_tag(text[place:])
+        sure = len(text) - begun(text[place:].lower(), _TAGS)
         self._held = text[sure:]
         return self._add(text[place:sure], said, thought)
 
@@ -215,8 +215,7 @@ class ThoughtSplitter:
         return said + part, thought
 
 
-def _half_tag(text: str) -> int:
-    """Measure the longest tail of a text that is the beginning of a tag."""
-    start = text.rfind("<", -max(map(len, _TAGS)))
-    tail = text[start:].lower()
-    return len(tail) if start >= 0 and any(tag.startswith(tail) for tag in _TAGS) else 0
+def begun(text: str, marks: Sequence[str]) -> int:
+    """Measure the longest tail of a text that is the beginning of a mark."""
+    lengths = range(min(len(text), max(map(len, marks)) - 1), 0, -1)
+    return next((length for length in lengths if any(mark.startswith(text[-length:]) for mark in marks)), 0)

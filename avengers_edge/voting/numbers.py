@@ -123,8 +123,8 @@ def _whole(words: list[str]) -> int | None:
 
 _MOST_DIGITS = 200
 _LARGEST_EXPONENT = 300
-_TAIL = 10_000
-"""How far back from the end of a text the last number is looked for, in characters."""
+_TAIL = 10_000  # characters of a text's end in which the last number is looked for
+_MOST_WORDS = 12  # of a phrase in which a number in words is looked for
 
 _POINTS = r"[1-9][0-9]{0,2}(?:(?:\.[0-9]{3}){2,}+(?:,[0-9]++)?+|(?:\.[0-9]{3})++,[0-9]++)"
 _APOSTROPHES = r"[1-9][0-9]{0,2}(?:(?:['’][0-9]{3})++|(?:_[0-9]{3})++)(?:[.,][0-9]++)?+"
@@ -176,7 +176,7 @@ _AND_A_PART = pattern(
 _PART_OVER = {"a": 1, "one": 1, "two": 2, "three": 3}
 _BULLET = pattern(r"[-*+]\s+(?=[0-9][0-9.,]*+\s*[A-Za-z])")
 _LATEX_FRACTION = pattern(
-    r"(?P<before>[0-9]?)\s?\\frac\s?(?:\{\s?(-?[0-9.]{1,200})\s?\}\s?\{\s?(-?[0-9.]{1,200})\s?\}|([0-9])\s?([0-9]))"
+    r"([0-9]?)\s?\\frac\s?(?:\{\s?(-?[0-9.]{1,200})\s?\}\s?\{\s?(-?[0-9.]{1,200})\s?\}|([0-9])\s?([0-9]))"
 )
 _VULGAR = {ord(sign): f" {unicodedata.normalize('NFKC', sign).replace('⁄', '/')}" for sign in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"}
 _DASHES = {ord("−"): "-", ord("–"): "-", ord("—"): " - ", ord("×"): "*", ord("·"): "*"}
@@ -195,15 +195,12 @@ _EQUALS = pattern(r"(?<![<>!≤≥])[=≈]")
 _LEAD_IN = pattern(r"(?:approximately|about|around|roughly|exactly|only|just|a total of|[~≈*_\s:(])+", re.IGNORECASE)
 _BOLD = pattern(r"\*\*([^*\n]{1,60})\*\*")
 
-_MOST_WORDS = 12
-"""How many words a phrase may have in which a number in words is looked for."""
-
 
 def simplify(text: str) -> str:
     """Rewrite typography (full-width digits, superscripts, minus signs, LaTeX fractions) in ASCII."""
     text = _SUPERSCRIPT.sub(lambda match: "^" + match.group().translate(_FIGURES), plain(text))
     text = unicodedata.normalize("NFKC", text.translate(_VULGAR).translate(_DASHES))
-    return _LATEX_FRACTION.sub(_as_slash, text)
+    return _LATEX_FRACTION.sub(lambda of: f"{of[1]}{' ' if of[1] else ''}{of[2] or of[4]}/{of[3] or of[5]}", text)
 
 
 def number_in(body: str) -> str | None:
@@ -236,7 +233,7 @@ def number_in(body: str) -> str | None:
 
 
 def starts_with_number(body: str) -> bool:
-    """Return whether a line opens with its number, as a sentence or a list item does not."""
+    """Return whether a line opens with its number, as a bare answer does and a list item does not."""
     body = _as_written(body)
     match = _NUMBER.match(body)
     return match is not None and not _is_label(body, match)
@@ -267,7 +264,7 @@ def last_number(text: str) -> str | None:
     A number printed bold in the last line that has one wins over what follows it in that line. Where there are no
     figures at all, the last line's number in words counts.
     """
-    tail = _joined(simplify(_apart(text[-_TAIL:])))
+    tail = _joined(_ascii(text[-_TAIL:]))
     found = None
     for match in _NUMBER.finditer(tail):
         if not _is_label(tail, match) and not denied(tail, *match.span()):
@@ -363,12 +360,6 @@ def _canonical(value: Fraction) -> str:
     return f"{sign}{figures[:-places]}.{figures[-places:]}" if places else sign + figures
 
 
-def _as_slash(match: re.Match[str]) -> str:
-    before = match["before"]
-    over, under = (match[2], match[3]) if match[2] else (match[4], match[5])
-    return f"{before}{' ' if before else ''}{over}/{under}"
-
-
 def _surface(match: re.Match[str]) -> str:
     return match.group().translate(_NO_CURRENCY).strip()
 
@@ -390,20 +381,19 @@ def _starts_with_number(head: str) -> bool:
 
 def _as_written(body: str) -> str:
     """Write an answer as this module reads it: in ASCII, without markup, signs and thousands joined to the figures."""
-    body = _joined(bare(simplify(_apart(body))))
+    body = _joined(bare(_ascii(body)))
     return body if _BULLET.match(body) else _FIRST_SIGN.sub("-", body, count=1)
 
 
-def _apart(text: str) -> str:
-    """Keep the long dash of a sentence from being read as a sign."""
-    return text.replace("—", " ― ")
+def _ascii(text: str) -> str:
+    """Write a text in ASCII; the long dash of a sentence is no sign."""
+    return simplify(text.replace("—", " ― "))
 
 
 def _joined(text: str) -> str:
+    """Join signs, thousands and fractions to their figures."""
     text = _SPACED.sub(lambda match: match[1].replace(" ", ""), text)
-    text = _AND_A_PART.sub(
-        lambda match: f" {_PART_OVER[match[1].lower()]}/{2 if match[2] else 3 if match[3] else 4}", text
-    )
+    text = _AND_A_PART.sub(lambda of: f" {_PART_OVER[of[1].lower()]}/{2 if of[2] else 3 if of[3] else 4}", text)
     return _NEGATIVE.sub("-", _SPACED_SIGN.sub(r"\1\2-", text))
 
 
