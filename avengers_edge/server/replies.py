@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 from starlette.responses import Response
 
 from avengers_edge.records import Answer, Generation, TokenLogprob, ToolCall, Tools
-from avengers_edge.voting.calls import Said, read_calls
+from avengers_edge.voting.calls import ParsedReply, read_calls
 
 Values = dict[str, Any]
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -282,7 +282,7 @@ def _choice(
     index: int, text: str, reason: str, logprobs: tuple[TokenLogprob, ...] | None, tools: Tools | None
 ) -> Choice:
     reason = "stop" if reason == "stop" else "length"
-    said = Said(text) if tools is None else read_calls(text, tools.names)
+    said = ParsedReply(text) if tools is None else read_calls(text, tools.names)
     if not said.calls:
         return Choice(index, text, reason, logprobs)
     calls = tuple(dataclasses.replace(call, id=_new_id()) for call in said.calls)

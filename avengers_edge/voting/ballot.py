@@ -1,9 +1,8 @@
 """The vote: the tally, when sampling may stop, the ballot while it is held.
 
 `exact` is the curtailed majority vote: stop when no completion of the unfinished samples elects another answer under
-the tie-break of `tally` (earliest index). It holds for weighted votes as it does for equal ones. `adaptive` adds the
-Beta rule of Adaptive-Consistency (Aggarwal et al., EMNLP 2023, arXiv 2305.11860), which can be wrong. Both only read
-finished samples, in whatever order those finished.
+the tie-break of `tally` (earliest index), with weights or without. `adaptive` adds the Beta rule of
+Adaptive-Consistency (Aggarwal et al., EMNLP 2023, arXiv 2305.11860), which can be wrong.
 """
 
 from __future__ import annotations

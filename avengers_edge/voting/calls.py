@@ -1,15 +1,9 @@
 """The calls of functions in a text, and the key by which two texts' calls are compared.
 
-Models have no common form, and small ones do not keep to their own. What is read as calls:
-
-1. `<tool_call>` sections (Hermes, Qwen2.5), of which the last need not be closed. Braces may be doubled, as the
-   template of Qwen2.5-Coder-1.5B shows them.
-2. A text that is nothing but JSON, or ends with a block of JSON (what Qwen2.5-Coder tends to write instead):
-   objects, or lists of them, with white space, commas or semicolons between. Llama's and Mistral's marks before it
-   are passed over.
-
-Each has to be `{"name": …, "arguments" or "parameters": {…}}` and to name a function that there is. Where one does not,
-the text calls nothing, and is shown as it is. What is in a `<think>` section is a thought.
+Models have no common form, and small ones do not keep to their own. Read are `<tool_call>` sections (Hermes, Qwen2.5),
+of which the last need not be closed and braces may be doubled, as the template of Qwen2.5-Coder-1.5B shows them; or a
+text that is nothing but JSON or ends with a block of it, behind Llama's and Mistral's marks too. Each has to be
+`{"name": …, "arguments" or "parameters": {…}}` of a function that there is; where one is not, the text calls nothing.
 """
 
 from __future__ import annotations
@@ -37,24 +31,24 @@ _BEGINNING = pattern("|".join(map(re.escape, (_OPENING, *_MARKS, _FENCE))))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Said:
+class ParsedReply:
     """A text taken apart: what is for people, and the calls."""
 
     content: str
     calls: tuple[ToolCall, ...] = ()
 
 
-def read_calls(text: str, names: Collection[str]) -> Said:
+def read_calls(text: str, names: Collection[str]) -> ParsedReply:
     """Find the calls of these functions; a text without any is all content."""
     start = _after_thought(text)
     if start is None:
-        return Said(text)
+        return ParsedReply(text)
     try:
         content, bodies = _sections(text, start) if _OPENING in text[start:] else _bare(text, start)
         calls = tuple(_call(value, names) for body in bodies for value in _values(body))
     except (ValueError, RecursionError):
-        return Said(text)
-    return Said(content, calls) if calls else Said(text)
+        return ParsedReply(text)
+    return ParsedReply(content, calls) if calls else ParsedReply(text)
 
 
 def calls_key(text: str, names: Collection[str]) -> str | None:
@@ -70,20 +64,17 @@ def calls_key(text: str, names: Collection[str]) -> str | None:
     return f"[{','.join(sorted(json_key(pair) or pair for pair in pairs))}]"
 
 
-class Showing:
-    """Decides, while a text is written, how much of it is certainly not part of a call."""
+class CallFilter:
+    """Holds back, while a text is written, what may be part of a call."""
 
     def __init__(self) -> None:
         self._text, self._shown = "", 0
 
     def push(self, piece: str) -> str:
-        """Take the next piece; give what may be shown now."""
+        """Take the next piece; return what may be shown now."""
         self._text += piece
-        sure = self._sure()
-        if sure <= self._shown:
-            return ""
-        shown, self._shown = self._text[self._shown : sure], sure
-        return shown
+        start, self._shown = self._shown, max(self._shown, self._sure())
+        return self._text[start : self._shown]
 
     def _sure(self) -> int:
         text, start = self._text, _after_thought(self._text)
@@ -143,6 +134,6 @@ def _call(value: object, names: Collection[str]) -> ToolCall:
         arguments = json.loads(arguments, parse_constant=refuse_constant)
     if not isinstance(arguments, dict):
         raise ValueError("arguments that are no object")
-    said = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
-    said.encode()  # half a character is no text
-    return ToolCall(value["name"], said)
+    written = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+    written.encode()  # half a character is no text
+    return ToolCall(value["name"], written)

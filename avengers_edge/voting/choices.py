@@ -1,10 +1,8 @@
 """Answers out of a closed list: option letters and labels, read in a text or scored by probabilities.
 
-Scored instead of sampled: one token's log-probabilities for each cyclic order of the options. A small model prefers
-positions: asked for a letter it says A more often than A is right. Over all cyclic orders each option stands once in
-each position, so that the preference cancels out (Zheng et al., arXiv 2309.03882). An order is a sample that costs one
-evaluation of a prompt; what it gives each option is averaged over the orders, which is right more often than counting
-each order's likeliest letter.
+Scored instead of sampled: one token's log-probabilities for each cyclic order of the options, averaged. A small model
+says A more often than A is right; over all orders each option stands once in each position, so that the preference
+cancels out (Zheng et al., arXiv 2309.03882). An order is a sample that costs one evaluation of a prompt.
 """
 # ruff: noqa: RUF001 - typographic signs are what this module reads
 
@@ -144,12 +142,15 @@ def label_key(label: str) -> str | None:
     return re.sub(r"^(?:the|a|an) (?=\w)", "", words) or None
 
 
-def _spelled(body: str, choices: Sequence[str]) -> str | None:
-    """Map a body that is exactly one option's text to its letter."""
-    if len(body) > 2000:
-        return None
+def letters_of(body: str, choices: Sequence[str]) -> list[str]:
+    """List the letters of the options whose text this is."""
     wanted = label_key(body)
-    letters = [ascii_uppercase[at] for at, choice in enumerate(choices[:26]) if wanted and label_key(choice) == wanted]
+    lettered = zip(ascii_uppercase, choices, strict=False)
+    return [letter for letter, choice in lettered if wanted and label_key(choice) == wanted]
+
+
+def _spelled(body: str, choices: Sequence[str]) -> str | None:
+    letters = letters_of(body, choices) if len(body) <= 2000 else []
     return letters[0] if len(letters) == 1 else None
 
 

@@ -271,8 +271,8 @@ def failures(key: str) -> int:
 
 
 def _hash(results: Sequence[str | None]) -> str:
-    said = "\n".join("no end" if result is None else repr(result) for result in results)
-    return hashlib.sha256(said.encode("utf-8", "replace")).hexdigest()[:16]
+    lines = "\n".join("no end" if result is None else repr(result) for result in results)
+    return hashlib.sha256(lines.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 class CodeExecution:

@@ -1,17 +1,9 @@
-r"""The answer in a text, and the key by which two answers are compared.
+"""The answer in a text, and the key by which two answers are compared.
 
-A key is a function of ONE sample: never of the other samples, of their order or of when they finished. That is what
-makes exact early stopping exact: a vote counted now cannot change its meaning when later samples arrive. Keys are
-therefore canonical forms, not the outcome of pairwise comparison.
-
-Where the answer is read from, in this order:
-
-1. `<think>` sections are taken out. In one that never closed the model is still thinking, so the text counts as
-   truncated: only an explicit marker, in the thought or before it, is an answer.
-2. The last explicit marker that holds an answer of the wanted kind (see `markers`). In a truncated text its line
-   must be complete.
-3. If the text ran to its end: the last number, lone letter, formula or label, by kind. A number, letter or label is
-   looked for behind the last explicit marker only: what is said before "Answer: B and C" does not answer in its place.
+A key is a function of one sample alone, a canonical form, so that a vote counted now cannot change its meaning when
+later samples arrive: that makes exact early stopping exact. An answer is read outside of thoughts (a thought that did
+not end counts as truncated): from the last explicit marker that holds one of the wanted kind (see `markers`), else, if
+the text ran to its end, from the last number, lone letter or label behind the last marker, or the last formula.
 """
 
 from __future__ import annotations

@@ -108,21 +108,17 @@ def marked_answers(text: str) -> list[Marked]:
 
 
 def _boxed(text: str) -> Iterator[Marked]:
-    spans: deque[tuple[int, int, int]] = deque(maxlen=_CANDIDATES)
-    open_braces: list[tuple[int, int]] = []
+    spans: deque[tuple[re.Match[str], int]] = deque(maxlen=_CANDIDATES)
+    braces: list[re.Match[str]] = []
     for token in _BRACE.finditer(text):
-        said = token.group()
-        if said == "}":
-            start, inside = open_braces.pop() if open_braces else (-1, -1)
-            if start >= 0:
-                spans.append((start, inside, token.start()))
-        elif said == "{":
-            open_braces.append((-1, -1))
-        elif said[-1] == "{" and len(said) > 2:  # not the escaped brace of a set
-            open_braces.append((token.start(), token.end()))
-    for start, inside, end in spans:
-        if end - inside <= _LONGEST_BODY:
-            yield Marked(start, end, text[inside:end], "boxed", complete=True, last=False)
+        said = token[0]
+        if said == "{" or (said[-1] == "{" and len(said) > 2):  # not the escaped brace of a set
+            braces.append(token)
+        elif said == "}" and braces and (opening := braces.pop())[0] != "{":
+            spans.append((opening, token.start()))
+    for opening, end in spans:
+        if end - opening.end() <= _LONGEST_BODY:
+            yield Marked(opening.start(), end, text[opening.end() : end], "boxed", complete=True, last=False)
 
 
 def _last(marker: re.Pattern[str], text: str) -> deque[re.Match[str]]:

@@ -1,9 +1,8 @@
 """Numbers as models write them, read as exact rationals.
 
-Units are dropped, and so is the percent sign, which is one: `50%`, `50 percent` and `50` are the same answer, `0.5`
-is another. Scale words are not units: `2.5 million` is 2500000. Thousands may be grouped by commas, spaces, apostrophes
-or, where that is beyond doubt, by points: `1.234,56` and `12.345.678` are grouped, `1.234` is not. Nothing is evaluated
-but a fraction and a power of ten, and both are bounded, so no text can make a number that is slow to compute.
+Units are dropped, and so is the percent sign, which is one: `50%`, `50 percent` and `50` are the same answer. Scale
+words are not units: `2.5 million` is 2500000. Thousands may be grouped by commas, spaces, apostrophes or, beyond doubt,
+by points: `1.234,56` is grouped, `1.234` is not. Nothing is evaluated but a fraction and a power of ten, both bounded.
 """
 # ruff: noqa: RUF001 - typographic signs are what this module reads
 

@@ -54,7 +54,8 @@ def code_in(text: str, *, truncated: bool = False, defining: str = "") -> str | 
     start = _CODE_START.search(text)
     for candidate in (text, text[start.start() :] if start else ""):
         tree = parse(candidate)
-        if tree is not None and not all(_is_bare_word(statement) for statement in tree.body):
+        # A lone name or literal, as prose may be, is no program.
+        if tree and any(not isinstance(part, ast.Expr) or isinstance(part.value, ast.Call) for part in tree.body):
             return candidate.strip("\n").rstrip()
     return None
 
@@ -68,9 +69,7 @@ def first_block(text: str) -> str | None:
 def code_key(source: str) -> str | None:
     """Hash a program so that layout, comments and docstrings do not count; other languages by their words."""
     tree = parse(source)
-    canonical = None if tree is None else _dump(tree)
-    if canonical is None:
-        canonical = " ".join(source.split())
+    canonical = (_dump(tree) if tree else None) or " ".join(source.split())
     return hashlib.sha256(canonical.encode("utf-8", "replace")).hexdigest()[:16] if canonical else None
 
 
@@ -135,8 +134,3 @@ def _block(opening: re.Match[str], body: str) -> _Block:
 
 def _indent(line: str) -> int:
     return len(line[: len(line) - len(line.lstrip(" \t"))].expandtabs(_TAB))
-
-
-def _is_bare_word(statement: ast.stmt) -> bool:
-    """Distinguish prose from programs: a lone name or literal parses as one."""
-    return isinstance(statement, ast.Expr) and not isinstance(statement.value, ast.Call)
