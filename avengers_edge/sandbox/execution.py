@@ -116,8 +116,8 @@ class Watch:
                 self._process.wait()
         self._seconds = time.monotonic() - self._start
 
-    def execution(self, token: bytes, mechanism: str) -> Execution:
-        """Return the outcome; with a token, nothing passes without it.
+    def result(self, token: bytes, mechanism: str) -> tuple[Execution, bytes]:
+        """Return the outcome and what was reported; with a token, nothing passes without it.
 
         Raises:
             NoSandbox: the program was not begun, because it could not be shut in.
@@ -132,12 +132,8 @@ class Watch:
             raise NoSandbox(f"{mechanism} does not work here: {lines[-1]}")
         code = self._process.returncode
         code = 128 - code if code < 0 else code
-        return Execution(self._outcome(code, token), code, stdout, stderr, self._seconds)
-
-    @property
-    def report(self) -> bytes:
-        """What the inner program reported after it had begun."""
-        return bytes(self._report[len(READY) :])
+        execution = Execution(self._outcome(code, token), code, stdout, stderr, self._seconds)
+        return execution, bytes(self._report[len(READY) :])
 
     def _outcome(self, code: int, token: bytes) -> Outcome:
         if self._cut is not None:

@@ -76,10 +76,8 @@ def _visible_paths() -> list[tuple[str, str]]:
     pairs: list[tuple[str, str]] = []
     for path in sorted(wanted):
         real = os.path.realpath(path)
-        inside_another = any(
-            path.startswith(f"{shown}/") and real == source + path[len(shown) :] for source, shown in pairs
-        )
-        if Path(real).exists() and not inside_another:
+        shown = any(path.startswith(f"{at}/") and real == source + path[len(at) :] for source, at in pairs)
+        if Path(real).exists() and not shown:
             pairs.append((real, path))
     return pairs
 
@@ -139,7 +137,8 @@ class Sandbox:
     """Runs model-written Python in a process of its own that is shut in; see `Limits` for what it may use.
 
     The program sees the Python installation (read-only), an empty folder that vanishes with it, and nothing else: no
-    network, no other process, no privileges. It can be used from several threads at a time.
+    network, no other process, no privileges. It can be used from several threads at a time. Each run raises `NoSandbox`
+    where the process could not be started or shut in.
     """
 
     def __init__(self, mechanism: Mechanism) -> None:
@@ -176,12 +175,7 @@ class Sandbox:
         return self._mechanism.words
 
     def run_python(
-        self,
-        source: str,
-        *,
-        stdin: str | None = None,
-        limits: Limits | None = None,
-        packages: Sequence[str] = (),
+        self, source: str, *, stdin: str | None = None, limits: Limits | None = None, packages: Sequence[str] = ()
     ) -> Execution:
         """Run a program as `python program.py` would, and say what became of it.
 
@@ -191,12 +185,9 @@ class Sandbox:
             limits: what it may use.
             packages: which installed packages it may import beside the standard library, where they are installed.
 
-        Raises:
-            NoSandbox: the process could not be started or shut in.
-
         """
         job = {"parts": [source], "name": "__main__"}
-        return self._run(job, limits or Limits(), stdin, package_folders(packages))[0]
+        return self._run(job, limits, stdin, packages)[0]
 
     def run_tested(self, parts: Sequence[str], *, limits: Limits | None = None) -> Execution:
         """Run the parts of a program one after the other in one module; it passes if the last one ran to its end.
@@ -204,12 +195,8 @@ class Sandbox:
         To leave early does not count, with whatever exit code: after the last part a random token is handed back, which
         cannot be guessed. A program that searches its own interpreter for it is beyond that, as it is beyond all tests
         in Python, where a value can claim to be equal to any other.
-
-        Raises:
-            NoSandbox: the process could not be started or shut in.
-
         """
-        return self._run({"parts": list(parts), "tested": True}, limits or Limits())[0]
+        return self._run({"parts": list(parts), "tested": True}, limits)[0]
 
     def results(
         self, source: str, calls: Sequence[str], *, call_seconds: float = 1.0, limits: Limits | None = None
@@ -218,31 +205,23 @@ class Sandbox:
 
         What was raised is a result, too. None stands for a call that did not end in time; None for all of them says
         that the program itself did not run.
-
-        Raises:
-            NoSandbox: the process could not be started or shut in.
-
         """
         job = {"parts": [source], "calls": list(calls), "call_seconds": call_seconds}
-        execution, report = self._run(job, limits or Limits())
+        execution, report = self._run(job, limits)
         given: list[str | None] = [None] * len(calls)
         lines = report.splitlines()
-        for line in lines:
-            # The program could write here, too.
+        for line in lines:  # the program could write some, too
             with contextlib.suppress(ValueError, TypeError, IndexError, RecursionError):
                 place, result = json.loads(line)
                 given[place] = result if isinstance(result, str) else None
         return tuple(given) if lines or execution.passed else None
 
     def _run(
-        self,
-        job: Mapping[str, object],
-        limits: Limits,
-        stdin: str | None = None,
-        packages: Mapping[str, str] | None = None,
+        self, job: Mapping[str, object], limits: Limits | None, stdin: str | None = None, packages: Sequence[str] = ()
     ) -> tuple[Execution, bytes]:
+        limits = limits or Limits()
         token = secrets.token_hex(16).encode() if job.get("tested") else b""
-        folders = packages or {}
+        folders = package_folders(packages)
         # A package is not found by its own path where it can be shown by another.
         moved = self._mechanism.name != "landlock"
         shown = {name: f"{_HOME_OF_PACKAGES}/{name}" if moved else folder for name, folder in folders.items()}
@@ -284,7 +263,7 @@ class Sandbox:
                 watch.run()
             finally:
                 watch.end()
-            return watch.execution(token, self._mechanism.name), watch.report
+            return watch.result(token, self._mechanism.name)
 
 
 def _file_of(content: bytes, files: contextlib.ExitStack) -> int:
@@ -316,10 +295,6 @@ def passes(
 
     A test that only defines `check(candidate)`, as HumanEval's do, is called with the entry point. The three run in one
     module that is not `__main__`: what a candidate does only when it is the main program is no part of the test.
-
-    Raises:
-        NoSandbox: the process could not be started or shut in.
-
     """
     parts = [setup, candidate, test]
     if entry_point and _only_defines_check(test):

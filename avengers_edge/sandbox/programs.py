@@ -20,8 +20,6 @@ from avengers_edge.sandbox.linux import Sandbox, package_folders, passes
 if TYPE_CHECKING:
     import pydantic_monty
 
-InterpreterName = Literal["cpython", "monty"]
-
 PACKAGES = ("sympy", "mpmath")
 """What CPython lets a program import beside the standard library, where it is installed; nothing else is shown."""
 
@@ -46,7 +44,6 @@ class ProgramRun:
 
     printed: str | None
     reason: str | None
-    interpreter: InterpreterName
 
 
 class Interpreter(Protocol):
@@ -80,8 +77,8 @@ class CPython:
         try:
             execution = self._sandbox.run_python(source, limits=self._limits, packages=self._packages)
         except NoSandbox as error:  # which worked before: the machine is short of something
-            return _failed(str(error), "cpython")
-        return _ended(execution.stdout, "cpython") if execution.passed else _failed(self._why(execution), "cpython")
+            return _failed(str(error))
+        return _ended(execution.stdout) if execution.passed else _failed(self._why(execution))
 
     def _why(self, execution: Execution) -> str:
         outcome = execution.outcome
@@ -147,10 +144,10 @@ class Monty:
         except pydantic_monty.MontyError as error:
             reason = _beyond("output", limits) if length > limits.output_bytes else self._why(error)
             if reason is not None:
-                return _failed(reason, "monty")
+                return _failed(reason)
         except (OSError, RuntimeError) as error:  # no worker can be started
-            return _failed(f"{type(error).__name__}: {error}", "monty")
-        return _ended("".join(printed), "monty")
+            return _failed(f"{type(error).__name__}: {error}")
+        return _ended("".join(printed))
 
     def _why(self, error: pydantic_monty.MontyError) -> str | None:
         """Return why a program failed; None for one that left with the exit code 0."""
@@ -229,16 +226,16 @@ def _first(finders: Sequence[Callable[[], Interpreter]]) -> Interpreter:
     raise NoSandbox(f"model-written programs cannot be run here: {'; or: '.join(reasons)}")
 
 
-def _ended(printed: str, interpreter: InterpreterName) -> ProgramRun:
+def _ended(printed: str) -> ProgramRun:
     if not printed.strip():
-        return _failed("printed nothing", interpreter)
-    return ProgramRun(printed, None, interpreter)
+        return _failed("printed nothing")
+    return ProgramRun(printed, None)
 
 
-def _failed(reason: str, interpreter: InterpreterName) -> ProgramRun:
+def _failed(reason: str) -> ProgramRun:
     line = _UNPRINTABLE.sub(" ", reason).strip()
     shown = line if len(line) <= _LONGEST_REASON else f"{line[: _LONGEST_REASON - 1]}…"
-    return ProgramRun(None, shown or "it failed", interpreter)
+    return ProgramRun(None, shown or "it failed")
 
 
 def _beyond(outcome: Literal["timeout", "memory", "output"], limits: Limits) -> str:

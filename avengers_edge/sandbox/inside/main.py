@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import marshal
 import os
 import resource
@@ -102,11 +103,8 @@ def _running(user: int) -> int:
     count = 0
     with os.scandir("/proc") as entries:
         for entry in entries:
-            if entry.name.isdigit():
-                try:
-                    if entry.stat().st_uid == user:
-                        with os.scandir(f"{entry.path}/task") as threads:
-                            count += sum(1 for _ in threads)
-                except OSError:  # it has ended
-                    continue
+            with contextlib.suppress(OSError):  # it has ended
+                if entry.name.isdigit() and entry.stat().st_uid == user:
+                    with os.scandir(f"{entry.path}/task") as threads:
+                        count += sum(1 for _ in threads)
     return count
