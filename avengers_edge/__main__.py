@@ -10,14 +10,20 @@ def main() -> None:
         import signal
 
         before = signal.getsignal(signal.SIGINT)
-        if before is signal.default_int_handler:
+        ours = before is signal.default_int_handler
+        if ours:
             # Leave at once: a C extension that is being imported may swallow a KeyboardInterrupt.
             signal.signal(signal.SIGINT, _leave)
         from avengers_edge.cli.root_command import main as run
 
-        if before is signal.default_int_handler:
+        if ours:
             signal.signal(signal.SIGINT, before)
-        run()
+        try:
+            run()
+        finally:
+            if ours:
+                # Whatever Python still does at its end, a further Ctrl-C ends it without another word.
+                signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     except KeyboardInterrupt:
         _leave()
 

@@ -62,8 +62,10 @@ def ask(
     if options.kind is None and options.tests is None and options.schema is None:
         options = dataclasses.replace(options, kind=question.kind)
     from avengers_edge.runtime import Avengers
-    from avengers_edge.voting.kinds import kind_of
+    from avengers_edge.voting.kinds import find_choices, kind_of
 
+    if options.kind == "choice" and not find_choices(question.text):
+        click.echo(dim("the question lists no options, like A) and B): whatever letter is answered counts"), err=True)
     streams = not (extract or as_json or explain) and (not raw or kind_of(question.text, options) == "text")
     width = columns() if on_standard_output() and not raw else None
     answer = None

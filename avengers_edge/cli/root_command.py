@@ -23,6 +23,7 @@ from avengers_edge import __version__
 from avengers_edge.cli.completion import VARIABLE as COMPLETION_VARIABLE
 from avengers_edge.cli.completion import complete
 from avengers_edge.cli.session import Session
+from avengers_edge.cli.terminal import error_line
 from avengers_edge.errors import INTERRUPTED_EXIT_CODE, AvengersError, BadRequest
 
 _COMMANDS = {
@@ -140,11 +141,11 @@ def fail(message: str, code: int, error: BaseException) -> NoReturn:
     """
     if logging.getLogger("avengers_edge").isEnabledFor(logging.DEBUG):
         traceback.print_exception(error)
-    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(message.split()))
+    line = " ".join(message.split())
     if len(line) > _LINE_HEAD + _LINE_TAIL:
         line = f"{line[:_LINE_HEAD]} … {line[-_LINE_TAIL:]}"
     with contextlib.suppress(OSError):  # standard error cannot be written: the exit code has to do
-        click.echo(f"avengers: {line}", err=True)
+        click.echo(error_line(line), err=True)
     for stream in (sys.stdout, sys.stderr):
         _discard_unwritable(stream)
     sys.exit(code)

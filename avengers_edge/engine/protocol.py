@@ -92,16 +92,15 @@ class RequestHandle:
 
         """
         refuse_waiting_on(self._server)
+        token = cancel if isinstance(cancel, CancelToken) else CancelToken(cancel)
         try:
-            if isinstance(cancel, CancelToken):
-                with cancel.calling(self.cancel):
-                    return wait_for(self.future)
-            while cancel and not self.future.done():
-                if cancel.is_set():
-                    self.cancel()
-                    break
-                concurrent.futures.wait([self.future], _POLL_SECONDS)
-            return wait_for(self.future)
+            with token.calling(self.cancel):
+                while token.polled and not self.future.done():
+                    if token.is_set():
+                        self.cancel()
+                        break
+                    concurrent.futures.wait([self.future], _POLL_SECONDS)
+                return wait_for(self.future)
         except KeyboardInterrupt:
             self.cancel()
             raise

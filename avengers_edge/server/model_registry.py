@@ -14,7 +14,7 @@ from avengers_edge.errors import AvengersError, NotFound
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Store
 from avengers_edge.opening import open_model_pool, open_sentence_embedder
-from avengers_edge.records import Closing, Engine, Member, Lazy, Vectors
+from avengers_edge.records import Closing, Engine, Lazy, Member, Vectors
 from avengers_edge.routing.form import FormEmbedder
 from avengers_edge.runtime import Avengers
 from avengers_edge.server.problems import Problem

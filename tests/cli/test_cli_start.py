@@ -58,6 +58,28 @@ def test_ctrl_c_in_an_import_that_swallows_it_is_130(name):
     assert (done.returncode, done.stderr) == (130, "avengers: interrupted\n")
 
 
+INTERRUPTED_LOAD = """
+import atexit, contextlib, os, signal, threading, time
+from avengers_edge.engine.model_pool import ModelPool
+def again():
+    for _ in range(3):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+def lease(self, model):
+    threading.Timer(0.05, again).start()
+    atexit.register(time.sleep, 1)
+    time.sleep(60)
+ModelPool.lease = lease
+"""
+
+
+@posix
+def test_several_ctrl_c_while_a_model_loads_are_130_and_no_traceback():
+    words = ("ask", "--model", "smollm2-135m-instruct", "What is 2 + 2?")
+    done = avengers(*words, prelude=INTERRUPTED_LOAD, stdin=subprocess.DEVNULL)
+    assert (done.returncode, "Traceback" in done.stderr) == (130, False), done.stderr
+
+
 def test_ctrl_c_that_ends_as_another_error_is_130_and_the_handler_is_the_old_one(monkeypatch):
     def swallow(self, model):
         with pytest.raises(KeyboardInterrupt):
