@@ -63,8 +63,8 @@ _LONGEST_REPORT = 2**22
 _KILL_AFTER_SECONDS = 5.0
 
 
-class Watch:
-    """Watches one process.
+class Watchdog:
+    """Ends a process that exceeds its limits, and all that it started.
 
     Args:
         process: what was started; its time counts from now.

@@ -24,7 +24,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from avengers_edge.errors import NoSandbox
-from avengers_edge.sandbox.execution import Execution, Limits, Watch
+from avengers_edge.sandbox.execution import Execution, Limits, Watchdog
 from avengers_edge.sandbox.inside import seccomp
 
 _SCRATCH = "/tmp"
@@ -177,7 +177,7 @@ class Sandbox:
     def run_python(
         self, source: str, *, stdin: str | None = None, limits: Limits | None = None, packages: Sequence[str] = ()
     ) -> Execution:
-        """Run a program as `python program.py` would, and say what became of it.
+        """Run a program as `python program.py` would; return what became of it.
 
         Args:
             source: the program.
@@ -201,7 +201,7 @@ class Sandbox:
     def results(
         self, source: str, calls: Sequence[str], *, call_seconds: float = 1.0, limits: Limits | None = None
     ) -> tuple[str | None, ...] | None:
-        """Run a program, then evaluate expressions in it; give what each gave, as `inside.canonical` writes values.
+        """Run a program, then evaluate expressions in it; return what each gave, as `inside.canonical` writes values.
 
         What was raised is a result, too. None stands for a call that did not end in time; None for all of them says
         that the program itself did not run.
@@ -258,12 +258,12 @@ class Sandbox:
                 except OSError as error:
                     raise NoSandbox(f"{self._mechanism.name} cannot be started ({error}): {_REMEDY}") from error
             *outputs, told = (read for read, _ in pipes)
-            watch = Watch(process, outputs, told if self._mechanism.wrapper else None, limits)
+            watchdog = Watchdog(process, outputs, told if self._mechanism.wrapper else None, limits)
             try:
-                watch.run()
+                watchdog.run()
             finally:
-                watch.end()
-            return watch.result(token, self._mechanism.name)
+                watchdog.end()
+            return watchdog.result(token, self._mechanism.name)
 
 
 def _file_of(content: bytes, files: contextlib.ExitStack) -> int:

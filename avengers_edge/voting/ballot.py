@@ -219,7 +219,7 @@ class Ballot:
         self._keys: dict[int, str | None] = {place: key for place, (key, _) in enumerate(earlier)}
 
     def add(self, slot: int, key: str | None) -> int:
-        """Count a finished sample's vote (None: it casts none) and tell how many more are `needed`."""
+        """Count a finished sample's vote (None: it casts none); return how many more are `needed`."""
         self._keys[self._earlier + slot] = key
         return self.needed
 

@@ -187,7 +187,7 @@ class ThoughtSplitter:
         self._thinking, self._has_thought, self._has_said = False, False, False
 
     def push(self, piece: str) -> tuple[str, str]:
-        """Take the next piece; give what is certainly said and what is certainly thought."""
+        """Take the next piece; return what is certainly said and what is certainly thought."""
         text, said, thought, place = self._held + piece, "", "", 0
         for tag in _TAG.finditer(text):
             said, thought = self._add(text[place : tag.start()], said, thought)
@@ -197,7 +197,7 @@ class ThoughtSplitter:
         return self._add(text[place:sure], said, thought)
 
     def close(self) -> str:
-        """Take the end of the text; give what was held back and is said."""
+        """Take the end of the text; return what was held back and is said."""
         held, self._held = self._held, ""
         return self._add(held, "", "")[0]
 

@@ -20,6 +20,7 @@ _FENCE = pattern(
 )
 _QUOTED = pattern(r"^[ \t]{0,24}>[ ]?", re.MULTILINE)
 _TAB = 4
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _PYTHON = frozenset({"python", "py", "python3", "py3"})
 _DEFINITION = pattern(r"^\s*(?:async\s+def|def|class)\s", re.MULTILINE)
 _CODE_START = pattern(r"^(?:async def |def |class |import |from \w|@\w)", re.MULTILINE)
@@ -95,10 +96,8 @@ def parse_expression(source: str) -> ast.expr | None:
 def _dump(tree: ast.Module) -> str | None:
     try:
         for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                match node.body[:1]:
-                    case [ast.Expr(value=ast.Constant(value=str()))]:
-                        node.body = node.body[1:]
+            if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:]
         return ast.dump(tree)
     except (ValueError, RecursionError, MemoryError):  # ValueError: an integer literal too long to print
         return None
