@@ -301,7 +301,7 @@ class Avengers(Closing):
         for member in self.team.members:
             if name == member.name:
                 return member
-        if ":" in name:
+        if ":" in name and "/" not in name:
             known = ", ".join(member.name for member in self.team.members)
             raise NotFound(f"team {self.team.name} has no member {name!r}: use one of {known}")
         return Member(name)  # any installed model can be named; the store says if it is not there

@@ -52,6 +52,9 @@ def setup(session: Session, team: str, yes: bool) -> None:
     \b
       avengers setup starter --yes
     """
+    if "/" in team:  # no team, but a model by its place
+        pull_models(session, [team], yes=yes)
+        return
     catalog, store = session.open_library()
     chosen = catalog.load_team(team)
     manifests = [catalog.load_model(model) for model in chosen.models]
@@ -118,16 +121,51 @@ def show(session: Session, model: str, template: bool, as_json: bool) -> None:
 
 @models.command()
 @click.argument("model", nargs=-1, required=True, shell_complete=complete_models)
+@click.option("--sha256", metavar="HEX", help="Hash that the file at an address must have.")
+@click.option("--yes", is_flag=True, help="Take the file at an address without a known hash.")
 @pass_session
-def pull(session: Session, model: tuple[str, ...]) -> None:
+def pull(session: Session, model: tuple[str, ...], sha256: str | None, yes: bool) -> None:
     """Download and verify each MODEL; resumes where it stopped.
+
+    A MODEL is a name of `avengers models list`, a repository of the Hugging Face hub, a file of it, or an address.
+    Without a quantization it is Q4_K_M, or the largest that fits this machine.
 
     \b
       avengers models pull smollm2-135m-instruct
+      avengers models pull bartowski/Qwen2.5-3B-Instruct-GGUF
+      avengers models pull hf.co/bartowski/Qwen2.5-3B-Instruct-GGUF:Q6_K
+      avengers models pull https://example.org/some-model.gguf --sha256 0123...
     """
+    pull_models(session, model, sha256, yes=yes)
+
+
+def pull_models(session: Session, names: Sequence[str], sha256: str | None = None, *, yes: bool = False) -> None:
+    """Pull models by their ids or places; a place gets a manifest."""
+    from avengers_edge.library.references import completed, locate, parse_reference
+
     catalog, store = session.open_library()
-    for manifest in [catalog.load_model(name) for name in model]:
-        pull_one(session, manifest, store)
+    settings = session.settings()
+    for name in names:
+        try:
+            pull_one(session, catalog.load_model(name), store)
+            continue
+        except NotFound:
+            reference = parse_reference(name)
+            if reference is None:
+                raise
+        free = MachineMemory(settings).free
+        manifest, why = locate(reference, catalog.manifests(), free=free, offline=settings.offline, sha256=sha256)
+        size = f", {human_bytes(manifest.total_bytes)}" if manifest.total_bytes else ""
+        click.echo(f"{name}: {manifest.file}{size} ({why})", err=True)
+        if manifest.sha256 is None and reference.url is not None:
+            confirm(
+                "No hash of it is known. Take what the address sends, and hold it to that from now on?",
+                yes, "nothing was downloaded: give --sha256", default=False,
+            )  # fmt: skip
+        path = pull_one(session, manifest, store)
+        receipt = store.receipt_of(manifest)
+        catalog.add_model(completed(manifest, path, receipt.sha256 if receipt else ""))
+        click.echo(f'{manifest.id} is installed: avengers ask --model {manifest.id} "…"', err=True)
 
 
 @models.command("import")
@@ -238,8 +276,8 @@ def remove(session: Session, model: tuple[str, ...]) -> None:
         click.echo(f"{manifest.id} removed, {human_bytes(freed)} freed", err=True)
 
 
-def pull_one(session: Session, manifest: ModelManifest, store: Store) -> None:
-    """Pull one model with a status line, and print the result."""
+def pull_one(session: Session, manifest: ModelManifest, store: Store) -> Path:
+    """Pull one model with a status line, and print the result; return its file."""
     from avengers_edge.library.pull import pull as pull_model
 
     was_there = in_order(manifest, store)
@@ -248,9 +286,10 @@ def pull_one(session: Session, manifest: ModelManifest, store: Store) -> None:
     start = time.monotonic()
     with StatusLine() as status:
         display = PullDisplay(status, headline)
-        pull_model(manifest, store, offline=session.settings().offline, progress=display.progress)
+        path = pull_model(manifest, store, offline=session.settings().offline, progress=display.progress)
     took = "already there" if was_there else f"pulled and verified in {human_seconds(time.monotonic() - start)}"
     click.echo(f"{manifest.id}: {took}", err=True)
+    return path
 
 
 def _note_memory(manifests: Sequence[ModelManifest], store: Store, memory: MachineMemory) -> None:

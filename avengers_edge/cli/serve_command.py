@@ -82,6 +82,7 @@ _FILE = click.Path(path_type=Path)
     show_default=True,
     help="Timeout of the requests that run at shutdown, seconds.",
 )
+@click.option("--strict", is_flag=True, help="Refuse unknown fields of requests instead of naming them in the answer.")
 @click.option("--log-prompts", is_flag=True, help="Log the prompts too.")
 @pass_session
 def serve(
@@ -102,9 +103,10 @@ def serve(
     max_tokens: int,
     max_body: int,
     drain: float,
+    strict: bool,
     log_prompts: bool,
 ) -> None:
-    """Serve teams and members by OpenAI's API.
+    """Serve teams and members by OpenAI's, Anthropic's and Ollama's APIs.
 
     By default only this machine can reach them. The address that is printed has a chat page for browsers.
 
@@ -134,6 +136,7 @@ def serve(
         certificate=_readable(tls_cert),
         private_key=_readable(tls_key),
         log_prompts=log_prompts,
+        strict=strict,
         limits=Limits(width=width, queue=max_queue, seconds=max_seconds, tokens=max_tokens, body=max_body, drain=drain),
     )
     _log()
