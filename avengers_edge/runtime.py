@@ -42,7 +42,7 @@ from avengers_edge.records.basics import require, require_text
 from avengers_edge.routing.form import topic
 from avengers_edge.routing.router import Router, pick_only, unfitted_route
 from avengers_edge.sandbox.programs import ProgramRunner, SandboxJudge
-from avengers_edge.voting.trials import Judge
+from avengers_edge.voting.code_votes import Judge
 from avengers_edge.ways import Inquiry, Programs
 
 _CLOSE = 0.5

@@ -98,7 +98,7 @@ def ask(
 
 
 def _passed(sample: Sample) -> bool:
-    from avengers_edge.voting.trials import failures  # they are part of the key of code that failed
+    from avengers_edge.voting.code_votes import failures  # they are part of the key of code that failed
 
     return sample.key is not None and not failures(sample.key)
 

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from avengers_edge.records import Answer, Generation, Progress, TokenLogprob, ToolCall, Tools
 from avengers_edge.server.problems import Problem
-from avengers_edge.voting.calls import Said, read_calls
+from avengers_edge.voting.calls import ParsedReply, read_calls
 
 Values = dict[str, Any]
 EVENT_STREAM = "text/event-stream; charset=utf-8"
@@ -349,7 +349,7 @@ def _choice(
     index: int, text: str, reason: str, logprobs: tuple[TokenLogprob, ...] | None, tools: Tools | None
 ) -> Choice:
     reason = "stop" if reason == "stop" else "length"
-    said = Said(text) if tools is None else read_calls(text, tools.names)
+    said = ParsedReply(text) if tools is None else read_calls(text, tools.names)
     if not said.calls:
         return Choice(index, text, reason, logprobs)
     calls = tuple(dataclasses.replace(call, id=_new_id()) for call in said.calls)

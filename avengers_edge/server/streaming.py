@@ -24,7 +24,7 @@ from avengers_edge.server.executor import EventQueue, RequestExecutor, RequestHa
 from avengers_edge.server.parameters import Parameters
 from avengers_edge.server.problems import Problem, problem_of
 from avengers_edge.server.replies import Choice, Dialect, choices_of, extension_of, ignored_header, usage_of
-from avengers_edge.voting.calls import Showing
+from avengers_edge.voting.calls import CallFilter
 
 logger = logging.getLogger("avengers_edge.server")
 
@@ -133,7 +133,7 @@ class _StreamWriter:
         self._dialect, self._parameters, self._voted = dialect, parameters, voted
         self._live = not voted or parameters.extension.stream == "first"
         self._sent: dict[int, list[str]] = {}
-        self._showing: dict[int, Showing] = collections.defaultdict(Showing)
+        self._filters: dict[int, CallFilter] = collections.defaultdict(CallFilter)
 
     def write(self, events: list[Event]) -> Iterator[bytes]:
         """Return the frames of some events."""
@@ -144,7 +144,7 @@ class _StreamWriter:
             elif isinstance(event, Token) and self._shows(event):
                 if self._parameters.tools is None:
                     yield from self._piece(event.sample, event.text)
-                elif shown := self._showing[event.sample].push(event.text):
+                elif shown := self._filters[event.sample].push(event.text):
                     yield from self._piece(event.sample, shown)
 
     def _shows(self, token: Token) -> bool:
