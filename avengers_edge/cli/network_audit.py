@@ -58,6 +58,10 @@ _EXPLAINED = {
         "answers OpenAI's API on the address that it is given, by default 127.0.0.1; it connects to nobody",
         "`serve` only; off this machine it demands a key",
     ),
+    "cli/running_server.py": (
+        "asks a server of this home on 127.0.0.1, if its run file says that one runs; other hosts are refused",
+        "`ask`, `batch` and `stop`",
+    ),
     "cli/serve_command.py": ("looks whether the server's packages are installed", "`serve` only"),
     "engine/worker_process.py": _OF_MODELS,
     "engine/spawn.py": _OF_MODELS,

@@ -39,8 +39,8 @@ _COMMANDS = {
     "doctor": ("doctor_command", "Check this machine and installation."),
     "models": ("models_command", "Manage the model files in the store."),
     "route": ("ask_command", "Show which member would answer PROMPT, and why."),
-    "serve": ("serve_command", "Serve teams and members by the APIs of OpenAI, Anthropic and Ollama."),
-    "stop": ("serve_command", "Stop the server of this home that runs."),
+    "serve": ("serve_command", "Serve teams and members by OpenAI's, Anthropic's and Ollama's APIs."),
+    "stop": ("serve_command", "Stop the server of this home that runs; what it is answering may end first."),
     "setup": ("models_command", "Pull and verify the models of TEAM."),
     "team": ("team_command", "Make, change and show teams of models."),
 }

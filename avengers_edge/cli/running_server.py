@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _FILE = "serve.json"
 _MOST_BYTES = 4096
 _CONNECT_SECONDS = 0.5
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _EVENTS: dict[str, type[Event]] = {each.__name__: each for each in (Routed, Loading, Token, Progress, Finished)}
 
 
@@ -126,7 +127,7 @@ class RunningServer:
 
         """
         parts = urlsplit(self.url)
-        if parts.scheme != "http" or self._found.version != __version__:
+        if parts.scheme != "http" or parts.hostname not in _LOOPBACK or self._found.version != __version__:
             raise AvengersError("the server that runs is another one: stop it with `avengers stop`")
         socket.create_connection((parts.hostname or "", parts.port or 0), _CONNECT_SECONDS).close()
 

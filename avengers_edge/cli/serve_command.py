@@ -121,7 +121,8 @@ def serve(
 
     \b
     Model names are avengers (routed and voted), avengers/TEAM, and each member's own:
-      avengers serve
+      avengers serve --open
+      avengers serve --background
       curl http://127.0.0.1:8765/v1/chat/completions -H 'Content-Type: application/json' \\
         -d '{"model": "avengers", "messages": [{"role": "user", "content": "How many are 3 and 4?"}]}'
     """
@@ -180,7 +181,11 @@ def serve(
 @click.command()
 @pass_session
 def stop(session: Session) -> None:
-    """Stop the server of this home that runs; what it is answering may end first."""
+    """Stop the server of this home that runs; what it is answering may end first.
+
+    \b
+      avengers stop
+    """
     server = find_server(session.settings().home)
     if server is None:
         raise NotFound("no server of this home runs: `avengers serve --background` starts one")

@@ -93,7 +93,8 @@ def test_whoever_has_not_the_token_is_refused():
         b"{",
         b"[]",
         msgspec.json.encode(RunFile("http://127.0.0.1:1", 1, TOKEN, __version__)),
-        msgspec.json.encode(RunFile("https://example.org", 1, TOKEN, __version__)),
+        msgspec.json.encode(RunFile("https://127.0.0.1:1", 1, TOKEN, __version__)),
+        msgspec.json.encode(RunFile("http://example.org:80", 1, TOKEN, __version__)),  # never off this machine
         msgspec.json.encode(RunFile("http://127.0.0.1:1", 1, TOKEN, "0.0.1")),
         msgspec.json.encode(RunFile("http://127.0.0.1:x", 1, TOKEN, __version__)),
         b"x" * 100_000,
