@@ -28,6 +28,10 @@ from avengers_edge.cli.terminal import error_line, on_terminal
 from avengers_edge.errors import INTERRUPTED_EXIT_CODE, AvengersError, BadRequest
 
 _COMMANDS = {
+    "advise": (
+        "advise_command",
+        "Advise which team suits this machine: size, whether it fits, about how fast it is.",
+    ),
     "ask": ("ask_command", "Route PROMPT, sample, vote, print the answer."),
     "batch": ("batch_command", "Answer the questions of FILE (JSON lines) into another file."),
     "bench": ("bench_command", "Measure the speed of MODEL on this machine."),
