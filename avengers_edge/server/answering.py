@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import re
 import secrets
 import threading
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ def respond(
     """Do what is asked for; the last event is `Finished`, or what a member wrote.
 
     Raises:
-        Problem: 400, something that only the other kind of asking knows; 413, too long for the context.
+        Problem: 400, something that only the other kind of asking knows, or too long for the context.
         AvengersError: what `Avengers.run` raises.
 
     """
@@ -44,7 +45,10 @@ def respond(
         else:
             yield from _complete(registry, target, parameters, cancel, tokens=tokens)
     except ContextFull as error:
-        raise Problem(error.http_status, str(error), parameters.prompt_field, "context_length_exceeded") from error
+        # In the words that clients look for, before ours.
+        limit = re.search(r"has (\d+)", str(error))
+        known = f"This model's maximum context length is {limit[1]} tokens. " if limit else ""
+        raise Problem(400, known + str(error), parameters.prompt_field, "context_length_exceeded") from error
 
 
 def result_of(event: Event | Generation | None) -> Result:
