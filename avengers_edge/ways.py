@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from avengers_edge.records import (
     Ask,
+    CancelToken,
     Completion,
     Kind,
     Member,
@@ -56,8 +57,8 @@ class Programs(Protocol):
     def prepare(self) -> None:
         """Find out whether programs can be run here; NoSandbox if not."""
 
-    def run(self, source: str) -> ProgramRun:
-        """Run one program to its end."""
+    def run(self, source: str, cancel: CancelToken | None = None) -> ProgramRun:
+        """Run one program to its end; `cancel` ends it before."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -132,7 +133,15 @@ def messages_for(question: str, kind: Kind, member: Member, ask: Ask | None = No
     return (*((Message("system", system),) if system else ()), *(ask.history or ()), user, *ask.results)
 
 
-def read(inquiry: Inquiry, member: Member, done: Completion, programs: Programs | None, *, shift: int = 0) -> Sample:
+def read(
+    inquiry: Inquiry,
+    member: Member,
+    done: Completion,
+    programs: Programs | None,
+    *,
+    shift: int = 0,
+    cancel: CancelToken | None = None,
+) -> Sample:
     """Read what a member wrote: the sample and the key that it votes for. A program is run for it.
 
     Args:
@@ -141,6 +150,7 @@ def read(inquiry: Inquiry, member: Member, done: Completion, programs: Programs 
         done: what it wrote.
         programs: runs a program; without one no program votes.
         shift: by letters, by how many places the options were moved.
+        cancel: ends a program that runs.
 
     Raises:
         NoSandbox: a program has to be run, and cannot be run here any longer.
@@ -149,7 +159,7 @@ def read(inquiry: Inquiry, member: Member, done: Completion, programs: Programs 
     if done.finish_reason == "cancelled":
         return _sample(member, done, None)
     if member.form == "program":
-        return _read_program(inquiry, member, done, programs)
+        return _read_program(inquiry, member, done, programs, cancel)
     if member.form == "letters":
         return _read_letter(inquiry, member, done, shift)
     compare = comparison_of(inquiry.ask) if inquiry.kind == "text" else None
@@ -198,13 +208,15 @@ def source_in(text: str, *, cut: bool) -> str | None:
     return extract_answer(text, "code", truncated=cut)
 
 
-def _read_program(inquiry: Inquiry, member: Member, done: Completion, programs: Programs | None) -> Sample:
+def _read_program(
+    inquiry: Inquiry, member: Member, done: Completion, programs: Programs | None, cancel: CancelToken | None
+) -> Sample:
     source = source_in(done.text, cut=done.finish_reason == "length")
     if source is None:
         return _sample(member, done, None, output="", failure="it wrote no whole program")
     if programs is None:
         return _sample(member, done, None, output="", failure="there is nothing to run it in")
-    run = programs.run(source)
+    run = programs.run(source, cancel)
     if run.printed is None:
         return _sample(member, done, None, output="", failure=run.reason or "it failed")
     answer = printed_answer(run.printed, inquiry.kind, choices=inquiry.choices)
