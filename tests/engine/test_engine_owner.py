@@ -216,10 +216,11 @@ def test_a_request_called_off_in_its_prompt_ends_within_a_step(engine):
     assert context.held == {}
 
 
+@pytest.mark.parametrize("below", [lambda event: event, CancelToken])
 @pytest.mark.parametrize("kind", [threading.Event, CancelToken])
-def test_an_event_that_is_set_calls_the_request_off(engine, kind):
+def test_an_event_that_is_set_calls_the_request_off(engine, kind, below):
     cancel = kind()
-    generation = engine.generate(ask_for_ever(), on_token=lambda index, piece: cancel.set(), cancel=cancel)
+    generation = engine.generate(ask_for_ever(), on_token=lambda index, piece: cancel.set(), cancel=below(cancel))
     assert {completion.finish_reason for completion in generation.completions} == {"cancelled"}
 
 
