@@ -1,7 +1,4 @@
-"""Who holds which cells of the KV cache: sequence ids, reservations of running requests, the prefix cache.
-
-A prefix that was evaluated is kept for a chat's next turn, or for a prompt that begins alike, until room is needed.
-"""
+"""Who holds which cells of the KV cache: sequence ids, reservations of running requests, the prefix cache."""
 
 from __future__ import annotations
 
@@ -65,13 +62,7 @@ class PrefixEntry:
 
 
 class KVCacheManager:
-    """The book-keeping of one context's cells. What is kept from earlier requests gives way to what is asked now.
-
-    Args:
-        context: the cache.
-        supports_rollback: whether the model's sequences can be cut back.
-
-    """
+    """The book-keeping of one context's cells. What is kept from earlier requests gives way to what is asked now."""
 
     def __init__(self, context: Context, *, supports_rollback: bool) -> None:
         self._context, self._supports_rollback = context, supports_rollback
@@ -104,11 +95,10 @@ class KVCacheManager:
         return heapq.heappop(self._free)
 
     def open_for(self, prompt: list[int], running: Collection[PrefixEntry], *, beyond: int) -> tuple[int, int]:
-        """Reserve a prompt its cells and `beyond` more; take a sequence, and say how much of the prompt it has already.
+        """Reserve a prompt its cells and `beyond` more; return its sequence and how much of the prompt that has.
 
-        A kept sequence that the prompt goes on from is taken over as it is, and the samples beside it, which the
-        conversation did not choose, are dropped. Any other is left as it is, and only its beginning is shared, unless
-        there is no room for both.
+        A kept sequence that the prompt goes on from is taken over, and the samples beside it, which the conversation
+        did not choose, are dropped. Of any other only the beginning is shared, unless there is no room for both.
         """
         found = best_prefix([*self._prefixes, *running], prompt, supports_rollback=self._supports_rollback)
         need = len(prompt) + beyond
@@ -216,8 +206,7 @@ def best_prefix(
 ) -> tuple[PrefixEntry, int] | None:
     """Find the sequence that holds most of a prompt, and how many of its tokens can be taken over.
 
-    The prompt's last token is never taken over: each sample feeds it. Without rollback a prompt can only go on from
-    where a sequence ends.
+    The last is never taken over: each sample feeds it. Without rollback a prompt can only go on from a sequence's end.
     """
     best: tuple[PrefixEntry, int] | None = None
     for entry in entries:

@@ -15,18 +15,24 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from avengers_edge.engine import protocol
 from avengers_edge.engine.chat_template import ChatTemplate, opened_thought, wants_thought
 from avengers_edge.engine.grammar import Grammar, grammar_text, unwritable_tokens
 from avengers_edge.engine.llama_context import LlamaContext, LlamaModel
-from avengers_edge.engine.protocol import EngineFacts, LoadOptions, RequestHandle, refuse_waiting_on, wait_for
+from avengers_edge.engine.protocol import (
+    EngineFacts,
+    LoadOptions,
+    RequestHandle,
+    SubmittingEngine,
+    refuse_waiting_on,
+    wait_for,
+)
 from avengers_edge.engine.sampler import Constraint, TokenSampler, check
 from avengers_edge.engine.scheduler import Scheduler
 from avengers_edge.engine.sequence import SequenceGroup
 from avengers_edge.engine.step_cost import UNMEASURED, StepCurve, measure_steps
 from avengers_edge.engine.tool_calls import OnceCalled, begins_call, call_grammar
 from avengers_edge.errors import AvengersError, BadRequest, ContextFull, EngineDied
-from avengers_edge.records import Closing, Generation, OnFinish, OnToken, Request, Tools
+from avengers_edge.records import OnFinish, OnToken, Request, Tools
 
 TemplateLimits = Callable[[], AbstractContextManager[object]]
 
@@ -35,7 +41,7 @@ _LONGEST_TOKEN = 64  # characters, about; what is longer by far is not worth bei
 _CPU_PREFILL_CHUNK, _GPU_PREFILL_CHUNK = 128, 448  # without samples; small where slow, so that Ctrl-C takes effect
 
 
-class LlamaEngine(Closing):
+class LlamaEngine(SubmittingEngine):
     """A `records.Engine` over llama.cpp. Any thread may ask; one thread, its own, touches the native handles.
 
     Args:
@@ -72,10 +78,10 @@ class LlamaEngine(Closing):
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._died: AvengersError | None = None
         loaded: concurrent.futures.Future[EngineFacts] = concurrent.futures.Future()
-        self._owner = threading.Thread(
+        self.server = threading.Thread(
             target=self._own, args=(path, options, curve, loaded), name=f"llama {path.name}", daemon=True
         )
-        self._owner.start()
+        self.server.start()
         try:
             self.facts = wait_for(loaded)
         except BaseException:
@@ -84,50 +90,29 @@ class LlamaEngine(Closing):
 
     @property
     def alive(self) -> bool:
-        """Return whether it can still answer."""
-        return self._owner.is_alive() and self._died is None
+        """Whether it can still answer."""
+        return self.server.is_alive() and self._died is None
 
     def close(self) -> None:
         """Cancel what is under way, free the context, then the model; a second call does nothing."""
         self._inbox.put(None)
-        if threading.current_thread() is not self._owner:
-            self._owner.join()
+        if threading.current_thread() is not self.server:
+            self.server.join()
 
     def submit(
         self, request: Request, *, on_finish: OnFinish | None = None, on_token: OnToken | None = None
     ) -> RequestHandle:
-        """Submit a request. The callbacks are called from the owner thread, which waits for them.
-
-        Raises:
-            EngineDied: the engine is closed or has failed.
-
-        """
-        group = SequenceGroup(request, on_finish, on_token, self._owner)
+        """Submit a request; raise `EngineDied` where the engine is closed or has failed."""
+        group = SequenceGroup(request, on_finish, on_token, self.server)
         self._post(lambda: self._begin(group))
         return group.handle
-
-    def generate(
-        self,
-        request: Request,
-        *,
-        on_finish: OnFinish | None = None,
-        on_token: OnToken | None = None,
-        cancel: threading.Event | None = None,
-    ) -> Generation:
-        """Sample one request; see `records.Engine`."""
-        return protocol.generate(self, self._owner, request, on_finish=on_finish, on_token=on_token, cancel=cancel)
 
     def count_tokens(self, request: Request) -> int:
         """Count the prompt's tokens as the model will see them."""
         return len(self._call(lambda: self._model.tokenize(self._prompt(request))))
 
     def measure(self, budget: float) -> StepCurve:
-        """Measure the step-time curve in about `budget` seconds, and go by it from now on.
-
-        Raises:
-            BadRequest: requests are under way.
-
-        """
+        """Measure the step-time curve in about `budget` seconds, and go by it; refused while requests are under way."""
 
         def measured() -> StepCurve:
             if self._scheduler.busy:
@@ -181,7 +166,6 @@ class LlamaEngine(Closing):
             self._refuse_the_rest()
 
     def _serve(self) -> None:
-        """Do steps while there are requests, and between them what else is asked for."""
         while True:
             try:
                 command = self._inbox.get(block=not self._scheduler.busy)
@@ -212,13 +196,10 @@ class LlamaEngine(Closing):
             group.fail(error)
 
     def _refuse_the_rest(self) -> None:
-        while True:
-            try:
-                command = self._inbox.get_nowait()
-            except queue.Empty:
-                return
-            if command is not None:
-                command()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if command := self._inbox.get_nowait():
+                    command()
 
     def _begin(self, group: SequenceGroup) -> None:
         if self._died:
@@ -270,7 +251,6 @@ class LlamaEngine(Closing):
         return Scheduler(self._model, self._context, curve, self._sampler_for, prefill_chunk=chunk)
 
     def _call(self, function: Callable[[], _T]) -> _T:
-        """Run a function on the owner thread between two steps, and wait for what it gives."""
         result: concurrent.futures.Future[_T] = concurrent.futures.Future()
 
         def command() -> None:
@@ -282,7 +262,7 @@ class LlamaEngine(Closing):
             except BaseException as error:  # it is the caller's
                 result.set_exception(error)
 
-        refuse_waiting_on(self._owner)
+        refuse_waiting_on(self.server)
         self._post(command)
         return wait_for(result)
 

@@ -2,8 +2,8 @@
 
     <home>/tuning/<model>-<key>.json     step-time curve and load options of one model, build, device and thread count
 
-It is measured at the first use of a model, in seconds, and by `avengers bench`, which also tries the load options. A
-plan made from it depends on nothing else, so that the same seed gives the same text as long as it stays.
+It is measured at the first use of a model, in seconds, and by `avengers bench`, which also tries the load options. As
+long as it stays the same seed gives the same text.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import logging
 import platform
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
+
+import msgspec
 
 from avengers_edge._util.files import write_whole
 from avengers_edge.config import Settings
@@ -27,7 +30,6 @@ from avengers_edge.records import CancelToken
 
 logger = logging.getLogger("avengers_edge.tuning")
 
-_FORMAT = 1
 _MOST_BYTES = 64 * 1024
 FIRST_USE_SECONDS = 2.0
 _PROMPT, _TOKENS, _WIDTH = 200, 150, 10  # a voted answer to a word problem, for weighing load options
@@ -47,7 +49,7 @@ class Tuning:
 
 
 def load_options(settings: Settings, gpu_layers: int) -> LoadOptions:
-    """Return how a model is loaded of which so many layers may go to a device (-1: all)."""
+    """Return how a model is loaded of which `gpu_layers` may go to a device (-1: all)."""
     options = LoadOptions(
         cells=settings.part,
         threads=settings.threads,
@@ -116,7 +118,7 @@ def measure_first(engine: ManagedEngine, path: Path, options: LoadOptions, setti
 def keep(path: Path, options: LoadOptions, settings: Settings, tuning: Tuning) -> None:
     """Write a measurement to the home folder; where that cannot be written it is only lost."""
     values = {
-        "format": _FORMAT,
+        "format": 1,
         "model": path.name,
         "build": _build(),
         "threads": options.threads or usable_cores(),
@@ -130,30 +132,24 @@ def keep(path: Path, options: LoadOptions, settings: Settings, tuning: Tuning) -
 
 
 def choose_repack(measured: Callable[[bool], tuple[float, StepCurve]]) -> tuple[bool, dict[bool, StepCurve]]:
-    """Try weight repacking off and on, and choose what answers a question sooner.
+    """Try weight repacking off and on; choose what answers a question sooner, and give the curves.
 
-    `measured` loads the model so and gives the seconds of loading, and the curve; where that kills the engine, as
-    repacking does on some machines, the other way is chosen.
-
-    Raises:
-        AvengersError: the model cannot be loaded either way.
-
+    `measured` loads the model so and gives the seconds of loading, and the curve. Where it fails, as repacking does on
+    some machines, the other way is chosen; where both fail, that is raised.
     """
     cost: dict[bool, float] = {}
     curves: dict[bool, StepCurve] = {}
-    failure: AvengersError | None = None
     for repack in (False, True):
         try:
             load, curve = measured(repack)
-        except AvengersError as error:
-            failure = error
+        except AvengersError:
+            if repack and not cost:
+                raise
             continue
         prompt_rows, prompt_seconds = curve.points[-1]
         curves[repack] = curve
         cost[repack] = load + _PROMPT * prompt_seconds / prompt_rows + _TOKENS * curve.seconds(_WIDTH)
-    if not cost:
-        raise failure or BadRequest("nothing was measured")
-    return min(cost, key=lambda repack: cost[repack]), curves
+    return min(cost, key=cost.__getitem__), curves
 
 
 def _file_of(path: Path, options: LoadOptions, settings: Settings) -> Path:
@@ -182,16 +178,18 @@ def _build() -> str:
     return f"{importlib.metadata.version('llama-cpp-python')} {platform.machine()} {made}"
 
 
+class _Kept(msgspec.Struct):
+    format: Literal[1]
+    repack: bool | None
+    seconds_by_rows: tuple[tuple[int, float], ...]
+
+
 def _read(file: Path) -> Tuning | None:
     try:
         if not file.is_file():  # a pipe would never end
             return None
         with file.open("rb") as opened:
-            values = json.loads(opened.read(_MOST_BYTES))
-        repack, points = values["repack"], values["seconds_by_rows"]
-        typed = all(type(rows) is int and type(seconds) is float for rows, seconds in points)
-        if values["format"] != _FORMAT or not typed or not (repack is None or isinstance(repack, bool)):
-            return None
-        return Tuning(StepCurve(tuple((rows, seconds) for rows, seconds in points)), repack)
-    except (OSError, ValueError, OverflowError, KeyError, TypeError, RecursionError, BadRequest):
+            kept = msgspec.json.decode(opened.read(_MOST_BYTES), type=_Kept)
+        return Tuning(StepCurve(kept.seconds_by_rows), kept.repack)
+    except (OSError, ValueError, RecursionError, BadRequest):
         return None  # what cannot be read is measured again

@@ -1,13 +1,9 @@
 """Continuous batching: many requests with many samples each, one `llama_decode` a step.
 
-A prompt is evaluated once, all but its last token, on a sequence of its own. Each sample then shares those cells (the
-last sample takes the sequence over) and starts by evaluating the last prompt token itself. So every sample, early or
-late, begins in the same way, and a waiting one can start whenever another ends.
-
-One step: end what was cancelled, admit requests, start samples, plan the rows, decode, draw. A row is the next token
-of a running sample, a draft token after it (`speculation`), or a token of a prompt. How many samples run and what
-fills up a step is read off the measured `StepCurve`. A request of one sample shares its prompt with nobody, so the step
-that ends the prompt draws that sample's first token as well.
+A prompt is evaluated once, all but its last token. Each sample shares those cells (the last one takes the sequence
+over) and evaluates the last prompt token itself, so it begins in the same way whenever it starts. One step: end what
+was cancelled, admit requests, start samples, plan the rows, decode, draw. A row is the next token of a sample, a draft
+token after it, or a token of a prompt; how many of each is read off the measured `StepCurve`.
 """
 
 from __future__ import annotations
@@ -32,9 +28,8 @@ _AT_ONCE = 8
 class Scheduler:
     """The requests of one context. Used by the thread that owns it; others may call `SequenceGroup.cancel` only.
 
-    A sample is started only when the cells for its longest course are free, so none fails midway. Seconds are shared
-    out: a step's time is divided among its rows, so that a request's seconds are what it costs the machine, whatever
-    else ran beside it.
+    A sample is started only when the cells for its longest course are free, so none fails midway. A step's time is
+    divided among its rows, so that a request's seconds are what it costs the machine, whatever else ran beside it.
 
     Args:
         model: names tokens.
@@ -71,13 +66,7 @@ class Scheduler:
         self.prefilled, self.drafted, self.accepted = 0, 0, 0
 
     def check(self, prompt_tokens: int, request: Request) -> None:
-        """Refuse a request of which not even one sample fits.
-
-        Raises:
-            BadRequest: the prompt has no token at all.
-            ContextFull: the message has the need and the limit.
-
-        """
+        """Refuse a request of which not even one sample fits, or whose prompt has no token at all."""
         if prompt_tokens < 1:
             raise BadRequest(f"{self._model.name} reads nothing in this prompt: ask something else")
         need = prompt_tokens + request.sampling.max_tokens
@@ -124,9 +113,8 @@ class Scheduler:
         given_up = [*self._groups, *self._waiting]
         for sequence in self._running:
             sequence.sampler.close()
-        self._running.clear()
-        self._groups.clear()
-        self._waiting.clear()
+        for queue in (self._running, self._groups, self._waiting):
+            queue.clear()
         return given_up
 
     # --- who runs ---------------------------------------------------------------------------------------------------
@@ -324,10 +312,7 @@ class Scheduler:
 
 
 def share_prefill(unready: list[SequenceGroup], rows: int) -> list[tuple[SequenceGroup, int]]:
-    """Share rows out among the requests with prompts to evaluate: in order, but the first leaves half to the others.
-
-    Few long pieces are evaluated faster than many short ones, and one long prompt does not hold up all that come after.
-    """
+    """Share rows out among the requests with prompts to evaluate: in order, but the first leaves half to the others."""
     if not unready:
         return []
     first, *others = unready

@@ -210,16 +210,9 @@ class Sequence:
         return Completion(self.index, self.seed, self.detokenizer.text, len(self.tokens), reason, logprobs)
 
     def advance(self, logits: Logits, model: Vocabulary) -> FinishReason | None:
-        """Draw until a draft token is not accepted or the sample ends; say how it ended if it did.
+        """Draw until a draft token is not accepted or the sample ends; return how it ended if it did.
 
-        Args:
-            logits: what follows the token that was fed and each draft token, shape (1 + draft tokens, vocabulary).
-            model: names tokens.
-
-        Raises:
-            BadRequest: the grammar leaves no token.
-            EngineDied: the logits are no distribution.
-
+        `logits` has what follows the token that was fed and each draft token, shape (1 + draft tokens, vocabulary).
         """
         self.accepted = 0
         for row in logits:

@@ -53,19 +53,17 @@ class StepCurve:
     def beside(self, running: int, waiting: int) -> int:
         """Choose how many of `waiting` samples that may not be needed at all should start beside the running ones.
 
-        Sampled beside, k samples make each step longer by T(running + k) - T(running); sampled afterwards they take
-        steps of T(k), all of them on top. They are started while the first costs at most four fifths of the second:
-        small models disagree more often than not, and with more samples running enough of them end sooner.
+        Beside, k samples make each step longer by T(running + k) - T(running); afterwards they take steps of T(k). They
+        are started while the first is at most four fifths of the second: small models seldom agree early.
         """
         now = self.seconds(running) if running else 0.0
         affordable = (k for k in range(waiting, 0, -1) if self.seconds(running + k) - now <= _ODDS * self.seconds(k))
         return next(affordable, 0)
 
     def prefill_beside(self, running: int, most: int) -> int:
-        """Choose how many prompt tokens to evaluate in a step of running samples.
+        """Choose how many prompt tokens to evaluate in a step of running samples: about as long as the samples take.
 
-        They take as long as the samples do, or a second where that is longer: by about so much the next token of a
-        stream comes later, and the first one of a waiting request sooner.
+        Or a second where that is longer: by so much a stream's next token comes later, and a newcomer's first sooner.
         """
         alone = self.seconds(running)
         limit = alone + max(alone, _PAUSE)
@@ -76,9 +74,9 @@ class StepCurve:
         return low
 
     def with_drafts(self, rows: int, acceptance: Sequence[float]) -> int:
-        """Choose how many draft tokens to add to a step: most expected tokens a second.
+        """Choose how many draft tokens to add to a step of `rows`: most expected tokens a second.
 
-        `acceptance` has the probability that each is accepted, best first; `rows` is what the step holds without them.
+        `acceptance` has the probability that each is accepted, best first.
         """
         best, rate, expected = 0, rows / self.seconds(rows), float(rows)
         for count, probability in enumerate(acceptance, 1):
@@ -99,10 +97,6 @@ def measure_steps(
 
     Narrow ones are timed in any case, wide ones and all of them again while `budget` seconds last; the quickest time
     counts, since whatever else the machine does only ever adds.
-
-    Raises:
-        EngineDied: llama.cpp failed.
-
     """
     end = time.monotonic() + budget
     most = min(context.outputs, context.sequences - 1, context.cells - _CONTEXT)

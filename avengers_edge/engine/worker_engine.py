@@ -18,12 +18,19 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from avengers_edge.engine import protocol, wire
-from avengers_edge.engine.protocol import EngineFacts, LoadOptions, RequestHandle, refuse_waiting_on, wait_for
+from avengers_edge.engine import wire
+from avengers_edge.engine.protocol import (
+    EngineFacts,
+    LoadOptions,
+    RequestHandle,
+    SubmittingEngine,
+    refuse_waiting_on,
+    wait_for,
+)
 from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.engine.worker_process import SHUTDOWN_SECONDS, Watchdog, WorkerProcess
 from avengers_edge.errors import EngineDied
-from avengers_edge.records import MOST_SAMPLES, CancelToken, Closing, Completion, Generation, OnFinish, OnToken, Request
+from avengers_edge.records import MOST_SAMPLES, CancelToken, Completion, OnFinish, OnToken, Request
 
 logger = logging.getLogger("avengers_edge.llama")
 
@@ -39,17 +46,16 @@ class _Call:
     failure: BaseException | None = None
 
     def settle(self, value: object = None, error: BaseException | None = None) -> None:
-        failure = self.failure if self.failure is not None else error
-        if failure is not None:
+        if (failure := self.failure or error) is not None:
             self.future.set_exception(failure)
         else:
             self.future.set_result(value)
 
 
-class WorkerEngine(Closing):
+class WorkerEngine(SubmittingEngine):
     """A `records.Engine` in a process of its own; `close` ends it, and so does the end of this process.
 
-    Callbacks run on a thread of this object's. One that raises cancels its request, which then ends with that error.
+    A callback that raises cancels its request, which then ends with that error.
 
     Args:
         path: the GGUF file.
@@ -88,14 +94,11 @@ class WorkerEngine(Closing):
         self._name = path.name
         self._process = WorkerProcess(path.name, _command)
         self.pid: int = self._process.popen.pid
+        roles = {"frames": self._read, "stderr": self._process.read_stderr, "watchdog": self._watch}
         self._threads = [
-            threading.Thread(target=target, name=f"{path.name}: {role}", daemon=True)
-            for target, role in (
-                (self._read, "frames"),
-                (self._process.read_stderr, "stderr"),
-                (self._watch, "watchdog"),
-            )
+            threading.Thread(target=target, name=f"{path.name}: {role}", daemon=True) for role, target in roles.items()
         ]
+        self.server = self._threads[0]
         try:
             for thread in self._threads:
                 thread.start()
@@ -122,22 +125,10 @@ class WorkerEngine(Closing):
 
         """
         ident = next(self._ids)
-        handle = RequestHandle(functools.partial(self._cancel, ident), self._threads[0])
+        handle = RequestHandle(functools.partial(self._cancel, ident), self.server)
         call = _Call(handle.future, on_finish, on_token)
         self._start(ident, call, wire.Submit(ident, request, on_finish is not None, on_token is not None))
         return handle
-
-    def generate(
-        self,
-        request: Request,
-        *,
-        on_finish: OnFinish | None = None,
-        on_token: OnToken | None = None,
-        cancel: threading.Event | None = None,
-    ) -> Generation:
-        """Sample one request; see `records.Engine`."""
-        server = self._threads[0]
-        return protocol.generate(self, server, request, on_finish=on_finish, on_token=on_token, cancel=cancel)
 
     def count_tokens(self, request: Request) -> int:
         """Count the prompt's tokens as the model will see them."""
@@ -170,7 +161,7 @@ class WorkerEngine(Closing):
     # --- asking --------------------------------------------------------------------------------
 
     def _ask(self, command: Callable[[int], wire.Command]) -> Any:  # noqa: ANN401  # each command has its own answer
-        refuse_waiting_on(self._threads[0])
+        refuse_waiting_on(self.server)
         ident = next(self._ids)
         call = _Call(Future())
         self._start(ident, call, command(ident))
@@ -200,7 +191,8 @@ class WorkerEngine(Closing):
         except OSError as error:
             logger.debug("%s", error)
         finally:
-            self._on_exit()
+            self._fail_all(self._process.death())
+            self._process.close_stdin()
 
     def _receive(self, line: bytes) -> None:
         try:
@@ -262,11 +254,6 @@ class WorkerEngine(Closing):
         call.settle(value, error)
 
     # --- its end -------------------------------------------------------------------------------
-
-    def _on_exit(self) -> None:
-        """Fail all that waits with how it died."""
-        self._fail_all(self._process.death())
-        self._process.close_stdin()
 
     def _fail_all(self, death: str) -> None:
         with self._lock:
