@@ -6,10 +6,13 @@ import heapq
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from avengers_edge.engine.llama_context import LlamaContext
 
 Logits = NDArray[np.float32]
 
@@ -17,38 +20,6 @@ _LEAST_SHARED = 16  # tokens below which sharing does not pay for a sequence
 _MOST_KEPT = 16
 _RETOKENIZED = 8
 """Tokens at the end of an answer that may differ in the next turn, which is tokenized as a whole."""
-
-
-class Context(Protocol):
-    """A KV cache and the step that fills it; see `LlamaContext`. A sequence has at most `longest` cells."""
-
-    cells: int
-    longest: int
-    split: bool
-    sequences: int
-    batch_size: int
-    outputs: int
-
-    def decode(self, tokens: list[int], positions: list[int], sequences: list[int], wanted: list[bool]) -> Logits:
-        """Evaluate one token a row; give the logits of the wanted ones."""
-
-    def copy_prefix(self, source: int, target: int, tokens: int) -> None:
-        """Share another sequence's first cells with a sequence."""
-
-    def rollback(self, sequence: int, tokens: int) -> None:
-        """Drop all cells of a sequence but the first."""
-
-    def release(self, sequence: int) -> None:
-        """Drop a sequence."""
-
-    def clear(self) -> None:
-        """Drop every sequence."""
-
-    def save(self, path: Path, sequence: int, tokens: list[int]) -> None:
-        """Write a sequence to a file."""
-
-    def restore(self, path: Path, sequence: int) -> list[int]:
-        """Read a sequence back; give its tokens."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +35,7 @@ class PrefixEntry:
 class KVCacheManager:
     """The book-keeping of one context's cells. What is kept from earlier requests gives way to what is asked now."""
 
-    def __init__(self, context: Context, *, supports_rollback: bool) -> None:
+    def __init__(self, context: LlamaContext, *, supports_rollback: bool) -> None:
         self._context, self._supports_rollback = context, supports_rollback
         self._prefixes = PrefixCache()
         self._free = list(range(context.sequences))  # a heap: the lowest is taken first

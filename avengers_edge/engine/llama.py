@@ -21,8 +21,8 @@ from avengers_edge.engine.llama_context import LlamaContext, LlamaModel
 from avengers_edge.engine.protocol import (
     EngineFacts,
     LoadOptions,
+    ManagedEngine,
     RequestHandle,
-    SubmittingEngine,
     refuse_waiting_on,
     wait_for,
 )
@@ -41,7 +41,7 @@ _LONGEST_TOKEN = 64  # characters, about; what is longer by far is not worth bei
 _CPU_PREFILL_CHUNK, _GPU_PREFILL_CHUNK = 128, 448  # without samples; small where slow, so that Ctrl-C takes effect
 
 
-class LlamaEngine(SubmittingEngine):
+class LlamaEngine(ManagedEngine):
     """A `records.Engine` over llama.cpp. Any thread may ask; one thread, its own, touches the native handles.
 
     Args:
@@ -90,7 +90,6 @@ class LlamaEngine(SubmittingEngine):
 
     @property
     def alive(self) -> bool:
-        """Whether it can still answer."""
         return self.server.is_alive() and self._died is None
 
     def close(self) -> None:
@@ -102,18 +101,14 @@ class LlamaEngine(SubmittingEngine):
     def submit(
         self, request: Request, *, on_finish: OnFinish | None = None, on_token: OnToken | None = None
     ) -> RequestHandle:
-        """Submit a request; raise `EngineDied` where the engine is closed or has failed."""
         group = SequenceGroup(request, on_finish, on_token, self.server)
         self._post(lambda: self._begin(group))
         return group.handle
 
     def count_tokens(self, request: Request) -> int:
-        """Count the prompt's tokens as the model will see them."""
         return len(self._call(lambda: self._model.tokenize(self._prompt(request))))
 
     def measure(self, budget: float) -> StepCurve:
-        """Measure the step-time curve in about `budget` seconds, and go by it; refused while requests are under way."""
-
         def measured() -> StepCurve:
             if self._scheduler.busy:
                 raise BadRequest("the engine is answering: measure it when it is idle")
@@ -125,11 +120,9 @@ class LlamaEngine(SubmittingEngine):
         return self._call(measured)
 
     def save_state(self, path: Path) -> int:
-        """Write the KV cells of the conversation last used to a file; give its tokens, 0 where there is none."""
         return self._call(lambda: self._scheduler.kv_cache.save(path))
 
     def load_state(self, path: Path) -> int:
-        """Read a conversation's KV cells back; give its tokens, 0 where they are of no use to this model."""
         return self._call(lambda: self._scheduler.kv_cache.restore(path))
 
     def counters(self) -> dict[str, float]:

@@ -8,12 +8,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from avengers_edge.config import KV_TYPES
 from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import BadRequest
-from avengers_edge.records import CancelToken, Closing, Completion, Engine, Generation, OnFinish, OnToken, Request
+from avengers_edge.records import CancelToken, Closing, Completion, Generation, OnFinish, OnToken, Request
 
 _T = TypeVar("_T")
 _MOST_SEQUENCES = 256  # LLAMA_MAX_SEQ
@@ -95,44 +95,17 @@ class RequestHandle:
             raise
 
 
-class Accepting(Protocol):
-    """An engine that takes a request without waiting for its end."""
-
-    def submit(
-        self, request: Request, *, on_finish: OnFinish | None = None, on_token: OnToken | None = None
-    ) -> RequestHandle:
-        """Submit a request without waiting for its end."""
-
-
-class ManagedEngine(Engine, Accepting, Protocol):
-    """A loaded model that can be watched, put aside and closed; in this process or in one of its own."""
+class ManagedEngine(Closing):
+    """A `records.Engine` that can be watched, put aside and closed: a model in this process or in one of its own."""
 
     facts: EngineFacts
+    server: threading.Thread
+    """The thread that runs callbacks; it cannot wait for this engine."""
 
     @property
+    @abc.abstractmethod
     def alive(self) -> bool:
         """Whether it can still answer; a dead engine is loaded anew."""
-
-    def count_tokens(self, request: Request) -> int:
-        """Count the tokens of a request's prompt."""
-
-    def measure(self, budget: float) -> StepCurve:
-        """Measure the step-time curve in about so many seconds, and go by it."""
-
-    def save_state(self, path: Path) -> int:
-        """Write the most recent conversation's KV cells; return how many tokens, 0 for none."""
-
-    def load_state(self, path: Path) -> int:
-        """Read them back; return how many tokens, 0 where the file does not fit."""
-
-    def close(self) -> None:
-        """Free its memory; a second call does nothing."""
-
-
-class SubmittingEngine(Closing):
-    """A `records.Engine` whose callbacks run on a thread of its own, `server`."""
-
-    server: threading.Thread
 
     @abc.abstractmethod
     def submit(
@@ -152,6 +125,22 @@ class SubmittingEngine(Closing):
         refuse_waiting_on(self.server)  # before it is under way
         return self.submit(request, on_finish=on_finish, on_token=on_token).result(cancel)
 
+    @abc.abstractmethod
+    def count_tokens(self, request: Request) -> int:
+        """Count the prompt's tokens as the model will see them."""
+
+    @abc.abstractmethod
+    def measure(self, budget: float) -> StepCurve:
+        """Measure the step-time curve in about so many seconds, and go by it; refused while requests are under way."""
+
+    @abc.abstractmethod
+    def save_state(self, path: Path) -> int:
+        """Write the most recent conversation's KV cells; return how many tokens, 0 for none."""
+
+    @abc.abstractmethod
+    def load_state(self, path: Path) -> int:
+        """Read them back; return how many tokens, 0 where the file does not fit."""
+
 
 def wait_for(future: concurrent.futures.Future[_T]) -> _T:
     """Wait for a result; the thread that receives Ctrl-C polls, since on Windows it could not be woken."""
@@ -168,7 +157,7 @@ def refuse_waiting_on(server: threading.Thread | None) -> None:
 
 
 def generate_many(
-    engine: Accepting,
+    engine: ManagedEngine,
     requests: Iterable[Request],
     *,
     in_flight: int = 64,

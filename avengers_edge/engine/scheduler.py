@@ -12,14 +12,18 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from avengers_edge.engine.detokenizer import Detokenizer, ThinkingBudget
-from avengers_edge.engine.kv_cache import Context, KVCacheManager, Logits, PrefixEntry
+from avengers_edge.engine.kv_cache import KVCacheManager, Logits, PrefixEntry
 from avengers_edge.engine.sampler import TokenSampler
-from avengers_edge.engine.sequence import Sequence, SequenceGroup, Vocabulary, derive_seed
+from avengers_edge.engine.sequence import Sequence, SequenceGroup, derive_seed
 from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import AvengersError, BadRequest, ContextFull
 from avengers_edge.records import FinishReason, Request
+
+if TYPE_CHECKING:
+    from avengers_edge.engine.llama_context import LlamaContext, LlamaModel
 
 _AT_ONCE = 8
 """Requests that run beside each other whatever each of them wants: one of a thousand samples does not hold up all."""
@@ -42,8 +46,8 @@ class Scheduler:
 
     def __init__(
         self,
-        model: Vocabulary,
-        context: Context,
+        model: LlamaModel,
+        context: LlamaContext,
         curve: StepCurve,
         sampler_for: Callable[[Request, int], TokenSampler],
         *,

@@ -7,7 +7,7 @@ import hashlib
 import threading
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from avengers_edge.engine.detokenizer import Detokenizer, ThinkingBudget
 from avengers_edge.engine.kv_cache import Logits
@@ -25,23 +25,8 @@ from avengers_edge.records import (
     TokenLogprob,
 )
 
-
-class Vocabulary(Protocol):
-    """What the scheduler asks of a model."""
-
-    name: str
-    n_ctx_train: int
-    supports_rollback: bool
-
-    @property
-    def thought_end(self) -> tuple[int, ...]:
-        """The tokens that end a thought which has taken its budget."""
-
-    def piece(self, token: int) -> bytes:
-        """Return a token's bytes."""
-
-    def ends_generation(self, token: int) -> bool:
-        """Return whether the model ends its turn with this token."""
+if TYPE_CHECKING:
+    from avengers_edge.engine.llama_context import LlamaModel
 
 
 def derive_seed(seed: int, index: int) -> int:
@@ -209,7 +194,7 @@ class Sequence:
         logprobs = None if self.group.request.sampling.logprobs is None else tuple(self.logprobs)
         return Completion(self.index, self.seed, self.detokenizer.text, len(self.tokens), reason, logprobs)
 
-    def advance(self, logits: Logits, model: Vocabulary) -> FinishReason | None:
+    def advance(self, logits: Logits, model: LlamaModel) -> FinishReason | None:
         """Draw until a draft token is not accepted or the sample ends; return how it ended if it did.
 
         `logits` has what follows the token that was fed and each draft token, shape (1 + draft tokens, vocabulary).
@@ -224,7 +209,7 @@ class Sequence:
             self.accepted += 1
         return None
 
-    def _append(self, drawn: Drawn, model: Vocabulary) -> FinishReason | None:
+    def _append(self, drawn: Drawn, model: LlamaModel) -> FinishReason | None:
         if model.ends_generation(drawn.token):
             return "stop"
         self.token = drawn.token
@@ -241,7 +226,7 @@ class Sequence:
         return "length" if len(self.tokens) == self.group.request.sampling.max_tokens else None
 
 
-def _named(drawn: Drawn, logprob: float, model: Vocabulary) -> TokenLogprob:
+def _named(drawn: Drawn, logprob: float, model: LlamaModel) -> TokenLogprob:
     def text(token: int) -> str:
         return model.piece(token).decode("utf-8", "replace")
 

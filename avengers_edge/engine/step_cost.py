@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from avengers_edge.errors import BadRequest
 
 if TYPE_CHECKING:  # it brings numpy, which the parent of a worker does without
-    from avengers_edge.engine.kv_cache import Context
+    from avengers_edge.engine.llama_context import LlamaContext
 
 _LEAST_PREFILL = 16
 _PAUSE = 1.0  # seconds
@@ -91,7 +91,7 @@ UNMEASURED = StepCurve(((1, 0.1), (16, 0.2), (64, 0.6), (512, 4.5)))
 
 
 def measure_steps(
-    context: Context, *, budget: float, on_heartbeat: Callable[[], None] = lambda: None, token: int = 0
+    context: LlamaContext, *, budget: float, on_heartbeat: Callable[[], None] = lambda: None, token: int = 0
 ) -> StepCurve:
     """Time steps of one row a sample, and one of prompt tokens only. The cache has to be empty, and is so afterwards.
 

@@ -22,8 +22,8 @@ from avengers_edge.engine import wire
 from avengers_edge.engine.protocol import (
     EngineFacts,
     LoadOptions,
+    ManagedEngine,
     RequestHandle,
-    SubmittingEngine,
     refuse_waiting_on,
     wait_for,
 )
@@ -52,7 +52,7 @@ class _Call:
             self.future.set_result(value)
 
 
-class WorkerEngine(SubmittingEngine):
+class WorkerEngine(ManagedEngine):
     """A `records.Engine` in a process of its own; `close` ends it, and so does the end of this process.
 
     A callback that raises cancels its request, which then ends with that error.
@@ -111,19 +111,11 @@ class WorkerEngine(SubmittingEngine):
 
     @property
     def alive(self) -> bool:
-        """Whether it can be asked; False from the moment its end is known."""
         return self._death is None and self._process.running
 
     def submit(
         self, request: Request, *, on_finish: OnFinish | None = None, on_token: OnToken | None = None
     ) -> RequestHandle:
-        """Submit a request, from any thread.
-
-        Raises:
-            BadRequest: the request is too long to be passed on, or a value in it has the wrong type.
-            EngineDied: the worker is dead.
-
-        """
         ident = next(self._ids)
         handle = RequestHandle(functools.partial(self._cancel, ident), self.server)
         call = _Call(handle.future, on_finish, on_token)
@@ -131,20 +123,16 @@ class WorkerEngine(SubmittingEngine):
         return handle
 
     def count_tokens(self, request: Request) -> int:
-        """Count the prompt's tokens as the model will see them."""
         return int(self._ask(lambda ident: wire.Count(ident, request)))
 
     def measure(self, budget: float) -> StepCurve:
-        """Measure the step-time curve in about `budget` seconds."""
         curve: StepCurve = self._ask(lambda ident: wire.Measure(ident, float(budget)))
         return curve
 
     def save_state(self, path: Path) -> int:
-        """Write the prefix kept last to a file; give its number of tokens, 0 for none."""
         return int(self._ask(lambda ident: wire.SaveState(ident, os.fspath(path.absolute()))))
 
     def load_state(self, path: Path) -> int:
-        """Read a kept prefix from a file; give its number of tokens, 0 where it is of no use."""
         return int(self._ask(lambda ident: wire.LoadState(ident, os.fspath(path.absolute()))))
 
     def close(self) -> None:
