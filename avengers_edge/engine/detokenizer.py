@@ -36,7 +36,6 @@ class Detokenizer:
 
     @property
     def text(self) -> str:
-        """Everything decided so far."""
         return "".join(self._decided)
 
     def push(self, piece: bytes) -> str:

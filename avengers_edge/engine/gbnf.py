@@ -191,7 +191,6 @@ class _Rules:
                 raise BadRequest(f"the grammar uses the rule {name[:40]!r} but does not define it")
 
     def defined(self) -> list[list[_Sequence]]:
-        """Return the alternatives of each rule."""
         return [body or [] for body in self.bodies]
 
 

@@ -64,7 +64,6 @@ class Grammar(Closing):
             )
 
     def allows(self, token: int) -> bool:
-        """Return whether this token may come next."""
         return bool(self.allowed(np.array([token], np.int32))[0])
 
     def allowed(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
@@ -94,7 +93,6 @@ class Grammar(Closing):
         _limit_time(started, _MOST_SECONDS_TO_ACCEPT)
 
     def close(self) -> None:
-        """Free the state; a second call does nothing."""
         if self._sampler:
             llama.llama_sampler_free(self._sampler)
             self._sampler = None

@@ -113,7 +113,6 @@ class _Rules:
         self._pending: list[tuple[str, str, object]] = [(name, name, schema) for name, schema in schemas.items()]
 
     def write(self) -> dict[str, str]:
-        """Write the rules."""
         while self._pending:
             name, self._within, schema = self._pending.pop()
             self._rules[name] = self._alternatives(schema, 0)

@@ -74,14 +74,12 @@ class LlamaModel(Closing):
         )
 
     def close(self) -> None:
-        """Free the weights; a second call does nothing."""
         if self.handle:
             llama.llama_model_free(self.handle)
             self.handle = None
 
     @functools.cached_property
     def thought_end(self) -> tuple[int, ...]:
-        """The tokens that end a thought which has taken its budget."""
         return tuple(self.tokenize(THOUGHT_END, begins=False))
 
     def tokenize(self, prompt: str, *, begins: bool = True) -> list[int]:
@@ -121,7 +119,6 @@ class LlamaModel(Closing):
             size = -length
 
     def ends_generation(self, token: int) -> bool:
-        """Return whether the model ends its turn with this token."""
         return bool(llama.llama_vocab_is_eog(self.vocab, token))
 
     def _token_text(self, token: int) -> str:
@@ -156,7 +153,6 @@ class NativeLog:
         logger.log(self._level, "%s", line)
 
     def reset(self) -> None:
-        """Begin the record of another model."""
         self.complaints.clear()
         self.buffers.clear()
         self.offloaded = 0
@@ -275,7 +271,6 @@ class LlamaContext(Closing):
         )
 
     def close(self) -> None:
-        """Free the cache; a second call does nothing."""
         if self.handle:
             llama.llama_free(self.handle)
             self.handle = self._memory = None

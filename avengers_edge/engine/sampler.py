@@ -99,7 +99,6 @@ class TokenSampler:
         return _with_logprobs(logits, token, self._sampling.logprobs)
 
     def close(self) -> None:
-        """Close the constraint; a second call does nothing."""
         if self._constraint is not None:
             self._constraint.close()
 

@@ -84,12 +84,10 @@ class Scheduler:
             )
 
     def add(self, group: SequenceGroup) -> None:
-        """Queue a request that was checked."""
         self._waiting.append(group)
 
     @property
     def busy(self) -> bool:
-        """Return whether there is anything to do."""
         return bool(self._waiting or self._groups)
 
     def step(self) -> list[SequenceGroup]:
@@ -188,7 +186,7 @@ class Scheduler:
         else:
             seq_id = self.kv_cache.open() if group.spare_seq_id is None else group.spare_seq_id
             group.spare_seq_id = None
-            self.kv_cache.copy_prefix(group.seq_id, seq_id, group.prefill_length)
+            self._context.copy_prefix(group.seq_id, seq_id, group.prefill_length)
         sequence = Sequence(
             group,
             group.started,
@@ -209,7 +207,6 @@ class Scheduler:
     # --- one step ---------------------------------------------------------------------------------------------------
 
     def _evaluate(self, prefill: list[tuple[SequenceGroup, int]]) -> None:
-        """Plan the rows, decode them, draw from them."""
         self._plan_drafts(sum(count for _, count in prefill))
         self._running.sort(key=lambda sequence: sequence.seq_id)
         taken_over = {sequence.group.id: sequence.seq_id for sequence in self._running}
@@ -273,7 +270,6 @@ class Scheduler:
                 self._end(sequence, reason)
 
     def _settle_draft(self, sequence: Sequence, drafted: int) -> None:
-        """Drop the cells of draft tokens that were not accepted."""
         if drafted:
             self.accepted += sequence.accepted
             sequence.group.lookup.record(drafted, sequence.accepted)

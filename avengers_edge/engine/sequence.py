@@ -66,7 +66,6 @@ class SequenceGroup:
         self.handle = RequestHandle(self.cancelling.set, self.server)  # it does not hold this, whose end frees it
 
     def begin(self, prompt: list[int], opened: str = "") -> None:
-        """Take the prompt's tokens, and the thought that it opens."""
         self.prompt, self.opened, self.lookup = prompt, opened, PromptLookup(prompt)
 
     def cancel(self) -> None:
@@ -75,7 +74,6 @@ class SequenceGroup:
 
     @property
     def cancelled(self) -> bool:
-        """Whether its end was asked for."""
         return self.cancelling.is_set()
 
     @property
@@ -90,7 +88,6 @@ class SequenceGroup:
 
     @property
     def ready(self) -> bool:
-        """Return whether samples can start."""
         return self.evaluated >= self.prefill_length
 
     @property
@@ -100,7 +97,6 @@ class SequenceGroup:
 
     @property
     def unstarted(self) -> int:
-        """How many samples could still start."""
         return 0 if self.settled else self.runs - self.started
 
     @property
@@ -128,7 +124,6 @@ class SequenceGroup:
             self.error = error
 
     def emit(self, index: int, piece: str) -> None:
-        """Pass decided text on to the callback."""
         if piece and self.on_token and not self.error:
             try:
                 self.on_token(index, piece)
@@ -136,18 +131,15 @@ class SequenceGroup:
                 self.error = error
 
     def finish(self) -> None:
-        """Settle the handle with the result, or with the error."""
         if self.error:
             self.fail(self.error)
         else:
             self.handle.future.set_result(self.generation())
 
     def fail(self, error: BaseException) -> None:
-        """Settle the handle with an error."""
         self.handle.future.set_exception(error)
 
     def generation(self) -> Generation:
-        """Sum the group up."""
         return Generation(
             completions=tuple(self.completions[index] for index in sorted(self.completions)),
             prompt_tokens=len(self.prompt),
@@ -186,11 +178,9 @@ class Sequence:
         return [(token, self.position + i, self.seq_id) for i, token in enumerate((self.token, *self.draft))]
 
     def emit(self, piece: str) -> None:
-        """Pass decided text on to the callback."""
         self.group.emit(self.index, piece)
 
     def completion(self, reason: FinishReason) -> Completion:
-        """Sum the sample up."""
         logprobs = None if self.group.request.sampling.logprobs is None else tuple(self.logprobs)
         return Completion(self.index, self.seed, self.detokenizer.text, len(self.tokens), reason, logprobs)
 

@@ -134,15 +134,12 @@ class OnceCalled:
         self._bound, self._free = False, False
 
     def allows(self, token: int) -> bool:
-        """Return whether this token may come next."""
         return self._grammar.allows(token) if self._bound else True
 
     def allowed(self, tokens: Tokens) -> NDArray[np.bool_]:
-        """Return for each of these tokens whether it may come next."""
         return self._grammar.allowed(tokens) if self._bound else np.ones(tokens.size, np.bool_)
 
     def accept(self, token: int) -> None:
-        """Go on after this token."""
         if self._bound:
             self._grammar.accept(token)
         elif not self._free and (piece := self._piece(token)):
@@ -152,7 +149,6 @@ class OnceCalled:
                 self._bind(begin)
 
     def close(self) -> None:
-        """Close the grammar; a second call does nothing."""
         self._grammar.close()
 
     def _beginning(self) -> int | None:
