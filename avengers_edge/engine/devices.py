@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import math
 import os
 import platform
@@ -16,7 +15,8 @@ import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+
+import msgspec
 
 from avengers_edge.engine.memory import DeviceMemory
 from avengers_edge.engine.spawn import DEVICES, environment, output_of, python_command
@@ -104,6 +104,11 @@ _VULKAN_LOADERS = (
     "usr/lib/*/libvulkan.so.1",
     "System32/vulkan-1.dll",  # below Windows' own folder
 )
+_TOOLS = {
+    "NVIDIA": ("the CUDA toolkit", "GGML_CUDA"),
+    "Apple": ("the Xcode command line tools", "GGML_METAL"),
+    "AMD": ("ROCm", "GGML_HIP"),
+}
 _GPU_BACKENDS = ("cuda", "metal", "hip", "vulkan", "sycl", "opencl", "musa", "cann")
 _KINDS = {0: "cpu", 1: "gpu", 2: "igpu", 3: "accelerator"}  # enum ggml_backend_dev_type
 
@@ -210,10 +215,9 @@ def find_devices(backends: Collection[str] | None = None) -> tuple[Device, ...]:
 
 def parse_devices(text: str) -> tuple[Device, ...]:
     """Read what `report_devices` wrote: one JSON list, in the last line."""
-    lines = text.strip().splitlines()
     try:
-        return tuple(Device(**values) for values in json.loads(lines[-1] if lines else "[]"))
-    except (ValueError, TypeError, RecursionError):
+        return msgspec.json.decode(text.strip().splitlines()[-1], type=tuple[Device, ...])
+    except (ValueError, IndexError, RecursionError):
         return ()
 
 
@@ -231,10 +235,10 @@ def shares_main_memory(devices: Collection[Device]) -> bool:
 
 def report_devices() -> None:
     """Write llama.cpp's devices to standard output as JSON."""
-    sys.stdout.write(json.dumps(_list_devices()) + "\n")
+    sys.stdout.write(msgspec.json.encode(_list_devices()).decode() + "\n")
 
 
-def _list_devices() -> list[dict[str, Any]]:
+def _list_devices() -> list[Device]:
     import ctypes
 
     from llama_cpp import llama_cpp as llama
@@ -254,15 +258,12 @@ def _list_devices() -> list[dict[str, Any]]:
     for place in range(ggml.ggml_backend_dev_count()):
         handle, free, total = ggml.ggml_backend_dev_get(place), size(), size()
         ggml.ggml_backend_dev_memory(handle, ctypes.byref(free), ctypes.byref(total))
-        devices.append(
-            {
-                "name": ggml.ggml_backend_dev_name(handle).decode("utf-8", "replace"),
-                "description": ggml.ggml_backend_dev_description(handle).decode("utf-8", "replace"),
-                "kind": _KINDS.get(ggml.ggml_backend_dev_type(handle), "other"),
-                "free": free.value,
-                "total": total.value,
-            }
+        name, description = (
+            function(handle).decode("utf-8", "replace")
+            for function in (ggml.ggml_backend_dev_name, ggml.ggml_backend_dev_description)
         )
+        kind = _KINDS.get(ggml.ggml_backend_dev_type(handle), "other")
+        devices.append(Device(name, description, kind, free.value, total.value))
     return devices
 
 
@@ -274,8 +275,7 @@ def remedy(
 ) -> str | None:
     """Return how to make llama.cpp use a GPU that is there; None where nothing is to be done.
 
-    `backends` are those of this build and `devices` what they see; with the `vulkan` loader AMD's own tools are not
-    needed.
+    `backends` are those of this build, `devices` what they see, `vulkan` whether the loader is there.
     """
     if not gpus or devices:
         return None
@@ -284,15 +284,9 @@ def remedy(
             f"the build has {', '.join(backends)} but sees no device: check the driver (nvidia-smi, rocminfo or "
             "vulkaninfo), and that no variable such as CUDA_VISIBLE_DEVICES hides it"
         )
-    vendors = {gpu.vendor for gpu in gpus}
-    if "NVIDIA" in vendors:
-        tools, flag = "the CUDA toolkit", "GGML_CUDA"
-    elif "Apple" in vendors:
-        tools, flag = "the Xcode command line tools", "GGML_METAL"
-    elif "AMD" in vendors and not vulkan:
-        tools, flag = "ROCm", "GGML_HIP"
-    else:
-        tools, flag = "the Vulkan SDK", "GGML_VULKAN"
+    vendors = {gpu.vendor for gpu in gpus} - ({"AMD"} if vulkan else set())  # Vulkan is easier than AMD's own tools
+    named = (_TOOLS[vendor] for vendor in _TOOLS if vendor in vendors)
+    tools, flag = next(named, ("the Vulkan SDK", "GGML_VULKAN"))
     return f"install {tools}, then build llama.cpp for the GPU: {build_command(flag)}"
 
 

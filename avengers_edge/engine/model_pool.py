@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import dataclasses
 import logging
+import math
 import os
 import re
 import secrets
@@ -279,7 +280,7 @@ class ModelPool(Closing):
 
     def _load(self, model: str) -> _Resident:
         path = self._path_of(model)
-        self._forget_dead()
+        self._unload(lambda: [held for held in self._residents.values() if not held.engine.alive])
         need = self._need_of(path)
         placement = self._make_room(model, need)
         before = self._available()
@@ -321,10 +322,11 @@ class ModelPool(Closing):
         placement = self._place(need, device, idle)
         if free is not None and placement.host > (reach := free + sum(held.placement.host for held in idle)):
             raise self._refusal(model, need, placement.host, reach)
+        layers = need.layers if self._settings.gpu_layers < 0 else min(self._settings.gpu_layers, need.layers)
         while True:
             placement = self._place(need, device)
             short = free is None or placement.host > free
-            on_device = not short and self._lacks_layers(need, placement)
+            on_device = not short and 0 <= placement.gpu_layers < layers
             if not (short or on_device) or not self._evict_oldest(on_device=on_device):
                 break
             free, device = self._free(), self._free_device()
@@ -336,10 +338,6 @@ class ModelPool(Closing):
         if device is not None:
             device = dataclasses.replace(device, free=device.free + sum(held.placement.device for held in leaving))
         return place(need, self._settings.cells, self._settings.gpu_layers, device)
-
-    def _lacks_layers(self, need: Need, placement: Placement) -> bool:
-        wanted, got = self._settings.gpu_layers, placement.gpu_layers
-        return 0 <= got < (need.layers if wanted < 0 else min(wanted, need.layers))
 
     def _free(self) -> int | None:
         free = self._available()
@@ -367,50 +365,37 @@ class ModelPool(Closing):
 
     def _evict_oldest(self, *, on_device: bool) -> bool:
         """Close the least recently used idle model, `on_device` one that has layers there; False for none."""
-        with self._changed:
-            leaving = next((held for held in self._idle() if held.placement.device or not on_device), None)
-            if leaving is not None:
-                del self._residents[leaving.model]
-        if leaving is not None:
-            self._put_aside(leaving)
-        return leaving is not None
-
-    def _forget_dead(self) -> None:
-        with self._changed:
-            dead = [held for held in self._residents.values() if not held.engine.alive]
-            for held in dead:
-                del self._residents[held.model]
-        for held in dead:
-            held.close()
+        return self._unload(lambda: [held for held in self._idle() if held.placement.device or not on_device][:1])
 
     def _close_expired(self) -> None:
+        self._unload(lambda: [held for held in self._idle() if self._due(held) <= self._clock()])
+
+    def _unload(self, choose: Callable[[], list[_Resident]]) -> bool:
+        """Close those that are chosen, and park their conversations; False for none."""
         with self._changed:
-            leaving = [held for held in self._idle() if (due := self._due(held)) is not None and due <= self._clock()]
+            leaving = choose()
             for held in leaving:
                 del self._residents[held.model]
         for held in leaving:
-            self._put_aside(held)
+            try:
+                if held.engine.alive:
+                    self._parking.park(held.model, held.path, held.engine, held.kv_bytes)
+            finally:
+                held.close()
+            logger.info("unloaded %s", held.model)
+        return bool(leaving)
 
-    def _put_aside(self, held: _Resident) -> None:
-        try:
-            if held.engine.alive:
-                self._parking.park(held.model, held.path, held.engine, held.kv_bytes)
-        finally:
-            held.close()
-        logger.info("unloaded %s", held.model)
-
-    def _due(self, held: _Resident) -> float | None:
-        return held.used_at + self._settings.keep_alive if self._settings.keep_alive >= 0 else None
+    def _due(self, held: _Resident) -> float:
+        return held.used_at + self._settings.keep_alive if self._settings.keep_alive >= 0 else math.inf
 
     def _watch_idle(self) -> None:
         while True:
             with self._changed:
                 while not self._closed:
-                    due = min((at for held in self._idle() if (at := self._due(held)) is not None), default=None)
-                    left = None if due is None else due - self._clock()
-                    if left is not None and left <= 0:
+                    left = min(map(self._due, self._idle()), default=math.inf) - self._clock()
+                    if left <= 0:
                         break
-                    self._changed.wait(None if left is None else min(left, _LONGEST_WAIT))
+                    self._changed.wait(min(left, _LONGEST_WAIT))
                 if self._closed:
                     return
             with self._moving:

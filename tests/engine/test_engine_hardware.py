@@ -212,8 +212,7 @@ def test_the_build_command_is_the_shells():
 @pytest.mark.native
 def test_llama_cpp_lists_its_devices():
     listed = devices._list_devices()
-    assert "cpu" in [each["kind"] for each in listed]
-    assert parse_devices(json.dumps(listed))
+    assert "cpu" in [device.kind for device in listed]
 
 
 @pytest.mark.native
