@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import time
 from typing import Any
 
@@ -20,6 +21,7 @@ _MOST_SECONDS = 2.0  # seconds of processor time to look at a vocabulary
 _MOST_SECONDS_TO_ACCEPT = 0.1
 
 
+@functools.lru_cache(maxsize=8)  # one reading for all samples of a request
 def grammar_text(sampling: SamplingParams) -> str | None:
     """Return the GBNF that bounds a text, if anything does, vetted for `Grammar`; raise `BadRequest` where it fails.
 

@@ -32,7 +32,7 @@ from avengers_edge.engine.sequence import SequenceGroup
 from avengers_edge.engine.step_cost import UNMEASURED, StepCurve, measure_steps
 from avengers_edge.engine.tool_calls import OnceCalled, begins_call, call_grammar
 from avengers_edge.errors import AvengersError, BadRequest, ContextFull, EngineDied
-from avengers_edge.records import OnFinish, OnToken, Request, Tools
+from avengers_edge.records import OnFinish, OnToken, Request
 
 TemplateLimits = Callable[[], AbstractContextManager[object]]
 
@@ -73,8 +73,6 @@ class LlamaEngine(ManagedEngine):
     ) -> None:
         self._heartbeat = on_heartbeat or (lambda: None)
         self._template_limits = template_limits
-        self._grammar_text = functools.lru_cache(maxsize=8)(grammar_text)  # one reading for all samples of a request
-        self._calls_text = functools.lru_cache(maxsize=8)(self._call_grammar)
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._died: AvengersError | None = None
         loaded: concurrent.futures.Future[EngineFacts] = concurrent.futures.Future()
@@ -224,16 +222,13 @@ class LlamaEngine(ManagedEngine):
 
     def _constraint_for(self, request: Request) -> Constraint | None:
         tools = request.tools
-        text = self._grammar_text(request.sampling) if tools is None else self._calls_text(tools)
+        text = grammar_text(request.sampling) if tools is None else call_grammar(tools, self._template.call_form)
         if text is None:
             return None
         grammar = Grammar(self._model.vocab, text, self._unwritable)
         if tools is None or tools.must:
             return grammar
         return OnceCalled(grammar, begins_call(tools), self._model.piece)
-
-    def _call_grammar(self, tools: Tools) -> str:
-        return call_grammar(tools, self._template.call_form)
 
     @functools.cached_property
     def _unwritable(self) -> NDArray[np.bool_]:

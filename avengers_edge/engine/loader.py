@@ -73,7 +73,15 @@ def llama_opener(settings: Settings, stop: CancelToken | None = None) -> OpenEng
     def open_engine(_model: str, path: Path, gpu_layers: int) -> ManagedEngine:
         wanted = load_options(settings, gpu_layers)
         options, curve = tuned(path, wanted, settings)
-        engine = _open(path, options, curve, settings, stopped)
+        engine: ManagedEngine
+        if settings.worker:
+            from avengers_edge.engine.worker_engine import WorkerEngine
+
+            engine = WorkerEngine(path, options, curve=curve, timeout=settings.patience, stop=stopped)
+        else:
+            from avengers_edge.engine.llama import LlamaEngine
+
+            engine = LlamaEngine(path, options, curve=curve)
         if curve is None:
             try:
                 with stopped.calling(engine.close):
@@ -84,18 +92,6 @@ def llama_opener(settings: Settings, stop: CancelToken | None = None) -> OpenEng
         return engine
 
     return open_engine
-
-
-def _open(
-    path: Path, options: LoadOptions, curve: StepCurve | None, settings: Settings, stop: CancelToken
-) -> ManagedEngine:
-    if settings.worker:
-        from avengers_edge.engine.worker_engine import WorkerEngine
-
-        return WorkerEngine(path, options, curve=curve, timeout=settings.patience, stop=stop)
-    from avengers_edge.engine.llama import LlamaEngine
-
-    return LlamaEngine(path, options, curve=curve)
 
 
 def tuned(path: Path, options: LoadOptions, settings: Settings) -> tuple[LoadOptions, StepCurve | None]:

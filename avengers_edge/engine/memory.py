@@ -25,26 +25,20 @@ _DEVICE_RESERVE = 256 * 2**20  # what a device's driver and its scratch take bes
 
 
 class Need(Protocol):
-    """What a model takes, in bytes; `layers` can be offloaded. `library.estimate` makes one from a file's header."""
+    """What a model takes, in bytes, as `library.estimate` tells from a file's header.
+
+    `compute` does not grow with the context, `layers` can be offloaded, `total` is all with so many cells.
+    """
 
     @property
-    def weights(self) -> int:
-        """The bytes of all tensors."""
-
+    def weights(self) -> int: ...
     @property
-    def kv_per_cell(self) -> int:
-        """The bytes of one token's keys and values."""
-
+    def kv_per_cell(self) -> int: ...
     @property
-    def compute(self) -> int:
-        """The bytes that do not grow with the context."""
-
+    def compute(self) -> int: ...
     @property
-    def layers(self) -> int:
-        """How many layers there are to offload, the output layer included."""
-
-    def total(self, cells: int) -> int:
-        """All of it, with a KV cache of so many cells."""
+    def layers(self) -> int: ...
+    def total(self, cells: int) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)

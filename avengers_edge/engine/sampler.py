@@ -36,19 +36,12 @@ class Drawn:
 
 
 class Constraint(Protocol):
-    """What may be written next, given what was accepted so far."""
+    """What may be written next, given the tokens that were accepted so far."""
 
-    def allows(self, token: int) -> bool:
-        """Return whether this token may come next."""
-
-    def allowed(self, tokens: Tokens) -> NDArray[np.bool_]:
-        """Return for each of these tokens whether it may come next."""
-
-    def accept(self, token: int) -> None:
-        """Go on after this token, which is allowed."""
-
-    def close(self) -> None:
-        """Free it; a second call does nothing."""
+    def allows(self, token: int) -> bool: ...
+    def allowed(self, tokens: Tokens) -> NDArray[np.bool_]: ...
+    def accept(self, token: int) -> None: ...
+    def close(self) -> None: ...
 
 
 def check(sampling: SamplingParams, n_vocab: int) -> None:

@@ -133,20 +133,18 @@ class SequenceGroup:
     def finish(self) -> None:
         if self.error:
             self.fail(self.error)
-        else:
-            self.handle.future.set_result(self.generation())
-
-    def fail(self, error: BaseException) -> None:
-        self.handle.future.set_exception(error)
-
-    def generation(self) -> Generation:
-        return Generation(
+            return
+        generation = Generation(
             completions=tuple(self.completions[index] for index in sorted(self.completions)),
             prompt_tokens=len(self.prompt),
             prefill_ms=self.prefill_seconds * 1000,
             decode_ms=self.decode_seconds * 1000,
             reused_tokens=self.reused,
         )
+        self.handle.future.set_result(generation)
+
+    def fail(self, error: BaseException) -> None:
+        self.handle.future.set_exception(error)
 
 
 @dataclass(slots=True, eq=False)
@@ -217,7 +215,7 @@ class Sequence:
 
 
 def _named(drawn: Drawn, logprob: float, model: LlamaModel) -> TokenLogprob:
-    def text(token: int) -> str:
-        return model.piece(token).decode("utf-8", "replace")
-
-    return TokenLogprob(text(drawn.token), logprob, tuple((text(token), value) for token, value in drawn.top))
+    first, *top = (
+        (model.piece(token).decode("utf-8", "replace"), value) for token, value in ((drawn.token, logprob), *drawn.top)
+    )
+    return TokenLogprob(*first, tuple(top))

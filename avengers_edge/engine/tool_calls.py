@@ -6,6 +6,7 @@ begun, in whichever form: models do not always keep to theirs, and Qwen2.5-Coder
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ def form_of(template: str | None) -> CallForm | None:
     return LLAMA if "ipython" in template and re.search(r'"parameters\\?"', template) else None
 
 
+@functools.lru_cache(maxsize=8)  # one reading for all samples of a request
 def call_grammar(tools: Tools, form: CallForm) -> str:
     """Return the GBNF of calls of these tools, for `OnceCalled` unless a call has to be made.
 

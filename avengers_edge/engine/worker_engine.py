@@ -20,7 +20,6 @@ from typing import Any
 
 from avengers_edge.engine import wire
 from avengers_edge.engine.protocol import (
-    EngineFacts,
     LoadOptions,
     ManagedEngine,
     RequestHandle,
@@ -37,8 +36,6 @@ logger = logging.getLogger("avengers_edge.llama")
 
 @dataclasses.dataclass(slots=True, eq=False)
 class _Call:
-    """Something the worker was asked for."""
-
     future: Future[Any]
     on_finish: OnFinish | None = None
     on_token: OnToken | None = None
@@ -70,8 +67,6 @@ class WorkerEngine(ManagedEngine):
         AvengersError: whatever else loading it raises.
 
     """
-
-    facts: EngineFacts
 
     def __init__(
         self,
