@@ -179,8 +179,8 @@ class _Server:
             status = _CANNOT_GO_ON
             traceback.print_exc()
         finally:
-            self._commands.put(None)
             self._leave(status)
+            self._commands.put(None)  # where it returns, as in tests
 
     def obey(self, make: MakeEngine) -> None:
         """Load the model of the first frame and answer the others."""
