@@ -36,8 +36,8 @@ from avengers_edge.records import (
 )
 from avengers_edge.voting.ballot import UNIT, Ballot, agreement, medoid, representative, vote_weight, winner
 from avengers_edge.voting.choices import letters_tally
-from avengers_edge.voting.kinds import UNVOTED, comparison_of
-from avengers_edge.voting.trials import Judge, Trial
+from avengers_edge.voting.code_votes import CodeExecution, Judge
+from avengers_edge.voting.kinds import SINGLE_SAMPLE_KINDS, comparison_of
 from avengers_edge.ways import Inquiry, Programs, answer_in, read, requests_for, source_in, text_of
 
 if TYPE_CHECKING:
@@ -118,11 +118,11 @@ class Election:
         self._switch_below = team.switch_below if ask.switch_below is None else ask.switch_below
         self._can_switch = can_switch and len(members) > 1
         tried = ask.tests is not None or (inquiry.kind == "code" and self._budget > 1)
-        self._trial = Trial(inquiry.question, ask.tests, judge) if tried else None
+        self._execution = CodeExecution(inquiry.question, ask.tests, judge) if tried else None
         free = inquiry.kind == "text" and comparison_of(ask) is None
         # The mean over the orders of the options is balanced only over all of them.
         ordered = members[0].form == "letters"
-        self._rule = "off" if free or ordered or (self._trial and self._trial.held) else ask.early_stop
+        self._rule = "off" if free or ordered or (self._execution and self._execution.enabled) else ask.early_stop
         self._votable = not free
         self._samples: dict[int, Sample] = {}
         self._generations: list[Generation] = []
@@ -156,7 +156,7 @@ class Election:
 
     def _pairs(self, others: Sequence[Member]) -> bool:
         """Return whether the two best members vote together: two ways of one model, neither of them by letters."""
-        if not (others and self._can_switch and self._votable and self._budget > 1 and self._trial is None):
+        if not (others and self._can_switch and self._votable and self._budget > 1 and self._execution is None):
             return False
         both = (self._members[0], others[0])
         alike = both[0].model == both[1].model and "letters" not in (both[0].form, both[1].form)
@@ -262,7 +262,7 @@ class Election:
         def token(index: int, piece: str) -> None:
             emit(Token(piece, draw.places[at + index], voted))
 
-        voted = self._ballot.slots > 1
+        voted = len(self._ballot.weights) > 1
         on_token = token if self._tokens and draw.member.form == "text" else None
         return engine.generate(request, on_finish=finish, on_token=on_token, cancel=self._cancel)
 
@@ -272,7 +272,7 @@ class Election:
 
     def _defers(self, member: Member) -> bool:
         """Return whether samples have no vote before something was run, for which the engine must not wait."""
-        return member.form == "program" or (self._trial is not None and self._trial.held)
+        return member.form == "program" or (self._execution is not None and self._execution.enabled)
 
     def _count_vote(self, draw: Draw, at: int, done: Completion) -> int:
         place = draw.places[at + done.index]
@@ -281,7 +281,7 @@ class Election:
 
     def _count_sample(self, place: int, sample: Sample) -> int:
         slot = place - self._first_place
-        weighed = dataclasses.replace(sample, weight=self._ballot.weight_of(slot) / UNIT)
+        weighed = dataclasses.replace(sample, weight=self._ballot.weights[slot] / UNIT)
         self._samples[place] = weighed
         return self._ballot.add(slot, sample.key)
 
@@ -295,8 +295,8 @@ class Election:
             self._samples[place] = read(self._inquiry, draw.member, done, self._programs)
         with ThreadPoolExecutor(_PROGRAMS_AT_A_TIME, "avengers-programs") as pool:
             samples = list(pool.map(lambda done: read(self._inquiry, draw.member, done, self._programs), ended))
-        if self._trial and self._trial.held and ended:
-            keys = self._trial.keys([source_in(done.text, cut=done.finish_reason == "length") for done in ended])
+        if self._execution and self._execution.enabled and ended:
+            keys = self._execution.keys([source_in(done.text, cut=done.finish_reason == "length") for done in ended])
             samples = [dataclasses.replace(sample, key=key) for sample, key in zip(samples, keys, strict=True)]
         for done, sample in zip(ended, samples, strict=True):
             self._count_sample(draw.places[at + done.index], sample)
@@ -353,7 +353,7 @@ class Election:
             models=self._asked,
             confidence=self._confidence(share),
             agreement=share,
-            route=self._route.noting(self._trial.fallback if self._trial else None),
+            route=self._route.noting(self._execution.fallback if self._execution else None),
             votes=votes,
             samples_requested=self._requested,
             samples_used=finished,
@@ -442,7 +442,7 @@ def _how_many(inquiry: Inquiry, first: Member, team: Team, budget: int | None) -
         return ask.samples, False
     if ask.tests is not None:
         return team.samples, False
-    if inquiry.kind in UNVOTED:
+    if inquiry.kind in SINGLE_SAMPLE_KINDS:
         return 1, not drawn and (inquiry.kind == "code" or first.form == "program")
     if budget is not None and (budget == 1 or ask.prefer < 1):
         return (team.samples, False) if drawn else (1, True)

@@ -42,7 +42,7 @@ from avengers_edge.records.basics import require, require_text
 from avengers_edge.routing.form import topic
 from avengers_edge.routing.router import Router, pick_only, unfitted_route
 from avengers_edge.sandbox.programs import ProgramRunner, SandboxJudge
-from avengers_edge.voting.trials import Judge
+from avengers_edge.voting.code_votes import Judge
 from avengers_edge.ways import Inquiry, Programs
 
 _CLOSE = 0.5
@@ -301,7 +301,7 @@ class Avengers(Closing):
         for member in self.team.members:
             if name == member.name:
                 return member
-        if ":" in name:
+        if ":" in name and "/" not in name:
             known = ", ".join(member.name for member in self.team.members)
             raise NotFound(f"team {self.team.name} has no member {name!r}: use one of {known}")
         return Member(name)  # any installed model can be named; the store says if it is not there

@@ -71,8 +71,8 @@ class Teams:
         modes = self._catalog.modes()
         found = []
         for name in names:
-            model, colon, mode = name.partition(":")
-            self._catalog.load_model(model)
+            model, colon, mode = (name, "", "") if "/" in name else name.partition(":")
+            model = self._catalog.load_model(model).id
             if colon and mode not in modes:
                 raise NotFound(f"there is no way of asking {mode!r} for {model}: use one of {', '.join(sorted(modes))}")
             found.append(Member(model, modes[mode] if colon else None))

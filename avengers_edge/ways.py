@@ -23,9 +23,10 @@ from avengers_edge.records import (
     SamplingParams,
 )
 from avengers_edge.voting.choices import cyclic_order, letter_chances
-from avengers_edge.voting.keys import answer_key, canonical_key, extract_answer, printed_answer
+from avengers_edge.voting.keys import answer_key, canonical_key, extract_answer
 from avengers_edge.voting.kinds import comparison_of, find_choices, kind_of
 from avengers_edge.voting.markers import said_in
+from avengers_edge.voting.printed import printed_answer
 
 _SAMPLING = {each.name for each in dataclasses.fields(SamplingParams)} & {each.name for each in dataclasses.fields(Ask)}
 """What the user can say about sampling."""

@@ -29,7 +29,7 @@ from avengers_edge.opening import open_shipped_embedder
 from avengers_edge.records import Route
 from avengers_edge.routing.router import Router
 from avengers_edge.routing.table import CentroidTable
-from avengers_edge.voting.kinds import UNVOTED
+from avengers_edge.voting.kinds import SINGLE_SAMPLE_KINDS
 
 FOLDS, DRAWS, SEED = 5, 2000, 42
 PROGRAM_SETS = ("gsm8k", "math500", "finqa", "kandk", "bbh", "korbench")
@@ -113,7 +113,7 @@ def replay(
         if name in row.scores
     ]
     best = table.header.best_single
-    budget = 1 if route.samples is None or row.kind in UNVOTED else route.samples
+    budget = 1 if route.samples is None or row.kind in SINGLE_SAMPLE_KINDS else route.samples
     pair = [voters[0], *(each for each in voters[1:2] if not each.name.endswith(":letters"))]
     if voters[0].name.endswith(":letters"):
         vote = letters_vote(voters[0])

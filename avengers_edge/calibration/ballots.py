@@ -20,7 +20,7 @@ from avengers_edge.records import Calibration, Kind, VoteForm
 from avengers_edge.routing.router import Router
 from avengers_edge.routing.table import CentroidTable
 from avengers_edge.voting.ballot import agreement, tally, vote_weight
-from avengers_edge.voting.kinds import UNVOTED
+from avengers_edge.voting.kinds import SINGLE_SAMPLE_KINDS
 
 LEAST_QUESTIONS = 30
 """A budget and a calibration rest on so many questions at least."""
@@ -152,7 +152,7 @@ def _records(
     sampled = {(row.id, row.prompt): row.answers or {} for row in votes}
     records = []
     for row, accuracy in zip(rows, expected, strict=True):
-        if row.kind is None or row.kind in UNVOTED:
+        if row.kind is None or row.kind in SINGLE_SAMPLE_KINDS:
             continue
         samples = sampled.get((row.id, row.prompt), {})
         order = sorted(range(len(members)), key=lambda place: -accuracy[place])

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from avengers_edge.calibration.baselines import without_vectors
 from avengers_edge.calibration.fit import FitOptions, default_clusters, fit_table
-from avengers_edge.calibration.outcomes import OutcomeRow, Vectors, by_dataset, checked_members, matrix, percent
+from avengers_edge.calibration.outcomes import Floats, OutcomeRow, Vectors, by_dataset, checked_members, matrix, percent
 from avengers_edge.calibration.resampling import units_of
 from avengers_edge.errors import BadRequest
 from avengers_edge.routing.router import Router
@@ -38,7 +37,7 @@ def evaluate_table(table: CentroidTable, vectors: Vectors, rows: Sequence[Outcom
     scores = matrix([row.scores for row in rows], members)
     router = Router(table)
     chosen = [members.index(router.route(vector).ranking[0].model) for vector in vectors]
-    others = without_vectors(members.index(table.header.best_single), rows, scores)
+    others = references(members.index(table.header.best_single), rows, scores)
     settings = {"router": scores[np.arange(len(rows)), chosen]}
     settings |= {name.replace(" ", "_"): values for name, values in others.items()}
     datasets = by_dataset(rows)
@@ -52,6 +51,23 @@ def evaluate_table(table: CentroidTable, vectors: Vectors, rows: Sequence[Outcom
         "macro": _percent({setting: np.mean([mean[setting] for mean in means.values()]) for setting in settings}),
         "micro": _percent({setting: values.mean() for setting, values in settings.items()}),
         "best_single_member": table.header.best_single,
+    }
+
+
+def references(single: int, rows: Sequence[OutcomeRow], scores: Floats) -> dict[str, Floats]:
+    """Give the scores (N,) of what needs no vectors, of rows with scores (N, M).
+
+    `random` is the mean over members, `best single` the member in the column `single`. The oracles know what they are
+    judged by: the best member of each data set, and of each question.
+    """
+    dataset_oracle = np.empty(len(scores))
+    for places in by_dataset(rows).values():
+        dataset_oracle[places] = scores[places, scores[places].mean(axis=0).argmax()]
+    return {
+        "random": scores.mean(axis=1),
+        "best single": scores[:, single],
+        "dataset oracle": dataset_oracle,
+        "query oracle": scores.max(axis=1),
     }
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from avengers_edge.calibration.findings import Interval
 from avengers_edge.calibration.outcomes import Floats, OutcomeRow, by_dataset
 from avengers_edge.errors import BadRequest
 
@@ -16,6 +15,15 @@ FITTED_SHARE = 0.7
 """The paper fits on 70 % of each data set and judges by the rest."""
 
 Places = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean with the bounds of its 95 % bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -37,19 +37,19 @@ class AnswerDisplay:
             case Routed(route):
                 self._vote = f"asking {route.ranking[0].model}"
             case Loading(model):
-                self._status.show(f"loading {model} …  (its first use measures it as well, once)", now=True)
+                self._status.show(f"loading {model} …", now=True)
             case Token(text, _, voted):
                 self._pieces += 1
                 if self._streams and not voted:
                     self._stream(self._thoughts.push(text)[0])
                 if not self._written:
-                    self._status.show(f"{self._vote} · {self._pieces} tokens")
+                    self._status.show(f"{self._vote} · {_tokens(self._pieces)}")
             case Progress(finished, samples, leader, member) if not self._written:
-                self._vote = f"sampling {member}: {finished} of {samples} samples done"
-                if leader:
-                    self._vote += f", leading: {leader.key} ({leader.count})"
-                one = f"asking {member} …"
-                self._status.show(one if samples == 1 else f"{self._vote} · {self._pieces} tokens", now=True)
+                # The vote comes first: where the line is too long for the terminal its end is cut off.
+                leading = f" · leading: {leader.key} ({leader.count})" if leader else ""
+                self._vote = f"asking {member}" if samples == 1 else f"{finished} of {samples} samples{leading}"
+                written = f" · {_tokens(self._pieces)} · {member}" if samples > 1 else " …"
+                self._status.show(self._vote + written, now=True)
 
     def __enter__(self) -> Self:
         return self
@@ -139,16 +139,24 @@ def shown(answer: Answer, *, programs: bool = False) -> str:
     if answer.shown.output is not None and not programs:
         return answer.answer
     text = said_in(answer.text).strip()
-    stated = not answer.votes or text.startswith(answer.answer) or answer.kind == "code"
-    return text if stated else f"{text}\n\n=> {answer.answer}"
+    return text if states_its_answer(answer) else f"{text}\n\n=> {answer.answer}"
+
+
+def states_its_answer(answer: Answer) -> bool:
+    """Return whether a reader finds the answer in its text: it begins with it, or it is code, or free text."""
+    return not answer.votes or answer.kind == "code" or said_in(answer.text).strip().startswith(answer.answer)
 
 
 def summary(answer: Answer) -> str:
     """Write the line under an answer: models, votes, samples, tokens, seconds."""
     usage = answer.usage
     saved = f", {usage.saved_tokens} saved" if usage.saved_tokens else ""
-    tokens = "1 token" if usage.completion_tokens == 1 else f"{usage.completion_tokens} tokens"
-    return " · ".join([*voters(answer), f"{tokens}{saved}", seconds(answer), *thought(answer), *cut_off(answer)])
+    spent = f"{_tokens(usage.completion_tokens)}{saved}"
+    return " · ".join([*voters(answer), spent, seconds(answer), *thought(answer), *cut_off(answer)])
+
+
+def _tokens(count: int) -> str:
+    return "1 token" if count == 1 else f"{count} tokens"
 
 
 def voters(answer: Answer) -> list[str]:
@@ -204,7 +212,7 @@ def explanation(answer: Answer, width: int) -> str:
     votes = ["votes:", *chart(bars, width)] if bars else ["no vote was held"]
     if answer.confidence is not None:
         votes.append(f"chance of being right, as calibrated: {answer.confidence:.0%}")
-    said = [*switch_lines(answer), *failure_lines(answer)]
+    said = [*budget_lines(answer), *switch_lines(answer), *failure_lines(answer)]
     return "\n".join([ranking_lines(answer.route, width), *_wrapped(said, width), *votes])
 
 
@@ -233,11 +241,22 @@ def ranking_lines(decision: Route, width: int) -> str:
     return "\n".join([*_wrapped(head, width), *chart(bars, width)])
 
 
+def budget_lines(answer: Answer) -> list[str]:
+    """Write how many samples were drawn where the measured budget is another number."""
+    measured, drawn = answer.route.samples, answer.samples_requested
+    if measured is None or measured == drawn or len(answer.models) > 1:
+        return []
+    by_letters = all(sample.chances for sample in answer.samples)
+    return [f"all {drawn} orders of the options were asked" if by_letters else f"{drawn} samples were asked for"]
+
+
 def switch_lines(answer: Answer) -> list[str]:
     """Write why a second member was asked, where one was."""
     if len(answer.models) < 2:
         return []
     first, second = answer.models[:2]
+    if all(sample.failure for sample in answer.samples if sample.model == first):
+        return [f"no program of {first} gave an answer, so {answer.models[-1]} was asked"]
     if answer.samples[1].model == second:
         return [f"two ways of asking one model voted: {first} and {second}"]
     keys = [sample.key for sample in answer.samples if sample.model == first and sample.finish_reason != "cancelled"]

@@ -10,6 +10,7 @@ import click
 
 from avengers_edge.cli.answer_display import AnswerDisplay, explanation, ranking_lines, shown, summary
 from avengers_edge.cli.question_input import LONGEST_TOKEN, read_attachment, read_question
+from avengers_edge.cli.running_server import open_runs
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.shared_options import ask_options, json_option, prefer_option, team_option
 from avengers_edge.cli.terminal import StatusLine, columns, dim, on_standard_output, refuse_lost_output
@@ -61,13 +62,14 @@ def ask(
     question = read_question(prompt, [read_attachment(file, LONGEST_TOKEN * settings.context) for file in files])
     if options.kind is None and options.tests is None and options.schema is None:
         options = dataclasses.replace(options, kind=question.kind)
-    from avengers_edge.runtime import Avengers
-    from avengers_edge.voting.kinds import kind_of
+    from avengers_edge.voting.kinds import find_choices, kind_of
 
+    if options.kind == "choice" and not find_choices(question.text):
+        click.echo(dim("the question lists no options, like A) and B): whatever letter is answered counts"), err=True)
     streams = not (extract or as_json or explain) and (not raw or kind_of(question.text, options) == "text")
     width = columns() if on_standard_output() and not raw else None
     answer = None
-    with StatusLine() as status, Avengers.open(settings, team) as avengers:
+    with StatusLine() as status, open_runs(settings, team) as avengers:
         display = AnswerDisplay(status, streams=streams, width=width)
         status.show("routing …", now=True)
         with display:
@@ -96,7 +98,7 @@ def ask(
 
 
 def _passed(sample: Sample) -> bool:
-    from avengers_edge.voting.trials import failures  # they are part of the key of code that failed
+    from avengers_edge.voting.code_votes import failures  # they are part of the key of code that failed
 
     return sample.key is not None and not failures(sample.key)
 

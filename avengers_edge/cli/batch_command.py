@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from avengers_edge._util.jsonl import numbered, numbered_lines
+from avengers_edge.cli.running_server import open_runs
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.shared_options import ask_options, json_option, team_option
 from avengers_edge.cli.terminal import StatusLine, human_seconds
@@ -59,13 +60,12 @@ def batch(session: Session, file: Path, out: Path, jobs: int, team: str | None, 
       avengers batch - --out answers.jsonl --samples 5 < questions.jsonl
     """
     from avengers_edge.batch import read_items, run
-    from avengers_edge.runtime import Avengers
 
     if out.exists() and file.exists() and out.samefile(file):
         raise BadRequest(f"{out} holds the questions: name another file with --out")
     settings = session.settings()
     items = read_items(_lines(file), options, team or settings.team)
-    with StatusLine() as status, Avengers.open(settings, team) as avengers:
+    with StatusLine() as status, open_runs(settings, team) as avengers:
 
         def answer(question: str, ask: Ask, stop: threading.Event) -> Answer:
             return avengers.answer(question, ask, cancel=stop)

@@ -18,9 +18,9 @@ from avengers_edge.cli.terminal import StatusLine, human_seconds
 from avengers_edge.errors import BadRequest
 
 if TYPE_CHECKING:
-    from avengers_edge.calibration.findings import Study
     from avengers_edge.calibration.measure import Measured
     from avengers_edge.calibration.questions import Question
+    from avengers_edge.calibration.study import Study
 
 DEFAULT_SEED = 42
 
@@ -286,7 +286,7 @@ def _evaluation_lines(found: dict[str, Any]) -> str:
 @click.option(
     "--seeds", type=click.IntRange(1, 100), default=5, show_default=True, metavar="N", help="Number of random splits."
 )
-@click.option("--quick", is_flag=True, help="Use at most two splits and a coarser grid of settings.")
+@click.option("--quick", is_flag=True, help="Use at most two splits and fewer bootstrap draws.")
 @click.option(
     "--examples",
     type=click.IntRange(0, 20),
@@ -309,7 +309,7 @@ def report(
     out: Path,
     as_json: bool,
 ) -> None:
-    """Write an HTML report on what routing gains on outcomes, beside four other routers, with intervals.
+    """Write an HTML report on what routing gains on outcomes, with intervals.
 
     \b
     Tables are fitted on 70 % of the questions and evaluated on the rest, for several random splits; takes minutes.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from avengers_edge._util.text import human_bytes
+from avengers_edge._util.text import counted, human_bytes
 from avengers_edge.cli.completion import complete_installed, complete_models, complete_teams
 from avengers_edge.cli.session import MachineMemory, Session, pass_session
 from avengers_edge.cli.shared_options import json_option
@@ -29,6 +29,7 @@ from avengers_edge.errors import AvengersError, BadRequest, NotFound, Verificati
 
 if TYPE_CHECKING:
     from avengers_edge.library.catalog import Catalog
+    from avengers_edge.library.finder import Found
     from avengers_edge.library.manifests import ModelManifest
     from avengers_edge.library.store import Store
 
@@ -52,6 +53,9 @@ def setup(session: Session, team: str, yes: bool) -> None:
     \b
       avengers setup starter --yes
     """
+    if "/" in team:  # no team, but a model by its place
+        pull_models(session, [team], yes=yes)
+        return
     catalog, store = session.open_library()
     chosen = catalog.load_team(team)
     manifests = [catalog.load_model(model) for model in chosen.models]
@@ -60,9 +64,11 @@ def setup(session: Session, team: str, yes: bool) -> None:
         size = sum(manifest.total_bytes or 0 for manifest in missing)
         about = f"about {human_bytes(size)}" if all(manifest.bytes for manifest in missing) else "an unknown size"
         if not yes and not is_interactive():
-            raise BadRequest(f"team {team} needs {len(missing)} models of {about}: say --yes to download them")
+            raise BadRequest(
+                f"team {team} needs {counted(len(missing), 'model')} of {about}: say --yes to download them"
+            )
         refused = f"nothing was downloaded: run `avengers setup {team}` when you are ready"
-        confirm(f"Download {len(missing)} models, {about}?", yes, refused, default=True)
+        confirm(f"Download {counted(len(missing), 'model')}, {about}?", yes, refused, default=True)
     for manifest in manifests:
         pull_one(session, manifest, store)
     _note_memory(manifests, store, MachineMemory(session.settings()))
@@ -118,16 +124,126 @@ def show(session: Session, model: str, template: bool, as_json: bool) -> None:
 
 @models.command()
 @click.argument("model", nargs=-1, required=True, shell_complete=complete_models)
+@click.option("--sha256", metavar="HEX", help="Hash that the file at an address must have.")
+@click.option("--yes", is_flag=True, help="Take the file at an address without a known hash.")
 @pass_session
-def pull(session: Session, model: tuple[str, ...]) -> None:
+def pull(session: Session, model: tuple[str, ...], sha256: str | None, yes: bool) -> None:
     """Download and verify each MODEL; resumes where it stopped.
+
+    A MODEL is a name of `avengers models list`, a repository of the Hugging Face hub, a file of it, or an address.
+    Without a quantization it is Q4_K_M, or the largest that fits this machine.
 
     \b
       avengers models pull smollm2-135m-instruct
+      avengers models pull bartowski/Qwen2.5-3B-Instruct-GGUF
+      avengers models pull hf.co/bartowski/Qwen2.5-3B-Instruct-GGUF:Q6_K
+      avengers models pull https://example.org/some-model.gguf --sha256 0123...
     """
+    pull_models(session, model, sha256, yes=yes)
+
+
+def pull_models(session: Session, names: Sequence[str], sha256: str | None = None, *, yes: bool = False) -> None:
+    """Pull models by their ids or places; a place gets a manifest."""
+    from avengers_edge.library.references import completed, locate, parse_reference
+
     catalog, store = session.open_library()
-    for manifest in [catalog.load_model(name) for name in model]:
-        pull_one(session, manifest, store)
+    settings = session.settings()
+    for name in names:
+        try:
+            pull_one(session, catalog.load_model(name), store)
+            continue
+        except NotFound:
+            reference = parse_reference(name)
+            if reference is None:
+                raise
+        free = MachineMemory(settings).free
+        manifest, why = locate(reference, catalog.manifests(), free=free, offline=settings.offline, sha256=sha256)
+        size = f", {human_bytes(manifest.total_bytes)}" if manifest.total_bytes else ""
+        click.echo(f"{name}: {manifest.file}{size} ({why})", err=True)
+        if manifest.sha256 is None and reference.url is not None:
+            confirm(
+                "No hash of it is known. Take what the address sends, and hold it to that from now on?",
+                yes, "nothing was downloaded: give --sha256", default=False,
+            )  # fmt: skip
+        path = pull_one(session, manifest, store)
+        receipt = store.receipt_of(manifest)
+        catalog.add_model(completed(manifest, path, receipt.sha256 if receipt else ""))
+        click.echo(f'{manifest.id} is installed: avengers ask --model {manifest.id} "…"', err=True)
+
+
+@models.command()
+@click.argument("folder", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--link", is_flag=True, help="Use what was found in place, without a copy.")
+@click.option("--only", multiple=True, metavar="NAME", help="Of those found only the one of this name; repeatable.")
+@click.option("--yes", is_flag=True, help="Link without asking.")
+@json_option
+@pass_session
+def find(
+    session: Session, folder: tuple[Path, ...], link: bool, only: tuple[str, ...], yes: bool, as_json: bool
+) -> None:
+    """Find GGUF files that other programs have on this machine: Ollama, LM Studio, Hugging Face, llama.cpp and others.
+
+    With FOLDER the files below it. A file that is linked stays where it is, and is refused once it has changed.
+
+    \b
+      avengers models find
+      avengers models find --link --only llama3.2:3b
+    """
+    from avengers_edge.library.finder import find_models
+
+    found = find_models(folder)
+    if unknown := sorted(set(only) - {each.name for each in found}):
+        raise NotFound(f"nothing called {unknown[0]!r} was found: `avengers models find` lists what was")
+    chosen = [each for each in found if not only or each.name in only]
+    free = MachineMemory(session.settings()).free
+    rows = [
+        {
+            "name": each.name,
+            "program": each.program,
+            "path": str(each.path),
+            "bytes": each.bytes,
+            "quantization": each.quantization,
+            "fits": None if free is None else each.bytes * 1.2 <= free,
+        }
+        for each in chosen
+    ]
+    if as_json and not link:
+        click.echo(json.dumps(rows))
+        return
+    if not chosen:
+        click.echo("no GGUF file was found: name a folder, or `avengers models pull NAME`", err=True)
+        return
+    if not as_json:
+        for line in table_lines([("name", "size", "quant", "fits", "program", "path"), *map(_found_cells, rows)]):
+            click.echo(line)
+    if not link:
+        click.echo("to use them in place: avengers models find --link [--only NAME]", err=True)
+        return
+    total = human_bytes(sum(each.bytes for each in chosen))
+    confirm(f"Link {len(chosen)} files, {total}, which are hashed first?", yes, "nothing was linked", default=True)
+    linked = [_linked(session, each) for each in chosen]
+    if as_json:
+        click.echo(json.dumps([row | {"id": name} for row, name in zip(rows, linked, strict=True)]))
+
+
+def _found_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    fits = {True: "yes", False: "no", None: "-"}[row["fits"]]
+    return row["name"], human_bytes(row["bytes"]), row["quantization"] or "?", fits, row["program"], row["path"]
+
+
+def _linked(session: Session, found: Found) -> str | None:
+    """Link one file; return its id, or None where it cannot be used, which is printed."""
+    from avengers_edge.library.finder import model_id
+    from avengers_edge.library.importing import import_file
+
+    catalog, store = session.open_library()
+    try:
+        manifest = import_file(store, found.path, catalog, model_id=model_id(found), link=True)
+    except AvengersError as error:
+        click.echo(f"{found.name}: {error}", err=True)
+        return None
+    click.echo(f'{found.name}: avengers ask --model {manifest.id} "…"', err=True)
+    return manifest.id
 
 
 @models.command("import")
@@ -139,7 +255,7 @@ def pull(session: Session, model: tuple[str, ...]) -> None:
 @json_option
 @pass_session
 def import_model(session: Session, file: Path, model_id: str | None, link: bool, as_json: bool) -> None:
-    """Check a GGUF FILE and copy it into the store. Of a model in several parts, name the first.
+    """Check a GGUF FILE and copy it into the store; of a folder all files, of a model in several parts name the first.
 
     \b
       avengers models import ~/Downloads/some-model.Q4_K_M.gguf
@@ -150,10 +266,20 @@ def import_model(session: Session, file: Path, model_id: str | None, link: bool,
     if model_id == "":
         raise BadRequest("--id is empty: write a name, or leave it out")
     catalog, store = session.open_library()
-    manifest = import_file(store, file, catalog, model_id=model_id, link=link)
+    files = [file]
+    if file.is_dir():
+        from avengers_edge.library.finder import find_models
+
+        files = [each.path for each in find_models([file])]
+        if not files or model_id is not None:
+            raise BadRequest("--id names one model, not a folder" if files else f"{file} has no GGUF file")
+    rows = []
+    for path in files:
+        manifest = import_file(store, path, catalog, model_id=model_id, link=link)
+        rows.append(shown(manifest, store, MachineMemory(session.settings())))
+        click.echo(f'{manifest.id} is installed: avengers ask --model {manifest.id} "…"', err=True)
     if as_json:
-        click.echo(json.dumps(shown(manifest, store, MachineMemory(session.settings()))))
-    click.echo(f'{manifest.id} is installed: avengers ask --model {manifest.id} "…"', err=True)
+        click.echo(json.dumps(rows if file.is_dir() else rows[0]))
 
 
 @models.command()
@@ -238,8 +364,8 @@ def remove(session: Session, model: tuple[str, ...]) -> None:
         click.echo(f"{manifest.id} removed, {human_bytes(freed)} freed", err=True)
 
 
-def pull_one(session: Session, manifest: ModelManifest, store: Store) -> None:
-    """Pull one model with a status line, and print the result."""
+def pull_one(session: Session, manifest: ModelManifest, store: Store) -> Path:
+    """Pull one model with a status line, and print the result; return its file."""
     from avengers_edge.library.pull import pull as pull_model
 
     was_there = in_order(manifest, store)
@@ -248,9 +374,10 @@ def pull_one(session: Session, manifest: ModelManifest, store: Store) -> None:
     start = time.monotonic()
     with StatusLine() as status:
         display = PullDisplay(status, headline)
-        pull_model(manifest, store, offline=session.settings().offline, progress=display.progress)
+        path = pull_model(manifest, store, offline=session.settings().offline, progress=display.progress)
     took = "already there" if was_there else f"pulled and verified in {human_seconds(time.monotonic() - start)}"
     click.echo(f"{manifest.id}: {took}", err=True)
+    return path
 
 
 def _note_memory(manifests: Sequence[ModelManifest], store: Store, memory: MachineMemory) -> None:

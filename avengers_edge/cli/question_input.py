@@ -124,8 +124,6 @@ def read_attachment(path: Path, limit: int) -> Attachment:
             f"{path} has {found} bytes and the context could hold {limit} at the very most: attach a part of it, or "
             "raise `context` in settings.toml"
         )
-    if b"\0" in raw:
-        raise BadRequest(f"{path} is not text: byte {raw.index(0)} is 0; attach text files only")
     text = _decoded(raw, limit, str(path), "attach a part of it")
     if not text.strip():
         raise BadRequest(f"{path} is empty: leave it out")
@@ -201,6 +199,8 @@ def _read_standard_input() -> str:
 def _decoded(raw: bytes, limit: int, source: str, remedy: str) -> str:
     if len(raw) > limit:
         raise BadRequest(f"{source} is longer than {limit} bytes: {remedy}")
+    if b"\0" in raw:
+        raise BadRequest(f"{source} is not text: byte {raw.index(0)} is 0; give text only")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import importlib
 import io
@@ -23,6 +24,7 @@ from avengers_edge import __version__
 from avengers_edge.cli.completion import VARIABLE as COMPLETION_VARIABLE
 from avengers_edge.cli.completion import complete
 from avengers_edge.cli.session import Session
+from avengers_edge.cli.terminal import error_line, on_terminal
 from avengers_edge.errors import INTERRUPTED_EXIT_CODE, AvengersError, BadRequest
 
 _COMMANDS = {
@@ -37,11 +39,24 @@ _COMMANDS = {
     "doctor": ("doctor_command", "Check this machine and installation."),
     "models": ("models_command", "Manage the model files in the store."),
     "route": ("ask_command", "Show which member would answer PROMPT, and why."),
-    "serve": ("serve_command", "Serve teams and members by OpenAI's API."),
+    "serve": ("serve_command", "Serve teams and members by the APIs of OpenAI, Anthropic and Ollama."),
+    "stop": ("serve_command", "Stop the server of this home that runs."),
     "setup": ("models_command", "Pull and verify the models of TEAM."),
     "team": ("team_command", "Make, change and show teams of models."),
 }
 """The module of each command, below this package, and its help: a list of commands imports none of them."""
+
+_ALIASES = {
+    "run": ("chat",),
+    "pull": ("models", "pull"),
+    "list": ("models", "list"),
+    "ls": ("models", "list"),
+    "ps": ("doctor",),
+    "rm": ("models", "remove"),
+    "show": ("models", "show"),
+    "find": ("models", "find"),
+}
+"""What users of Ollama and the like type, and the commands that they mean."""
 
 _LINE_HEAD, _LINE_TAIL = 320, 180
 _OUTPUT_ERRORS = {errno.ENOSPC: "no space left on device", errno.EBADF: "it is closed"}
@@ -59,6 +74,30 @@ class AvengersGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
         """Return the names of all commands."""
         return list(_COMMANDS)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read a question without a command as one for `ask`, and what Ollama calls otherwise; click's signature."""
+        place = next((at for at, word in enumerate(args) if not word.startswith("-")), len(args))
+        if place and args[place - 1] == "--home":
+            place += 1
+        before, word, after = args[:place], "".join(args[place : place + 1]), args[place + 1 :]
+        if word == "run":
+            args = [*before, *_run_words(after)]
+        elif word in _ALIASES:
+            args = [*before, *_ALIASES[word], *after]
+        elif " " in word.strip():
+            args = [*before, "ask", word, *after]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; one that does not exist is refused with the nearest one. The signature is click's."""
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], [*_COMMANDS, *_ALIASES], 1)
+            hint = f"did you mean {near[0]!r}?" if near else f'to ask it: avengers ask "{args[0]}"'
+            ctx.fail(f"there is no command {args[0]!r}: {hint}")
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import a command, which its module calls by the command's own name; None where there is none."""
@@ -95,6 +134,14 @@ class AvengersGroup(click.Group):
                     fail("interrupted", INTERRUPTED_EXIT_CODE, error)
                 fail(*_message_and_code(error), error)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _run_words(words: list[str]) -> list[str]:
+    """Turn the words after Ollama's `run` into a command: MODEL is a chat with it, MODEL and a question one answer."""
+    plain = [word for word in words if not word.startswith("-")]
+    if not plain or plain[0] != words[0]:
+        return ["chat", *words]
+    return ["ask" if len(plain) > 1 else "chat", "--model", *words]
 
 
 @contextlib.contextmanager
@@ -140,11 +187,11 @@ def fail(message: str, code: int, error: BaseException) -> NoReturn:
     """
     if logging.getLogger("avengers_edge").isEnabledFor(logging.DEBUG):
         traceback.print_exception(error)
-    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(message.split()))
+    line = " ".join(message.split())
     if len(line) > _LINE_HEAD + _LINE_TAIL:
         line = f"{line[:_LINE_HEAD]} … {line[-_LINE_TAIL:]}"
     with contextlib.suppress(OSError):  # standard error cannot be written: the exit code has to do
-        click.echo(f"avengers: {line}", err=True)
+        click.echo(error_line(line), err=True)
     for stream in (sys.stdout, sys.stderr):
         _discard_unwritable(stream)
     sys.exit(code)
@@ -175,7 +222,11 @@ def _folder(value: str) -> Path:
     return Path(value)
 
 
-@click.group(cls=AvengersGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=AvengersGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.option("--home", type=_folder, metavar="PATH", help="Folder of models, settings and chats (AVENGERS_HOME).")
 @click.option("--offline", is_flag=True, help="Refuse every download (AVENGERS_OFFLINE=1).")
 @click.option("-v", "--verbose", is_flag=True, help="Log to standard error, and show tracebacks.")
@@ -193,6 +244,33 @@ def cli(context: click.Context, home: Path | None, offline: bool, verbose: bool)
         logging.basicConfig(format="%(name)s: %(message)s", stream=sys.stderr)
         logging.getLogger("avengers_edge").setLevel(logging.DEBUG)
     context.obj = Session(home, offline)
+    if context.invoked_subcommand is None:
+        if not on_terminal():
+            context.fail("name a subcommand")
+        _welcome(context, context.obj)
+
+
+def _welcome(context: click.Context, session: Session) -> None:
+    """Show what can be done, and begin with what is missing."""
+    from avengers_edge.cli.models_command import setup
+
+    catalog, store = session.open_library()
+    team = catalog.load_team(session.settings().team)
+    missing = [model for model in team.models if store.size_of(catalog.load_model(model)) is None]
+    for words, does in (
+        ('avengers ask "..."', 'one question; so does avengers "..."'),
+        ("avengers chat", "a conversation"),
+        ("avengers serve", "a page in the browser, and an API"),
+        ("avengers models find", "use what Ollama or LM Studio have"),
+        ("avengers models pull OWNER/REPO", "a model of the Hugging Face hub"),
+        ("avengers doctor", "check this machine; --help shows all commands"),
+    ):
+        click.echo(f"  {words:<34}{does}")
+    if missing:
+        click.echo(f"\nTeam {team.name} is not set up yet.")
+        context.invoke(setup, team=team.name, yes=False)
+    else:
+        click.echo(f"\nTeam {team.name} is ready.")
 
 
 def main() -> None:

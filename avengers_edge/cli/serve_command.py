@@ -6,19 +6,24 @@ import dataclasses
 import logging
 import os
 import stat
+import subprocess
 import sys
+import time
+import webbrowser
 from pathlib import Path
 
 import click
 
 from avengers_edge.cli.completion import complete_teams
+from avengers_edge.cli.running_server import find_server, new_token, run_file
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.config import Settings
-from avengers_edge.errors import BadRequest, MissingExtra, NotFound
+from avengers_edge.errors import AvengersError, BadRequest, MissingExtra, NotFound
 
 KEY_VARIABLE = "AVENGERS_API_KEY"
 _MOST_KEY_BYTES = 4096
 _SLOT = 1024  # tokens
+_START_POLLS, _POLL_SECONDS = 300, 0.1
 _FILE = click.Path(path_type=Path)
 
 
@@ -82,6 +87,9 @@ _FILE = click.Path(path_type=Path)
     show_default=True,
     help="Timeout of the requests that run at shutdown, seconds.",
 )
+@click.option("--strict", is_flag=True, help="Refuse unknown fields of requests instead of naming them in the answer.")
+@click.option("--background", is_flag=True, help="Start it and return; `avengers stop` ends it.")
+@click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
 @click.option("--log-prompts", is_flag=True, help="Log the prompts too.")
 @pass_session
 def serve(
@@ -102,9 +110,12 @@ def serve(
     max_tokens: int,
     max_body: int,
     drain: float,
+    strict: bool,
+    background: bool,
+    opens: bool,
     log_prompts: bool,
 ) -> None:
-    """Serve teams and members by OpenAI's API.
+    """Serve teams and members by OpenAI's, Anthropic's and Ollama's APIs.
 
     By default only this machine can reach them. The address that is printed has a chat page for browsers.
 
@@ -119,6 +130,9 @@ def serve(
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise MissingExtra(error.name or "starlette", "serve", "avengers serve") from error
+    if background:
+        _start_in_background(session, opens=opens)
+        return
     from avengers_edge.server.app import App
     from avengers_edge.server.chat_page import page_routes
     from avengers_edge.server.launcher import serve as serve_app
@@ -134,6 +148,8 @@ def serve(
         certificate=_readable(tls_cert),
         private_key=_readable(tls_key),
         log_prompts=log_prompts,
+        strict=strict,
+        token=new_token(),
         limits=Limits(width=width, queue=max_queue, seconds=max_seconds, tokens=max_tokens, body=max_body, drain=drain),
     )
     _log()
@@ -141,17 +157,68 @@ def serve(
         click.echo(
             "warning: without TLS the key and all texts can be read on their way (--tls-cert, --tls-key)", err=True
         )
-    registry = ModelRegistry.open(_with_slots(session.settings(), slots, context), team)
+    settings = _with_slots(session.settings(), slots, context)
+    registry = ModelRegistry.open(settings, team)
     if missing := registry.missing():
         name = registry.default.team.name
         click.echo(
             f"warning: team {name} lacks {', '.join(missing)}: `avengers setup {name}` installs what it needs", err=True
         )
-    serve_app(
-        App(registry, options, page_routes()),
-        options,
-        lambda address: click.echo(f"serving {address}  (Ctrl-C ends)", err=True),
-    )
+    with run_file(settings.home, options.token or "") as running:
+
+        def started(address: str) -> None:
+            # Answers without a key of its own: the token stands in for one, on this machine and for this user alone.
+            if options.loopback and options.certificate is None:
+                running.listens(address)
+            click.echo(f"page     {address}\nOpenAI   {address}/v1\nOllama   {address}   (Ctrl-C ends)", err=True)
+            if opens:
+                webbrowser.open(address)
+
+        serve_app(App(registry, options, page_routes()), options, started)
+
+
+@click.command()
+@pass_session
+def stop(session: Session) -> None:
+    """Stop the server of this home that runs; what it is answering may end first."""
+    server = find_server(session.settings().home)
+    if server is None:
+        raise NotFound("no server of this home runs: `avengers serve --background` starts one")
+    server.stop()
+    click.echo(f"{server.url} stops", err=True)
+
+
+def _start_in_background(session: Session, *, opens: bool) -> None:
+    """Start a server with the same words in a process of its own, and wait until it listens."""
+    home = session.settings().home
+    if running := find_server(home):
+        raise BadRequest(f"a server of this home runs at {running.url}: `avengers stop` ends it")
+    words = [word for word in sys.argv[1:] if word not in ("--background", "--open")]
+    home.mkdir(parents=True, exist_ok=True)
+    log = home / "serve.log"
+    # CREATE_NEW_PROCESS_GROUP and DETACHED_PROCESS, which Python knows on Windows only.
+    flags = 0x200 | 0x8 if sys.platform == "win32" else 0
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "avengers_edge", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=sys.platform != "win32",
+            creationflags=flags,
+        )
+    for _ in range(_START_POLLS):
+        if server := find_server(home):
+            click.echo(f"{server.url} runs; `avengers stop` ends it, {log} is its log", err=True)
+            if opens:
+                webbrowser.open(server.url)
+            return
+        if process.poll() is not None:
+            lines = log.read_text(errors="replace").strip().splitlines() or ["without a word"]
+            raise AvengersError(f"the server ended at once: {lines[-1].removeprefix('avengers: ')}")
+        time.sleep(_POLL_SECONDS)
+    process.kill()
+    raise AvengersError(f"the server did not listen within {_START_POLLS * _POLL_SECONDS:g} s: see {log}")
 
 
 def _with_slots(settings: Settings, slots: int, context: int | None) -> Settings:

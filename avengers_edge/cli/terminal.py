@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
@@ -63,6 +64,12 @@ def columns() -> int:
     return max(1, shutil.get_terminal_size().columns)
 
 
+def error_line(message: str) -> str:
+    """Write an error in one line without control characters; a terminal gets it broken between its words."""
+    line = "avengers: " + "".join(letter if letter.isprintable() else "?" for letter in " ".join(message.split()))
+    return textwrap.fill(line, columns(), break_long_words=False, break_on_hyphens=False) if on_terminal() else line
+
+
 def refuse_lost_output() -> None:
     """Check before the work that its output can be written.
 
@@ -110,7 +117,7 @@ class StatusLine:
         if not self._shown or (at - self._drawn_at < _REDRAW_SECONDS and not now):
             return
         room = columns() - 1
-        text = text[:room]
+        text = text if len(text) <= room else f"{text[: room - 1]}…"
         self._write("\r" + dim(text.ljust(min(self._width, room))))
         self._drawn_at, self._width = at, len(text)
 

@@ -75,12 +75,15 @@ class ChatTemplate:
         """Render up to the point where the assistant speaks, `thinking` first or at once; None leaves that open.
 
         Templates that refuse a system role or pass over it get the system prompt at the head of the first user turn.
+        A last message of the assistant's is begun, and is to be continued.
 
         Raises:
             BadRequest: the template refuses this conversation, or shows the system prompt, a tool, a call or its
                 result nowhere.
 
         """
+        if messages and messages[-1].role == "assistant" and not messages[-1].calls:
+            return self.render(messages[:-1], tools, thinking=thinking) + messages[-1].content
         text = self._with_system(messages, tools, thinking)
         return _without_thought(text, self._source) if thinking is False else text
 

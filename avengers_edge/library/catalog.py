@@ -21,6 +21,7 @@ from avengers_edge.errors import AvengersError, BadRequest, NotFound
 from avengers_edge.library.disk import disk_errors
 from avengers_edge.library.manifests import ModelManifest, read_manifest, write_manifest
 from avengers_edge.library.names import check_file_name, check_id, check_printable
+from avengers_edge.library.references import matches, parse_reference
 from avengers_edge.records import AnswerForm, Kind, Member, Mode, SamplingParams, Team
 
 DEFAULT_SAMPLES = 8
@@ -122,11 +123,18 @@ class Catalog:
     def load_model(self, name: str) -> ModelManifest:
         """Read the manifest of a model.
 
+        A name with a slash is a place, as `references` reads it, of which a manifest was written when it was pulled.
+
         Raises:
             NotFound: no manifest has this name; the message suggests near ones.
             BadRequest: the manifest is wrong, or no regular file.
 
         """
+        if reference := parse_reference(name):
+            known = next((each for each in self.manifests().values() if matches(reference, each)), None)
+            if known is None:
+                raise NotFound(f"{name} was not pulled yet: `avengers models pull {name}`")
+            return known
         return read_manifest(self._find("manifests", name, "model", "avengers models list"))
 
     def load_team(self, name: str) -> Team:
@@ -175,16 +183,17 @@ class Catalog:
                     return path
         raise NotFound(f"the centroid table {team.table} of team {team.name!r} is missing: {_WITHOUT_TABLE}")
 
+    def manifests(self) -> dict[str, ModelManifest]:
+        """Read all manifests, by id; one that cannot be read is passed over."""
+        found = {}
+        for name in self.list_models():
+            with contextlib.suppress(AvengersError):
+                found[name] = read_manifest(self._find("manifests", name, "model", "avengers models list"))
+        return found
+
     def find_by_sha256(self, sha256: str) -> ModelManifest | None:
         """Return the manifest that pins this very file, or None; a manifest that cannot be read is passed over."""
-        for name in self.list_models():
-            try:
-                manifest = self.load_model(name)
-            except AvengersError:
-                continue
-            if manifest.sha256 == sha256:
-                return manifest
-        return None
+        return next((each for each in self.manifests().values() if each.sha256 == sha256), None)
 
     def add_model(self, manifest: ModelManifest) -> Path:
         """Write a manifest into the first root, the user's own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import os
 import urllib.error
@@ -15,7 +16,7 @@ from typing import IO, BinaryIO
 
 from avengers_edge._util.files import open_regular
 from avengers_edge.errors import AvengersError, VerificationFailed
-from avengers_edge.library.disk import CHUNK_BYTES, require_room
+from avengers_edge.library.disk import CHUNK_BYTES, require_room, sha256_of
 from avengers_edge.library.manifests import ModelManifest, PathSource, UrlSource
 from avengers_edge.library.receipts import Expected
 
@@ -75,9 +76,9 @@ def fetch_url(source: UrlSource, job: PullJob) -> Fetched:
 
     """
     manifest = job.manifest
-    assert manifest.sha256 is not None  # a manifest with an address has one
-    # The hash in the name: a part of another file is not continued.
-    part = job.folder / f"{manifest.file}.{manifest.sha256[:16]}.part"
+    # A hash in the name: a part of another file is not continued.
+    known = manifest.sha256 or hashlib.sha256(source.url.encode()).hexdigest()
+    part = job.folder / f"{manifest.file}.{known[:16]}.part"
     have = part.stat().st_size if part.exists() else 0
     if manifest.bytes is None or have < manifest.bytes:
         require_room(job.folder, (manifest.bytes or have) - have, f"pulling {manifest.id}")
@@ -87,6 +88,8 @@ def fetch_url(source: UrlSource, job: PullJob) -> Fetched:
                 target.truncate(0)
                 have = 0
             _receive(answer, target, have, source, job)
+    if manifest.sha256 is None:  # the user takes what comes; from now on it is held to this
+        return Fetched(part, Expected(sha256_of(part), "first download", source.url))
     return Fetched(part, Expected(manifest.sha256, "manifest", source.url))
 
 

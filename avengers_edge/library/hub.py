@@ -7,14 +7,16 @@ disk, and no code that a data set may bring is run.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from avengers_edge.errors import AvengersError, MissingExtra, OfflineRefused, VerificationFailed
+from avengers_edge.errors import AvengersError, MissingExtra, NotFound, OfflineRefused, VerificationFailed
 from avengers_edge.library.disk import bytes_below, require_room
 from avengers_edge.library.download import Fetched, PullJob, SourceUnavailable
 from avengers_edge.library.manifests import HubSource
@@ -37,7 +39,7 @@ def fetch_from_hub(source: HubSource, job: PullJob, locked: str | None) -> Fetch
     hub.utils.disable_progress_bars()  # its bars would be drawn into ours
     manifest, name = job.manifest, f"{source.repository}/{source.file}"
     with _hub_errors(name):
-        address = hub.hf_hub_url(source.repository, source.file, revision=source.revision)
+        address = hub.hf_hub_url(source.repository, source.file, revision=source.revision, endpoint=_endpoint())
         metadata = hub.get_hf_file_metadata(address)
     offered = metadata.etag if re.fullmatch(r"[0-9a-f]{64}", metadata.etag or "") else None
     wanted = manifest.sha256 or locked
@@ -55,9 +57,60 @@ def fetch_from_hub(source: HubSource, job: PullJob, locked: str | None) -> Fetch
     with _hub_errors(name), _watched(job, folder, metadata.size):
         # The commit that the metadata is of, so that both speak of one file.
         path = hub.hf_hub_download(
-            source.repository, source.file, revision=metadata.commit_hash or source.revision, local_dir=folder
+            source.repository,
+            source.file,
+            revision=metadata.commit_hash or source.revision,
+            local_dir=folder,
+            endpoint=_endpoint(),
         )
     return Fetched(Path(path), Expected(expected, "manifest" if manifest.sha256 else "hub metadata", f"hf: {name}"))
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file of a repository; `sha256` is known of what the hub keeps as large files."""
+
+    path: str
+    size: int
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The files of a repository, and the licence that it states ("" for none)."""
+
+    files: tuple[HubFile, ...]
+    licence: str
+
+
+def list_files(repository: str, revision: str | None) -> Listing:
+    """Ask the hub for the files of a repository, with their sizes and hashes.
+
+    Raises:
+        MissingExtra: the hub's client is not installed.
+        NotFound: there is no such repository or revision, or it is private.
+        SourceUnavailable: the hub cannot be reached, or refuses.
+
+    """
+    hub = _client()
+    with _hub_errors(repository):
+        try:
+            info = hub.HfApi(endpoint=_endpoint()).model_info(repository, revision=revision, files_metadata=True)
+        except hub.errors.GatedRepoError:
+            raise
+        except (hub.errors.RepositoryNotFoundError, hub.errors.RevisionNotFoundError) as error:
+            where = f"{repository} at {revision}" if revision else repository
+            raise NotFound(f"the hub has no {where}: check the name, or set HF_TOKEN if it is private") from error
+    files = tuple(
+        HubFile(each.rfilename, each.size or 0, None if each.lfs is None else each.lfs.sha256) for each in info.siblings
+    )
+    licence = (info.card_data or {}).get("license") or ""
+    return Listing(files, licence if isinstance(licence, str) and licence.isprintable() else "")
+
+
+def _endpoint() -> str | None:
+    """Return another hub's address, as the hub's own tools take it from the environment; read on call."""
+    return os.environ.get("HF_ENDPOINT") or None
 
 
 def _client() -> Any:  # noqa: ANN401 - an optional package without types here

@@ -15,7 +15,7 @@ A model in several files has one table under `[[parts]]` for each but the first:
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -100,7 +100,7 @@ class PypiSource(_Kind, frozen=True, tag="pypi"):
 
 
 class HubSource(_Kind, frozen=True, tag="hf"):
-    """A file of a repository on the Hugging Face hub."""
+    """A file of a repository on the Hugging Face hub; `file` may lie in a folder there."""
 
     repository: str
     file: str
@@ -111,9 +111,8 @@ class HubSource(_Kind, frozen=True, tag="hf"):
             _REPOSITORY.fullmatch(self.repository) is not None,
             f"{self.repository!r} is not a hub repository: write owner/name",
         )
-        check_file_name(self.file)
-        if self.revision is not None:
-            check_file_name(self.revision)
+        for name in (*self.file.split("/"), *(() if self.revision is None else (self.revision,))):
+            check_file_name(name)
 
 
 class UrlSource(_Kind, frozen=True, tag="url"):
@@ -187,8 +186,8 @@ class ModelManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         check_pins(where, self.bytes, self.sha256)
         check_pins(where, None, self.chat_template_sha256)
         require(
-            self.sha256 is not None or all(isinstance(source, HubSource) for source in self.sources),
-            f"{where} has no sha256, which only hub sources can do without",
+            self.sha256 is not None or all(isinstance(source, HubSource | UrlSource) for source in self.sources),
+            f"{where} has no sha256, which only what is downloaded can do without",
         )
         if self.parts:
             names = tuple(part.file for part in self.parts)
@@ -231,7 +230,7 @@ def source_of_part(source: Source, file: str) -> Source | None:
     """Return where another part of a model lies, by where its first one does; None where that cannot be known."""
     match source:
         case HubSource():
-            return msgspec.structs.replace(source, file=file)
+            return msgspec.structs.replace(source, file=str(PurePosixPath(source.file).with_name(file)))
         case UrlSource(url):
             parts = urlsplit(url)
             return UrlSource(parts._replace(path=f"{parts.path.rpartition('/')[0]}/{quote(file)}").geturl())

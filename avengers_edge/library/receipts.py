@@ -21,7 +21,7 @@ from avengers_edge.library.gguf import GGUFHeader, read_header
 from avengers_edge.library.manifests import ModelManifest
 from avengers_edge.library.names import part_paths
 
-ExpectedFrom = Literal["manifest", "hub metadata", "import"]
+ExpectedFrom = Literal["manifest", "hub metadata", "import", "first download"]
 """Who said what a file must hash to."""
 
 RECEIPT_SUFFIX = ".receipt.json"

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import selectors
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from avengers_edge.errors import NoSandbox
-from avengers_edge.records.basics import require, require_number, require_whole
 from avengers_edge.sandbox.inside.program import OUT_OF_MEMORY, READY
 
 MIB = 2**20
@@ -36,26 +35,6 @@ class Limits:
     file_bytes: int = 16 * MIB
     threads: int = 32
     output_bytes: int = MIB
-
-    def __post_init__(self) -> None:
-        require_number(self, "wall_seconds", "cpu_seconds")
-        require_whole(self, "memory_bytes", "file_bytes", "threads", "output_bytes")
-        for name in ("wall_seconds", "cpu_seconds"):
-            value = getattr(self, name)
-            require(0 < value <= 3600, f"{name} is {value}: use more than 0 and at most 3600")
-        for name, least, most in (
-            ("memory_bytes", 64 * MIB, 2**40),
-            ("file_bytes", 4096, 2**40),
-            ("threads", 1, 1024),
-            ("output_bytes", 1, 2**30),
-        ):
-            value = getattr(self, name)
-            require(least <= value <= most, f"{name} is {value}: use {least} to {most}")
-
-    @property
-    def whole_cpu_seconds(self) -> int:
-        """The processor's seconds as the kernel counts them."""
-        return math.ceil(self.cpu_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,24 +63,24 @@ _LONGEST_REPORT = 2**22
 _KILL_AFTER_SECONDS = 5.0
 
 
-class Watch:
-    """Watches one process.
+class Watchdog:
+    """Ends a process that exceeds its limits, and all that it started.
 
     Args:
-        process: what was started, with pipes for its output.
-        report: where the inner program says what it did.
+        process: what was started; its time counts from now.
+        outputs: the reading ends of the pipes of its standard output, its errors and the inner program's report.
         information: where bubblewrap says which process is the first of its own; None without bubblewrap.
-        limits: what it may use; time counts from now.
+        limits: what it may use.
 
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], report: int, information: int | None, limits: Limits) -> None:
-        if process.stdout is None or process.stderr is None:
-            raise ValueError("the process has no pipes")
+    def __init__(
+        self, process: subprocess.Popen[bytes], outputs: Sequence[int], information: int | None, limits: Limits
+    ) -> None:
         self._process, self._information, self._limits = process, information, limits
         self._start = time.monotonic()
-        self._outputs = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
-        self._report_file, self._report = report, bytearray()
+        self._outputs = {file: bytearray() for file in outputs}
+        self._stdout, self._stderr, self._report = self._outputs.values()
         self._cut: Outcome | None = None
         self._seconds = 0.0
 
@@ -109,7 +88,7 @@ class Watch:
         """Read until everything is closed, which is when no process is left, or until a limit is exceeded."""
         deadline = self._start + self._limits.wall_seconds
         with selectors.DefaultSelector() as selector:
-            for file in (*self._outputs, self._report_file):
+            for file in self._outputs:
                 selector.register(file, selectors.EVENT_READ)
             while selector.get_map():
                 ready = selector.select(max(0.0, deadline - time.monotonic()))
@@ -120,53 +99,41 @@ class Watch:
                     piece = os.read(key.fd, _PIECE)
                     if not piece:
                         selector.unregister(key.fd)
-                    self._outputs.get(key.fd, self._report).extend(piece)
-                if sum(map(len, self._outputs.values())) > self._limits.output_bytes or self._report_is_too_long():
+                    self._outputs[key.fd].extend(piece)
+                printed = len(self._stdout) + len(self._stderr)
+                if printed > self._limits.output_bytes or len(self._report) > _LONGEST_REPORT:
                     self._cut = "output"
                     return
 
     def end(self) -> None:
         """End the process if it still runs, and all that it started with it; wait until they are gone."""
-        process = self._process
-        deadline = time.monotonic() + _KILL_AFTER_SECONDS
-        asked = False
-        while process.poll() is None:
-            if not asked:
-                self._ask_to_end()
-                asked = True
-            elif time.monotonic() > deadline:
-                process.kill()
-            time.sleep(0.002)
+        if self._process.poll() is None:
+            self._ask_to_end()
+            try:
+                self._process.wait(_KILL_AFTER_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
         self._seconds = time.monotonic() - self._start
-        for pipe in (process.stdout, process.stderr):
-            if pipe is not None:
-                pipe.close()
 
-    def execution(self, token: bytes, mechanism: str) -> Execution:
-        """Return the outcome; with a token, nothing passes without it.
+    def result(self, token: bytes, mechanism: str) -> tuple[Execution, bytes]:
+        """Return the outcome and what was reported; with a token, nothing passes without it.
 
         Raises:
             NoSandbox: the program was not begun, because it could not be shut in.
 
         """
-        stdout, stderr = (
-            bytes(output[: self._limits.output_bytes]).decode("utf-8", "replace") for output in self._outputs.values()
-        )
+        most = self._limits.output_bytes
+        stdout, stderr = (output[:most].decode("utf-8", "replace") for output in (self._stdout, self._stderr))
         if not self._report.startswith(READY):
             if self._cut == "timeout":
-                raise NoSandbox(
-                    f"{mechanism} did not start in {self._limits.wall_seconds} s: try again, or allow more time"
-                )
+                raise NoSandbox(f"{mechanism} did not start in {self._limits.wall_seconds} s: try again")
             lines = stderr.strip().splitlines() or [f"it ended with {self._process.returncode}"]
             raise NoSandbox(f"{mechanism} does not work here: {lines[-1]}")
         code = self._process.returncode
         code = 128 - code if code < 0 else code
-        return Execution(self._outcome(code, token), code, stdout, stderr, self._seconds)
-
-    @property
-    def report(self) -> bytes:
-        """What the inner program reported after it had begun."""
-        return bytes(self._report[len(READY) :])
+        execution = Execution(self._outcome(code, token), code, stdout, stderr, self._seconds)
+        return execution, bytes(self._report[len(READY) :])
 
     def _outcome(self, code: int, token: bytes) -> Outcome:
         if self._cut is not None:
@@ -178,9 +145,6 @@ class Watch:
         if 128 < code < 128 + signal.NSIG:
             return "killed"
         return "passed" if code == 0 and self._report == READY + token else "failed"
-
-    def _report_is_too_long(self) -> bool:
-        return len(self._report) > _LONGEST_REPORT
 
     def _ask_to_end(self) -> None:
         """Kill the first process inside, with which all others die; what waits for it outside then ends by itself."""

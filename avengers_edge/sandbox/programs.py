@@ -15,13 +15,10 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from avengers_edge.errors import AvengersError, MissingExtra, NoSandbox
 from avengers_edge.records import Lazy
 from avengers_edge.sandbox.execution import MIB, Execution, Limits
-from avengers_edge.sandbox.linux import Sandbox, passes
-from avengers_edge.sandbox.mechanisms import package_folders
+from avengers_edge.sandbox.linux import Sandbox, package_folders, passes
 
 if TYPE_CHECKING:
     import pydantic_monty
-
-InterpreterName = Literal["cpython", "monty"]
 
 PACKAGES = ("sympy", "mpmath")
 """What CPython lets a program import beside the standard library, where it is installed; nothing else is shown."""
@@ -29,6 +26,8 @@ PACKAGES = ("sympy", "mpmath")
 LIMITS = Limits(wall_seconds=5.0, cpu_seconds=5.0, memory_bytes=512 * MIB, output_bytes=64 * 1024)
 """What one program may use, whichever interpreter runs it."""
 
+_CODE_LIMITS = Limits(wall_seconds=6.0, cpu_seconds=6.0)
+_CALL_SECONDS = 0.5
 _GRACE_SECONDS = 1.0
 _LONGEST_REASON = 160
 _EXCEPTION = re.compile(r"[^\W\d][\w.]*:|[A-Z]\w*$")
@@ -45,7 +44,6 @@ class ProgramRun:
 
     printed: str | None
     reason: str | None
-    interpreter: InterpreterName
 
 
 class Interpreter(Protocol):
@@ -66,28 +64,21 @@ class CPython:
 
     @classmethod
     def find(cls) -> CPython:
-        """Take the first sandbox that works.
-
-        Raises:
-            NoSandbox: this machine has none.
-
-        """
+        """Take the first sandbox that works; `NoSandbox` where this machine has none."""
         return cls(Sandbox.find())
 
     def describe(self) -> str:
         """Describe the interpreter and its confinement in words."""
-        packages = (
-            "with SymPy" if "sympy" in package_folders(self._packages) else "without SymPy, which is not installed"
-        )
-        return f"CPython {platform.python_version()}, {packages}, in {self._sandbox.describe()}"
+        sympy = "with SymPy" if "sympy" in package_folders(self._packages) else "without SymPy, which is not installed"
+        return f"CPython {platform.python_version()}, {sympy}, in {self._sandbox.describe()}"
 
     def run(self, source: str) -> ProgramRun:
         """Run one program to its end, or to the limit that ends it."""
         try:
             execution = self._sandbox.run_python(source, limits=self._limits, packages=self._packages)
         except NoSandbox as error:  # which worked before: the machine is short of something
-            return _failed(str(error), "cpython")
-        return _ended(execution.stdout, "cpython") if execution.passed else _failed(self._why(execution), "cpython")
+            return _failed(str(error))
+        return _ended(execution.stdout) if execution.passed else _failed(self._why(execution))
 
     def _why(self, execution: Execution) -> str:
         outcome = execution.outcome
@@ -106,13 +97,7 @@ class Monty:
 
     @classmethod
     def find(cls) -> Monty:
-        """Try it out.
-
-        Raises:
-            MissingExtra: the package is not installed.
-            NoSandbox: it is, and does not work.
-
-        """
+        """Try it out; `MissingExtra` where the package is not installed, `NoSandbox` where it does not work."""
         try:
             import pydantic_monty  # noqa: F401
         except ImportError as error:
@@ -133,7 +118,18 @@ class Monty:
         """Run one program to its end, or to the limit that ends it, in a worker process that ends with it."""
         import pydantic_monty
 
-        limits, output = self._limits, _Output(self._limits)
+        limits, length = self._limits, 0
+        printed: list[str] = []
+
+        def keep(stream: str, text: str) -> None:
+            nonlocal length
+            length += len(text.encode("utf-8", "replace"))
+            if length > limits.output_bytes:
+                printed.clear()
+                raise OverflowError("it printed too much")  # which ends the program
+            if stream == "stdout":
+                printed.append(text)
+
         try:
             with (
                 # The worker keeps to its limits itself. Where it does not look at the clock for long, it is killed.
@@ -144,14 +140,14 @@ class Monty:
                     os_policy={"sleep": "zero"},  # time that is slept away does not count as execution
                 ) as session,
             ):
-                session.feed_run(source, print_callback=output.add)
+                session.feed_run(source, print_callback=keep)
         except pydantic_monty.MontyError as error:
-            reason = _beyond("output", limits) if output.exceeded else self._why(error)
+            reason = _beyond("output", limits) if length > limits.output_bytes else self._why(error)
             if reason is not None:
-                return _failed(reason, "monty")
+                return _failed(reason)
         except (OSError, RuntimeError) as error:  # no worker can be started
-            return _failed(f"{type(error).__name__}: {error}", "monty")
-        return _ended(output.text, "monty")
+            return _failed(f"{type(error).__name__}: {error}")
+        return _ended("".join(printed))
 
     def _why(self, error: pydantic_monty.MontyError) -> str | None:
         """Return why a program failed; None for one that left with the exit code 0."""
@@ -172,9 +168,10 @@ class Monty:
 
 
 class ProgramRunner:
-    """Runs model-written programs by the first interpreter that is to be had, found with the first program.
+    """Runs model-written programs by the first interpreter that is to be had, found when it is first needed.
 
-    It can be used from several threads at a time.
+    It can be used from several threads at a time. Where there is none, each method raises `NoSandbox`, whose message
+    says how to get one.
 
     Args:
         finders: what finds an interpreter and tries it out, best first; each raises where there is none.
@@ -185,56 +182,38 @@ class ProgramRunner:
         self._interpreter = Lazy(lambda: _first(finders))
 
     def prepare(self) -> None:
-        """Find the interpreter, once.
-
-        Raises:
-            NoSandbox: there is none; the message says how to get one.
-
-        """
+        """Find the interpreter, once."""
         self._interpreter.get()
 
     def describe(self) -> str:
-        """Describe the interpreter of this machine and its confinement in words.
-
-        Raises:
-            NoSandbox: there is nothing to run them.
-
-        """
+        """Describe the interpreter of this machine and its confinement in words."""
         return self._interpreter.get().describe()
 
     def run(self, source: str) -> ProgramRun:
-        """Run a program without input, network or files, within 5 seconds and 512 MiB.
-
-        Raises:
-            NoSandbox: there is nothing to run it.
-
-        """
+        """Run a program without input, network or files, within 5 seconds and 512 MiB."""
         return self._interpreter.get().run(source)
 
 
-class _Output:
-    """What a program prints, up to a limit on the length of both streams; only its standard output is kept."""
+class SandboxJudge:
+    """Runs code and its tests in the first sandbox that works; can be used from several threads.
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._pieces: list[str] = []
-        self._length = 0
+    Where this machine has none, each method raises `NoSandbox`, whose message says how to get one.
+    """
 
-    @property
-    def text(self) -> str:
-        return "".join(self._pieces)
+    def __init__(self) -> None:
+        self._sandbox = Lazy(lambda: Sandbox.find())
 
-    @property
-    def exceeded(self) -> bool:
-        return self._length > self._limits.output_bytes
+    def prepare(self) -> None:
+        """Find the sandbox, once."""
+        self._sandbox.get()
 
-    def add(self, stream: str, text: str) -> None:
-        self._length += len(text.encode("utf-8", "replace"))
-        if self.exceeded:
-            self._pieces.clear()
-            raise OverflowError("it printed too much")  # which ends the program
-        if stream == "stdout":
-            self._pieces.append(text)
+    def results(self, source: str, calls: Sequence[str]) -> Sequence[str | None] | None:
+        """Run a program, then the calls; see `Sandbox.results`."""
+        return self._sandbox.get().results(source, calls, call_seconds=_CALL_SECONDS, limits=_CODE_LIMITS)
+
+    def passes(self, candidate: str, test: str, *, setup: str = "", entry_point: str = "") -> bool:
+        """Run a program, then tests; see `linux.passes`."""
+        return passes(self._sandbox.get(), candidate, setup=setup, test=test, entry_point=entry_point).passed
 
 
 def _first(finders: Sequence[Callable[[], Interpreter]]) -> Interpreter:
@@ -247,16 +226,16 @@ def _first(finders: Sequence[Callable[[], Interpreter]]) -> Interpreter:
     raise NoSandbox(f"model-written programs cannot be run here: {'; or: '.join(reasons)}")
 
 
-def _ended(printed: str, interpreter: InterpreterName) -> ProgramRun:
+def _ended(printed: str) -> ProgramRun:
     if not printed.strip():
-        return _failed("printed nothing", interpreter)
-    return ProgramRun(printed, None, interpreter)
+        return _failed("printed nothing")
+    return ProgramRun(printed, None)
 
 
-def _failed(reason: str, interpreter: InterpreterName) -> ProgramRun:
+def _failed(reason: str) -> ProgramRun:
     line = _UNPRINTABLE.sub(" ", reason).strip()
     shown = line if len(line) <= _LONGEST_REASON else f"{line[: _LONGEST_REASON - 1]}…"
-    return ProgramRun(None, shown or "it failed", interpreter)
+    return ProgramRun(None, shown or "it failed")
 
 
 def _beyond(outcome: Literal["timeout", "memory", "output"], limits: Limits) -> str:
@@ -272,41 +251,3 @@ def _raised(stderr: str) -> str | None:
     """Find the exception in what a program left: the first such line after the last frame of a traceback."""
     last = f"\n{stderr}".rpartition('\n  File "')[2]
     return next((line for line in last.split("\n") if _EXCEPTION.match(line)), None)
-
-
-_LIMITS = Limits(wall_seconds=6.0, cpu_seconds=6.0)
-_CALL_SECONDS = 0.5
-
-
-class SandboxJudge:
-    """Runs programs in the first sandbox that works; can be used from several threads."""
-
-    def __init__(self) -> None:
-        self._sandbox = Lazy(lambda: Sandbox.find())
-
-    def prepare(self) -> None:
-        """Find the sandbox, once.
-
-        Raises:
-            NoSandbox: this machine has none; the message says how to get one.
-
-        """
-        self._sandbox.get()
-
-    def results(self, source: str, calls: Sequence[str]) -> Sequence[str | None] | None:
-        """Run a program, then the calls; see `Sandbox.results`.
-
-        Raises:
-            NoSandbox: it cannot be run here.
-
-        """
-        return self._sandbox.get().results(source, calls, call_seconds=_CALL_SECONDS, limits=_LIMITS)
-
-    def passes(self, candidate: str, test: str, *, setup: str = "", entry_point: str = "") -> bool:
-        """Run a program, then tests; see `harness.passes`.
-
-        Raises:
-            NoSandbox: it cannot be run here.
-
-        """
-        return passes(self._sandbox.get(), candidate, setup=setup, test=test, entry_point=entry_point).passed

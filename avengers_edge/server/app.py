@@ -7,8 +7,8 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -18,34 +18,56 @@ from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from avengers_edge.errors import AvengersError
-from avengers_edge.records import CancelToken
+from avengers_edge.records import CancelToken, Event
+from avengers_edge.server import messages_api, ollama_api
 from avengers_edge.server.answering import Result, embed, respond, result_of
 from avengers_edge.server.executor import RequestExecutor
+from avengers_edge.server.messages_api import MessagesRequest
 from avengers_edge.server.metrics import Metrics
 from avengers_edge.server.middleware import AccessMiddleware, UnreadBodyMiddleware
 from avengers_edge.server.model_registry import ROUTED_NAME, ModelRegistry, ResolvedModel
+from avengers_edge.server.ollama_api import (
+    MANAGING,
+    GenerateRequest,
+    NameRequest,
+    OllamaChatRequest,
+    OllamaEmbedRequest,
+    bare_name,
+    show,
+    tag,
+)
+from avengers_edge.server.ollama_api import VERSION as OLLAMA_VERSION
 from avengers_edge.server.openapi import description
 from avengers_edge.server.options import ServeOptions
-from avengers_edge.server.parameters import Parameters, parameters_of, refuse_store
+from avengers_edge.server.parameters import Parameters, parameters_of
 from avengers_edge.server.problems import Problem, refuse
 from avengers_edge.server.replies import (
+    Dialect,
     EmbeddingList,
     JSONReply,
     Model,
     ModelList,
-    Reply,
+    OpenAIDialect,
     choices_of,
     extension_of,
+    ignored_header,
     usage_of,
 )
+from avengers_edge.server.responses_api import ResponsesRequest
+from avengers_edge.server.runs import TOKEN_HEADER, RunRequest, RunStream, require_token
 from avengers_edge.server.schemas import ChatCompletionRequest, CompletionRequest, EmbeddingRequest, RouteRequest
 from avengers_edge.server.streaming import EventStream, wait_for_disconnect
-from avengers_edge.server.validation import read_request
+from avengers_edge.server.validation import Given, convert, read_request
 
 logger = logging.getLogger("avengers_edge.server")
 
 _RELOAD_SECONDS = 5.0
 """Seconds after which loading that failed is tried again, at the next question whether the server is ready."""
+
+ForeignBody: TypeAlias = ResponsesRequest | MessagesRequest | OllamaChatRequest | GenerateRequest
+"""A request of another API, which is answered as the chat completion that it amounts to."""
+Asked: TypeAlias = Given[ChatCompletionRequest | CompletionRequest]
+AskingBody: TypeAlias = ChatCompletionRequest | CompletionRequest | ForeignBody
 
 _T = TypeVar("_T")
 _Body = TypeVar("_Body", bound=msgspec.Struct)
@@ -69,13 +91,25 @@ class App:
         self._state, self._reason = "loading", ""
         self._warming: asyncio.Task[None] | None = None
         self._warmed = 0.0  # when that was tried last
+        self.on_stop: Callable[[], None] = lambda: None
         self.routes: list[BaseRoute] = [
-            Route("/v1/chat/completions", self._chat, methods=["POST"]),
-            Route("/v1/completions", self._complete, methods=["POST"]),
-            Route("/v1/embeddings", self._embed, methods=["POST"]),
-            Route("/v1/models", self._models, methods=["GET"]),
-            Route("/v1/models/{name:path}", self._model, methods=["GET"]),
+            *self._versioned("/v1"),
+            *self._versioned("", described=False),  # for clients whose address lacks the version
+            Route("/api/chat", self._asks(OllamaChatRequest), methods=["POST"]),
+            Route("/api/generate", self._asks(GenerateRequest), methods=["POST"]),
+            Route("/api/embed", self._ollama_embed, methods=["POST"]),
+            Route("/api/embeddings", self._ollama_embed, methods=["POST"]),
+            Route("/api/tags", self._ollama_tags, methods=["GET"]),
+            Route("/api/ps", self._ollama_tags, methods=["GET"]),
+            Route("/api/show", self._ollama_show, methods=["POST"]),
+            Route("/api/version", self._ollama_version, methods=["GET"]),
+            *(
+                Route(f"/api/{name}", _refuse_managing, methods=["POST", "DELETE"], include_in_schema=False)
+                for name in MANAGING
+            ),
             Route("/api/route", self._route, methods=["POST"]),
+            Route("/api/run", self._run_events, methods=["POST"], include_in_schema=False),
+            Route("/api/stop", self._stop, methods=["POST"], include_in_schema=False),
             Route("/health", self._health, methods=["GET"]),
             Route("/metrics", self._measure, methods=["GET"]),
             Route("/openapi.json", self._describe, methods=["GET"]),
@@ -83,7 +117,7 @@ class App:
         ]
         router = Router(self.routes, redirect_slashes=False, default=_not_found, lifespan=self.lifespan)
         paths = [route.path for route in self.routes if isinstance(route, Route | Mount)]
-        inner = AccessMiddleware(router, options, self._metrics, paths)
+        inner = AccessMiddleware(router, options, self._metrics, paths, _FAILURES)
         self.asgi: ASGIApp = UnreadBodyMiddleware(inner)
 
     def drain(self) -> None:
@@ -133,22 +167,55 @@ class App:
 
     # --- answers -------------------------------------------------------------------------------
 
-    async def _chat(self, request: Request) -> ASGIApp:
-        return await self._answer(request, ChatCompletionRequest)
+    def _versioned(self, prefix: str, *, described: bool = True) -> Iterator[Route]:
+        """Make the paths that begin with a version."""
+        for path, handler, method in (
+            ("/chat/completions", self._asks(ChatCompletionRequest), "POST"),
+            ("/completions", self._asks(CompletionRequest), "POST"),
+            ("/responses", self._asks(ResponsesRequest), "POST"),
+            ("/messages", self._asks(MessagesRequest), "POST"),
+            ("/embeddings", self._embed, "POST"),
+            ("/models", self._models, "GET"),
+            ("/models/{name:path}", self._model, "GET"),
+        ):
+            yield Route(prefix + path, handler, methods=[method], include_in_schema=described)
 
-    async def _complete(self, request: Request) -> ASGIApp:
-        return await self._answer(request, CompletionRequest)
+    def _asks(self, kind: type[AskingBody]) -> Callable[[Request], Awaitable[ASGIApp]]:
+        """Return the handler of a path whose bodies ask for an answer."""
 
-    async def _answer(self, request: Request, kind: type[ChatCompletionRequest | CompletionRequest]) -> ASGIApp:
-        body = await self._read(request, kind, self.answers)
-        parameters, target, member = await asyncio.to_thread(self._prepare, body)
+        async def answer(request: Request) -> ASGIApp:
+            given = await self._read(request, kind, self.answers)
+            body = given.body
+            if isinstance(body, ChatCompletionRequest | CompletionRequest):
+                return await self._answer(request, Given(body, given.ignored), None)
+            if isinstance(body, OllamaChatRequest | GenerateRequest) and body.loads_only:
+                return await self._load(request, body)
+            try:
+                chat = convert(body.chat(), ChatCompletionRequest, self._limits, strict=self._options.strict)
+                asked: Asked = Given(chat.body, (*given.ignored, *chat.ignored))
+                return await self._answer(request, asked, body.dialect())
+            except Problem as problem:  # what is wrong is named as it was sent
+                problem.rename(body.renamed)
+                raise
+
+        return answer
+
+    async def _answer(
+        self,
+        request: Request,
+        asked: Asked,
+        dialect: Dialect | None,
+    ) -> ASGIApp:
+        parameters, target, member = await asyncio.to_thread(self._prepare, asked)
         if self._options.log_prompts:
             logger.info("%s is asked: %r", parameters.model, parameters.question)
-        reply = Reply(kind is ChatCompletionRequest, parameters.model)
+        if dialect is None:
+            chat = isinstance(asked.body, ChatCompletionRequest)
+            dialect = OpenAIDialect(chat, parameters.model, parameters.include_usage)
         work = functools.partial(respond, self._registry, target, parameters, tokens=parameters.stream)
         on_result = functools.partial(self._metrics.answer, member=member)
         if parameters.stream:
-            return EventStream(self.answers, work, reply, parameters, member, on_result)
+            return EventStream(self.answers, work, dialect, parameters, member, on_result)
 
         def last(cancel: CancelToken) -> Result:
             *_, event = work(cancel)
@@ -156,17 +223,34 @@ class App:
 
         result: Result = await _run(self.answers, last, request)
         on_result(result)
-        extension = extension_of(result, member, texts=parameters.extension.texts)
-        return JSONReply(reply.whole(choices_of(result, parameters.tools), usage_of(result), extension))
+        extension = extension_of(result, member, parameters.ignored, texts=parameters.extension.texts)
+        reply = dialect.whole(choices_of(result, parameters.tools), usage_of(result), extension)
+        return JSONReply(reply, headers=ignored_header(parameters.ignored))
 
-    async def _read(self, request: Request, kind: type[_Body], executor: RequestExecutor) -> _Body:
+    async def _load(self, request: Request, body: OllamaChatRequest | GenerateRequest) -> Response:
+        """Load a model that is asked nothing; to unload it is left to the time after which it is idle."""
+
+        def load(_: CancelToken) -> None:
+            target = self._registry.resolve(bare_name(body.model))
+            if target.member is None:
+                target.avengers.warm()
+            else:
+                with self._registry.lease(target.member.model):
+                    pass
+
+        unloads = body.keep_alive in (0, "0", "0s")
+        if not unloads:
+            await _run(self.answers, load, request)
+        return JSONReply(body.dialect().loaded(unloads=unloads))
+
+    async def _read(self, request: Request, kind: type[_Body], executor: RequestExecutor) -> Given[_Body]:
         """Read a body, unless there is no room for its work anyway."""
         executor.require_capacity()
-        return await read_request(request, kind, self._limits)
+        return await read_request(request, kind, self._limits, strict=self._options.strict)
 
-    def _prepare(self, body: ChatCompletionRequest | CompletionRequest) -> tuple[Parameters, ResolvedModel, str | None]:
+    def _prepare(self, asked: Asked) -> tuple[Parameters, ResolvedModel, str | None]:
         """Find what is asked of which model; what cannot be done is refused before it waits for its turn."""
-        parameters = parameters_of(body)
+        parameters = parameters_of(asked)
         target = self._registry.resolve(parameters.model, parameters.extension.team)
         member = target.member.name if target.member else None
         if member is None or parameters.voted:
@@ -174,7 +258,7 @@ class App:
         return parameters, target, member
 
     async def _route(self, request: Request) -> Response:
-        body = await self._read(request, RouteRequest, self._quick)
+        body = (await self._read(request, RouteRequest, self._quick)).body
         if not body.prompt.strip():
             raise refuse("prompt", "prompt is empty: send what is to be routed", "missing_parameter")
 
@@ -185,13 +269,75 @@ class App:
         return JSONReply(await _run(self._quick, decide, request))
 
     async def _embed(self, request: Request) -> Response:
-        body = await self._read(request, EmbeddingRequest, self._quick)
-        refuse_store(body)
+        body = (await self._read(request, EmbeddingRequest, self._quick)).body
 
         def vectors(cancel: CancelToken) -> EmbeddingList:
             return embed(self._registry.vectors, body, self._limits, cancel)
 
         return JSONReply(await _run(self._quick, vectors, request))
+
+    # --- Ollama's own paths --------------------------------------------------------------------
+
+    async def _ollama_embed(self, request: Request) -> Response:
+        body = (await self._read(request, OllamaEmbedRequest, self._quick)).body
+        texts = body.prompt if body.input is None else body.input
+        if not texts or not all([texts] if isinstance(texts, str) else texts):
+            raise refuse("input", "input is empty: send a text or several", "missing_parameter")
+        wanted = EmbeddingRequest(model=bare_name(body.model), input=texts, dimensions=body.dimensions)
+
+        def vectors(cancel: CancelToken) -> EmbeddingList:
+            return embed(self._registry.vectors, wanted, self._limits, cancel)
+
+        began = time.perf_counter_ns()
+        found = await _run(self._quick, vectors, request)
+        rows = [each.embedding for each in found.data]
+        if body.input is None:
+            return JSONReply({"embedding": rows[0]})
+        spent = {"total_duration": time.perf_counter_ns() - began, "load_duration": 0}
+        return JSONReply(
+            {"model": body.model, "embeddings": rows, **spent, "prompt_eval_count": found.usage.total_tokens}
+        )
+
+    async def _ollama_tags(self, request: Request) -> Response:
+        """List what can be asked, or with `/api/ps` what is loaded."""
+        loaded_only = request.url.path.endswith("ps")
+
+        def listed(_: CancelToken) -> list[dict[str, Any]]:
+            files = self._registry.files()
+            names = self._registry.resident() if loaded_only else self._registry.names()
+            return [tag(name, files.get(name.partition(":")[0])) for name in names]
+
+        return JSONReply({"models": await _run(self._quick, listed, request)})
+
+    async def _ollama_show(self, request: Request) -> Response:
+        body = (await self._read(request, NameRequest, self._quick)).body
+
+        def described(_: CancelToken) -> dict[str, Any]:
+            target = self._registry.resolve(bare_name(body.model or body.name))
+            file = self._registry.files().get(target.member.model if target.member else "")
+            return show(file.header() if file else None)
+
+        return JSONReply(await _run(self._quick, described, request))
+
+    async def _ollama_version(self, _request: Request) -> Response:
+        return JSONReply({"version": OLLAMA_VERSION})
+
+    # --- the user's own command line -----------------------------------------------------------
+
+    async def _run_events(self, request: Request) -> ASGIApp:
+        require_token(request.headers.get(TOKEN_HEADER), self._options.token)
+        body = (await self._read(request, RunRequest, self.answers)).body
+
+        def run(cancel: CancelToken) -> Iterator[Event]:
+            target = self._registry.resolve(ROUTED_NAME, body.team)
+            return target.avengers.run(body.question, body.ask, cancel, tokens=body.tokens)
+
+        return RunStream(self.answers, run)
+
+    async def _stop(self, request: Request) -> Response:
+        require_token(request.headers.get(TOKEN_HEADER), self._options.token)
+        self.on_stop()
+        return JSONReply({"stopping": True})
 
     # --- the server itself ---------------------------------------------------------------------
 
@@ -239,6 +385,21 @@ def _listed(name: str, task: str) -> Model:
 
 
 _STARTED = int(time.time())
+
+_OLLAMA_PATHS = ("chat", "generate", "embed", "embeddings", "tags", "ps", "show", *MANAGING)
+_FAILURES = {
+    "/v1/messages": messages_api.failure,
+    "/messages": messages_api.failure,
+    **{
+        f"/api/{name}": ollama_api.failure for name in ("chat", "generate", "embed", "embeddings", "tags", "ps", "show")
+    },
+}
+
+
+async def _refuse_managing(_request: Request) -> Response:
+    raise Problem(
+        400, "models are managed on the command line: `avengers models pull NAME`, `avengers models remove NAME`"
+    )
 
 
 async def _not_found(_scope: Scope, _receive: Receive, _send: Send) -> None:

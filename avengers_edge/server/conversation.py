@@ -21,6 +21,7 @@ from avengers_edge.server.schemas import (
     SystemMessage,
     ToolChoice,
     ToolMessage,
+    UserMessage,
 )
 from avengers_edge.server.validation import shown
 
@@ -36,62 +37,74 @@ class Conversation:
 
 
 def conversation_of(messages: Sequence[ChatMessage]) -> Conversation:
-    """Split a request's messages.
+    """Split a request's messages; system prompts are joined wherever they stand, and so are turns of one role.
+
+    A last message of the assistant's is continued.
 
     Raises:
         Problem: 400, naming the message that is out of place.
 
     """
-    system = []
-    for each in messages:
-        if not isinstance(each, SystemMessage | DeveloperMessage):
-            break
-        system.append(_text(each.content))
-    rest = [_message(each, f"messages[{place}]") for place, each in enumerate(messages[len(system) :], len(system))]
+    system = [_text(each.content) for each in messages if isinstance(each, SystemMessage | DeveloperMessage)]
+    rest = [
+        (f"messages[{place}]", _message(each, f"messages[{place}]"))
+        for place, each in enumerate(messages)
+        if not isinstance(each, SystemMessage | DeveloperMessage)
+    ]
+    _require_results(rest)
+    rest = _joined(rest)
     last = f"messages[{len(messages) - 1}]"
-    _require_results(rest, len(system))
-    if not rest or rest[-1].role == "assistant":
-        raise refuse(last, "the last message is not a user's: there is nothing to answer")
-    asked = max((place for place, message in enumerate(rest) if message.role == "user"), default=None)
+    asked = max((place for place, (_, message) in enumerate(rest) if message.role == "user"), default=None)
     if asked is None:
         raise refuse(last, "there is no message of a user: there is nothing to answer")
-    question = rest[asked].content
-    if not question.strip():
-        where = f"messages[{asked + len(system)}].content"
-        raise refuse(where, "the last message of the user is empty: ask something")
-    return Conversation("\n\n".join(system) or None, tuple(rest[:asked]), question, tuple(rest[asked + 1 :]))
+    where, question = rest[asked]
+    if not question.content.strip():
+        raise refuse(f"{where}.content", "the last message of the user is empty: ask something")
+    said = [message for _, message in rest]
+    system_prompt = "\n\n".join(filter(None, system)) or None
+    return Conversation(system_prompt, tuple(said[:asked]), question.content, tuple(said[asked + 1 :]))
 
 
-def _message(message: ChatMessage, where: str) -> Message:
-    if isinstance(message, SystemMessage | DeveloperMessage):
-        raise refuse(where, f"{where} is a system prompt after other messages: put it first")
+def _message(message: UserMessage | AssistantMessage | ToolMessage, where: str) -> Message:
     if isinstance(message, ToolMessage):
         return Message("tool", _text(message.content), call_id=message.tool_call_id)
-    if not isinstance(message, AssistantMessage):
+    if isinstance(message, UserMessage):
         return Message("user", _text(message.content))
     if message.content is None and not message.tool_calls:
         raise refuse(f"{where}.content", f"{where}.content is missing: send a text or tool_calls")
-    places = (f"{where}.tool_calls[{place}]" for place in range(len(message.tool_calls)))
-    return Message("assistant", _text(message.content or ""), tuple(map(_call, message.tool_calls, places)))
+    return Message("assistant", _text(message.content or ""), tuple(map(_call, message.tool_calls)))
+
+
+def _joined(messages: Sequence[tuple[str, Message]]) -> list[tuple[str, Message]]:
+    """Make one message of turns of one role that follow each other, which most templates refuse."""
+    joined: list[tuple[str, Message]] = []
+    for where, message in messages:
+        before = joined[-1][1] if joined else None
+        if before is None or before.role != message.role or message.role == "tool":
+            joined.append((where, message))
+            continue
+        content = "\n\n".join(filter(None, (before.content, message.content)))
+        joined[-1] = (where, dataclasses.replace(before, content=content, calls=(*before.calls, *message.calls)))
+    return joined
 
 
 def _text(content: Content) -> str:
-    return content if isinstance(content, str) else "".join(part.text for part in content)
+    return content if isinstance(content, str) else "\n".join(part.text for part in content)
 
 
-def _call(call: Call, where: str) -> ToolCall:
+def _call(call: Call) -> ToolCall:
+    """Read a call; arguments that are no JSON object, which models write at times, are kept as a text."""
     try:
         return ToolCall(call.function.name, call.function.arguments, call.id)
-    except BadRequest as error:
-        raise refuse(f"{where}.function.arguments", f"{where}.function.arguments: {error}") from error
+    except BadRequest:
+        return ToolCall(call.function.name, json.dumps({"arguments": call.function.arguments}), call.id)
 
 
-def _require_results(messages: Sequence[Message], first: int) -> None:
-    """Refuse a call without a result, or a result without a call; `first` is the place of the first message."""
+def _require_results(messages: Sequence[tuple[str, Message]]) -> None:
+    """Refuse a call without a result, or a result without a call."""
     waiting: dict[str, str] = {}
     seen: set[str] = set()
-    for place, message in enumerate(messages, first):
-        where = f"messages[{place}]"
+    for where, message in messages:
         if message.call_id is not None:
             if message.call_id not in waiting:
                 complaint = f"{where}.tool_call_id is {shown(message.call_id)}: no call of that id waits for its result"
@@ -123,9 +136,6 @@ def tools_of(request: ChatCompletionRequest) -> Tools | None:
     """
     choice = request.tool_choice
     if not request.tools:
-        if choice not in (None, "none"):
-            value = shown(choice) if isinstance(choice, str) else "an object"
-            raise refuse("tool_choice", f"tool_choice is {value} and there are no tools: leave it out")
         return None
     functions = tuple(_tools([each.function for each in request.tools]))
     if choice == "none":

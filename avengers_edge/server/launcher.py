@@ -167,6 +167,7 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, app: App, started: Callable[[str], None]) -> None:
         super().__init__(config)
         self._app, self._on_start = app, started
+        app.on_stop = lambda: self.handle_exit(signal.SIGTERM, None)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature

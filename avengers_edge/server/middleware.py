@@ -8,7 +8,8 @@ import ipaddress
 import logging
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
@@ -46,11 +47,20 @@ class AccessMiddleware:
         options: hosts, origins and the key that are accepted.
         metrics: counts requests.
         paths: the known paths; others are counted as one.
+        failures: how paths that speak another API than OpenAI's write a problem.
 
     """
 
-    def __init__(self, inner: ASGIApp, options: ServeOptions, metrics: Metrics, paths: Iterable[str]) -> None:
+    def __init__(
+        self,
+        inner: ASGIApp,
+        options: ServeOptions,
+        metrics: Metrics,
+        paths: Iterable[str],
+        failures: Mapping[str, Callable[[Problem], object]] = MappingProxyType({}),
+    ) -> None:
         self._inner, self._options, self._metrics, self._paths = inner, options, metrics, frozenset(paths)
+        self._failures = failures
         self._key = None if options.api_key is None else _digest(options.api_key.encode())
         self._hosts = {*LOOPBACK_NAMES, options.host.lower(), *(name.lower() for name in options.hosts)}
 
@@ -88,7 +98,8 @@ class AccessMiddleware:
                     chatty = logger.isEnabledFor(logging.DEBUG)
                     logger.error("%s: unexpected %s", scope["path"][:80], type(error).__name__, exc_info=chatty)
                 if not status and problem.status != 499:
-                    response = JSONReply(problem.reply(), problem.status, dict(problem.headers))
+                    body = self._failures.get(scope["path"], Problem.reply)(problem)
+                    response = JSONReply(body, problem.status, dict(problem.headers))
                     await response(scope, receive, counting)
                 status = status or problem.status
                 # Frames in a traceback hold what holds the error: only a full collection would ever free them.
@@ -120,7 +131,7 @@ class AccessMiddleware:
             or (scope["method"] == "OPTIONS" and origin)
         ):
             return
-        scheme, _, key = headers.get("authorization", "").partition(" ")
+        scheme, _, key = headers.get("authorization", f"bearer {headers.get('x-api-key', '')}").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(_digest(key.strip().encode("latin-1")), self._key):
             raise Problem(
                 401, "the API key is missing or wrong: send it as `Authorization: Bearer KEY`", code="invalid_api_key",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from avengers_edge.config import Settings
 from avengers_edge.errors import AvengersError, NotFound
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.store import Store
+from avengers_edge.library.gguf import GGUFHeader, read_header
+from avengers_edge.library.store import Installed, Store
 from avengers_edge.opening import open_model_pool, open_sentence_embedder
 from avengers_edge.records import Closing, Engine, Lazy, Member, Vectors
 from avengers_edge.routing.form import FormEmbedder
@@ -43,6 +45,16 @@ class NamedVectors(Vectors, Protocol):
         """The length D of a vector."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class ModelFile:
+    """What is known of an installed model's file; `header` reads the rest from it."""
+
+    bytes: int
+    sha256: str
+    verified_at: str | None
+    header: Callable[[], GGUFHeader]
+
+
 class ModelRegistry(Closing):
     """The teams and models that are served; calls from several threads are safe.
 
@@ -55,6 +67,7 @@ class ModelRegistry(Closing):
         resident: lists the loaded models.
         vectors: gives the sentence embedder, opened at its first use.
         close: frees all of it.
+        files: describes the installed models' files.
 
     """
 
@@ -69,8 +82,9 @@ class ModelRegistry(Closing):
         resident: Callable[[], Collection[str]],
         vectors: Callable[[], NamedVectors],
         close: Callable[[], None] = lambda: None,
+        files: Callable[[], Mapping[str, ModelFile]] = dict,
     ) -> None:
-        self.default, self.lease, self.resident = default, lease, resident
+        self.default, self.lease, self.resident, self.files = default, lease, resident, files
         self._teams, self._open_team, self._models, self._close = teams, open_team, models, close
         self._vectors = vectors
         self._opened: dict[str, Avengers] = {default.team.name: default}
@@ -97,6 +111,9 @@ class ModelRegistry(Closing):
         def installed() -> list[str]:
             return sorted({each.model for each in store.installed()})
 
+        def files() -> dict[str, ModelFile]:
+            return {each.model: _file(each) for each in store.installed()}
+
         return cls(
             open_team(team or settings.team),
             teams=catalog.list_teams,
@@ -106,6 +123,7 @@ class ModelRegistry(Closing):
             resident=lambda: pool.resident,
             vectors=shared.get,
             close=pool.close,
+            files=files,
         )
 
     @property
@@ -182,3 +200,9 @@ class ModelRegistry(Closing):
         team = self.default.team.name
         remedy = f"use one of {known}" if known else f"none is installed, `avengers setup {team}` does that"
         return Problem(404, f"there is no model {model[:80]!r}: {remedy}", "model", "model_not_found")
+
+
+def _file(installed: Installed) -> ModelFile:
+    receipt = installed.receipt
+    sha256, verified = (receipt.sha256, receipt.verified_at) if receipt else ("", None)
+    return ModelFile(installed.bytes, sha256, verified, functools.partial(read_header, installed.path))

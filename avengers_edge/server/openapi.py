@@ -7,9 +7,12 @@ from typing import Any
 import msgspec
 
 from avengers_edge import __version__
+from avengers_edge.server.messages_api import MessagesRequest
+from avengers_edge.server.ollama_api import GenerateRequest, NameRequest, OllamaChatRequest, OllamaEmbedRequest
 from avengers_edge.server.options import Limits
 from avengers_edge.server.problems import ErrorReply
 from avengers_edge.server.replies import Completion, EmbeddingList, Model, ModelList
+from avengers_edge.server.responses_api import ResponsesRequest
 from avengers_edge.server.schemas import (
     LIMITED,
     ChatCompletionRequest,
@@ -21,6 +24,7 @@ from avengers_edge.server.schemas import (
 Values = dict[str, Any]
 _TYPES = (
     *(ChatCompletionRequest, CompletionRequest, EmbeddingRequest, RouteRequest),
+    *(ResponsesRequest, MessagesRequest, OllamaChatRequest, GenerateRequest, OllamaEmbedRequest, NameRequest),
     *(Completion, EmbeddingList, Model, ModelList, ErrorReply),
 )
 _PREFIX = "#/components/schemas/"
@@ -31,12 +35,23 @@ _TEXT: Values = {"type": "string"}
 def description(limits: Limits) -> Values:
     """Return the document."""
     references, components = msgspec.json.schema_components(_TYPES, ref_template=f"{_PREFIX}{{name}}")
-    chat, completion, embedding, route, answer, vectors, model, models, error = references
+    chat, completion, embedding, route, *others, answer, vectors, model, models, error = references
+    responses, messages, ollama_chat, generate, ollama_embed, ollama_name = others
     for component in components.values():
         _bound(component, limits)
     paths = {
         "/v1/chat/completions": _post("Answer a conversation", chat, answer, streams=True),
         "/v1/completions": _post("Answer a prompt", completion, answer, streams=True),
+        "/v1/responses": _post("Answer in OpenAI's newer shapes, without a memory", responses, _OBJECT, streams=True),
+        "/v1/messages": _post("Answer in Anthropic's shapes", messages, _OBJECT, streams=True),
+        "/api/chat": _post("Answer a conversation in Ollama's shapes", ollama_chat, _OBJECT),
+        "/api/generate": _post("Answer a prompt in Ollama's shapes", generate, _OBJECT),
+        "/api/embed": _post("Embed texts in Ollama's shapes", ollama_embed, _OBJECT),
+        "/api/embeddings": _post("Embed a text in Ollama's older shape", ollama_embed, _OBJECT),
+        "/api/tags": _get("List the models in Ollama's shapes", _OBJECT),
+        "/api/ps": _get("List the loaded models in Ollama's shapes", _OBJECT),
+        "/api/show": _post("Describe a model in Ollama's shapes", ollama_name, _OBJECT),
+        "/api/version": _get("The version of Ollama whose API is spoken", _OBJECT),
         "/v1/embeddings": _post("Embed texts", embedding, vectors),
         "/v1/models": _get("List the model names", models),
         "/v1/models/{name}": {
@@ -59,7 +74,7 @@ def description(limits: Limits) -> Values:
             "title": "Avengers Edge",
             "version": __version__,
             "description": "A team of small local models behind OpenAI's API: routed, sampled, voted. "
-            "A parameter that is not listed is refused.",
+            "What is not listed is passed over and named in the answer, or refused where the answer would be wrong.",
         },
         "paths": paths,
         "components": {

@@ -50,7 +50,8 @@ class ServeOptions:
     """Address and access.
 
     `hosts` are names that a Host header may carry besides those of this machine, `origins` the pages
-    (`https://example.org`) that browsers may call it from.
+    (`https://example.org`) that browsers may call it from. `strict` refuses fields that are unknown, instead of naming
+    them in the answer. `token` opens the paths of the user's own command line.
 
     Raises:
         BadRequest: an address that others can reach, without a key to keep them out.
@@ -65,6 +66,8 @@ class ServeOptions:
     certificate: str | None = None
     private_key: str | None = None
     log_prompts: bool = False
+    strict: bool = False
+    token: str | None = None
     limits: Limits = dataclasses.field(default_factory=Limits)
 
     def __post_init__(self) -> None:

@@ -15,12 +15,11 @@ from avengers_edge.server.problems import refuse
 from avengers_edge.server.schemas import (
     ChatCompletionRequest,
     CompletionRequest,
-    EmbeddingRequest,
     Extension,
     ResponseFormat,
     SamplingRequest,
 )
-from avengers_edge.server.validation import shown
+from avengers_edge.server.validation import Given, shown
 
 _SAME_NAME = (
     *("temperature", "top_p", "top_k", "min_p", "repeat_penalty", "frequency_penalty", "presence_penalty"),
@@ -33,7 +32,7 @@ class Parameters:
     """The parameters of one answer.
 
     `sampling` holds what is given of `SamplingParams`, by its names there; `prompt_field` names the field with the
-    question.
+    question, `ignored` those that were passed over.
     """
 
     model: str
@@ -49,6 +48,7 @@ class Parameters:
     sampling: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     extension: Extension = dataclasses.field(default_factory=Extension)
     prompt_field: Literal["messages", "prompt"] = "messages"
+    ignored: tuple[str, ...] = ()
 
     @property
     def voted(self) -> bool:
@@ -94,15 +94,20 @@ class Parameters:
         )
 
 
-def parameters_of(request: ChatCompletionRequest | CompletionRequest) -> Parameters:
+def parameters_of(given: Given[ChatCompletionRequest | CompletionRequest]) -> Parameters:
     """Check what the fields of a request mean together.
 
     Raises:
         Problem: 400, naming the field.
 
     """
-    if isinstance(request, ChatCompletionRequest):
-        return _of_chat(request)
+    request = given.body
+    ignored = (*given.ignored, *(("store",) if request.store else ()))
+    made = _of_chat(request) if isinstance(request, ChatCompletionRequest) else _of_prompt(request)
+    return dataclasses.replace(made, ignored=ignored)
+
+
+def _of_prompt(request: CompletionRequest) -> Parameters:
     (prompt,) = [request.prompt] if isinstance(request.prompt, str) else request.prompt
     if not prompt.strip():
         raise refuse("prompt", "prompt is empty: send a text")
@@ -133,9 +138,6 @@ def _of_chat(request: ChatCompletionRequest) -> Parameters:
 
 
 def _parameters(request: SamplingRequest, conversation: Conversation, sampling: dict[str, Any]) -> Parameters:
-    if request.stream_options is not None and not request.stream:
-        raise refuse("stream_options", "stream_options needs stream: true")
-    refuse_store(request)
     return Parameters(
         model=request.model,
         question=conversation.question,
@@ -149,17 +151,6 @@ def _parameters(request: SamplingRequest, conversation: Conversation, sampling: 
         sampling=sampling,
         extension=request.avengers,
     )
-
-
-def refuse_store(request: SamplingRequest | EmbeddingRequest) -> None:
-    """Refuse the one field for a provider's books that would have an effect.
-
-    Raises:
-        Problem: 400.
-
-    """
-    if request.store:
-        raise refuse("store", "store is true, and nothing is kept here: leave it out")
 
 
 def _sampling(request: SamplingRequest) -> dict[str, Any]:

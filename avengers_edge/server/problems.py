@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -59,6 +60,13 @@ class Problem(Exception):
     ) -> None:
         super().__init__(message)
         self.status, self.message, self.param, self.code, self.headers = status, message, param, code, headers
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Name the field as another API does."""
+        ours = re.split(r"[.\[]", self.param or "")[0]
+        if theirs := names.get(ours):
+            self.param = (self.param or "").replace(ours, theirs, 1)
+            self.message = self.message.replace(ours, theirs, 1)
 
     def reply(self) -> ErrorReply:
         """Return the error object: one line, without what cannot be printed; a name of a client's may hold anything."""

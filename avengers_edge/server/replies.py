@@ -6,18 +6,21 @@ import dataclasses
 import secrets
 import time
 import uuid
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, Protocol
 
 import msgspec
 from msgspec import UNSET, UnsetType
 from starlette.responses import Response
 
-from avengers_edge.records import Answer, Generation, TokenLogprob, ToolCall, Tools
-from avengers_edge.voting.calls import Said, read_calls
+from avengers_edge.records import Answer, Generation, Progress, TokenLogprob, ToolCall, Tools
+from avengers_edge.server.problems import Problem
+from avengers_edge.voting.calls import ParsedReply, read_calls
 
 Values = dict[str, Any]
+EVENT_STREAM = "text/event-stream; charset=utf-8"
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+_PLAIN = frozenset(f"{_LETTERS}_-.[] ")
 _ID_LETTERS = 9
 """Some chat templates want ids of just so many letters and digits."""
 
@@ -158,14 +161,47 @@ class Choice:
     calls: tuple[ToolCall, ...] = ()
 
 
+class Dialect(Protocol):
+    """One API's way of writing an answer: whole, or as the frames of a stream."""
+
+    @property
+    def media_type(self) -> str:
+        """The content type of a stream."""
+
+    @property
+    def at_work(self) -> bytes:
+        """What keeps a silent connection alive."""
+
+    def whole(self, choices: Sequence[Choice], usage: Usage, extension: Values) -> object:
+        """Return the response that is not streamed, as a value that msgspec can write."""
+
+    def begin(self, index: int) -> Iterator[bytes]:
+        """Return the frames before a choice's first piece."""
+
+    def piece(self, index: int, text: str) -> Iterator[bytes]:
+        """Return the frames of a piece of text."""
+
+    def end(self, choices: Sequence[Choice], usage: Usage, extension: Values) -> Iterator[bytes]:
+        """Return the last frames: calls, why each choice ended, what it cost. All text was sent."""
+
+    def progress(self, event: Progress) -> bytes:
+        """Return the frame of a vote under way; b"" where the API has no place for it."""
+
+    def failed(self, problem: Problem) -> bytes:
+        """Return the frame of a failure in the midst of a stream."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
-class Reply:
-    """What all parts of one response have in common. `chat` tells a chat completion from a text completion."""
+class OpenAIDialect:
+    """Chat completions (`chat`) or text completions, as server-sent events where they are streamed."""
 
     chat: bool
     model: str
+    include_usage: bool = False
     ident: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
     created: int = dataclasses.field(default_factory=lambda: int(time.time()))
+    media_type = EVENT_STREAM
+    at_work = b": at work\n\n"
 
     def whole(self, choices: Sequence[Choice], usage: Usage, extension: Values) -> Completion:
         """Return the response that is not streamed."""
@@ -179,34 +215,50 @@ class Reply:
             )
             for choice in choices
         ]
-        reply = self._chunk(*made)
         kind: Literal["chat.completion", "text_completion"] = "chat.completion" if self.chat else "text_completion"
-        return msgspec.structs.replace(reply, object=kind, usage=usage, avengers=extension)
+        return msgspec.structs.replace(self._chunk(*made), object=kind, usage=usage, avengers=extension)
 
-    def begin(self, index: int) -> Completion:
-        """Return the first chunk of a choice."""
-        return self._chunk(self._adding(index, Delta(role="assistant", content="")))
+    def begin(self, index: int) -> Iterator[bytes]:
+        """Return the chunk that names the role."""
+        if self.chat:
+            yield self._frame(self._adding(index, Delta(role="assistant", content="")))
 
-    def piece(self, index: int, text: str) -> Completion:
+    def piece(self, index: int, text: str) -> Iterator[bytes]:
         """Return the chunk of a piece of text."""
-        return self._chunk(self._adding(index, Delta(content=text), text))
+        yield self._frame(self._adding(index, Delta(content=text), text))
 
-    def call(self, index: int, place: int, call: ToolCall) -> tuple[Completion, Completion]:
-        """Return the chunks of a call: what is called, and with what."""
-        head = ReplyCall(CallFunction(call.name), place, call.id, "function")
-        rest = ReplyCall(CallFunction(arguments=call.arguments), place)
-        first, second = (self._chunk(self._adding(index, Delta(tool_calls=[each]))) for each in (head, rest))
-        return first, second
+    def end(self, choices: Sequence[Choice], usage: Usage, extension: Values) -> Iterator[bytes]:
+        """Return the chunks of calls, of each choice's end, and of the usage."""
+        for choice in choices:
+            for place, call in enumerate(choice.calls):
+                head = ReplyCall(CallFunction(call.name), place, call.id, "function")
+                rest = ReplyCall(CallFunction(arguments=call.arguments), place)
+                for each in (head, rest):
+                    yield self._frame(self._adding(choice.index, Delta(tool_calls=[each])))
+        for choice in choices:  # their texts were sent, their log-probabilities were not
+            last = self._adding(choice.index, Delta())
+            ended = msgspec.structs.replace(last, logprobs=self._logprobs(choice), finish_reason=choice.finish_reason)
+            yield self._frame(ended, extension if choice is choices[-1] else UNSET)
+        if self.include_usage:
+            yield event_frame(msgspec.structs.replace(self._chunk(), usage=usage))
+        yield b"data: [DONE]\n\n"
 
-    def finish(self, choice: Choice) -> Completion:
-        """Return the last chunk of a choice: its text was sent, its log-probabilities were not."""
-        last = self._adding(choice.index, Delta())
-        logprobs = self._logprobs(choice)
-        return self._chunk(msgspec.structs.replace(last, logprobs=logprobs, finish_reason=choice.finish_reason))
+    def progress(self, event: Progress) -> bytes:
+        """Return a comment."""
+        leading = ""
+        if event.leader is not None:
+            key = "".join(letter if letter.isprintable() else " " for letter in event.leader.key)[:80]
+            leading = f", leading with {event.leader.count}: {key}"
+        asking = f"voting {event.finished} of {event.samples}, asking {event.member}"
+        return f": {asking}{leading}\n\n".encode("utf-8", "replace")
 
-    def usage(self, usage: Usage) -> Completion:
-        """Return the chunk that carries the usage, and no choice."""
-        return msgspec.structs.replace(self._chunk(), usage=usage)
+    def failed(self, problem: Problem) -> bytes:
+        """Return the error as an event."""
+        return event_frame(problem.reply())
+
+    def _frame(self, choice: ReplyChoice, extension: Values | UnsetType = UNSET) -> bytes:
+        usage = None if self.include_usage else UNSET
+        return event_frame(msgspec.structs.replace(self._chunk(choice), usage=usage, avengers=extension))
 
     def _adding(self, index: int, delta: Delta, text: str = "") -> ReplyChoice:
         return ReplyChoice(index=index, delta=delta) if self.chat else ReplyChoice(index=index, text=text)
@@ -224,6 +276,12 @@ class Reply:
         if choice.logprobs is None:
             return None
         return _chat_logprobs(choice.logprobs) if self.chat else _text_logprobs(choice.logprobs)
+
+
+def event_frame(value: object, event: str | None = None) -> bytes:
+    """Write a value as a server-sent event."""
+    name = b"" if event is None else f"event: {event}\n".encode()
+    return name + b"data: " + msgspec.json.encode(value) + b"\n\n"
 
 
 def _message(choice: Choice) -> ReplyMessage:
@@ -251,8 +309,16 @@ def usage_of(result: Answer | Generation) -> Usage:
     return Usage(prompt, written, prompt + written, CachedTokens(cached))
 
 
-def extension_of(result: Answer | Generation, member: str | None = None, *, texts: bool = False) -> Values:
-    """Return how an answer came about; `texts` adds every sample of a vote."""
+def ignored_header(ignored: Sequence[str]) -> dict[str, str]:
+    """Return the header that names what was passed over of a request."""
+    named = ", ".join("".join(letter if letter in _PLAIN else "?" for letter in name)[:80] for name in ignored)
+    return {"X-Avengers-Ignored": named} if ignored else {}
+
+
+def extension_of(
+    result: Answer | Generation, member: str | None = None, ignored: Sequence[str] = (), *, texts: bool = False
+) -> Values:
+    """Return how an answer came about; `texts` adds every sample of a vote, `ignored` what was passed over."""
     if isinstance(result, Generation):
         ended = len(result.completions)
         return {
@@ -265,11 +331,12 @@ def extension_of(result: Answer | Generation, member: str | None = None, *, text
             "samples_requested": ended,
             "samples_used": ended,
             "saved_tokens": 0,
+            "ignored": list(ignored),
             "timings_ms": {"prefill": round(result.prefill_ms, 3), "decode": round(result.decode_ms, 3)},
         }
     values = result.as_dict()
     kept = {name: values[name] for name in (*_ANSWER_FIELDS, *(("samples",) if texts else ()))}
-    return {**kept, "output": result.shown.output, "saved_tokens": result.usage.saved_tokens}
+    return {**kept, "output": result.shown.output, "saved_tokens": result.usage.saved_tokens, "ignored": list(ignored)}
 
 
 _ANSWER_FIELDS = (
@@ -282,7 +349,7 @@ def _choice(
     index: int, text: str, reason: str, logprobs: tuple[TokenLogprob, ...] | None, tools: Tools | None
 ) -> Choice:
     reason = "stop" if reason == "stop" else "length"
-    said = Said(text) if tools is None else read_calls(text, tools.names)
+    said = ParsedReply(text) if tools is None else read_calls(text, tools.names)
     if not said.calls:
         return Choice(index, text, reason, logprobs)
     calls = tuple(dataclasses.replace(call, id=_new_id()) for call in said.calls)

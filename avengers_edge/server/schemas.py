@@ -29,11 +29,11 @@ _BIASES = Meta(
 )
 
 
-class _Object(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A JSON object; a field that is null counts as not given."""
+class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A JSON object; a field that is null counts as not given, one that is unknown is passed over by name."""
 
 
-class TextPart(_Object, frozen=True, tag_field="type", tag="text"):
+class TextPart(Body, frozen=True, tag_field="type", tag="text"):
     """A part of a message's content; other kinds of parts are refused."""
 
     text: str
@@ -42,14 +42,14 @@ class TextPart(_Object, frozen=True, tag_field="type", tag="text"):
 Content: TypeAlias = str | list[TextPart]
 
 
-class CalledFunction(_Object, frozen=True):
+class CalledFunction(Body, frozen=True):
     """What a model called, its arguments as JSON text."""
 
     name: FunctionName
     arguments: str = "{}"
 
 
-class Call(_Object, frozen=True):
+class Call(Body, frozen=True):
     """A call in an assistant's message. `index` is there in what was put together from a stream."""
 
     id: Text
@@ -58,33 +58,36 @@ class Call(_Object, frozen=True):
     index: int | None = None
 
 
-class SystemMessage(_Object, frozen=True, tag_field="role", tag="system"):
+class SystemMessage(Body, frozen=True, tag_field="role", tag="system"):
     """A system prompt."""
 
     content: Content
+    name: str | None = None
 
 
-class DeveloperMessage(_Object, frozen=True, tag_field="role", tag="developer"):
+class DeveloperMessage(Body, frozen=True, tag_field="role", tag="developer"):
     """A system prompt, by its newer name."""
 
     content: Content
+    name: str | None = None
 
 
-class UserMessage(_Object, frozen=True, tag_field="role", tag="user"):
+class UserMessage(Body, frozen=True, tag_field="role", tag="user"):
     """What a user said."""
 
     content: Content
+    name: str | None = None
 
 
-class AssistantMessage(_Object, frozen=True, tag_field="role", tag="assistant"):
-    """What a model said; clients send back what they got, its empty lists too."""
+class AssistantMessage(Body, frozen=True, tag_field="role", tag="assistant"):
+    """What a model said; clients send back what they got."""
 
     content: Content | None = None
     tool_calls: list[Call] = []
-    annotations: Annotated[list[Any], Meta(max_length=0)] = []
+    name: str | None = None
 
 
-class ToolMessage(_Object, frozen=True, tag_field="role", tag="tool"):
+class ToolMessage(Body, frozen=True, tag_field="role", tag="tool"):
     """The result of a call. `name` repeats what its call says."""
 
     content: Content
@@ -95,7 +98,7 @@ class ToolMessage(_Object, frozen=True, tag_field="role", tag="tool"):
 ChatMessage: TypeAlias = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage
 
 
-class Function(_Object, frozen=True):
+class Function(Body, frozen=True):
     """A function that may be called. `parameters` is a JSON schema of an object."""
 
     name: FunctionName
@@ -104,27 +107,27 @@ class Function(_Object, frozen=True):
     strict: bool = False
 
 
-class FunctionTool(_Object, frozen=True):
+class FunctionTool(Body, frozen=True):
     """A tool; functions are the only kind."""
 
     type: Literal["function"]
     function: Function
 
 
-class FunctionNamed(_Object, frozen=True):
+class FunctionNamed(Body, frozen=True):
     """A function by its name."""
 
     name: FunctionName
 
 
-class ToolChoice(_Object, frozen=True):
+class ToolChoice(Body, frozen=True):
     """The function that has to be called."""
 
     type: Literal["function"]
     function: FunctionNamed
 
 
-class JsonSchema(_Object, frozen=True):
+class JsonSchema(Body, frozen=True):
     """A schema of the answer; it is always enforced, so `strict` changes nothing."""
 
     name: str | None = None
@@ -133,20 +136,20 @@ class JsonSchema(_Object, frozen=True):
     schema: dict[str, Any] | None = None
 
 
-class ResponseFormat(_Object, frozen=True):
+class ResponseFormat(Body, frozen=True):
     """What the answer has to look like."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
 
-class StreamOptions(_Object, frozen=True):
+class StreamOptions(Body, frozen=True):
     """What a stream has besides its text."""
 
     include_usage: bool = False
 
 
-class Extension(_Object, frozen=True):
+class Extension(Body, frozen=True):
     """The object `avengers`: how a vote is held. What is not given is left to the team.
 
     `texts` asks for every sample with its text, beside the elected one.
@@ -162,15 +165,15 @@ class Extension(_Object, frozen=True):
     texts: bool = False
 
 
-class _ProviderFields(_Object, frozen=True):
+class _ProviderFields(Body, frozen=True):
     """What is for a provider's own books, and changes nothing about the answer."""
 
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
     metadata: dict[str, Any] | None = None
-    store: Annotated[bool, Meta(extra_json_schema={"const": False})] = False
-    service_tier: Literal["auto", "default"] | None = None
+    store: bool = False
+    service_tier: str | None = None
 
 
 class SamplingRequest(_ProviderFields, frozen=True, kw_only=True):
@@ -224,7 +227,7 @@ class EmbeddingRequest(_ProviderFields, frozen=True, kw_only=True):
     dimensions: Annotated[int, Meta(ge=1)] | None = None
 
 
-class RouteRequest(_Object, frozen=True):
+class RouteRequest(Body, frozen=True):
     """The body of `/api/route`."""
 
     prompt: Text

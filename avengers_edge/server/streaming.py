@@ -15,7 +15,6 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
-import msgspec
 from starlette.types import Receive, Scope, Send
 
 from avengers_edge.errors import AvengersError
@@ -24,18 +23,13 @@ from avengers_edge.server.answering import Result, result_of
 from avengers_edge.server.executor import EventQueue, RequestExecutor, RequestHandle
 from avengers_edge.server.parameters import Parameters
 from avengers_edge.server.problems import Problem, problem_of
-from avengers_edge.server.replies import Choice, Completion, Reply, choices_of, extension_of, usage_of
-from avengers_edge.voting.calls import Showing
+from avengers_edge.server.replies import Choice, Dialect, choices_of, extension_of, ignored_header, usage_of
+from avengers_edge.voting.calls import CallFilter
 
 logger = logging.getLogger("avengers_edge.server")
 
 Respond = Callable[[CancelToken], Iterator[Event | Generation]]
 
-_HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
 _FIRST_EVENT_SECONDS = 2.0
 """Seconds in which a request that cannot be answered is still refused with a status of its own."""
 _KEEP_ALIVE_SECONDS = 10.0
@@ -49,7 +43,7 @@ class EventStream:
     Args:
         executor: runs the work.
         respond: the work, event by event.
-        reply: the shapes of what is sent.
+        dialect: the shapes of what is sent.
         parameters: what the client wants to see.
         member: the member that is asked by its name, if one is.
         on_result: called with the result.
@@ -60,12 +54,12 @@ class EventStream:
         self,
         executor: RequestExecutor,
         respond: Respond,
-        reply: Reply,
+        dialect: Dialect,
         parameters: Parameters,
         member: str | None,
         on_result: Callable[[Result], None],
     ) -> None:
-        self._executor, self._respond, self._reply, self._parameters = executor, respond, reply, parameters
+        self._executor, self._respond, self._dialect, self._parameters = executor, respond, dialect, parameters
         self._member, self._on_result = member, on_result
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,7 +91,11 @@ class EventStream:
                     await handle.result()  # raises what is wrong, if anything is
                 else:
                     events = opening + events
-                await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+                kind = self._dialect.media_type.encode()
+                headers = [(b"content-type", kind), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+                named = ignored_header(self._parameters.ignored)
+                headers += [(name.lower().encode(), value.encode()) for name, value in named.items()]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
                 async for body in self._bodies(queue, handle, events):
                     await send({"type": "http.response.body", "body": body, "more_body": True})
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -107,44 +105,46 @@ class EventStream:
     async def _bodies(
         self, queue: EventQueue[Event], handle: RequestHandle[Result], events: list[Event] | None
     ) -> AsyncIterator[bytes]:
-        writer = _ChunkWriter(
-            self._reply, self._parameters, voted=self._member is None or self._parameters.extension.samples is not None
+        writer = _StreamWriter(
+            self._dialect,
+            self._parameters,
+            voted=self._member is None or self._parameters.extension.samples is not None,
         )
         try:
             while events is not None:
                 frames = list(writer.write(events))
-                yield b"".join(frames) if frames else b": at work\n\n" if not events else b""
+                yield b"".join(frames) if frames else self._dialect.at_work if not events else b""
                 events = await queue.get(_KEEP_ALIVE_SECONDS)
             result = await handle.result()
         except Exception as error:
             if not isinstance(error, Problem | AvengersError):
                 logger.error("a stream failed: %s", type(error).__name__, exc_info=logger.isEnabledFor(logging.DEBUG))
             error.__traceback__ = None  # as in the middleware
-            yield _frame(problem_of(error).reply())
+            yield self._dialect.failed(problem_of(error))
             return
         self._on_result(result)
         yield b"".join(writer.finish(result, self._member))
 
 
-class _ChunkWriter:
-    """Turns events into frames: pieces of the choices, or a vote's progress."""
+class _StreamWriter:
+    """Decides which pieces are sent: all of a text that is not voted on, and then what is missing of the answer."""
 
-    def __init__(self, reply: Reply, parameters: Parameters, *, voted: bool) -> None:
-        self._reply, self._parameters, self._voted = reply, parameters, voted
+    def __init__(self, dialect: Dialect, parameters: Parameters, *, voted: bool) -> None:
+        self._dialect, self._parameters, self._voted = dialect, parameters, voted
         self._live = not voted or parameters.extension.stream == "first"
         self._sent: dict[int, list[str]] = {}
-        self._showing: dict[int, Showing] = collections.defaultdict(Showing)
+        self._filters: dict[int, CallFilter] = collections.defaultdict(CallFilter)
 
     def write(self, events: list[Event]) -> Iterator[bytes]:
         """Return the frames of some events."""
         for event in events:
             if isinstance(event, Progress):
                 if event.finished or not self._live:
-                    yield _progress(event)
+                    yield self._dialect.progress(event)
             elif isinstance(event, Token) and self._shows(event):
                 if self._parameters.tools is None:
                     yield from self._piece(event.sample, event.text)
-                elif shown := self._showing[event.sample].push(event.text):
+                elif shown := self._filters[event.sample].push(event.text):
                     yield from self._piece(event.sample, shown)
 
     def _shows(self, token: Token) -> bool:
@@ -153,18 +153,12 @@ class _ChunkWriter:
 
     def finish(self, result: Result, member: str | None) -> Iterator[bytes]:
         """Return the frames of the answer's end: what was not sent of it, why it ended and how it came about."""
-        choices = choices_of(result, self._parameters.tools)
-        extension = extension_of(result, member, texts=self._parameters.extension.texts)
+        parameters = self._parameters
+        choices = choices_of(result, parameters.tools)
+        extension = extension_of(result, member, parameters.ignored, texts=parameters.extension.texts)
         for choice in choices:
             yield from self._rest(choice, extension)
-            for place, call in enumerate(choice.calls):
-                yield from map(_frame, map(self._with_usage, self._reply.call(choice.index, place, call)))
-        for choice in choices[:-1]:
-            yield _frame(self._reply.finish(choice))
-        yield _frame(msgspec.structs.replace(self._last(choices[-1]), avengers=extension))
-        if self._parameters.include_usage:
-            yield _frame(self._reply.usage(usage_of(result)))
-        yield b"data: [DONE]\n\n"
+        yield from self._dialect.end(choices, usage_of(result), extension)
 
     def _rest(self, choice: Choice, extension: dict[str, Any]) -> Iterator[bytes]:
         """Send of a text what was not sent of it, or tell that another one was sent."""
@@ -181,32 +175,12 @@ class _ChunkWriter:
     def _piece(self, index: int, text: str) -> Iterator[bytes]:
         if index not in self._sent:
             self._sent[index] = []
-            if self._reply.chat:
-                yield _frame(self._with_usage(self._reply.begin(index)))
+            yield from self._dialect.begin(index)
         self._sent[index].append(text)
-        yield _frame(self._with_usage(self._reply.piece(index, text)))
-
-    def _last(self, choice: Choice) -> Completion:
-        return self._with_usage(self._reply.finish(choice))
-
-    def _with_usage(self, chunk: Completion) -> Completion:
-        return msgspec.structs.replace(chunk, usage=None) if self._parameters.include_usage else chunk
+        yield from self._dialect.piece(index, text)
 
 
 async def wait_for_disconnect(receive: Receive) -> None:
     """Return when the client has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _progress(progress: Progress) -> bytes:
-    leading = ""
-    if progress.leader is not None:
-        key = "".join(letter if letter.isprintable() else " " for letter in progress.leader.key)[:80]
-        leading = f", leading with {progress.leader.count}: {key}"
-    asking = f"voting {progress.finished} of {progress.samples}, asking {progress.member}"
-    return f": {asking}{leading}\n\n".encode("utf-8", "replace")
-
-
-def _frame(value: msgspec.Struct) -> bytes:
-    return b"data: " + msgspec.json.encode(value) + b"\n\n"

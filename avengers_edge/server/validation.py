@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import json
 import re
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -18,20 +20,45 @@ from avengers_edge.server.schemas import LIMITED
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
-REASONS = {
+WRONG = {
     "functions": "use tools",
     "function_call": "use tool_choice",
     "tools": "ask /v1/chat/completions",
     "audio": "answers are text",
     "modalities": "answers are text",
-    "prediction": "leave it out",
-    "reasoning_effort": "choose a member's mode by its name instead, like model:think",
     "best_of": 'ask for a vote: {"avengers": {"samples": 8}}',
     "suffix": "text is continued, not filled in",
-    "echo": "the prompt is not repeated",
     "web_search_options": "nothing is fetched",
+    "guided_json": "use response_format",
+    "guided_regex": "use grammar or response_format",
+    "guided_choice": "use grammar or response_format",
+    "guided_grammar": "use grammar",
+    "structured_outputs": "use response_format",
 }
-"""What to do instead of giving a field that clients know from elsewhere."""
+"""Fields without which the answer would not be the one that was asked for, and what to do instead."""
+
+_NEUTRAL: Mapping[str, tuple[object, ...]] = MappingProxyType({
+    "echo": (False,),
+    "best_of": (1,),
+    "suffix": ("",),
+    "stop": ("", []),
+    "modalities": (["text"],),
+    "functions": ([],),
+    "seed": (-1,),
+    "top_k": (-1,),
+    "max_tokens": (-1, -2),
+    "max_completion_tokens": (-1, -2),
+})  # fmt: skip
+"""Values that ask for what is done anyway."""
+
+_ALIASES: Mapping[str, str] = MappingProxyType({
+    "n_predict": "max_tokens",
+    "num_predict": "max_tokens",
+    "repetition_penalty": "repeat_penalty",
+})  # fmt: skip
+"""Names that llama.cpp, Ollama and vLLM have for fields of OpenAI's form."""
+
+_MOST_PASSED_OVER = 32
 _HINTS = {
     "model": "name one of /v1/models, like avengers",
     "messages": "send at least one message of a user",
@@ -53,7 +80,7 @@ _LARGE = 64 * 1024
 """Bytes from which parsing would hold up the event loop noticeably."""
 
 
-async def read_request(request: Request, kind: type[_T], limits: Limits) -> _T:
+async def read_request(request: Request, kind: type[_T], limits: Limits, *, strict: bool) -> Given[_T]:
     """Read and check a request's body.
 
     Raises:
@@ -62,7 +89,8 @@ async def read_request(request: Request, kind: type[_T], limits: Limits) -> _T:
 
     """
     sent = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if sent != "application/json":  # what a page of another origin can send without asking is not this
+    # What a page of another origin can send without asking is not JSON; what no page sends may be anything.
+    if sent != "application/json" and "origin" in request.headers:
         raise Problem(415, f"the content type is {sent[:60] or 'missing'}: send application/json", code="content_type")
     try:
         async with asyncio.timeout(limits.body_seconds):
@@ -73,8 +101,8 @@ async def read_request(request: Request, kind: type[_T], limits: Limits) -> _T:
     except ClientDisconnect:
         raise Problem(499, "the client left before its request was complete", code="cancelled") from None
     if len(content) <= _LARGE:
-        return convert(parse_object(content, limits.depth), kind, limits)
-    return await asyncio.to_thread(lambda: convert(parse_object(content, limits.depth), kind, limits))
+        return convert(parse_object(content, limits.depth), kind, limits, strict=strict)
+    return await asyncio.to_thread(lambda: convert(parse_object(content, limits.depth), kind, limits, strict=strict))
 
 
 async def _read(request: Request, limits: Limits) -> bytes:
@@ -120,25 +148,81 @@ def parse_object(content: bytes, depth: int) -> dict[str, Any]:
     raise _too_deep(depth)
 
 
-def convert(values: dict[str, Any], kind: type[_T], limits: Limits) -> _T:
-    """Turn a parsed object into a request.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Given(Generic[_T]):
+    """A request, and the names of its fields that were passed over since they cannot change the answer."""
+
+    body: _T
+    ignored: tuple[str, ...] = ()
+
+
+def convert(values: dict[str, Any], kind: type[_T], limits: Limits, *, strict: bool = False) -> Given[_T]:
+    """Turn a parsed object into a request; what is unknown and cannot make the answer wrong is passed over.
+
+    Args:
+        values: the object.
+        kind: what it is to be.
+        limits: the operator's.
+        strict: refuse unknown fields, and numbers above a limit, instead of passing over them or holding them to it.
 
     Raises:
         Problem: 400, naming the field.
 
     """
     values = _without_null(values)
-    try:
-        request = msgspec.convert(values, kind)
-    except msgspec.ValidationError as error:
-        raise _refused(str(error), values, kind) from None
+    ignored: dict[str, None] = {}
+    if not strict:
+        values = _in_our_words(values)
+    while True:
+        try:
+            request = msgspec.convert(values, kind)
+            break
+        except msgspec.ValidationError as error:
+            path = _unknown(str(error))
+            wrong = path is None or (len(path) == 1 and path[0] in WRONG)
+            if strict or path is None or wrong or len(ignored) >= _MOST_PASSED_OVER:
+                raise _refused(str(error), values, kind) from None
+            _drop(values, path)
+            ignored[".".join(str(step) for step in path if step != 0)] = None
+    held: dict[str, Any] = {}
     for where, given in (("", values), ("avengers.", values.get("avengers", {}))):
         for name in LIMITED.keys() & given.keys():
             most = getattr(limits, LIMITED[name])
             if given[name] > most:
-                complaint = f"{where}{name} is {shown(given[name])}: expected a whole number <= {most}"
-                raise refuse(where + name, complaint)
-    return request
+                if strict or LIMITED[name] != "tokens":
+                    complaint = f"{where}{name} is {shown(given[name])}: expected a whole number <= {most}"
+                    raise refuse(where + name, complaint)
+                held[name] = most
+                ignored[f"{name} above {most}"] = None
+    return Given(msgspec.structs.replace(request, **held) if held else request, tuple(ignored))
+
+
+def _in_our_words(values: dict[str, Any]) -> dict[str, Any]:
+    """Rename what other servers call otherwise, and leave out what asks for nothing."""
+    renamed = {_ALIASES.get(name, name): value for name, value in values.items()}
+    return {name: value for name, value in renamed.items() if value not in _NEUTRAL.get(name, ())}
+
+
+def _unknown(message: str) -> list[str | int] | None:
+    """Return the path of the unknown field that a message of msgspec's names; 0 stands for any place of a list."""
+    reason, _, place = message.partition(" - at ")
+    found = re.fullmatch(r"Object contains unknown field `(.+)`", reason, re.DOTALL)
+    if found is None:
+        return None
+    outer: list[str | int] = [name or 0 for name, _ in re.findall(r"\.([^.\[`]+)|\[(\d+)\]", place)]
+    return [*outer, found[1]]
+
+
+def _drop(value: Any, path: Sequence[str | int]) -> None:  # noqa: ANN401 - JSON
+    """Take a field out of an object, in a list out of all its objects."""
+    step, *rest = path
+    if isinstance(value, list):
+        for each in value:
+            _drop(each, rest)
+    elif isinstance(value, dict) and not rest:
+        value.pop(step, None)
+    elif isinstance(value, dict) and step in value:
+        _drop(value[step], rest)
 
 
 def shown(value: object) -> str:
@@ -172,7 +256,7 @@ def _refused(message: str, values: dict[str, Any], kind: type[msgspec.Struct]) -
         return refuse(name, f"{name} is missing: {_HINTS.get(found[1], 'send it')}", "missing_parameter")
     if found := re.fullmatch(r"Object contains unknown field `(.+)`", reason, re.DOTALL):
         name = f"{where}.{found[1][:80]}".removeprefix(".")
-        return refuse(name, f"{name} is not supported: {REASONS.get(name, 'leave it out')}", "unsupported_parameter")
+        return refuse(name, f"{name} is not supported: {WRONG.get(name, 'leave it out')}", "unsupported_parameter")
     value: Any = values
     for name, index in path:
         value = value[name] if name else value[int(index)]

@@ -1,9 +1,8 @@
 """The vote: the tally, when sampling may stop, the ballot while it is held.
 
 `exact` is the curtailed majority vote: stop when no completion of the unfinished samples elects another answer under
-the tie-break of `tally` (earliest index). It holds for weighted votes as it does for equal ones. `adaptive` adds the
-Beta rule of Adaptive-Consistency (Aggarwal et al., EMNLP 2023, arXiv 2305.11860), which can be wrong. Both only read
-finished samples, in whatever order those finished.
+the tie-break of `tally` (earliest index), with weights or without. `adaptive` adds the Beta rule of
+Adaptive-Consistency (Aggarwal et al., EMNLP 2023, arXiv 2305.11860), which can be wrong.
 """
 
 from __future__ import annotations
@@ -16,9 +15,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from avengers_edge.errors import BadRequest
 from avengers_edge.records import EarlyStop, FinishReason, Kind, Vote
-from avengers_edge.voting.trials import failures
+from avengers_edge.voting.code_votes import failures
 
 UNIT = 1000
 """What an unweighted vote weighs. Weights are integers, so that equal sums are ties on every machine."""
@@ -28,9 +26,8 @@ _OPEN_ANSWERS = 12
 """How many answers a question has, about, by its kind; where none are offered, those that are given at all."""
 
 _LEAST_CHANCE = 0.02
-
-_SAME = 1e-9
-"""Similarities closer than this are a tie, so that rounding does not pick the winner."""
+_TIE = 1e-9  # similarities closer than this are equal, so that rounding does not pick the winner
+_BETA_DOUBT = (1, 20)
 
 
 def tally(keys: Sequence[str | None], weights: Sequence[int] | None = None) -> tuple[Vote, ...]:
@@ -78,37 +75,29 @@ def agreement(votes: Sequence[Vote]) -> float | None:
 
 
 def representative(keys: Sequence[str | None], finish_reasons: Sequence[FinishReason], key: str) -> int:
-    """Choose the sample whose text stands for a key: the first that ran to its end, else the first.
+    """Choose the sample whose text stands for a key that was voted for: the first that ran to its end, else the first.
 
-    Raises:
-        BadRequest: no sample has the key, or the two sequences differ in length.
+    Args:
+        keys: what each sample votes for.
+        finish_reasons: why each of them ended.
+        key: one of `keys`.
 
     """
-    if len(keys) != len(finish_reasons):
-        raise BadRequest(f"{len(keys)} keys came with {len(finish_reasons)} finish reasons: give one for each sample")
-    group = [index for index, given in enumerate(keys) if given == key]
-    if not group:
-        raise BadRequest(f"no sample gave the answer {key!r}: choose a key of the tally")
+    group = (index for index, given in enumerate(keys) if given == key)
     return min(group, key=lambda index: (finish_reasons[index] != "stop", index))
 
 
 def medoid(vectors: Sequence[Sequence[float]]) -> int:
-    """Find the vector closest to the others: highest mean cosine, shape (n, D) in any length unit.
+    """Find the vector closest to the others: highest mean cosine, shape (n >= 1, D) in any length unit.
 
     Free text has no majority; its centre is the sample that agrees most with the rest (Kaufman and Rousseeuw's
     medoid, with cosine for distance). Ties go to the lowest index. A vector of length 0 is close to nothing.
-
-    Raises:
-        BadRequest: there is no vector, or their dimensions differ.
-
     """
-    if not vectors or len({len(vector) for vector in vectors}) > 1:
-        raise BadRequest(f"a medoid of {len(vectors)} vectors is undefined: give one or more of the same dimension")
     units = [_unit(vector) for vector in vectors]
     best, best_sum = 0, -math.inf
     for index, unit in enumerate(units):
-        others = math.fsum(_dot(unit, other) for at, other in enumerate(units) if at != index)
-        if others > best_sum + _SAME:
+        others = math.fsum(sum(map(operator.mul, unit, other)) for at, other in enumerate(units) if at != index)
+        if others > best_sum + _TIE:
             best, best_sum = index, others
     return best
 
@@ -116,13 +105,6 @@ def medoid(vectors: Sequence[Sequence[float]]) -> int:
 def _unit(vector: Sequence[float]) -> list[float]:
     length = math.hypot(*vector)
     return [float(value) / length for value in vector] if length > 0 and math.isfinite(length) else [0.0] * len(vector)
-
-
-def _dot(left: Sequence[float], right: Sequence[float]) -> float:
-    return float(sum(map(operator.mul, left, right)))
-
-
-_BETA_DOUBT = (1, 20)
 
 
 def still_needed(
@@ -142,13 +124,7 @@ def still_needed(
         quorum: how many votes the winner has to have besides (see `quorum_of`).
         weights: what each of the n votes weighs, in thousandths; None weighs all alike.
 
-    Raises:
-        BadRequest: a sample index outside 0..n-1.
-
     """
-    stray = [index for index in keys if not 0 <= index < n]
-    if stray:
-        raise BadRequest(f"sample {stray[0]} is not one of {n}: indices run from 0 to {n - 1}")
     weight_of = [UNIT] * n if weights is None else weights
     # The heaviest first, and of equal ones those that win a tie.
     left = sorted(
@@ -156,18 +132,18 @@ def still_needed(
     )
     if rule == "off":
         return len(left)
-    sums: dict[str, int] = {}
+    sums: Counter[str] = Counter()
     firsts: dict[str, int] = {}
     for index in sorted(keys):
         if (key := keys[index]) is not None:
-            sums[key] = sums.get(key, 0) + weight_of[index]
+            sums[key] += weight_of[index]
             firsts.setdefault(key, index)
     order = sorted(sums, key=lambda key: (-sums[key], firsts[key]))
-    (leads, leads_from), *rivals = [(sums[key], firsts[key]) for key in order] or [(0, n)]
-    needed = bisect_left(range(len(left)), True, key=lambda more: _settles(leads, leads_from, rivals, left, more))
+    leader, *rivals = [(sums[key], firsts[key]) for key in order] or [(0, n)]
+    needed = bisect_left(range(len(left)), True, key=lambda more: _settles(leader, rivals, left[:more], left[more:]))
     if rule == "adaptive":
         heaviest = max(weight_of, default=UNIT)
-        ahead, behind = leads // heaviest, -(-max((each for each, _ in rivals), default=0) // heaviest)
+        ahead, behind = leader[0] // heaviest, -(-max((weight for weight, _ in rivals), default=0) // heaviest)
         needed = bisect_left(range(needed), True, key=lambda more: likely_ahead(ahead + more, behind))
     votes = sum(key == order[0] for key in keys.values()) if order else 0
     return min(max(needed, quorum - votes), len(left))
@@ -192,23 +168,19 @@ def likely_ahead(leader: int, rival: int) -> bool:
     return doubt * denominator <= numerator << tosses
 
 
-def _settles(
-    leads: int, leads_from: int, rivals: Sequence[tuple[int, int]], left: Sequence[tuple[int, int]], more: int
-) -> bool:
-    """Return whether `more` votes for the leader settle it: nobody wins with all the others, not even a new answer.
+_Standing = tuple[int, int]
+"""The weight of an answer's votes and the index of its first sample, which is in front where weights tie."""
 
-    A standing is the weight of an answer's votes and its first index. Where weights tie the earlier first index wins.
-    """
-    mine, others = left[:more], left[more:]
+
+def _settles(
+    leader: _Standing, rivals: Sequence[_Standing], mine: Sequence[_Standing], others: Sequence[_Standing]
+) -> bool:
+    """Return whether nobody overtakes a leader that gets `mine` with all `others`, not even a new answer."""
     if not others:
         return True
-    standing = leads + sum(weight for weight, _ in mine)
-    first = min([leads_from, *(index for _, index in mine)])
-    rest, earliest = sum(weight for weight, _ in others), min(index for _, index in others)
-    return all(
-        (standing, -first) > (weight + rest, -min(rival_first, earliest))
-        for weight, rival_first in (*rivals, (0, earliest))
-    )
+    weight, first = leader[0] + sum(each for each, _ in mine), min([leader[1], *(index for _, index in mine)])
+    rest, earliest = sum(each for each, _ in others), min(index for _, index in others)
+    return all((weight, -first) > (rival + rest, -min(index, earliest)) for rival, index in (*rivals, (0, earliest)))
 
 
 class Ballot:
@@ -217,20 +189,17 @@ class Ballot:
     A slot is the place of a sample in the tie-break. All slots are known from the start, with what their votes weigh,
     so that `exact` can stop as soon as those to come cannot change the winner.
 
-    Model-Switch (arXiv 2505.19797): where less than a share of `switch_below` of the votes agree, a second member is
+    Model-Switch (arXiv 2504.00762): where less than a share of `switch_below` of the votes agree, a second member is
     asked, and `switch` opens the vote on the samples of both. `exact` holds for the switch as well: sampling goes on
     until it is certain that enough agree. Once it is certain that too few do, all samples are wanted, because all of
     them vote in the union. `adaptive` judges by the samples that it let end.
 
     Args:
-        weights: what the vote of each slot weighs, in thousandths; its length is the number of samples.
+        weights: what the vote of each slot weighs, in thousandths, 1 or more; its length is the number of samples.
         rule: when sampling may stop.
         kind: what an answer is. Code that fails loses to code that does not.
         switch_below: 0 never switches; nor does a single sample.
         earlier: the votes of samples that count as well, before these in the tie-break, with what they weigh.
-
-    Raises:
-        BadRequest: no slot, or a weight below 1.
 
     """
 
@@ -243,47 +212,22 @@ class Ballot:
         switch_below: float = 0.0,
         earlier: Sequence[tuple[str | None, int]] = (),
     ) -> None:
-        if not weights:
-            raise BadRequest("a vote over 0 samples was asked for: use 1 or more")
-        if min(weights) < 1:
-            raise BadRequest(f"a vote weighs {min(weights)} thousandths: use 1 or more")
-        self._own, self._rule, self._kind = tuple(weights), rule, kind
+        self.weights = tuple(weights)
+        self._rule, self._kind, self._earlier = rule, kind, len(earlier)
         self._switch_below = switch_below if len(weights) > 1 else 0.0
-        self._earlier = tuple(earlier)
-        self._weights = (*(weight for _, weight in earlier), *weights)
+        self._all_weights = (*(weight for _, weight in earlier), *weights)
         self._keys: dict[int, str | None] = {place: key for place, (key, _) in enumerate(earlier)}
 
     def add(self, slot: int, key: str | None) -> int:
-        """Count a finished sample's vote (None: it casts none) and tell how many more are `needed`.
-
-        Raises:
-            BadRequest: the slot is not one of this ballot's, or was counted before.
-
-        """
-        if not 0 <= slot < len(self._own):
-            raise BadRequest(
-                f"sample {slot} is not one of {len(self._own)}: indices run from 0 to {len(self._own) - 1}"
-            )
-        place = len(self._earlier) + slot
-        if place in self._keys:
-            raise BadRequest(f"sample {slot} finished twice: count each sample once")
-        self._keys[place] = key
+        """Count a finished sample's vote (None: it casts none); return how many more are `needed`."""
+        self._keys[self._earlier + slot] = key
         return self.needed
-
-    def weight_of(self, slot: int) -> int:
-        """Return what the vote of a slot weighs, in thousandths."""
-        return self._own[slot]
-
-    @property
-    def slots(self) -> int:
-        """How many samples it is held over, the earlier ones left out."""
-        return len(self._own)
 
     @property
     def needed(self) -> int:
         """How many more samples it takes at the least; 0 when sampling may stop."""
-        quorum = quorum_of(self._switch_below, len(self._own)) if self._rule == "exact" else 0
-        return still_needed(self._rule, self._keys, self.asked, quorum, self._weights)
+        quorum = quorum_of(self._switch_below, len(self.weights)) if self._rule == "exact" else 0
+        return still_needed(self._rule, self._keys, self.asked, quorum, self._all_weights)
 
     def switch(self, weights: Sequence[int]) -> Ballot | None:
         """Open the vote to a second member's samples where too few agree, now that sampling has ended; else None.
@@ -294,14 +238,14 @@ class Ballot:
         leader = self.leader
         if not self.finished or (leader.count if leader else 0) / self.finished >= self._switch_below:
             return None
-        earlier = [(self._keys[place], self._weights[place]) for place in sorted(self._keys)]
+        earlier = [(self._keys[place], self._all_weights[place]) for place in sorted(self._keys)]
         union = Ballot(weights, self._rule, self._kind, earlier=earlier)
         return union if union.needed > 0 else None
 
     @property
     def asked(self) -> int:
         """How many samples can vote, the earlier ones included."""
-        return len(self._weights)
+        return len(self._all_weights)
 
     @property
     def finished(self) -> int:
@@ -309,16 +253,10 @@ class Ballot:
         return len(self._keys)
 
     @property
-    def keys(self) -> Mapping[int, str | None]:
-        """The votes of this ballot's own finished samples by slot; None is a sample without a vote."""
-        skipped = len(self._earlier)
-        return {place - skipped: key for place, key in self._keys.items() if place >= skipped}
-
-    @property
     def votes(self) -> tuple[Vote, ...]:
         """The tally so far, winner first, the earlier samples included; code that fails loses to code that does not."""
         places = sorted(self._keys)
-        votes = tally([self._keys[place] for place in places], [self._weights[place] for place in places])
+        votes = tally([self._keys[place] for place in places], [self._all_weights[place] for place in places])
         return tuple(sorted(votes, key=lambda vote: failures(vote.key))) if self._kind == "code" else votes
 
     @property

@@ -1,15 +1,9 @@
 """The calls of functions in a text, and the key by which two texts' calls are compared.
 
-Models have no common form, and small ones do not keep to their own. What is read as calls:
-
-1. `<tool_call>` sections (Hermes, Qwen2.5), of which the last need not be closed. Braces may be doubled, as the
-   template of Qwen2.5-Coder-1.5B shows them.
-2. A text that is nothing but JSON, or ends with a block of JSON (what Qwen2.5-Coder tends to write instead):
-   objects, or lists of them, with white space, commas or semicolons between. Llama's and Mistral's marks before it
-   are passed over.
-
-Each has to be `{"name": …, "arguments" or "parameters": {…}}` and to name a function that there is. Where one does not,
-the text calls nothing, and is shown as it is. What is in a `<think>` section is a thought.
+Models have no common form, and small ones do not keep to their own. Read are `<tool_call>` sections (Hermes, Qwen2.5),
+of which the last need not be closed and braces may be doubled, as the template of Qwen2.5-Coder-1.5B shows them; or a
+text that is nothing but JSON or ends with a block of it, behind Llama's and Mistral's marks too. Each has to be
+`{"name": …, "arguments" or "parameters": {…}}` of a function that there is; where one is not, the text calls nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +14,9 @@ import re
 from collections.abc import Collection, Iterator
 
 from avengers_edge.records import ToolCall
-from avengers_edge.voting.keys import json_key
+from avengers_edge.voting.keys import json_key, refuse_constant
+from avengers_edge.voting.markers import begun
+from avengers_edge.voting.patterns import pattern
 
 NO_CALL = "no call"
 """The key of a text that calls nothing."""
@@ -28,31 +24,31 @@ NO_CALL = "no call"
 _OPENING, _CLOSING = "<tool_call>", "</tool_call>"
 _MARKS = ("[TOOL_CALLS]", "<|python_tag|>")
 _FENCE = "```"
-_FENCED = re.compile(r"```(?:json)?[ \t]*\n(\s*[\[{](?:(?!```).)*)```\s*\Z", re.DOTALL)
-_MAY_BE_FENCED = re.compile(r"```(?:json)?[ \t]*\n\s*(?:[\[{]|\Z)|```(?:json|jso|js|j)?[ \t]*\Z")
-_BEGINNING = re.compile("|".join(map(re.escape, (_OPENING, *_MARKS, _FENCE))))
-_BETWEEN = re.compile(r"[\s,;]*")
+_FENCED = pattern(r"```(?:json)?[ \t]*\n(\s*[\[{](?:(?!```).)*)```\s*\Z", re.DOTALL)
+_MAY_BE_FENCED = pattern(r"```(?:json)?[ \t]*\n\s*(?:[\[{]|\Z)|```(?:json|jso|js|j)?[ \t]*\Z")
+_BETWEEN = pattern(r"[\s,;]*")
+_BEGINNING = pattern("|".join(map(re.escape, (_OPENING, *_MARKS, _FENCE))))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Said:
+class ParsedReply:
     """A text taken apart: what is for people, and the calls."""
 
     content: str
     calls: tuple[ToolCall, ...] = ()
 
 
-def read_calls(text: str, names: Collection[str]) -> Said:
+def read_calls(text: str, names: Collection[str]) -> ParsedReply:
     """Find the calls of these functions; a text without any is all content."""
     start = _after_thought(text)
     if start is None:
-        return Said(text)
+        return ParsedReply(text)
     try:
         content, bodies = _sections(text, start) if _OPENING in text[start:] else _bare(text, start)
         calls = tuple(_call(value, names) for body in bodies for value in _values(body))
     except (ValueError, RecursionError):
-        return Said(text)
-    return Said(content, calls) if calls else Said(text)
+        return ParsedReply(text)
+    return ParsedReply(content, calls) if calls else ParsedReply(text)
 
 
 def calls_key(text: str, names: Collection[str]) -> str | None:
@@ -68,20 +64,17 @@ def calls_key(text: str, names: Collection[str]) -> str | None:
     return f"[{','.join(sorted(json_key(pair) or pair for pair in pairs))}]"
 
 
-class Showing:
-    """Decides, while a text is written, how much of it is certainly not part of a call."""
+class CallFilter:
+    """Holds back, while a text is written, what may be part of a call."""
 
     def __init__(self) -> None:
         self._text, self._shown = "", 0
 
     def push(self, piece: str) -> str:
-        """Take the next piece; give what may be shown now."""
+        """Take the next piece; return what may be shown now."""
         self._text += piece
-        sure = self._sure()
-        if sure <= self._shown:
-            return ""
-        shown, self._shown = self._text[self._shown : sure], sure
-        return shown
+        start, self._shown = self._shown, max(self._shown, self._sure())
+        return self._text[start : self._shown]
 
     def _sure(self) -> int:
         text, start = self._text, _after_thought(self._text)
@@ -92,7 +85,7 @@ class Showing:
         for mark in _BEGINNING.finditer(text, max(start, self._shown)):
             if mark[0] != _FENCE or _MAY_BE_FENCED.match(text, mark.start()):
                 return mark.start()
-        return len(text) - _half_mark(text[start:])
+        return len(text) - begun(text[start:], (_OPENING, *_MARKS, _FENCE))
 
 
 def _after_thought(text: str) -> int | None:
@@ -103,22 +96,14 @@ def _after_thought(text: str) -> int | None:
     return closed + len("</think>") if closed >= 0 else 0
 
 
-def _half_mark(text: str) -> int:
-    """Measure the longest tail of a text that a mark may begin with."""
-    tails = (length for length in range(max(map(len, (_OPENING, *_MARKS))) - 1, 0, -1))
-    return next((n for n in tails if any(mark.startswith(text[-n:]) for mark in (_OPENING, *_MARKS, _FENCE))), 0)
-
-
 def _sections(text: str, start: int) -> tuple[str, list[str]]:
     head, *sections = text[start:].split(_OPENING)
     parts = [section.partition(_CLOSING) for section in sections]
     after = "".join(after for _, _, after in parts).strip()
     content = f"{text[:start]}{head}".rstrip()
-    return "\n".join(filter(None, (content, after))), [_single(inside.strip()) for inside, _, _ in parts]
-
-
-def _single(body: str) -> str:
-    return body[1:-1] if body.startswith("{{") and body.endswith("}}") else body
+    bodies = [inside.strip() for inside, _, _ in parts]
+    bodies = [body[1:-1] if body.startswith("{{") and body.endswith("}}") else body for body in bodies]
+    return "\n".join(filter(None, (content, after))), bodies
 
 
 def _bare(text: str, start: int) -> tuple[str, list[str]]:
@@ -131,10 +116,8 @@ def _bare(text: str, start: int) -> tuple[str, list[str]]:
 
 
 def _values(body: str) -> Iterator[object]:
-    decoder, place = json.JSONDecoder(parse_constant=_refuse), 0
-    if not body:
-        raise ValueError("a call of nothing")
-    while place < len(body):
+    decoder, place = json.JSONDecoder(parse_constant=refuse_constant), 0
+    while place < len(body) or not place:  # an empty body is refused by the decoder
         value, place = decoder.raw_decode(body, place)
         yield from value if isinstance(value, list) else [value]
         between = _BETWEEN.match(body, place)
@@ -148,13 +131,9 @@ def _call(value: object, names: Collection[str]) -> ToolCall:
         raise ValueError("not a call of a function that there is")
     arguments = value.get("arguments", value.get("parameters"))
     if isinstance(arguments, str):
-        arguments = json.loads(arguments, parse_constant=_refuse)
+        arguments = json.loads(arguments, parse_constant=refuse_constant)
     if not isinstance(arguments, dict):
         raise ValueError("arguments that are no object")
-    said = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
-    said.encode()  # half a character is no text
-    return ToolCall(value["name"], said)
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+    written = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+    written.encode()  # half a character is no text
+    return ToolCall(value["name"], written)

@@ -1,10 +1,8 @@
 """Answers out of a closed list: option letters and labels, read in a text or scored by probabilities.
 
-Scored instead of sampled: one token's log-probabilities for each cyclic order of the options. A small model prefers
-positions: asked for a letter it says A more often than A is right. Over all cyclic orders each option stands once in
-each position, so that the preference cancels out (Zheng et al., arXiv 2309.03882). An order is a sample that costs one
-evaluation of a prompt; what it gives each option is averaged over the orders, which is right more often than counting
-each order's likeliest letter.
+Scored instead of sampled: one token's log-probabilities for each cyclic order of the options, averaged. A small model
+says A more often than A is right; over all orders each option stands once in each position, so that the preference
+cancels out (Zheng et al., arXiv 2309.03882). An order is a sample that costs one evaluation of a prompt.
 """
 # ruff: noqa: RUF001 - typographic signs are what this module reads
 
@@ -16,50 +14,46 @@ from collections import Counter
 from collections.abc import Sequence
 from string import ascii_letters, ascii_uppercase
 
-from avengers_edge.records import Sample, TokenLogprob, Vote
+from avengers_edge.records import Kind, Sample, TokenLogprob, Vote
 from avengers_edge.voting.latex import bare, denied, plain
-
-# ruff: noqa: RUF001 - typographic signs are what this module reads
-
+from avengers_edge.voting.patterns import pattern
 
 _TAIL = 20_000
 
-_LEAD_IN = re.compile(
+_LEAD_IN = pattern(
     r"(?:(?:the|is|option|choice|letter|answer|correct|best|most likely|likely|probably|definitely|clearly"
     r"|die|der|das|antwort|buchstabe|la|le|el|lettre|réponse|opción|letra|respuesta)\s|l['’](?=option)"
     r"|选项|選項|選択肢|[\s:*_(\[\"'`{<$→「『【“‘])*+",
     re.IGNORECASE,
 )
-_MATH = re.compile(r"\\[()\[\]]")
-_LETTER = re.compile(r"([A-Za-z])(?![A-Za-z0-9'’])")
-_CLOSED = re.compile(r"\s*(?:$|[).:;,\]}*\"'`_>$–—。、」』】”’\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3-]|\n)")
-_SECOND = re.compile(
+_MATH = pattern(r"\\[()\[\]]")
+_LETTER = pattern(r"([A-Za-z])(?![A-Za-z0-9'’])")
+_CLOSED = pattern(r"\s*(?:$|[).:;,\]}*\"'`_>$–—。、」』】”’\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3-]|\n)")
+_SECOND = pattern(
     r"[)\]*.\"'` ]{0,4}(?:[,/&、和及]|\s(?:or|and|und|oder|et|ou|y|o)\s)\s{0,2}[(\[*\"'`]{0,3}(?:or\s|and\s)?"
     r"[A-Z](?![A-Za-z'’])(?!\s(?:is|was|would|has|does)\b)"
 )
-_ARTICLE = re.compile(r"a\s*[,;:–—-]\s*[a-z]")
-_REASON = re.compile(
+_ARTICLE = pattern(r"a\s*[,;:–—-]\s*[a-z]")
+_REASON = pattern(
     r"\s+(?:is|because|since|as|for|would|seems|looks|fits|not|instead of|rather than"
     r"|weil|da|car|porque|ya que|-|–|—)(?![a-z])"
 )
 
-_AT_START = re.compile(r"[\s*_\"'`(\[]{0,8}(?:option\s|choice\s)?[(\[*]{0,3}([A-Z])[)\].:*](?![A-Za-z])")
+_AT_START = pattern(r"[\s*_\"'`(\[]{0,8}(?:option\s|choice\s)?[(\[*]{0,3}([A-Z])[)\].:*](?![A-Za-z])")
 # A letter is never matched by ignoring case: to `re`, "K" (Kelvin) and dotted "İ" would be ones too.
-_LINE_LETTER = re.compile(
+_LINE_LETTER = pattern(
     r"^[ \t*_\"'`(\[${【「]{0,8}(?i:option\s|choice\s)?\(?([A-Za-z])[)\].*_\"'` \t$}】」。]{0,8}$", re.MULTILINE
 )
-_BOLD_LETTER = re.compile(r"\*\*\s?(?i:option\s|choice\s)?\(?([A-Za-z])(?:\)|[.:]|\*\*)")
-_ITEM = re.compile(r"^[ \t*_(\-]{0,6}([A-Z])[).:]", re.MULTILINE)
-_NAMED = re.compile(
+_BOLD_LETTER = pattern(r"\*\*\s?(?i:option\s|choice\s)?\(?([A-Za-z])(?:\)|[.:]|\*\*)")
+_ITEM = pattern(r"^[ \t*_(\-]{0,6}([A-Z])[).:]", re.MULTILINE)
+_NAMED = pattern(
     r"(?:\b(?i:option|choice|choose|select|pick|letter|opción|lettre|letra|buchstabe|wähle|choisis|elijo)"
     r"\s(?i:is\s|la\s|l['’]option\s)?\(?(?:\*\*)?|\b(?i:option|choice|letter)\s\$|(?:选项|選項|選択肢|选择|选|選)[\s(]?)([A-Za-z])(?![\w'’])",
     re.ASCII,
 )
-_PREDICATE = re.compile(
-    r"(?<![A-Za-z'’])\(?([B-HJ-Z]|\([AI]\)|A(?=\)))\)?\*{0,2}\sis\s(?:the\s)?(?:correct|right|best)"
-)
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
-_BRACKETED = re.compile(r"\(([A-Z])\)")
+_PREDICATE = pattern(r"(?<![A-Za-z'’])\(?([B-HJ-Z]|\([AI]\)|A(?=\)))\)?\*{0,2}\sis\s(?:the\s)?(?:correct|right|best)")
+_SENTENCE_END = pattern(r"(?<=[.!?])\s+|(?<=[。！？])")
+_BRACKETED = pattern(r"\(([A-Z])\)")
 
 
 def letter_in(body: str, choices: Sequence[str] | None) -> str | None:
@@ -97,15 +91,22 @@ def last_letter(text: str, choices: Sequence[str] | None) -> str | None:
     lists_options = len(set(_ITEM.findall(text))) > 1
     if not lists_options and (match := _AT_START.match(text)):
         return match[1]
-    for pattern in (_PREDICATE, _LINE_LETTER, _BOLD_LETTER, _NAMED):
-        where = text.rstrip().rpartition("\n")[2] if pattern is _BOLD_LETTER and lists_options else text
-        said = [match for match in pattern.finditer(where) if not denied(where, match.start(), match.end())]
+    for form in (_PREDICATE, _LINE_LETTER, _BOLD_LETTER, _NAMED):
+        where = text.rstrip().rpartition("\n")[2] if form is _BOLD_LETTER and lists_options else text
+        said = [match for match in form.finditer(where) if not denied(where, *match.span())]
         if said:
             return said[-1][1].strip("()").upper()
     bracketed = set(_BRACKETED.findall(text))
     if len(bracketed) == 1:
         return str(bracketed.pop())
     return _mentioned(text, choices)
+
+
+def offered(found: str, kind: Kind, choices: Sequence[str] | None) -> str | None:
+    """Return an answer, unless it is a letter that no option has."""
+    if kind != "choice" or (len(found) == 1 and found in ascii_uppercase[: len(choices) if choices else 26]):
+        return found
+    return None
 
 
 def label_in(text: str, choices: Sequence[str] | None) -> str | None:
@@ -131,10 +132,8 @@ def last_label(text: str, choices: Sequence[str] | None) -> str | None:
     first_phrase = re.split(r"[.,;:\n]", text, maxsplit=1)[0]
     answers_first = label_key(first_phrase) in {label_key(choice) for choice in choices}
     last_sentence = _SENTENCE_END.split(last_line)[-1]
-    for part in (text, last_line, first_phrase if answers_first else "", last_sentence, first_phrase):
-        if label := label_in(part, choices):
-            return label
-    return None
+    parts = (text, last_line, first_phrase if answers_first else "", last_sentence, first_phrase)
+    return next((label for part in parts if (label := label_in(part, choices))), None)
 
 
 def label_key(label: str) -> str | None:
@@ -143,12 +142,15 @@ def label_key(label: str) -> str | None:
     return re.sub(r"^(?:the|a|an) (?=\w)", "", words) or None
 
 
-def _spelled(body: str, choices: Sequence[str]) -> str | None:
-    """Map a body that is exactly one option's text to its letter."""
-    if len(body) > 2000:
-        return None
+def letters_of(body: str, choices: Sequence[str]) -> list[str]:
+    """List the letters of the options whose text this is."""
     wanted = label_key(body)
-    letters = [ascii_uppercase[at] for at, choice in enumerate(choices[:26]) if wanted and label_key(choice) == wanted]
+    lettered = zip(ascii_uppercase, choices, strict=False)
+    return [letter for letter, choice in lettered if wanted and label_key(choice) == wanted]
+
+
+def _spelled(body: str, choices: Sequence[str]) -> str | None:
+    letters = letters_of(body, choices) if len(body) <= 2000 else []
     return letters[0] if len(letters) == 1 else None
 
 
@@ -166,13 +168,13 @@ def _named(text: str, choices: Sequence[str]) -> set[int]:
     if not by_text:
         return set()
     longest_first = sorted(by_text, key=len, reverse=True)
-    pattern = r"(?<!\w)(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)"
+    names = r"(?<!\w)(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)"
     folded = " ".join(text.casefold().split())
-    said = re.finditer(pattern, folded)
-    return {by_text[match.group()] for match in said if not denied(folded, match.start(), match.end())}
+    said = re.finditer(names, folded)
+    return {by_text[match.group()] for match in said if not denied(folded, *match.span())}
 
 
-_BETWEEN = re.compile(r"[\s,;.]*\(?[A-Z][).:][ \t]*|[\s,;.]*\([A-Z]\)[ \t]*")
+_BETWEEN = pattern(r"[\s,;.]*\(?[A-Z][).:][ \t]*|[\s,;.]*\([A-Z]\)[ \t]*")
 
 
 def cyclic_order(question: str, choices: Sequence[str], shift: int) -> str | None:
@@ -181,14 +183,16 @@ def cyclic_order(question: str, choices: Sequence[str], shift: int) -> str | Non
     The option under the letter at place i is then `choices[(i + shift) % len(choices)]`. None where the options do not
     stand in the question one after the other, each behind its letter.
     """
-    spans = _spans(question, choices)
-    if spans is None:
+    count = len(choices)
+    if not 2 <= count <= len(ascii_uppercase) or not all(choices):
         return None
-    parts, at = [], 0
-    for place, (start, end) in enumerate(spans):
-        parts += [question[at:start], choices[(place + shift) % len(choices)]]
-        at = end
-    return "".join(parts) + question[at:]
+    moved, rest = "", question
+    for place in reversed(range(count)):
+        rest, found, after = rest.rpartition(choices[place])
+        if not found or (place < count - 1 and not _BETWEEN.fullmatch(after)):
+            return None
+        moved = choices[(place + shift) % count] + after + moved
+    return rest + moved
 
 
 def letter_chances(token: TokenLogprob, choices: Sequence[str], shift: int) -> tuple[float, ...]:
@@ -218,18 +222,3 @@ def letters_tally(samples: Sequence[Sample]) -> tuple[Vote, ...]:
     sums = [sum(column) for column in zip(*(sample.chances or () for sample in orders), strict=True)]
     votes = [Vote(letter, counts[letter], weight) for letter, weight in zip(ascii_uppercase, sums, strict=False)]
     return tuple(sorted((vote for vote in votes if vote.weight > 0), key=lambda vote: -vote.weight))
-
-
-def _spans(question: str, choices: Sequence[str]) -> list[tuple[int, int]] | None:
-    """Find where each option's text stands, from the last one back."""
-    if not 2 <= len(choices) <= len(ascii_uppercase):
-        return None
-    spans: list[tuple[int, int]] = []
-    limit = len(question)
-    for choice in reversed(choices):
-        start = question.rfind(choice, 0, limit)
-        if start < 0 or (spans and not _BETWEEN.fullmatch(question[start + len(choice) : limit])):
-            return None
-        spans.insert(0, (start, start + len(choice)))
-        limit = start
-    return spans

@@ -12,57 +12,54 @@ import re
 
 from avengers_edge.voting.latex import bare, denied, plain
 from avengers_edge.voting.numbers import is_list, last_number, number_key, simplify, whole_number
+from avengers_edge.voting.patterns import pattern
 
 _LONGEST = 600
 _DEEPEST = 40
 
-_ASSIGNMENT = re.compile(r"(?:[a-zA-Z]\w{0,8}|\\[a-z]{2,8})(?:\([a-zA-Z, ]{1,12}\))?\s*(?:=|\\in(?![a-z])|∈)\s*(?=\S)")
-_UNIT = re.compile(
+_ASSIGNMENT = pattern(r"(?:[a-zA-Z]\w{0,8}|\\[a-z]{2,8})(?:\([a-zA-Z, ]{1,12}\))?\s*(?:=|\\in(?![a-z])|∈)\s*(?=\S)")
+_UNIT = pattern(
     r"(?<=[0-9})])[ ]*(?:°[CF]?|%|(?:(?:square|cubic|sq)[ .]*)?(?:[ckm]?m|kg|inch(?:es)?|in|f(?:oo|ee)?t|yards?|miles?|"
     r"(?:centi|milli|kilo)?met(?:er|re)s?|hours?|minutes?|seconds?|days?|weeks?|years?|degrees?|radians?|dollars?|cents?|"
     r"percent|units?|points?|ways)(?:\^?[23]|[²³])?|mph|km/h|m/s)$"
 )
-_SYMBOLS = {
-    "π": r"\pi ",
-    "√": r"\sqrt ",
-    "∞": r"\infty ",
-    "±": r"\pm ",
-    "≤": r"\le ",
-    "≥": r"\ge ",
-    "∪": r"\cup ",
-    "θ": r"\theta ",
-}
-_SYNONYMS = re.compile(r"\\(leq|geq|neq)(?![a-z])")
+_SYMBOLS = str.maketrans(
+    {
+        **{"π": r"\pi ", "√": r"\sqrt ", "∞": r"\infty ", "±": r"\pm ", "θ": r"\theta "},
+        **{"≤": r"\le ", "≥": r"\ge ", "∪": r"\cup "},
+    }
+)
+_SYNONYMS = pattern(r"\\(leq|geq|neq)(?![a-z])")
 _FUNCTIONS = "sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|ln|log|arcsin|arccos|arctan"
-_WORDS = re.compile(rf"(?<![\\a-zA-Z])(sqrt|pi|infinity|infty|{_FUNCTIONS})(?![a-zA-Z])")
-_ARGUMENT = re.compile(rf"(\\(?:{_FUNCTIONS}))\(([0-9]+|[a-zA-Z]|\\[a-z]+)\)")
-_SHORT_FRACTION = re.compile(r"\\frac\s*(?:([0-9a-z])|(\{[^{}]*\}))\s*(?:([0-9a-z])|(\{[^{}]*\}))")
-_SHORT_ROOT = re.compile(r"\\sqrt\s*(?:([0-9a-z])(?![0-9])|([0-9]+)|(\\[a-z]+))")
-_FRACTION = re.compile(r"\\frac\{([^{}]*)\}\{([^{}]*)\}")
-_ROOT = re.compile(r"\\sqrt(\[[^\[\]{}]*\])?\{([^{}]*)\}")
-_SCRIPT = re.compile(r"([\^_])\{([^{}]*)\}")
-_ATOM = re.compile(r"-?(?:[0-9.]+|[a-zA-Z]|\\[a-z]+)|[0-9]+[a-zA-Z]|[0-9]*\\pi|\\sqrt\([^()]*\)")
-_REDUNDANT_PRODUCT = re.compile(r"(?<=[0-9a-zA-Z)])\*(?=[a-zA-Z(\\])")
-_MATH_SPAN = re.compile(
+_WORDS = pattern(rf"(?<![\\a-zA-Z])(sqrt|pi|infinity|infty|{_FUNCTIONS})(?![a-zA-Z])")
+_ARGUMENT = pattern(rf"(\\(?:{_FUNCTIONS}))\(([0-9]+|[a-zA-Z]|\\[a-z]+)\)")
+_SHORT_FRACTION = pattern(r"\\frac\s*(?:([0-9a-z])|(\{[^{}]*\}))\s*(?:([0-9a-z])|(\{[^{}]*\}))")
+_SHORT_ROOT = pattern(r"\\sqrt\s*(?:([0-9a-z])(?![0-9])|([0-9]+)|(\\[a-z]+))")
+_FRACTION = pattern(r"\\frac\{([^{}]*)\}\{([^{}]*)\}")
+_ROOT = pattern(r"\\sqrt(\[[^\[\]{}]*\])?\{([^{}]*)\}")
+_SCRIPT = pattern(r"([\^_])\{([^{}]*)\}")
+_ATOM = pattern(r"-?(?:[0-9.]+|[a-zA-Z]|\\[a-z]+)|[0-9]+[a-zA-Z]|[0-9]*\\pi|\\sqrt\([^()]*\)")
+_REDUNDANT_PRODUCT = pattern(r"(?<=[0-9a-zA-Z)])\*(?=[a-zA-Z(\\])")
+_MATH_SPAN = pattern(
     r"\$\$\s{0,4}([^$\n]{1,400}?)\s{0,4}\$\$|\$\$?([^$\n]{1,400})\$\$?"
     r"|\\\(([^\n]{1,400}?)\\\)|\\\[\s{0,4}([^\n]{1,400}?)\s{0,4}\\\]"
 )
-_ENVIRONMENT = re.compile(
+_ENVIRONMENT = pattern(
     r"\\begin\s?\{([a-zA-Z]{1,12})\*?\}(?:\s?\{[lcr|. ]{0,20}\})?(.{0,1500}?)\\end\s?\{\1\*?\}", re.DOTALL
 )
 _MATRICES = frozenset({"matrix", "pmatrix", "bmatrix", "Bmatrix", "smallmatrix", "array"})
-_ROW_END = re.compile(r"\\\\(?:\s?\[[^\]\n]{0,12}\])?|\\cr(?![a-z])")
-_RULE = re.compile(r"\\hline(?![a-z])")
-_WRAPPED_MATRIX = re.compile(r"[(\[|]\s*(\[\[.*\]\])\s*[)\]|]", re.DOTALL)
-_EITHER = re.compile(r"\s*(?:,\s*)?(?<![a-zA-Z\\])(?:or|and|oder|und|ou|et)(?![a-zA-Z])\s*|\s*;\s*")
-_ROOT_OF = re.compile(r"\s*([a-zA-Z](?:_\{?\w\}?)?)\s*=\s*(?=\S)")
-_VERB = re.compile(r"\b(?:is|are|equals|be|makes|gives|get|becomes)\b[\s:]{1,3}(?=\S)")
-_DENIAL = re.compile(r"[,;]?\s\(?(?:and |but )?(?:not|never|rather than|instead of)\b")
+_ROW_END = pattern(r"\\\\(?:\s?\[[^\]\n]{0,12}\])?|\\cr(?![a-z])")
+_RULE = pattern(r"\\hline(?![a-z])")
+_WRAPPED_MATRIX = pattern(r"[(\[|]\s*(\[\[.*\]\])\s*[)\]|]", re.DOTALL)
+_EITHER = pattern(r"\s*(?:,\s*)?(?<![a-zA-Z\\])(?:or|and|oder|und|ou|et)(?![a-zA-Z])\s*|\s*;\s*")
+_ROOT_OF = pattern(r"\s*([a-zA-Z](?:_\{?\w\}?)?)\s*=\s*(?=\S)")
+_VERB = pattern(r"\b(?:is|are|equals|be|makes|gives|get|becomes)\b[\s:]{1,3}(?=\S)")
+_DENIAL = pattern(r"[,;]?\s\(?(?:and |but )?(?:not|never|rather than|instead of)\b")
 _LONGEST_WITH_MATRICES = 4000
-_ONLY_FORMULA = re.compile(
+_ONLY_FORMULA = pattern(
     r"(?=.{1,80}$)(?=.*[0-9a-zA-Z])(?:\\(?:text|mathrm)\{[^{}]*\}|\\[a-zA-Z]+|(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z])|[^a-zA-Z])+"
 )
-_MATHY = re.compile(r"[0-9\\^=+*/√π∞]|^\W*[a-zA-Z]\W*$")
+_MATHY = pattern(r"[0-9\\^=+*/√π∞]|^\W*[a-zA-Z]\W*$")
 
 
 def expression_in(body: str, *, announced: bool = True) -> str | None:
@@ -129,7 +126,7 @@ def _asserted(body: str, *, prose: bool) -> str:
 
 
 def _last_span(text: str) -> str | None:
-    spans = [match for match in _MATH_SPAN.finditer(text) if not denied(text, match.start(), match.end())]
+    spans = [match for match in _MATH_SPAN.finditer(text) if not denied(text, *match.span())]
     return next((group for group in spans[-1].groups() if group), None) if spans else None
 
 
@@ -158,7 +155,7 @@ def _matrix(match: re.Match[str]) -> str:
 
 def _roots(formula: str) -> list[str]:
     """Split `x=1, x=2`, `x = 1 or x = 2` and `1 and 2` into their values; a single value is left alone."""
-    if _is_one(formula):
+    if _as_number(formula):  # as `1,234` and "one hundred and one" are
         return [formula]
     parts = _top_level_parts(_EITHER.sub(", ", formula), ",")
     names = [match[1] if (match := _ROOT_OF.match(part)) else None for part in parts]
@@ -167,10 +164,9 @@ def _roots(formula: str) -> list[str]:
     return parts if len(parts) > 1 else [formula]
 
 
-def _is_one(formula: str) -> bool:
-    """Return whether a formula is one number, as `1,234` and "one hundred and one" are."""
+def _as_number(formula: str) -> str | None:
     number = whole_number(formula)
-    return number is not None and not is_list(number)
+    return None if number is None or is_list(number) else number
 
 
 def _result(formula: str) -> str | None:
@@ -180,9 +176,8 @@ def _result(formula: str) -> str | None:
 
 
 def _canonical(formula: str, depth: int) -> str:
-    as_number = whole_number(_without_units(simplify(formula).strip()))
-    if as_number is not None and not is_list(as_number):
-        return number_key(as_number) or as_number
+    if number := _as_number(_without_units(simplify(formula).strip())):
+        return number_key(number) or number
     if depth < 3:
         opening, inside, closing = _brackets(formula)
         parts = [part.strip().removeprefix("+") for part in _top_level_parts(inside, ",")]
@@ -197,8 +192,7 @@ def _canonical(formula: str, depth: int) -> str:
 
 
 def _flat(formula: str) -> str:
-    for symbol, command in _SYMBOLS.items():
-        formula = formula.replace(symbol, command)
+    formula = formula.translate(_SYMBOLS)
     formula = _SYNONYMS.sub(lambda match: "\\" + match[1][:2], formula)
     formula = _WORDS.sub(lambda match: "\\infty " if match[1].startswith("inf") else f"\\{match[1]} ", formula)
     formula = formula.replace("**", "^").replace("\\{", "(").replace("\\}", ")").replace("$", "")

@@ -1,28 +1,18 @@
-r"""The answer in a text, and the key by which two answers are compared.
+"""The answer in a text, and the key by which two answers are compared.
 
-A key is a function of ONE sample: never of the other samples, of their order or of when they finished. That is what
-makes exact early stopping exact: a vote counted now cannot change its meaning when later samples arrive. Keys are
-therefore canonical forms, not the outcome of pairwise comparison.
-
-Where the answer is read from, in this order:
-
-1. `<think>` sections are taken out. In one that never closed the model is still thinking, so the text counts as
-   truncated: only an explicit marker, in the thought or before it, is an answer.
-2. The last explicit marker that holds an answer of the wanted kind (see `markers`). In a truncated text its line
-   must be complete.
-3. If the text ran to its end: the last number, lone letter, formula or label, by kind. A number, letter or label is
-   looked for behind the last explicit marker only: what is said before "Answer: B and C" does not answer in its place.
+A key is a function of one sample alone, a canonical form, so that a vote counted now cannot change its meaning when
+later samples arrive: that makes exact early stopping exact. An answer is read outside of thoughts (a thought that did
+not end counts as truncated): from the last explicit marker that holds one of the wanted kind (see `markers`), else, if
+the text ran to its end, from the last number, lone letter or label behind the last marker, or the last formula.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
-from string import ascii_uppercase
 
 from avengers_edge.records import Kind
-from avengers_edge.voting.choices import label_in, label_key, last_label, last_letter, letter_in
+from avengers_edge.voting.choices import label_in, label_key, last_label, last_letter, letter_in, offered
 from avengers_edge.voting.expressions import expression_in, expression_key, last_formula
 from avengers_edge.voting.latex import bare, plain
 from avengers_edge.voting.markers import Marked, marked_answers, split_thoughts
@@ -34,14 +24,14 @@ from avengers_edge.voting.numbers import (
     number_key,
     starts_with_number,
 )
-from avengers_edge.voting.printed import printed_formula, printed_label, printed_letter, printed_number
+from avengers_edge.voting.patterns import pattern
 from avengers_edge.voting.source import code_in, code_key
 
 
 def json_key(text: str) -> str | None:
     """Make the key of an answer that is one JSON value; None where it is none, as one that was cut off."""
     try:
-        value = json.loads(text, parse_float=_number, parse_constant=_refuse)
+        value = json.loads(text, parse_float=_number, parse_constant=refuse_constant)
         return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     except (ValueError, RecursionError, OverflowError):
         return None
@@ -52,15 +42,14 @@ def _number(digits: str) -> int | float:
     return int(value) if value.is_integer() else value
 
 
-def _refuse(name: str) -> None:
+def refuse_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which Python's reader takes for JSON."""
     raise ValueError(f"{name} is not JSON")
 
 
-_BULLET = re.compile(r"\s*[-*+]\s+(?=[0-9][0-9.,]*+\s*[A-Za-z])")
-_LIST_ITEM = re.compile(r"\s*(?:[-*+]|[0-9]{1,3}[.)])\s+\S")
-_BRACKETED = re.compile(r"\[\[([^\[\]]+)\]\]")
+_BULLET = pattern(r"\s*[-*+]\s+(?=[0-9][0-9.,]*+\s*[A-Za-z])")
+_LIST_ITEM = pattern(r"\s*(?:[-*+]|[0-9]{1,3}[.)])\s+\S")
 _LONGEST_BELOW = 80
-_EXPLICIT = ("boxed", "line")
 
 
 def extract_answer(
@@ -88,14 +77,14 @@ def extract_answer(
         if truncated and not marked.complete:
             continue
         if found := _in_marker(marked, kind, choices):
-            return _in_range(found, kind, choices)
+            return offered(found, kind, choices)
     if truncated:
         return None
-    explicit = next((marked for marked in markers if marked.form in _EXPLICIT and bare(marked.body)), None)
+    explicit = next((marked for marked in markers if marked.form in ("boxed", "line") and bare(marked.body)), None)
     if explicit is not None and kind != "expression":
         said = said[explicit.end :]
     found = _without_marker(said, kind, choices)
-    return found and _in_range(found, kind, choices)
+    return found and offered(found, kind, choices)
 
 
 def answer_key(text: str, kind: Kind, *, truncated: bool = False, choices: Sequence[str] | None = None) -> str | None:
@@ -123,36 +112,6 @@ def canonical_key(answer: str, kind: Kind) -> str | None:
     if kind == "code":
         return code_key(answer)
     return None
-
-
-def printed_answer(printed: str, kind: Kind, *, choices: Sequence[str] | None = None) -> str | None:
-    r"""Read what a program printed: its last line that is not blank, in the question's own kind.
-
-    A number is one number with at most a unit and a label, a formula is in Python's or SymPy's notation (and is given
-    in LaTeX), a choice is a letter or an option's text, a label one of `choices`, and free text the line itself. None
-    where the line is of another kind, as `nan`, `[1, 2]` or a traceback's last line is no number. Around what is not
-    free text `[[` and `]]` may stand, which some questions ask for.
-
-    Args:
-        printed: all that the program printed.
-        kind: what an answer is. For code it is always None.
-        choices: option texts (kind choice) or the closed set of labels (kind label).
-
-    """
-    line = printed.rstrip()
-    line = line[max(line.rfind("\n"), line.rfind("\r")) + 1 :].strip()
-    if not line or kind == "code":
-        return None
-    if kind != "text" and (marked := _BRACKETED.fullmatch(line)):
-        line = marked[1].strip()
-    if kind == "number":
-        return printed_number(line)
-    if kind == "expression":
-        return printed_formula(line)
-    if kind == "choice":
-        letter = printed_letter(line, choices)
-        return letter and _in_range(letter, kind, choices)
-    return printed_label(line, choices) if kind == "label" else line
 
 
 def _in_marker(marked: Marked, kind: Kind, choices: Sequence[str] | None) -> str | None:
@@ -186,10 +145,3 @@ def _without_marker(said: str, kind: Kind, choices: Sequence[str] | None) -> str
     if kind == "label":
         return last_label(said, choices)
     return last_formula(said) or last_number(said) if kind == "expression" else None
-
-
-def _in_range(found: str, kind: Kind, choices: Sequence[str] | None) -> str | None:
-    if kind != "choice":
-        return found
-    at = ascii_uppercase.find(found) if len(found) == 1 else -1
-    return found if 0 <= at < (len(choices) if choices else len(ascii_uppercase)) else None

@@ -1,22 +1,21 @@
-"""The words by which German, French, Spanish, Chinese and Japanese questions say what answer they want.
+"""The words by which questions say what answer they want, in English, German, French, Spanish, Chinese and Japanese.
 
-They stand beside the English ones of `kinds`, which decides, and are as shy: a word that also occurs in a chat needs a
-figure or a question mark beside it. English is read first, so a word that is English too means what it means there.
+They are shy: a word that also occurs in a chat needs a figure or a question mark beside it.
 """
 # ruff: noqa: RUF001 - typographic signs are what people type
 
 from __future__ import annotations
 
-import re
-
-
-def _pattern(*alternatives: str) -> re.Pattern[str]:
-    return re.compile("|".join(alternatives), re.IGNORECASE | re.MULTILINE)
-
+from avengers_edge.voting.patterns import wording
 
 # --- open-ended requests
 
-OPEN_ENDED = _pattern(
+OPEN_ENDED = wording(
+    # English
+    r"\A\W{0,5}(?:please )?(?:can you |could you )?(?:tell me about|write|explain|describe|discuss|summari[sz]e"
+    r"|compare|draft|suggest|recommend|brainstorm|list|name|give me|translate|rewrite|paraphrase|help me|teach me|plan"
+    r"|imagine|outline|create|proofread|why|who|should i|how do|how does|how can|how should|how to|how long should"
+    r"|how often should|how much should|what should|what are some|what is the best|what's the best|what do you)\b",
     # German
     r"\A\W{0,5}(?:bitte )?(?:kannst du |können sie |könntest du )?(?:mir )?(?:"
     r"erzähle?n?|schreibe?n?|verfasse|erkläre?n?"
@@ -47,6 +46,10 @@ OPEN_ENDED = _pattern(
 
 # --- code
 
+_PROGRAM = (
+    r"(?:functions?|programs?|scripts?|class|method|decorator|regex|regular expression|(?:sql )?query|unit tests?|code|"
+    r"one-liner|generator|lambda|algorithm)\b(?! (?:of conduct|reunion|schedule|dinner|review|party))(?! \$)"
+)
 _THING_DE = (
     r"(?:[\w+#]{1,20}-)?(?:funktion|programm(?! für| zur| zum| der| des)|skript|klasse|methode|abfrage|algorithmus"
     r"|code(?! der| des| von))"
@@ -60,7 +63,12 @@ _THING_ES = (
     r"|programa (?:en |que |python|java|informático|c\+\+))"
 )
 _LANGUAGE = r"(?:python|java|javascript|typescript|c\+\+|c#|rust|go|ruby|sql|bash)"
-CODE = _pattern(
+CODE = wording(
+    r"\b(?:write|create|implement|complete|generate|code|give me|show me|develop|fix|debug|refactor|finish)\b"
+    rf"(?:\s+(?!about\b|of\b|for\b|on\b)[\w+#'-]{{1,20}}){{0,5}}\s+{_PROGRAM}",
+    rf"\b(?:implement|write|create|give me)\b[^.?!\n]{{0,60}}\bin {_LANGUAGE}(?!\w)",
+    r"^\s{0,12}(?:async )?def \w+\(.{0,200}\)[^\n]{0,60}:",
+    r"^\s{0,12}assert \w+\(",
     r"\b(?:schreiben?|schreib|implementieren?|implementier|programmieren?|programmier|erstellen?|erstell|entwickeln?|entwickle"
     r"|generiere|vervollständige|korrigiere|debugge|refaktoriere|gib mir|zeig mir)\b"
     rf"(?:\s+(?!über\b|von\b|zu\b|zur\b|für\b|auf\b)[\w+#'-]{{1,25}}){{0,5}}\s+{_THING_DE}\b",
@@ -78,7 +86,8 @@ CODE = _pattern(
     r"(?:書いて|書け|書きなさい|書いてください|作って|作成し|作れ|作りなさい|実装し|実装せよ|完成させ|修正し|直して|デバッグ|定義し|定義せよ)",
     rf"{_LANGUAGE}\s?で[^。？\n]{{0,30}}(?:実装|書いて|書け|プログラム)",
 )
-MEND = _pattern(
+MEND = wording(
+    r"\b(?:fix|debug|complete|refactor|rewrite|optimi[sz]e|finish|correct|port|translate|add)\b",
     r"\b(?:korrigiere?n?|behebe?n?|verbessere?|vervollständige?|optimiere?|repariere?|refaktoriere|debugge)\b",
     r"\b(?:corrige[rz]?|répare[rz]?|complète[rz]?|optimise[rz]?|débogue[rz]?|réécri(?:s|vez))\b",
     r"\b(?:corrig[ea]|arregla|repara|completa|optimiza|depura|reescrib[ea])\b",
@@ -88,7 +97,16 @@ MEND = _pattern(
 
 # --- formulas
 
-SYMBOLIC = _pattern(
+STRONGLY_SYMBOLIC = wording(
+    r"^\W{0,5}(?:please )?(?:simplify|expand|factor(?:i[sz]e)?|differentiate|integrate)\b.{0,80}(?:\d|\b[a-z]\b)",
+    r"\b(?:derivative|antiderivative|integral) of\b.{0,60}(?:\d|\(|\b[x-z]\b|\b(?:sin|cos|tan|log|ln|exp)\b)",
+    r"\bsolve for [a-z]\b",
+    r"\bin terms of \$?[a-z]\b",
+)
+SYMBOLIC = wording(
+    r"\b(?:simplify|solve|expand|factor(?:i[sz]e)?|express|derivative|differentiate|integral|integrate|antiderivative)\b",
+    r"\b(?:in (?:interval|simplest|terms of|lowest)|closed form|equation of|roots?|polynomial|matrix|determinant)\b",
+    r"\b(?:domain|range|inverse|evaluate|find|compute|determine|calculate|what is|what are)\b",
     r"\b(?:vereinfachen?|vereinfache|faktorisieren?|lösen?|löse|ableitung|leite|integral|integriere|bestimmen?|berechnen?"
     r"|finde|nullstellen|was ist)\b",
     r"\b(?:simplifi(?:e[rz]?)|factorise[rz]?|résou(?:s|dre|dez)|développe[rz]?|dérivée?|dérive[rz]?|intégrale|primitive"
@@ -98,13 +116,21 @@ SYMBOLIC = _pattern(
     r"化简|化簡|因式分解|解方程|求导|求導|导数|積分|积分|展开|展開|求解|求[^。\n]{0,12}的(?:根|解|值|导数)|计算|計算",
     r"簡単にせよ|簡単にし|因数分解|展開せよ|展開し|微分せよ|微分し|導関数|方程式|解け|解いて|解きなさい|求めよ|求めなさい|求めて",
 )
-WANTS_INTEGER = _pattern(
-    r"\bwie viele\b", r"\bcombien d(?:e\b|['’])", r"\bcuánt[oa]s\b", r"多少个|几个|いくつ|何個|何通り"
+_INTEGER = (
+    r"\bfind (?:the value of )?\$?m\s?\+\s?n\b",
+    r"\bremainder when\b",
+    r"\bnumber of (?:integers|ways|ordered|solutions|positive)\b",
+    r"\bhow many\b",
+)
+INTEGER_IN_ENGLISH = wording(*_INTEGER)
+WANTS_INTEGER = wording(
+    *_INTEGER, r"\bwie viele\b", r"\bcombien d(?:e\b|['’])", r"\bcuánt[oa]s\b", r"多少个|几个|いくつ|何個|何通り"
 )
 
 # --- numbers
 
-HOW_MANY = _pattern(
+HOW_MANY = wording(
+    r"\bhow many\b(?! (?:do|does|did|of) (?:you|i|we|they) (?:know|like|love|think))",
     r"\bwie ?viele\b(?! [^?\n]{0,30}\b(?:magst|kennst|glaubst|denkst|solltest|sollte ich)\b)",
     r"\bcombien d(?:e (?!temps\b)|['’])(?![^?\n]{0,30}\b(?:connais-tu|penses-tu|devrais-je)\b)",
     r"\bcuánt[oa]s\b(?![^?\n]{0,30}\b(?:conoces|crees|piensas|debería)\b)",
@@ -112,7 +138,26 @@ HOW_MANY = _pattern(
     r"(?=[^。！\n]{0,40}[?？])",
     r"(?:いくつ|何(?:個|人|本|枚|匹|冊|台|回|杯|通り|時間|分|日|円|歳|メートル|キロ|グラム|リットル|倍))(?!か(?!\s*[?？。\n]|$))",
 )
-MEASURE = _pattern(
+_QUANTITY = (
+    r"(?:averages?|mean|median|mode|sum|total|difference|product|quotient|remainder|speed|velocity|probability|area|"
+    r"perimeter|volume|circumference|radius|diameter|distance|height|width|length|weight|mass|cost|price|profit|loss|"
+    r"discount|interest|percentage|percent|ratio|fraction|square root|cube root|factorial|value|number|age|salary|"
+    r"amount|balance|return|population|rate|change|increase|decrease|temperature|gcd|lcm|greatest common divisor|"
+    r"least common multiple|(?:smallest|largest|greatest) \w+)"
+)
+ASKS_QUANTITY = wording(
+    r"\bhow (?:much|long|far|fast|old|tall|high|heavy|wide|deep|big|often|late|hot|cold)\b",
+    r"\bwhat(?:'s| is| was| are| were| will be| would be)?\s(?:the |his |her |their |its |my )?"
+    rf"(?:[\w'-]{{1,20}} ){{0,4}}?{_QUANTITY}\b",
+    rf"\b(?:calculate|compute|find|determine|work out|evaluate|estimate)\b[^?\n]{{0,80}}?\b{_QUANTITY}\b",
+    r"\bhow much (?:does|do|did)\b[^?\n]{1,60}\b(?:cost|weigh)\b",
+)
+FIGURE = wording(
+    r"\d",
+    r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty|hundred|thousand)\b",
+    r"\b(?:half|twice|double|triple|dozens?)\b",
+)
+MEASURE = wording(
     r"\bwie ?viel\b|\bwie (?:hoch|groß|gross|alt|lange?|weit|schnell|schwer|teuer|breit|tief|spät|warm|kalt)\b"
     r"|\bwas (?:kostet|kosten|ergibt|beträgt|wiegt)\b",
     r"\bcombien\b|\bquel âge\b|\bà quelle (?:vitesse|distance|heure)\b",
@@ -147,7 +192,7 @@ _QUANTITY_JA = (
     r"|最大公約数|最小公倍数|平方根)"
 )
 _WORDS = r"(?:[\w'’-]{1,20} ){0,3}?"
-QUANTITY = _pattern(
+QUANTITY = wording(
     rf"\b(?:was|wie groß|wie hoch|wie lautet|welche[rsn]?) (?:(?:ist|war|wäre|sind) )?{_WORDS}{_QUANTITY_DE}",
     rf"\b(?:berechnen?|bestimmen?|ermitteln?|errechne)\b[^?\n]{{0,60}}?\b\w{{0,20}}{_QUANTITY_DE}",
     rf"\bquel(?:le)?s? (?:est|sont|était|sera|serait) (?:l['’])?{_WORDS}{_QUANTITY_FR}",
@@ -158,12 +203,15 @@ QUANTITY = _pattern(
     rf"{_QUANTITY_JA}[^。？?\n]{{0,8}}(?:計算(?:し|せよ)|求め(?:よ|なさい|て))",
 )
 """Asks for a thing that is a number, where the question has figures."""
-MATTER_OF_TASTE = _pattern(
+MATTER_OF_TASTE = wording(
     r"\b(?:best\w{0,3}|ideal\w{0,2}|optimale?\w?|meilleure?s?|idéale?|mejor(?:es)?|gute[rnsm]?)\b|最好|最佳|一番"
 )
 """Makes a question for a quantity one for an opinion."""
 
-ARITHMETIC = _pattern(
+ARITHMETIC = wording(
+    r"\b(?:calculate|compute|evaluate|what(?:'s| is)|how much is|solve)\s[^a-z\n]{0,6}[-+]?\(?\d[\d,.]{0,20}\s?"
+    r"(?:[-+*/×÷^%]|plus|minus|times|divided by|mod|% of|percent of)",
+    r"\bconvert \$?[\d.,]{1,20} ?[\w°$/]{1,20} (?:in)?to\b",
     r"(?:\b(?:berechnen?|was ist|was ergibt|was sind|wie ?viel (?:ist|sind|ergibt)|rechne|combien (?:font|fait)"
     r"|calcule[rz]?|que vaut"
     r"|quel est|cuánto (?:es|son|da|suma)|calcul[ae]|qué es)\s|(?:计算|計算|算一下|求)\s{0,2})"
@@ -176,14 +224,23 @@ ARITHMETIC = _pattern(
 # --- labels
 
 YES_NO = (
-    (_pattern(r"\bja oder nein\b"), ("ja", "nein")),
-    (_pattern(r"\boui ou non\b"), ("oui", "non")),
-    (_pattern(r"\bsí o no\b"), ("sí", "no")),
-    (_pattern(r"\bwahr oder falsch\b"), ("wahr", "falsch")),
-    (_pattern(r"\brichtig oder falsch\b"), ("richtig", "falsch")),
-    (_pattern(r"\bvrai ou faux\b"), ("vrai", "faux")),
-    (_pattern(r"\bverdadero o falso\b"), ("verdadero", "falso")),
-    (_pattern(r"是或否|是还是否|是還是否"), ("是", "否")),
-    (_pattern(r"はいか(?:、)?いいえ|「はい」か「いいえ」"), ("はい", "いいえ")),
+    (wording(r"\byes or no\b", r"\byes/no\b", r"\(y/n\)"), ("yes", "no")),
+    (
+        wording(
+            r"\btrue or false\b",
+            r"(?:^|[.?!:]\s)is it (?:true|false)\b",
+            r"(?:^|[.?!:]\s)(?:is|are) (?:this|these|the following) (?:statements? )?(?:true|false)\b",
+        ),
+        ("true", "false"),
+    ),
+    (wording(r"\bja oder nein\b"), ("ja", "nein")),
+    (wording(r"\boui ou non\b"), ("oui", "non")),
+    (wording(r"\bsí o no\b"), ("sí", "no")),
+    (wording(r"\bwahr oder falsch\b"), ("wahr", "falsch")),
+    (wording(r"\brichtig oder falsch\b"), ("richtig", "falsch")),
+    (wording(r"\bvrai ou faux\b"), ("vrai", "faux")),
+    (wording(r"\bverdadero o falso\b"), ("verdadero", "falso")),
+    (wording(r"是或否|是还是否|是還是否"), ("是", "否")),
+    (wording(r"はいか(?:、)?いいえ|「はい」か「いいえ」"), ("はい", "いいえ")),
 )
 """How each language asks for one of two words, and the words."""

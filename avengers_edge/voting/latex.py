@@ -5,42 +5,42 @@ from __future__ import annotations
 
 import re
 
-_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
-_NESTED = 4
-"""How deep text commands may stand in each other."""
+from avengers_edge.voting.patterns import pattern
 
-_TEXT_COMMAND = re.compile(
+_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
+_NESTED = 4  # how deep text commands may stand in each other
+_DENIAL = 40  # how far before an answer it can be denied, in characters
+
+_TEXT_COMMAND = pattern(
     r"\\(?:text[a-z]{0,8}|math(?:rm|bf|it|sf|tt|normal)|boldsymbol|bm|mbox|operatorname|underline|emph)"
     r"\s?\{([^{}]*)\}"
 )
-_DELIMITER = re.compile(r"(?<!\\)\\[()\[\]](?![a-zA-Z])|\$\$")
-_SIZING = re.compile(r"\\(?:left|right|[bB]igg?[lr]?|displaystyle)(?![a-zA-Z])\.?")
-_GROUPING = re.compile(r"(?<=[0-9])(?:(?P<comma>\{,\}|,\\[,! ;:])|\\[,! ;:]|[\u00a0\u2009\u202f])(?=[0-9]{3}(?![0-9]))")
-_DECIMAL_COMMA = re.compile(r"(?<![0-9.])([0-9][0-9.]*+)\{,\}(?=[0-9])")
-_SPACING = re.compile(r"(?<!\\)\\[,;: !]|\\q?quad(?![a-zA-Z])|~")
-_DEGREES = re.compile(r"\^\s?\{?\s?\\circ\s?\}?|\\degree(?![a-zA-Z])")
-_FRACTION_NAME = re.compile(r"\\[dtc]frac(?![a-zA-Z])")
-_PRODUCT = re.compile(r"\\(?:times|cdot)(?![a-zA-Z])|[×·⋅∙]")
-_ESCAPED = re.compile(r"(?<!\\)\\([$%#&_])")
+_DELIMITER = pattern(r"(?<!\\)\\[()\[\]](?![a-zA-Z])|\$\$")
+_SIZING = pattern(r"\\(?:left|right|[bB]igg?[lr]?|displaystyle)(?![a-zA-Z])\.?")
+_GROUPING = pattern(r"(?<=[0-9])(?:(?P<comma>\{,\}|,\\[,! ;:])|\\[,! ;:]|[\u00a0\u2009\u202f])(?=[0-9]{3}(?![0-9]))")
+_DECIMAL_COMMA = pattern(r"(?<![0-9.])([0-9][0-9.]*+)\{,\}(?=[0-9])")
+_SPACING = pattern(r"(?<!\\)\\[,;: !]|\\q?quad(?![a-zA-Z])|~")
+_DEGREES = pattern(r"\^\s?\{?\s?\\circ\s?\}?|\\degree(?![a-zA-Z])")
+_FRACTION_NAME = pattern(r"\\[dtc]frac(?![a-zA-Z])")
+_PRODUCT = pattern(r"\\(?:times|cdot)(?![a-zA-Z])|[×·⋅∙]")
+_ESCAPED = pattern(r"(?<!\\)\\([$%#&_])")
 _EMPHASIS = ' \t\r\n*_`"“”‘’'
 _STOPS = ".;,。、"
-_PLACEHOLDER = re.compile(r"<[a-zA-Z][\w ,/-]{1,40}>|\[(?:your |the |final )[\w ,/-]{0,40}\]|\.{2,}|…|_{2,}")
+_PLACEHOLDER = pattern(r"<[a-zA-Z][\w ,/-]{1,40}>|\[(?:your |the |final )[\w ,/-]{0,40}\]|\.{2,}|…|_{2,}")
 
-_DENIED = re.compile(
+_DENIED = pattern(
     r"(?:(?<!\w)(?:not|never|rather than|instead of|as opposed to|nicht|statt|anstatt|pas|plutôt que|au lieu de"
     r"|non|non pas|y no|en lugar de|en vez de)(?: (?:the|a|an|just|simply|die|der|das|la|le|el))?"
     r"(?: (?:option|choice|answer))?"
     r"|n['’]t|, ?no|不是|而非|并非|並非)[\s:*_(\"'`$]*$",
     re.IGNORECASE,
 )
-_DENIED_AFTER = re.compile(
+_DENIED_AFTER = pattern(
     r"[\s*_)\"'`$]{0,4}(?:(?:\w{1,3}\s?)?(?:ではなく|じゃなく|ではありません|ではない)"
     r"|(?:is|are|was|would be) (?:wrong|incorrect|not (?:right|correct|the answer)"
     r"|too (?:big|small|large|high|low))\b)",
     re.IGNORECASE,
 )
-_DENIAL = 40
-"""How far before an answer it can be denied, in characters."""
 
 
 def plain(body: str) -> str:

@@ -1,11 +1,8 @@
-r"""Where a text says "this is my answer".
+r"""Where a text says "this is my answer", and what of it is a thought.
 
 Explicit markers are `\boxed{x}`, `Answer: x` and its relatives ("Final answer", "**Answer:**", "The answer is x", a
 heading "Final Answer" above x), their like in German, French, Spanish, Italian, Portuguese, Chinese, Japanese and
-Korean, `#### x` on a line of its own, and `[[x]]`. Every scan is one pass over the text with
-bounded look-ahead, so a hostile text of a megabyte costs no more than an honest one.
-
-What a model thought before it answered is told apart here too, also while the text is still being written.
+Korean, `#### x` on a line of its own, and `[[x]]`. Every scan is one pass over the text with bounded look-ahead.
 """
 # ruff: noqa: RUF001 - typographic signs are what this module reads
 
@@ -13,63 +10,61 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from avengers_edge.voting.latex import bare
-
-# ruff: noqa: RUF001 - typographic signs are what this module reads
-
+from avengers_edge.voting.patterns import pattern
 
 Form = Literal["boxed", "brackets", "hashes", "line", "sentence", "below"]
 
 _LONGEST_BODY = 2000
-_CANDIDATES = 32
-"""How many markers of each form are looked at, counted from the end of the text."""
+_CANDIDATES = 32  # markers of each form that are looked at, from the end of the text
 
-_THINK_TAG = re.compile(r"(</?think(?:ing)?>)", re.IGNORECASE)
-_BRACE = re.compile(r"\\(?:boxed|fbox)\s{0,3}\{|\\.|[{}]", re.DOTALL)
-_BRACKETS = re.compile(r"\[\[")
-_NEXT_ROW = re.compile(r"\]\s?,\s?\[")
-_HASHES = re.compile(r"^[ \t]{0,8}####[ \t]{0,8}(?=[^#\s])", re.MULTILINE)
-_ANSWER = re.compile(
+_TAG = pattern(r"</?think(?:ing)?>", re.IGNORECASE)
+_TAGS = ("<think>", "</think>", "<thinking>", "</thinking>")
+_BRACE = pattern(r"\\(?:boxed|fbox)\s{0,3}\{|\\.|[{}]", re.DOTALL)
+_BRACKETS = pattern(r"\[\[")
+_NEXT_ROW = pattern(r"\]\s?,\s?\[")
+_HASHES = pattern(r"^[ \t]{0,8}####[ \t]{0,8}(?=[^#\s])", re.MULTILINE)
+_ANSWER = pattern(
     r"""\b(?:answers?|(?:correct|right|best)\s(?:option|choice))\b
         [*_`"]{0,3}
         (?:\s?\([^()\n]{1,40}\))?
         (?:\s(?:to|for)\s(?:this|the|your)\s[^\n:.=]{1,60}?)?
         (?:
-          [ ]{0,3}(?P<colon>[:：])
+          [ ]{0,3}([:：])
           | [ ]{0,3}=
           | \s(?:therefore[ ]|thus[ ]|then[ ]|simply[ ])?
-            (?:is|are|was|equals|(?:will|would|should|must)[ ]be)\b[*_]{0,3}[ ]{0,3}(?P<also_colon>[:：]?)
+            (?:is|are|was|equals|(?:will|would|should|must)[ ]be)\b[*_]{0,3}[ ]{0,3}([:：]?)
         )""",
     re.IGNORECASE | re.VERBOSE,
 )
-_ANSWER_ABROAD = re.compile(
+_ANSWER_ABROAD = pattern(
     r"""(?:
           (?<!\w)(?:antwort|réponse|respuesta|risposta|resposta)s?\b
           [*_`"]{0,3}
           (?:\s(?:finale?|correcta|correcte|corretta|richtig|juste|exacte))?
           [*_`"]{0,3}
           (?:
-            [ \u00a0\u202f]{0,3}(?P<colon>[:：])
-            | \s(?:ist|lautet|wäre|beträgt|est|serait|es|sería|è|é|seria)\b[*_]{0,3}[ \u00a0]{0,3}(?P<also_colon>[:：]?)
+            [ \u00a0\u202f]{0,3}([:：])
+            | \s(?:ist|lautet|wäre|beträgt|est|serait|es|sería|è|é|seria)\b[*_]{0,3}[ \u00a0]{0,3}([:：]?)
           )
         | (?:答案|答え|正解|回答|解答|정답|답)
           [*_`"]{0,3}
-          (?:[ ]{0,3}(?:应该|應該|应当)?(?:[是为為はが은]|[:：=])[*_]{0,3}[ ]{0,3}(?P<cjk_colon>[:：]?))
-        | (?<![^\s。*#])(?:答|답)[ ]{0,3}(?P<short_colon>[:：])
+          (?:[ ]{0,3}(?:应该|應該|应当)?(?:[是为為はが은]|[:：=])[*_]{0,3}[ ]{0,3}([:：]?))
+        | (?<![^\s。*#])(?:答|답)[ ]{0,3}([:：])
         )""",
     re.IGNORECASE | re.VERBOSE,
 )
-_HEADING = re.compile(
+_HEADING = pattern(
     r"^[#*_ \t]{0,10}(?:(?:the )?(?:final )?answer|(?:endgültige )?antwort|réponse(?: finale)?|respuesta(?: final)?"
     r"|(?:最终|最終)?答案|(?:最終)?答え)[*_ \t]{0,10}$",
     re.IGNORECASE | re.MULTILINE,
 )
-_ENVIRONMENT = re.compile(r"\\begin\s?\{([a-z]{1,20}\*?)\}")
-_NOTHING = re.compile(r"[\s*_:`$#>]*(?:\\[\[\]()])?[\s*_`]*(?:python|text|plaintext)?\s*")
+_ENVIRONMENT = pattern(r"\\begin\s?\{([a-z]{1,20}\*?)\}")
+_NOTHING = pattern(r"[\s*_:`$#>]*(?:\\[\[\]()])?[\s*_`]*(?:python|text|plaintext)?\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,22 +88,17 @@ def split_thoughts(text: str) -> tuple[str, str | None]:
     Returns what was said and, when the last section never closed, the unfinished thought. A `</think>` without an
     opening (templates that open it in the prompt) makes everything before it a thought.
     """
-    if "think" not in text.lower():
-        return text, None
     said: list[str] = []
-    thinking = False
-    thought = ""
-    for part in _THINK_TAG.split(text):
-        if _THINK_TAG.fullmatch(part):
-            if part[1] == "/" and not thinking:
-                said.clear()
-            thinking = part[1] != "/"
-            thought = ""
-        elif thinking:
-            thought = part
-        else:
-            said.append(part)
-    return "".join(said), thought if thinking else None
+    thinking, place = False, 0
+    for tag in _TAG.finditer(text):
+        opens = tag[0][1] != "/"
+        if opens and not thinking:
+            said.append(text[place : tag.start()])
+        elif not thinking:
+            said.clear()
+        thinking, place = opens, tag.end()
+    rest = text[place:]
+    return ("".join(said), rest) if thinking else ("".join([*said, rest]), None)
 
 
 def marked_answers(text: str) -> list[Marked]:
@@ -118,25 +108,25 @@ def marked_answers(text: str) -> list[Marked]:
 
 
 def _boxed(text: str) -> Iterator[Marked]:
-    spans: deque[tuple[int, int, int]] = deque(maxlen=_CANDIDATES)
-    open_braces: list[tuple[int, int]] = []
+    spans: deque[tuple[re.Match[str], int]] = deque(maxlen=_CANDIDATES)
+    braces: list[re.Match[str]] = []
     for token in _BRACE.finditer(text):
-        said = token.group()
-        if said == "}":
-            start, inside = open_braces.pop() if open_braces else (-1, -1)
-            if start >= 0:
-                spans.append((start, inside, token.start()))
-        elif said == "{":
-            open_braces.append((-1, -1))
-        elif said[-1] == "{" and len(said) > 2:  # not the escaped brace of a set
-            open_braces.append((token.start(), token.end()))
-    for start, inside, end in spans:
-        if end - inside <= _LONGEST_BODY:
-            yield Marked(start, end, text[inside:end], "boxed", complete=True, last=False)
+        said = token[0]
+        if said == "{" or (said[-1] == "{" and len(said) > 2):  # not the escaped brace of a set
+            braces.append(token)
+        elif said == "}" and braces and (opening := braces.pop())[0] != "{":
+            spans.append((opening, token.start()))
+    for opening, end in spans:
+        if end - opening.end() <= _LONGEST_BODY:
+            yield Marked(opening.start(), end, text[opening.end() : end], "boxed", complete=True, last=False)
+
+
+def _last(marker: re.Pattern[str], text: str) -> deque[re.Match[str]]:
+    return deque(marker.finditer(text), maxlen=_CANDIDATES)
 
 
 def _bracketed(text: str) -> Iterator[Marked]:
-    for match in deque(_BRACKETS.finditer(text), maxlen=_CANDIDATES):
+    for match in _last(_BRACKETS, text):
         inside, closed, after = _line(text, match.end())[0].partition("]]")
         if after.startswith("]"):  # the answer's own, as in [[(0,1]]]
             inside += "]"
@@ -145,20 +135,16 @@ def _bracketed(text: str) -> Iterator[Marked]:
 
 
 def _hashed(text: str) -> Iterator[Marked]:
-    for match in deque(_HASHES.finditer(text), maxlen=_CANDIDATES):
+    for match in _last(_HASHES, text):
         body, end, complete = _line(text, match.end())
         yield Marked(match.start(), end, body, "hashes", complete, last=not text[end : end + _LONGEST_BODY].strip())
 
 
 def _announced(text: str) -> Iterator[Marked]:
-    for match in deque(_ANSWER.finditer(text), maxlen=_CANDIDATES):
-        has_colon = match["colon"] or match["also_colon"]
-        yield from _announcement(text, match.start(), match.end(), "line" if has_colon else "sentence")
-    for match in deque(_ANSWER_ABROAD.finditer(text), maxlen=_CANDIDATES):
-        has_colon = match["colon"] or match["also_colon"] or match["cjk_colon"] or match["short_colon"]
-        yield from _announcement(text, match.start(), match.end(), "line" if has_colon else "sentence")
-    for match in deque(_HEADING.finditer(text), maxlen=_CANDIDATES):
-        yield from _announcement(text, match.start(), match.end(), "line")
+    for marker in (_ANSWER, _ANSWER_ABROAD, _HEADING):
+        for match in _last(marker, text):
+            has_colon = marker is _HEADING or any(match.groups())
+            yield from _announcement(text, match.start(), match.end(), "line" if has_colon else "sentence")
 
 
 def _announcement(text: str, start: int, at: int, form: Form) -> Iterator[Marked]:
@@ -174,10 +160,9 @@ def _announcement(text: str, start: int, at: int, form: Form) -> Iterator[Marked
         if closing >= 0:
             body, end, complete = _line(text, closing)
             body = text[at:closing] + body
-    following = text[end : end + _LONGEST_BODY]
-    last = bool(_NOTHING.fullmatch(following))
     if bare(body):
-        yield Marked(start, end, body, form, complete, last)
+        nothing_follows = _NOTHING.fullmatch(text[end : end + _LONGEST_BODY]) is not None
+        yield Marked(start, end, body, form, complete, nothing_follows)
 
 
 def _line(text: str, start: int) -> tuple[str, int, bool]:
@@ -188,10 +173,6 @@ def _line(text: str, start: int) -> tuple[str, int, bool]:
     return text[start:end], end, False
 
 
-_TAG = re.compile(r"</?think(?:ing)?>", re.IGNORECASE)
-_TAGS = ("<think>", "</think>", "<thinking>", "</thinking>")
-
-
 def said_in(text: str) -> str:
     """Return a text without its thoughts; "" where it is a thought and nothing else."""
     said, _ = split_thoughts(text)
@@ -199,28 +180,24 @@ def said_in(text: str) -> str:
 
 
 class ThoughtSplitter:
-    """Takes a text piece by piece; whatever could still become a tag is held back.
-
-    The end of a thought that nothing began makes a thought of what was given as said before; the engine writes the
-    beginning where a template does.
-    """
+    """Parts a text that comes in pieces into what is said and what is thought; what may become a tag is held back."""
 
     def __init__(self) -> None:
         self._held = ""
         self._thinking, self._has_thought, self._has_said = False, False, False
 
     def push(self, piece: str) -> tuple[str, str]:
-        """Take the next piece; give what is certainly said and what is certainly thought."""
+        """Take the next piece; return what is certainly said and what is certainly thought."""
         text, said, thought, place = self._held + piece, "", "", 0
         for tag in _TAG.finditer(text):
             said, thought = self._add(text[place : tag.start()], said, thought)
             self._thinking, place = tag[0][1] != "/", tag.end()
-        sure = len(text) - _half_tag(text[place:])
+        sure = len(text) - begun(text[place:].lower(), _TAGS)
         self._held = text[sure:]
         return self._add(text[place:sure], said, thought)
 
     def close(self) -> str:
-        """Take the end of the text; give what was held back and is said."""
+        """Take the end of the text; return what was held back and is said."""
         held, self._held = self._held, ""
         return self._add(held, "", "")[0]
 
@@ -234,8 +211,7 @@ class ThoughtSplitter:
         return said + part, thought
 
 
-def _half_tag(text: str) -> int:
-    """Measure the longest tail of a text that is the beginning of a tag."""
-    start = text.rfind("<", -max(map(len, _TAGS)))
-    tail = text[start:].lower()
-    return len(tail) if start >= 0 and any(tag.startswith(tail) for tag in _TAGS) else 0
+def begun(text: str, marks: Sequence[str]) -> int:
+    """Measure the longest tail of a text that is the beginning of a mark."""
+    lengths = range(min(len(text), max(map(len, marks)) - 1), 0, -1)
+    return next((length for length in lengths if any(mark.startswith(text[-length:]) for mark in marks)), 0)

@@ -1,62 +1,48 @@
 """Numbers as models write them, read as exact rationals.
 
-Units are dropped, and so is the percent sign, which is one: `50%`, `50 percent` and `50` are the same answer, `0.5`
-is another. Scale words are not units: `2.5 million` is 2500000. Thousands may be grouped by commas, spaces, apostrophes
-or, where that is beyond doubt, by points: `1.234,56` and `12.345.678` are grouped, `1.234` is not. Nothing is evaluated
-but a fraction and a power of ten, and both are bounded, so no text can make a number that is slow to compute.
+Units are dropped, and so is the percent sign, which is one: `50%`, `50 percent` and `50` are the same answer. Scale
+words are not units: `2.5 million` is 2500000. Thousands may be grouped by commas, spaces, apostrophes or, beyond doubt,
+by points: `1.234,56` is grouped, `1.234` is not. Nothing is evaluated but a fraction and a power of ten, both bounded.
 """
 # ruff: noqa: RUF001 - typographic signs are what this module reads
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from avengers_edge.voting.latex import bare, denied, plain
+from avengers_edge.voting.patterns import pattern
 
-_ONES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_TEENS = (
-    *("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
-)
+_ONES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_TEENS = ("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
 _BELOW_TWENTY = {word: value for value, word in enumerate((*_ONES, *_TEENS))}
 _TENS = {
-    word: 10 * at
-    for at, word in enumerate(("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"), 2)
+    word: 10 * value
+    for value, word in enumerate(("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"), 2)
 }
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _PARTS = {
-    "half": 2,
-    "third": 3,
-    "quarter": 4,
-    "fourth": 4,
-    "fifth": 5,
-    "sixth": 6,
-    "seventh": 7,
-    "eighth": 8,
-    "ninth": 9,
-    "tenth": 10,
-    "hundredth": 100,
-    "thousandth": 1000,
+    **{"half": 2, "third": 3, "quarter": 4, "fourth": 4, "hundredth": 100, "thousandth": 1000},
+    **{word: value for value, word in enumerate(("fifth", "sixth", "seventh", "eighth", "ninth", "tenth"), 5)},
 }
 _SEVERAL = {**{f"{part}s": value for part, value in _PARTS.items()}, "halves": 2}
 
 _FIRST = "|".join((*_BELOW_TWENTY, *_TENS, *_SCALES, "hundred", "dozen"))
-_FRACTION = "|".join((*sorted((*_PARTS, *_SEVERAL), key=len, reverse=True),))
-NUMBER_WORD = rf"(?:an?[ ](?:{_FRACTION}|hundred|dozen|{'|'.join(_SCALES)})|half|{_FIRST})\b"
-"""What a number in words begins with."""
-
-_RUN = re.compile(
-    rf"(?<![\w.])(?P<sign>-)?(?P<words>{NUMBER_WORD}(?:(?:[ ]|-)(?:and[ ])?(?:an?[ ])?(?:{_FRACTION}|{_FIRST}|point)\b)"
-    rf"{{0,12}})(?![\w]|-[a-z])",
+_FRACTION = "|".join(sorted((*_PARTS, *_SEVERAL), key=len, reverse=True))
+_NUMBER_WORD = rf"(?:an?[ ](?:{_FRACTION}|hundred|dozen|{'|'.join(_SCALES)})|half|{_FIRST})\b"
+_RUN = pattern(
+    rf"(?<![\w.])(?P<sign>-)?(?P<words>{_NUMBER_WORD}"
+    rf"(?:(?:[ ]|-)(?:and[ ])?(?:an?[ ])?(?:{_FRACTION}|{_FIRST}|point)\b){{0,12}})(?![\w]|-[a-z])",
     re.IGNORECASE,
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Spelled:
+class _Spelled(NamedTuple):
     """A number in words and where it stands. `alone` is True for a lone "one", which is mostly a pronoun."""
 
     start: int
@@ -65,13 +51,12 @@ class Spelled:
     alone: bool
 
 
-def spelled_numbers(text: str) -> Iterator[Spelled]:
-    """Find the numbers in words, first one first."""
+def _spelled_numbers(text: str) -> Iterator[_Spelled]:
     for match in _RUN.finditer(text):
         words = match["words"].lower().replace("-", " ").split(" ")
         value = _value(words)
         if value is not None:
-            yield Spelled(match.start(), match.end(), -value if match["sign"] else value, words == ["one"])
+            yield _Spelled(match.start(), match.end(), -value if match["sign"] else value, words == ["one"])
 
 
 def _value(words: list[str]) -> Fraction | None:
@@ -79,11 +64,10 @@ def _value(words: list[str]) -> Fraction | None:
     if "point" in words:
         return _with_decimals(words)
     factor = 1
-    while len(words) > 1 and (words[-1] in _SCALES or words[-1] in ("hundred", "dozen")):
-        if not any(word in _PARTS or word in _SEVERAL for word in words[:-1]):
-            break  # "two hundred thousand": a whole number's own scales
-        factor *= _SCALES.get(words[-1]) or (12 if words[-1] == "dozen" else 100)
-        words = words[:-1]
+    if any(word in _PARTS or word in _SEVERAL for word in words):  # else they are the whole number's own scales
+        while words[-1] in _SCALES or words[-1] in ("hundred", "dozen"):
+            factor *= _SCALES.get(words[-1]) or (12 if words[-1] == "dozen" else 100)
+            words = words[:-1]
     if words[-1] == "a" and factor > 1:  # half a million
         words = words[:-1]
     part = _PARTS.get(words[-1]) or _SEVERAL.get(words[-1])
@@ -113,43 +97,33 @@ def _whole(words: list[str]) -> int | None:
     total, group, room = 0, 0, 10**15
     last = ""
     for word in words:
+        tens = last in _TENS
         if word == "and":
-            if last not in ("hundred", *_SCALES):
-                return None
+            fits = last in ("hundred", *_SCALES)
         elif word in ("a", "an"):
-            if last not in ("", "and"):
-                return None
-            group += 1
+            fits, group = last in ("", "and"), group + 1
         elif word in _BELOW_TWENTY:
-            if last in _BELOW_TWENTY or (last in _TENS and not 1 <= _BELOW_TWENTY[word] <= 9) or last in ("a", "an"):
-                return None
+            fits = last not in (*_BELOW_TWENTY, "a", "an") and (not tens or 1 <= _BELOW_TWENTY[word] <= 9)
             group += _BELOW_TWENTY[word]
         elif word in _TENS:
-            if last in _BELOW_TWENTY or last in _TENS or last in ("a", "an"):
-                return None
-            group += _TENS[word]
+            fits, group = not tens and last not in (*_BELOW_TWENTY, "a", "an"), group + _TENS[word]
         elif word == "hundred":
-            if group > 99 or last == "and":
-                return None
-            group = (group or 1) * 100
-        elif word in _SCALES:
-            if _SCALES[word] >= room or last == "and":
-                return None
+            fits, group = group <= 99 and last != "and", (group or 1) * 100
+        elif fits := _SCALES.get(word, room) < room and last != "and":
             room = _SCALES[word]
             total, group = total + (group or 1) * room, 0
-        else:
+        if not fits:
             return None
         last = word
     return None if last == "and" else total + group
 
 
-# ruff: noqa: RUF001 - typographic signs are what this module reads
-
+# --- figures
 
 _MOST_DIGITS = 200
 _LARGEST_EXPONENT = 300
-_TAIL = 10_000
-"""How far back from the end of a text the last number is looked for, in characters."""
+_TAIL = 10_000  # characters of a text's end in which the last number is looked for
+_MOST_WORDS = 12  # of a phrase in which a number in words is looked for
 
 _POINTS = r"[1-9][0-9]{0,2}(?:(?:\.[0-9]{3}){2,}+(?:,[0-9]++)?+|(?:\.[0-9]{3})++,[0-9]++)"
 _APOSTROPHES = r"[1-9][0-9]{0,2}(?:(?:['’][0-9]{3})++|(?:_[0-9]{3})++)(?:[.,][0-9]++)?+"
@@ -166,7 +140,7 @@ _WRITTEN_SCALES = {
 """Scale words of six languages. A "million" is German and French too; a "billion" is not, and is English here."""
 _SCALE_WORDS = "|".join(sorted((word for word in _WRITTEN_SCALES if len(word) > 1), key=len, reverse=True))
 _SCALE_SIGNS = "|".join(word for word in _WRITTEN_SCALES if len(word) == 1)
-_NUMBER = re.compile(
+_NUMBER = pattern(
     rf"""(?<![A-Za-z0-9_^])(?<![0-9][.:])
         (?:(?<![)\]}}%])(?P<sign>[-+]))?
         (?:[$€£¥₹][ ]?(?P<inner_sign>[-+])?)?
@@ -182,52 +156,50 @@ _NUMBER = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+|[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}")
-_BY_POINTS = re.compile(_POINTS)
-_SPACED = re.compile(r"(?<![0-9.,/])([1-9][0-9]{0,2}(?:[ ][0-9]{3})++)(?![0-9/]|[ ][0-9])")
-_LIST = re.compile(rf"[-+]?{_UNSIGNED}(?:[ ]?[,;][ ][-+]?{_UNSIGNED}){{1,20}}+")
+_THOUSANDS = pattern(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+|[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}")
+_BY_POINTS = pattern(_POINTS)
+_SPACED = pattern(r"(?<![0-9.,/])([1-9][0-9]{0,2}(?:[ ][0-9]{3})++)(?![0-9/]|[ ][0-9])")
+_LIST = pattern(rf"[-+]?{_UNSIGNED}(?:[ ]?[,;][ ][-+]?{_UNSIGNED}){{1,20}}+")
 _SIGN_WORDS = "minus|moins|menos"
-_SIGNED = rf"(?=[$€£¥₹]?\.?[0-9]|(?<=[a-z][ ]){NUMBER_WORD})"
-_SPACED_SIGN = re.compile(
+_SIGNED = rf"(?=[$€£¥₹]?\.?[0-9]|(?<=[a-z][ ]){_NUMBER_WORD})"
+_SPACED_SIGN = pattern(
     rf"""([=≈:(\[{{]|\b(?:is|are|was|be|equals|to|gives|ist|est|es|sind|beträgt)\b)([ $*_]{{0,3}})
         (?:-[ ]|\b(?:{_SIGN_WORDS})[ ])[ ]?{_SIGNED}""",
     re.IGNORECASE | re.VERBOSE,
 )
-_FIRST_SIGN = re.compile(rf"(?:-[ ]|(?:{_SIGN_WORDS})[ ])[ ]?{_SIGNED}", re.IGNORECASE)
-_NEGATIVE = re.compile(rf"(?:(?a:\bnegative)[ ]|[负負][ ]?|マイナス[ ]?){_SIGNED}", re.IGNORECASE)
-_AND_A_PART = re.compile(
+_FIRST_SIGN = pattern(rf"(?:-[ ]|(?:{_SIGN_WORDS})[ ])[ ]?{_SIGNED}", re.IGNORECASE)
+_NEGATIVE = pattern(rf"(?:(?a:\bnegative)[ ]|[负負][ ]?|マイナス[ ]?){_SIGNED}", re.IGNORECASE)
+_AND_A_PART = pattern(
     r"(?<=[0-9]) and (?:(a|one|two|three)[ -])(?:(half)|(thirds?)|(quarters?|fourths?))\b", re.IGNORECASE
 )
 _PART_OVER = {"a": 1, "one": 1, "two": 2, "three": 3}
-_BULLET = re.compile(r"[-*+]\s+(?=[0-9][0-9.,]*+\s*[A-Za-z])")
-_LATEX_FRACTION = re.compile(
-    r"(?P<before>[0-9]?)\s?\\frac\s?(?:\{\s?(-?[0-9.]{1,200})\s?\}\s?\{\s?(-?[0-9.]{1,200})\s?\}|([0-9])\s?([0-9]))"
+_BULLET = pattern(r"[-*+]\s+(?=[0-9][0-9.,]*+\s*[A-Za-z])")
+_LATEX_FRACTION = pattern(
+    r"([0-9]?)\s?\\frac\s?(?:\{\s?(-?[0-9.]{1,200})\s?\}\s?\{\s?(-?[0-9.]{1,200})\s?\}|([0-9])\s?([0-9]))"
 )
 _VULGAR = {ord(sign): f" {unicodedata.normalize('NFKC', sign).replace('⁄', '/')}" for sign in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"}
 _DASHES = {ord("−"): "-", ord("–"): "-", ord("—"): " - ", ord("×"): "*", ord("·"): "*"}
-_SUPERSCRIPT = re.compile(r"[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_SUPERSCRIPT = pattern(r"[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _FIGURES = str.maketrans("⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹", "-+0123456789")
+_NO_CURRENCY = str.maketrans("", "", "$€£¥₹")
 
-_ORDINAL_OR_VARIABLE = re.compile(r"(?:st|nd|rd|th|[ ]?[xyzn])(?![A-Za-z])|\s?\^")
-_LIST_ITEM = re.compile(r"[.)]\s+\S")
-_FORMULA = re.compile(r"\\[a-zA-Z]+|[√π∞]|[0-9)}]\s?\^|[0-9][ ]?[xyzn](?![A-Za-z])")
-_PROSE = re.compile(r"[A-Za-z]{3,} [A-Za-z]{2,}")
-_ASIDE = re.compile(r"\s\(|[.;]\s|\n")
-_REASON = re.compile(r",\s(?:since|because|which|rounded|or|as|so|not|and not|rather|instead)\b")
-_ORDINAL = re.compile(r"\b([0-9]{1,20})(?:st|nd|rd|th)\b")
-_EQUALS = re.compile(r"(?<![<>!≤≥])[=≈]")
-_LEAD_IN = re.compile(r"(?:approximately|about|around|roughly|exactly|only|just|a total of|[~≈*_\s:(])+", re.IGNORECASE)
-_BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
-
-_MOST_WORDS = 12
-"""How many words a phrase may have in which a number in words is looked for."""
+_ORDINAL_OR_VARIABLE = pattern(r"(?:st|nd|rd|th|[ ]?[xyzn])(?![A-Za-z])|\s?\^")
+_LIST_ITEM = pattern(r"[.)]\s+\S")
+_FORMULA = pattern(r"\\[a-zA-Z]+|[√π∞]|[0-9)}]\s?\^|[0-9][ ]?[xyzn](?![A-Za-z])")
+_PROSE = pattern(r"[A-Za-z]{3,} [A-Za-z]{2,}")
+_ASIDE = pattern(r"\s\(|[.;]\s|\n")
+_REASON = pattern(r",\s(?:since|because|which|rounded|or|as|so|not|and not|rather|instead)\b")
+_ORDINAL = pattern(r"\b([0-9]{1,20})(?:st|nd|rd|th)\b")
+_EQUALS = pattern(r"(?<![<>!≤≥])[=≈]")
+_LEAD_IN = pattern(r"(?:approximately|about|around|roughly|exactly|only|just|a total of|[~≈*_\s:(])+", re.IGNORECASE)
+_BOLD = pattern(r"\*\*([^*\n]{1,60})\*\*")
 
 
 def simplify(text: str) -> str:
     """Rewrite typography (full-width digits, superscripts, minus signs, LaTeX fractions) in ASCII."""
     text = _SUPERSCRIPT.sub(lambda match: "^" + match.group().translate(_FIGURES), plain(text))
     text = unicodedata.normalize("NFKC", text.translate(_VULGAR).translate(_DASHES))
-    return _LATEX_FRACTION.sub(_as_slash, text)
+    return _LATEX_FRACTION.sub(lambda of: f"{of[1]}{' ' if of[1] else ''}{of[2] or of[4]}/{of[3] or of[5]}", text)
 
 
 def number_in(body: str) -> str | None:
@@ -246,18 +218,21 @@ def number_in(body: str) -> str | None:
     if _LIST.fullmatch(head):
         return head
     found = [match for match in _NUMBER.finditer(head) if not _is_label(head, match)]
-    if _FORMULA.search(_without(head, found)):
+    others = head  # what is not a number
+    for match in reversed(found):
+        others = others[: match.start()] + others[match.end() :]
+    if _FORMULA.search(others):
         return head if len(head) <= _MOST_DIGITS and not _PROSE.search(head) else None
     if not found:
         ordinal = _ORDINAL.search(head)
         return ordinal[1] if ordinal else _spelled_out(head)
-    if _starts_with_number(head) and not _denied(head, found[0]):
+    if _starts_with_number(head) and not denied(head, *found[0].span()):
         return _surface(found[0])
-    return next((_surface(match) for match in reversed(found) if not _denied(head, match)), None)
+    return next((_surface(match) for match in reversed(found) if not denied(head, *match.span())), None)
 
 
 def starts_with_number(body: str) -> bool:
-    """Return whether a line opens with its number, as a bare answer does and a sentence or a list item does not."""
+    """Return whether a line opens with its number, as a bare answer does and a list item does not."""
     body = _as_written(body)
     match = _NUMBER.match(body)
     return match is not None and not _is_label(body, match)
@@ -268,7 +243,7 @@ def is_bare_number(body: str) -> bool:
     body = _as_written(body)
     match = _NUMBER.match(body)
     if match is None:
-        spelled = next(spelled_numbers(body), None)
+        spelled = next(_spelled_numbers(body), None)
         return spelled is not None and spelled.start == 0 and len(body[spelled.end :].split()) <= 2
     return not _is_label(body, match) and len(body[match.end() :].split()) <= 2
 
@@ -278,7 +253,7 @@ def whole_number(body: str) -> str | None:
     body = _as_written(body)
     if _NUMBER.fullmatch(body):
         return body
-    spelled = next(spelled_numbers(body), None) if len(body) <= _MOST_DIGITS else None
+    spelled = next(_spelled_numbers(body), None) if len(body) <= _MOST_DIGITS else None
     return _canonical(spelled.value) if spelled and (spelled.start, spelled.end) == (0, len(body)) else None
 
 
@@ -288,20 +263,16 @@ def last_number(text: str) -> str | None:
     A number printed bold in the last line that has one wins over what follows it in that line. Where there are no
     figures at all, the last line's number in words counts.
     """
-    tail = _joined(simplify(_apart(text[-_TAIL:])))
+    tail = _joined(_ascii(text[-_TAIL:]))
     found = None
     for match in _NUMBER.finditer(tail):
-        if not _is_label(tail, match) and not _denied(tail, match):
+        if not _is_label(tail, match) and not denied(tail, *match.span()):
             found = match
     if found is None:
         return None if re.search(r"[0-9]", tail) else _spelled_out(tail.strip().rpartition("\n")[2].strip(" .!*_`"))
-    line_start = tail.rfind("\n", 0, found.start()) + 1
-    line_end = tail.find("\n", found.end())
-    line = tail[line_start : line_end if line_end >= 0 else len(tail)]
-    for bold in reversed(_BOLD.findall(line)):
-        if is_bare_number(bold):
-            return number_in(bold)
-    return _surface(found)
+    line = tail[tail.rfind("\n", 0, found.start()) + 1 : found.end()] + tail[found.end() :].partition("\n")[0]
+    bold = next((bold for bold in reversed(_BOLD.findall(line)) if is_bare_number(bold)), None)
+    return number_in(bold) if bold else _surface(found)
 
 
 def is_number(surface: str) -> bool:
@@ -378,27 +349,18 @@ def _decimal(said: str) -> Fraction | None:
 
 
 def _canonical(value: Fraction) -> str:
-    denominator, twos, fives = value.denominator, 0, 0
-    while denominator % 2 == 0:
-        denominator, twos = denominator // 2, twos + 1
-    while denominator % 5 == 0:
-        denominator, fives = denominator // 5, fives + 1
+    denominator, places = value.denominator, 0
+    while (shared := math.gcd(denominator, 10)) > 1:
+        denominator, places = denominator // shared, places + 1
     if denominator != 1:
         return f"{value.numerator}/{value.denominator}"
-    places = max(twos, fives)
     figures = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
     sign = "-" if value < 0 else ""
     return f"{sign}{figures[:-places]}.{figures[-places:]}" if places else sign + figures
 
 
-def _as_slash(match: re.Match[str]) -> str:
-    before = match["before"]
-    over, under = (match[2], match[3]) if match[2] else (match[4], match[5])
-    return f"{before}{' ' if before else ''}{over}/{under}"
-
-
 def _surface(match: re.Match[str]) -> str:
-    return match.group().translate({ord(sign): None for sign in "$€£¥₹"}).strip()
+    return match.group().translate(_NO_CURRENCY).strip()
 
 
 def _is_label(text: str, match: re.Match[str]) -> bool:
@@ -411,12 +373,6 @@ def _is_label(text: str, match: re.Match[str]) -> bool:
     return opens_line and _LIST_ITEM.match(text, match.end()) is not None
 
 
-def _without(text: str, found: list[re.Match[str]]) -> str:
-    for match in reversed(found):
-        text = text[: match.start()] + text[match.end() :]
-    return text
-
-
 def _starts_with_number(head: str) -> bool:
     lead_in = _LEAD_IN.match(head)
     return _NUMBER.match(head, lead_in.end() if lead_in else 0) is not None
@@ -424,32 +380,27 @@ def _starts_with_number(head: str) -> bool:
 
 def _as_written(body: str) -> str:
     """Write an answer as this module reads it: in ASCII, without markup, signs and thousands joined to the figures."""
-    body = _joined(bare(simplify(_apart(body))))
+    body = _joined(bare(_ascii(body)))
     return body if _BULLET.match(body) else _FIRST_SIGN.sub("-", body, count=1)
 
 
-def _apart(text: str) -> str:
-    """Keep the long dash of a sentence from being read as a sign."""
-    return text.replace("—", " ― ")
+def _ascii(text: str) -> str:
+    """Write a text in ASCII; the long dash of a sentence is no sign."""
+    return simplify(text.replace("—", " ― "))
 
 
 def _joined(text: str) -> str:
+    """Join signs, thousands and fractions to their figures."""
     text = _SPACED.sub(lambda match: match[1].replace(" ", ""), text)
-    text = _AND_A_PART.sub(
-        lambda match: f" {_PART_OVER[match[1].lower()]}/{2 if match[2] else 3 if match[3] else 4}", text
-    )
+    text = _AND_A_PART.sub(lambda of: f" {_PART_OVER[of[1].lower()]}/{2 if of[2] else 3 if of[3] else 4}", text)
     return _NEGATIVE.sub("-", _SPACED_SIGN.sub(r"\1\2-", text))
-
-
-def _denied(text: str, match: re.Match[str]) -> bool:
-    return denied(text, match.start(), match.end())
 
 
 def _spelled_out(head: str) -> str | None:
     """Read the number in words that a short phrase states: the one at its start, or else the last."""
     if len(head) > _MOST_DIGITS:
         return None
-    found = [spelled for spelled in spelled_numbers(head) if not denied(head, spelled.start, spelled.end)]
+    found = [spelled for spelled in _spelled_numbers(head) if not denied(head, spelled.start, spelled.end)]
     if not found:
         return None
     lead_in = _LEAD_IN.match(head)

@@ -6,29 +6,28 @@ import ast
 import hashlib
 import re
 import warnings
-from dataclasses import dataclass
 
 from avengers_edge.voting.markers import split_thoughts
+from avengers_edge.voting.patterns import pattern
 
 _LARGEST = 40_000
 """Longer programs, in characters, are compared as text: the parser's memory grows with its input."""
 
-_FENCE = re.compile(
+_FENCE = pattern(
     r"^(?P<indent>[ \t]{0,24}(?:(?:[-*+>]|[0-9]{1,3}[.)])[ \t]{1,4}){0,3})"
     r"(?P<fence>```+|~~~+)[ \t]*(?P<language>[A-Za-z0-9_+#-]{0,20})[^\n]{0,80}$",
     re.MULTILINE,
 )
-_QUOTED = re.compile(r"^[ \t]{0,24}>[ ]?", re.MULTILINE)
+_QUOTED = pattern(r"^[ \t]{0,24}>[ ]?", re.MULTILINE)
 _TAB = 4
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _PYTHON = frozenset({"python", "py", "python3", "py3"})
-_DEFINITION = re.compile(r"^\s*(?:async\s+def|def|class)\s", re.MULTILINE)
-_CODE_START = re.compile(r"^(?:async def |def |class |import |from \w|@\w)", re.MULTILINE)
+_DEFINITION = pattern(r"^\s*(?:async\s+def|def|class)\s", re.MULTILINE)
+_CODE_START = pattern(r"^(?:async def |def |class |import |from \w|@\w)", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
-    language: str
-    body: str
+_Block = tuple[str, str]
+"""A fenced block's language and its body."""
 
 
 def code_in(text: str, *, truncated: bool = False, defining: str = "") -> str | None:
@@ -41,20 +40,23 @@ def code_in(text: str, *, truncated: bool = False, defining: str = "") -> str | 
     """
     blocks = _fenced(text, keep_open=not truncated)
     wanted = re.compile(rf"^\s*(?:async\s+def|def|class)\s+{re.escape(defining)}\b", re.MULTILINE)
-    if asked_for := [block for block in blocks if defining and wanted.search(block.body)]:
-        return asked_for[-1].body
-    if blocks:
-        python = [block for block in blocks if block.language in _PYTHON]
-        untagged = [block for block in blocks if not block.language]
-        for group in ([b for b in python or untagged if _DEFINITION.search(b.body)], python, blocks):
-            if group:
-                return group[-1].body
+    python = [body for language, body in blocks if language in _PYTHON]
+    untagged = [body for language, body in blocks if not language]
+    for bodies in (
+        [body for _, body in blocks if defining and wanted.search(body)],
+        [body for body in python or untagged if _DEFINITION.search(body)],
+        python,
+        [body for _, body in blocks],
+    ):
+        if bodies:
+            return bodies[-1]
     if truncated or _FENCE.search(text):
         return None
     start = _CODE_START.search(text)
     for candidate in (text, text[start.start() :] if start else ""):
         tree = parse(candidate)
-        if tree is not None and any(not _is_bare_word(statement) for statement in tree.body):
+        # A lone name or literal, as prose may be, is no program.
+        if tree and any(not isinstance(part, ast.Expr) or isinstance(part.value, ast.Call) for part in tree.body):
             return candidate.strip("\n").rstrip()
     return None
 
@@ -62,15 +64,13 @@ def code_in(text: str, *, truncated: bool = False, defining: str = "") -> str | 
 def first_block(text: str) -> str | None:
     """Find the first fenced block of an answer, in whatever language; one that was never closed is none."""
     blocks = _fenced(split_thoughts(text)[0].replace("\r\n", "\n"), keep_open=False)
-    return blocks[0].body if blocks else None
+    return blocks[0][1] if blocks else None
 
 
 def code_key(source: str) -> str | None:
     """Hash a program so that layout, comments and docstrings do not count; other languages by their words."""
     tree = parse(source)
-    canonical = None if tree is None else _dump(tree)
-    if canonical is None:
-        canonical = " ".join(source.split())
+    canonical = (_dump(tree) if tree else None) or " ".join(source.split())
     return hashlib.sha256(canonical.encode("utf-8", "replace")).hexdigest()[:16] if canonical else None
 
 
@@ -86,17 +86,18 @@ def parse(source: str) -> ast.Module | None:
         return None
 
 
+def parse_expression(source: str) -> ast.expr | None:
+    """Parse a text that is one expression and nothing else; None if it is none."""
+    tree = parse(source.strip())
+    statement = tree.body[0] if tree is not None and len(tree.body) == 1 else None
+    return statement.value if isinstance(statement, ast.Expr) else None
+
+
 def _dump(tree: ast.Module) -> str | None:
     try:
         for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                first = node.body[0] if node.body else None
-                if (
-                    isinstance(first, ast.Expr)
-                    and isinstance(first.value, ast.Constant)
-                    and isinstance(first.value.value, str)
-                ):
-                    node.body = node.body[1:]
+            if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:]
         return ast.dump(tree)
     except (ValueError, RecursionError, MemoryError):  # ValueError: an integer literal too long to print
         return None
@@ -113,11 +114,11 @@ def _fenced(text: str, *, keep_open: bool) -> list[_Block]:
             opening = None
     if opening is not None and keep_open:
         blocks.append(_block(opening, text[opening.end() + 1 :]))
-    return [block for block in blocks if block.body.strip()]
+    return [block for block in blocks if block[1].strip()]
 
 
 def _block(opening: re.Match[str], body: str) -> _Block:
-    """Take off what stands before each line because the block does not begin at the margin, as in a numbered list."""
+    """Take off the indentation of a block that does not begin at the margin, as in a numbered list."""
     before = opening["indent"]
     if ">" in before:
         body = _QUOTED.sub("", body)
@@ -127,13 +128,8 @@ def _block(opening: re.Match[str], body: str) -> _Block:
     width = min(indents[0], max(len(before.expandtabs(_TAB)), min(indents)))
     if width:  # what a tab leaves over stays as spaces
         lines = [" " * max(0, _indent(line) - width) + line.lstrip(" \t") for line in lines]
-    return _Block(opening["language"].lower(), "\n".join(lines).rstrip())
+    return opening["language"].lower(), "\n".join(lines).rstrip()
 
 
 def _indent(line: str) -> int:
     return len(line[: len(line) - len(line.lstrip(" \t"))].expandtabs(_TAB))
-
-
-def _is_bare_word(statement: ast.stmt) -> bool:
-    """Distinguish prose from programs: a lone name or literal parses as one."""
-    return isinstance(statement, ast.Expr) and not isinstance(statement.value, ast.Call)

@@ -9,9 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from avengers_edge.calibration.evaluate import CrossValidated, choose_clusters, cross_validate, evaluate_table
+from avengers_edge.calibration.evaluate import (
+    CrossValidated,
+    choose_clusters,
+    cross_validate,
+    evaluate_table,
+    references,
+)
 from avengers_edge.calibration.fit import FitOptions, default_clusters, fit_table
-from avengers_edge.calibration.outcomes import OutcomeRow
+from avengers_edge.calibration.outcomes import OutcomeRow, macro_accuracy
+from avengers_edge.calibration.study import chosen_scores
 from avengers_edge.errors import BadRequest, MissingExtra
 from avengers_edge.records import KINDS
 from avengers_edge.routing.table import CentroidTable
@@ -245,3 +252,27 @@ def test_a_member_that_answered_a_part_is_judged_by_that_part_and_by_no_other() 
     assert table.header.macro == (0.75, 0.5)  # what it never answered counts as answered wrongly
     with pytest.raises(BadRequest, match="no outcome has a score of c"):
         fit_table(vectors, rows, FitOptions(("a", "c"), clusters=2, partly=True))
+
+
+def test_what_is_expected_to_do_best_is_asked_and_the_first_of_equals():
+    scores = np.array([[0.1, 0.9], [0.3, 0.7]])
+    assert chosen_scores(np.array([[0.2, 0.4], [0.5, 0.5]]), scores).tolist() == [0.9, 0.3]
+    with pytest.raises(BadRequest, match="do not belong"):
+        chosen_scores(np.zeros((2, 3)), scores)
+
+
+def test_macro_accuracy_gives_each_data_set_the_same_weight():
+    rows = [OutcomeRow(str(place), name, "c", {"a": 1}) for place, name in enumerate("dddde")]
+    assert macro_accuracy(np.array([[1.0], [1], [1], [1], [0]]), rows) == pytest.approx([0.5])
+
+
+def test_what_needs_no_vectors_by_hand():
+    judged_rows = [OutcomeRow(str(place), name, "c", {}) for place, name in enumerate("ddee")]
+    judged = np.array([[1.0, 0], [0, 1], [0, 1], [0, 1]])
+    found = references(0, judged_rows, judged)
+    assert {name: scores.tolist() for name, scores in found.items()} == {
+        "random": [0.5, 0.5, 0.5, 0.5],
+        "best single": [1, 0, 0, 0],
+        "dataset oracle": [1, 0, 1, 1],
+        "query oracle": [1, 1, 1, 1],
+    }

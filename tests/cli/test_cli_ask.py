@@ -426,3 +426,26 @@ def test_what_interrupts_an_answer_gets_a_line_of_its_own(capsys):
                 display.show(event)
             raise KeyboardInterrupt
         assert capsys.readouterr().out == written
+
+
+def test_the_explanation_says_why_another_number_of_samples_than_the_budget_was_drawn():
+    measured = dataclasses.replace(ANSWERED, route=dataclasses.replace(ROUTE, samples=1), models=(LONG_NAME,))
+    assert "4 samples were asked for" in explanation(measured, 80)
+    orders = tuple(dataclasses.replace(sample, chances=(1.0,)) for sample in SAMPLES)
+    assert "all 4 orders of the options" in explanation(dataclasses.replace(measured, samples=orders), 80)
+    budget = dataclasses.replace(ROUTE, samples=4)
+    assert "asked for" not in explanation(dataclasses.replace(measured, route=budget), 80)
+
+
+def test_the_explanation_of_a_failed_program_names_who_answered_instead():
+    failed = Sample("m:program", 0, "", None, 9, "stop", output="", failure="1/0")
+    spoken = Sample("m:brief", 0, "Answer: 5", "5", 9, "stop")
+    said = explanation(dataclasses.replace(ANSWERED, models=("m:program", "m:brief"), samples=(failed, spoken)), 100)
+    assert "no program of m:program gave an answer, so m:brief was asked" in said
+    assert "voted" not in said
+
+
+def test_standard_input_that_is_no_text_is_refused(run, answers):  # noqa: F811
+    result = run("ask", "-", input=b"What is\0 this?")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "standard input is not text: byte 7 is 0" in result.stderr

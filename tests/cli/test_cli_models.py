@@ -297,7 +297,7 @@ def test_a_shorter_line_hides_all_of_a_longer_one(terminal):
         status.show("short", now=True)
         assert terminal.screen()[0] == "short"
         status.show("x" * 80, now=True)
-        assert terminal.screen() == ("x" * 29, 29)
+        assert terminal.screen() == ("x" * 28 + "…", 29)
     assert terminal.screen() == ("", 0)
     assert "\x1b" not in terminal.getvalue()
 

@@ -13,6 +13,7 @@ import threading
 import types
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from gguf_files import tiny_model
@@ -275,3 +276,35 @@ def test_doctor_tells_which_models_do_not_fit_and_what_would(examine, monkeypatc
     findings, _ = examine()
     assert findings["memory"]["found"] == "65.0 MB free"
     assert "set `context = " in findings["large"]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["run", "m"], ["chat", "--model", "m"]),
+        (["run", "m", "Why?"], ["ask", "--model", "m", "Why?"]),
+        (["run"], ["chat"]),
+        (["run", "--help"], ["chat", "--help"]),
+        (["pull", "a/b"], ["models", "pull", "a/b"]),
+        (["--offline", "ls", "--json"], ["--offline", "models", "list", "--json"]),
+        (["--home", "my models", "rm", "m"], ["--home", "my models", "models", "remove", "m"]),
+        (["show", "m"], ["models", "show", "m"]),
+        (["How many are 3 and 4?", "-n", "2"], ["ask", "How many are 3 and 4?", "-n", "2"]),
+        (["ask", "pull"], ["ask", "pull"]),
+    ],
+)
+def test_what_users_of_ollama_type_is_understood(words, meant, monkeypatch):
+    heard = []
+    monkeypatch.setattr("click.Group.parse_args", lambda self, ctx, args: heard.append(args) or [])
+    cli.parse_args(click.Context(cli), words)
+    assert heard == [meant]
+
+
+def test_alone_on_a_terminal_it_shows_what_can_be_done_and_begins_with_what_is_missing(home, monkeypatch):
+    monkeypatch.setattr("avengers_edge.cli.root_command.on_terminal", lambda: True)
+    result = CliRunner().invoke(cli, [])
+    assert "avengers chat" in result.stdout
+    assert "Team starter is not set up yet." in result.stdout
+    assert (result.exit_code, "--yes" in result.stderr) == (2, True)  # no terminal to ask on
+    monkeypatch.setattr("avengers_edge.cli.root_command.on_terminal", lambda: False)
+    assert CliRunner().invoke(cli, []).exit_code == 2

@@ -452,7 +452,7 @@ class FakeHub:
         self.revisions: list[str | None] = []
         self.utils = SimpleNamespace(disable_progress_bars=lambda: None)
 
-    def hf_hub_url(self, repository: str, file: str, *, revision: str | None) -> str:
+    def hf_hub_url(self, repository: str, file: str, *, revision: str | None, endpoint: str | None) -> str:
         return f"hub/{repository}/{file}"
 
     def get_hf_file_metadata(self, url: str) -> SimpleNamespace:
@@ -460,7 +460,9 @@ class FakeHub:
             raise self.fault
         return self.metadata
 
-    def hf_hub_download(self, repository: str, file: str, *, revision: str | None, local_dir: Path) -> str:
+    def hf_hub_download(
+        self, repository: str, file: str, *, revision: str | None, local_dir: Path, endpoint: str | None
+    ) -> str:
         self.revisions.append(revision)
         local_dir.mkdir(parents=True, exist_ok=True)
         (local_dir / file).write_bytes(self.data)

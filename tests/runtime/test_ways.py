@@ -28,7 +28,8 @@ from avengers_edge.records import (
     TokenLogprob,
 )
 from avengers_edge.runtime import Avengers
-from avengers_edge.voting.keys import canonical_key, printed_answer
+from avengers_edge.voting.keys import canonical_key
+from avengers_edge.voting.printed import printed_answer
 from avengers_edge.ways import Inquiry, answer_in, requests_for
 
 BRIEF = Mode("brief", MappingProxyType({"number": "Think.", "choice": "Explain.", "label": "Explain."}))

@@ -154,8 +154,8 @@ def test_what_goes_wrong_is_the_clients_own_error(stream):
             create(model="avengers", messages=ASKED, temperature=3, stream=stream)
         assert error.value.param == "temperature"
         with pytest.raises(openai.BadRequestError) as error:
-            create(model="avengers", messages=ASKED, reasoning_effort="high", stream=stream)
-        assert (error.value.param, error.value.code) == ("reasoning_effort", "unsupported_parameter")
+            create(model="avengers", messages=ASKED, web_search_options={}, stream=stream)
+        assert (error.value.param, error.value.code) == ("web_search_options", "unsupported_parameter")
         with client_of(served, WRONG_KEY) as stranger, pytest.raises(openai.AuthenticationError) as error:
             stranger.chat.completions.create(model="avengers", messages=ASKED, stream=stream)
         assert error.value.code == "invalid_api_key"

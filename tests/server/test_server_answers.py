@@ -139,7 +139,7 @@ def test_system_history_and_question_reach_the_model_in_their_order():
             Message("system", "Be brief.\n\nIn English."),
             Message("user", "Hi"),
             Message("assistant", "Hello"),
-            Message("user", "Who are you?"),
+            Message("user", "Who \nare you?"),
         )
 
 
@@ -372,7 +372,9 @@ def test_the_description_names_every_path():
     served = Served(routes=page_routes())
     described = served("GET", "/openapi.json").json()["paths"]
     assert set(described) == {
-        route.path.replace(":path", "") for route in served.app.routes if isinstance(route, Route)
+        route.path.replace(":path", "")
+        for route in served.app.routes
+        if isinstance(route, Route) and route.include_in_schema
     }
 
 

@@ -11,7 +11,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from server_fakes import SUM, Served
+from server_fakes import BODY, SUM, Served
 
 from avengers_edge.errors import BadRequest, ContextFull
 from avengers_edge.server.options import Limits, ServeOptions
@@ -88,7 +88,13 @@ def test_a_body_over_the_limit_is_413_whether_or_not_it_says_so_first():
 
 def test_another_content_type_is_415_because_pages_can_send_those_unasked():
     for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
-        refused(Served()("POST", CHAT, content=b"{}", headers={"content-type": kind}), 415, "content_type")
+        headers = {"content-type": kind, "origin": "http://127.0.0.1"}
+        refused(Served()("POST", CHAT, content=b"{}", headers=headers), 415, "content_type")
+
+
+def test_what_no_page_sends_is_read_whatever_its_content_type_says():
+    headers = {"content-type": "application/x-www-form-urlencoded"}  # curl -d, say
+    assert Served()("POST", CHAT, content=json.dumps(BODY).encode(), headers=headers).status_code == 200
 
 
 # --- fields ------------------------------------------------------------------------------------------------------
@@ -112,11 +118,8 @@ def test_another_content_type_is_415_because_pages_can_send_those_unasked():
         ({"messages": [{"role": "user", "content": " \n"}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": []}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
-        ({"messages": [USER | {"name": "Bob"}]}, "messages[0].name"),
         ({"messages": [USER | {"tool_calls": [{}]}]}, "messages[0].tool_calls"),
-        ({"messages": [USER, {"role": "assistant", "content": "Hello"}]}, "messages[1]"),
         ({"messages": [{"role": "system", "content": "Be brief."}]}, "messages[0]"),
-        ({"messages": [USER, {"role": "system", "content": "Be brief."}]}, "messages[1]"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x/"}}]}]},
             "messages[0].content[0].type",
@@ -148,7 +151,6 @@ def test_another_content_type_is_415_because_pages_can_send_those_unasked():
         ({"logit_bias": {"5": 10**400}}, "logit_bias"),
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"stream": "yes"}, "stream"),
-        ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"stream": True, "stream_options": {"frames": 1}}, "stream_options.frames"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
         (
@@ -160,9 +162,7 @@ def test_another_content_type_is_415_because_pages_can_send_those_unasked():
             {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "poem"}}}},
             "response_format",
         ),
-        ({"store": True}, "store"),
         ({"tools": [{"type": "function"}]}, "tools[0].function"),
-        ({"tool_choice": "auto"}, "tool_choice"),
         ({"functions": []}, "functions"),
         ({"reasoning_effort": "high"}, "reasoning_effort"),
         ({"modalities": ["text", "audio"]}, "modalities"),
@@ -184,10 +184,64 @@ def test_another_content_type_is_415_because_pages_can_send_those_unasked():
     ],
 )
 def test_a_field_that_cannot_be_used_is_400_by_its_name(fields, param):
-    served = Served()
+    served = Served(strict=True)
     body = {"model": "avengers", "messages": [USER], **fields}
     refused(served("POST", CHAT, content=json.dumps(body).encode()), 400, param=param)
     assert served.engine.requests == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "ignored"),
+    [
+        ({"messages": [USER | {"name": "Bob"}]}, []),
+        ({"messages": [USER | {"cache_control": 1}, USER | {"cache_control": 2}]}, ["messages.cache_control"]),
+        ({"messages": [USER, {"role": "assistant", "content": "Hello", "reasoning_content": "…"}, USER]},
+         ["messages.reasoning_content"]),
+        ({"store": True}, ["store"]),
+        ({"reasoning_effort": "high", "verbosity": "low"}, ["reasoning_effort", "verbosity"]),
+        ({"modalities": ["text"], "functions": [], "stop": "", "seed": -1, "top_k": -1, "max_tokens": -1}, []),
+        ({"echo": False, "best_of": 1, "suffix": ""}, []),
+        ({"stream_options": {"include_usage": True}}, []),
+        ({"tool_choice": "auto"}, []),
+        ({"max_tokens": 10**30}, ["max_tokens above 8192"]),
+        ({"response_format": {"type": "text", "more": 1}}, ["response_format.more"]),
+        ({"avengers": {"size": 1}}, ["avengers.size"]),
+        ({"temprature": 1}, ["temprature"]),
+    ],
+)  # fmt: skip
+def test_a_field_that_cannot_make_the_answer_wrong_is_passed_over_by_name(fields, ignored):
+    answer = Served()("POST", CHAT, {"model": "avengers", "messages": [USER], **fields})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["avengers"]["ignored"] == ignored
+    assert answer.headers.get("x-avengers-ignored", "") == ", ".join(ignored)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"functions": [{}]}, {"modalities": ["audio"]}, {"best_of": 3}, {"guided_regex": "a*"}, {"suffix": "x"}]
+)
+def test_a_field_without_which_the_answer_is_wrong_is_refused(fields):
+    (name,) = fields
+    refused(Served()("POST", CHAT, BODY | fields), 400, param=name)
+
+
+def test_hundreds_of_unknown_fields_are_not_read_over_one_by_one():
+    refused(Served()("POST", CHAT, BODY | {f"x{n}": n for n in range(500)}), 400)
+
+
+def test_turns_of_one_role_and_later_system_prompts_are_joined():
+    served = Served()
+    said = [("system", "A"), ("user", "B"), ("user", "C"), ("assistant", "D"), ("system", "E"), ("user", "F")]
+    served("POST", CHAT, {"model": "big", "messages": [{"role": role, "content": text} for role, text in said]})
+    (request,) = served.engine.requests
+    expected = [("system", "A\n\nE"), ("user", "B\n\nC"), ("assistant", "D"), ("user", "F")]
+    assert [(message.role, message.content) for message in request.messages] == expected
+
+
+def test_a_last_message_of_the_assistant_is_continued():
+    served = Served("Paris.")
+    messages = [USER, {"role": "assistant", "content": "The capital is"}]
+    assert served("POST", CHAT, {"model": "big", "messages": messages}).status_code == 200
+    assert served.engine.requests[0].messages[-1].content == "The capital is"
 
 
 @pytest.mark.parametrize("bias", ["200", "-100.5", "1e300", "9" * 400])

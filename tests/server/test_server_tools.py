@@ -262,13 +262,11 @@ def test_a_team_in_which_nobody_takes_them_is_400():
     "arguments",
     ['{"x": NaN}', '{"x": -Infinity}', '{"x": 1e999}', '{"x": "\\ud800"}', '{"x": ' + "[" * 900 + "]" * 900 + "}"],
 )
-def test_arguments_that_json_cannot_carry_are_400_or_deep_and_never_an_error_of_another_kind(arguments):
+def test_broken_arguments_of_earlier_calls_are_read_as_a_text_and_never_an_error(arguments):
     called = CALLED | {"tool_calls": [CALL | {"function": {"name": "f", "arguments": arguments}}]}
     result = {"role": "tool", "tool_call_id": CALL["id"], "content": "5"}
     answer = Served().chat(model="big", messages=[ASKED, called, result])
-    assert answer.status_code in ((400,) if "[" not in arguments else (200, 400))
-    if answer.status_code == 400:
-        assert answer.json()["error"]["param"] == "messages[1].tool_calls[0].function.arguments"
+    assert answer.status_code == 200, answer.text
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------
@@ -310,7 +308,6 @@ WHERE = "tools[0].function.parameters"
         ({"tool_choice": {"type": "allowed_tools"}}, "tool_choice.type"),
         ({"tool_choice": {"type": "function", "function": {"name": "rm"}}}, "tool_choice"),
         ({"tool_choice": {"type": "function", "function": {"name": "time"}, "x": 1}}, "tool_choice.x"),
-        ({"tools": None, "tool_choice": "required"}, "tool_choice"),
         ({"parallel_tool_calls": "no"}, "parallel_tool_calls"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"grammar": "root ::= [a]"}, "grammar"),
@@ -331,16 +328,12 @@ WHERE = "tools[0].function.parameters"
             {"messages": [ASKED, CALLED | {"tool_calls": [CALL | {"function": {"name": "a b"}}]}]},
             "messages[1].tool_calls[0].function.name",
         ),
-        (
-            {"messages": [ASKED, CALLED | {"tool_calls": [CALL | {"function": {"name": "f", "arguments": "{"}}]}]},
-            "messages[1].tool_calls[0].function.arguments",
-        ),
         ({"messages": [CALLED, RESULT]}, "messages[1]"),
         ({"model": "big", "functions": [{"name": "f"}], "tools": None}, "functions"),
     ],
 )
 def test_what_cannot_be_meant_is_400_by_its_name(fields, param):
-    served = Served("ok")
+    served = Served("ok", strict=True)
     answer = asked(served, **fields)
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]["param"] == param, answer.text

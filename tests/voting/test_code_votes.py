@@ -16,7 +16,7 @@ from avengers_edge.records import Ask, Member, Ranked, Route, Team
 from avengers_edge.runtime import Avengers
 from avengers_edge.sandbox.linux import Sandbox
 from avengers_edge.sandbox.programs import SandboxJudge
-from avengers_edge.voting.trials import failures
+from avengers_edge.voting.code_votes import failures
 
 QUESTION = "Write a Python function double(x) that doubles.\nassert double(2) == 4"
 

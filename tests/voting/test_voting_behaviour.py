@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avengers_edge.errors import BadRequest, NoSandbox
+from avengers_edge.voting.code_votes import CodeExecution, behaviour_key, examples_in, failures, varied
 from avengers_edge.voting.source import code_key
-from avengers_edge.voting.trials import Trial, behaviour_key, examples_in, failures, varied
 
 DOUBLE = "Write a function that doubles.\nassert double(2) == 4\nassert double('a') == 'aa'"
 RIGHT, ALSO_RIGHT = "def double(x): return 2 * x", "def double(y):\n    return y + y"
@@ -198,12 +198,12 @@ def test_calls_without_an_end_are_a_behaviour_but_not_all_of_them():
     assert behaviour_key(RIGHT, examples, Endless(ends=True)) is not None
 
 
-# --- trial ---
+# --- which programs are run ---
 
 
 def test_a_program_that_is_there_twice_is_run_once():
     judge = TrustingJudge()
-    keys = Trial(DOUBLE, None, judge).keys([RIGHT, None, RIGHT, ALSO_RIGHT])
+    keys = CodeExecution(DOUBLE, None, judge).keys([RIGHT, None, RIGHT, ALSO_RIGHT])
     assert keys[0] == keys[2] == keys[3] is not None
     assert keys[1] is None
     assert sorted(judge.ran) == sorted([RIGHT, ALSO_RIGHT])
@@ -218,10 +218,10 @@ def test_a_program_that_is_there_twice_is_run_once():
     ],
 )
 def test_code_that_cannot_be_run_is_compared_by_its_text_and_that_is_said(question, judge, why):
-    trial = Trial(question, None, judge)
-    assert not trial.held
-    assert why in trial.fallback
-    assert trial.keys([RIGHT, None]) == [code_key(RIGHT), None]
+    execution = CodeExecution(question, None, judge)
+    assert not execution.enabled
+    assert why in execution.fallback
+    assert execution.keys([RIGHT, None]) == [code_key(RIGHT), None]
 
 
 def test_a_sandbox_that_is_lost_is_a_fallback_too():
@@ -229,21 +229,21 @@ def test_a_sandbox_that_is_lost_is_a_fallback_too():
         def results(self, source, calls):
             raise NoSandbox("gone: look for it")
 
-    trial = Trial(DOUBLE, None, Lost())
-    assert trial.held
-    assert trial.keys([RIGHT]) == [code_key(RIGHT)]
-    assert trial.fallback == "samples of code were compared by their text: gone: look for it"
+    execution = CodeExecution(DOUBLE, None, Lost())
+    assert execution.enabled
+    assert execution.keys([RIGHT]) == [code_key(RIGHT)]
+    assert execution.fallback == "samples of code were compared by their text: gone: look for it"
     with pytest.raises(NoSandbox):
-        Trial(DOUBLE, "assert 1", Lost()).keys([RIGHT])
+        CodeExecution(DOUBLE, "assert 1", Lost()).keys([RIGHT])
 
 
 @pytest.mark.parametrize("judge", [TrustingJudge(works=False), None])
 def test_tests_need_a_sandbox(judge):
     with pytest.raises(NoSandbox):
-        Trial(DOUBLE, "assert double(1) == 2", judge)
+        CodeExecution(DOUBLE, "assert double(1) == 2", judge)
 
 
 @pytest.mark.parametrize("tests", ["assert (", "assert 1\n  assert", "\0"])
 def test_tests_that_are_no_python_are_refused(tests):
     with pytest.raises(BadRequest, match=r"the tests are no Python.*write asserts"):
-        Trial(DOUBLE, tests, TrustingJudge())
+        CodeExecution(DOUBLE, tests, TrustingJudge())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from avengers_edge.errors import BadRequest
 from avengers_edge.records import Ask, Tool, ToolCall, Tools
 from avengers_edge.voting.ballot import UNIT, Ballot
-from avengers_edge.voting.calls import NO_CALL, Said, Showing, calls_key, read_calls
+from avengers_edge.voting.calls import NO_CALL, CallFilter, ParsedReply, calls_key, read_calls
 from avengers_edge.voting.kinds import comparison_of, kind_of
 
 NAMES = ("weather", "add")
@@ -42,7 +42,7 @@ CALLS = {PARIS: ToolCall("weather", '{"city": "Paris"}'), SUM: ToolCall("add", '
     ],
 )
 def test_a_call_is_read_in_every_form_that_models_write_it_in(text, content):
-    assert read_calls(text, NAMES) == Said(content, (CALLS[PARIS],))
+    assert read_calls(text, NAMES) == ParsedReply(content, (CALLS[PARIS],))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_what_is_not_wholly_calls_of_known_functions_is_text():
         "5",
     ]:
         for kind in [tuple, frozenset]:
-            assert read_calls(text, kind(NAMES)) == Said(text)
+            assert read_calls(text, kind(NAMES)) == ParsedReply(text)
 
 
 @given(st.text(st.sampled_from('<>/tol_cal`json\n{}[]":,weathr1 '), max_size=60))
@@ -145,10 +145,10 @@ TEXTS = (
 
 @given(st.sampled_from(TEXTS), st.lists(st.integers(1, 9), min_size=1, max_size=9))
 def test_of_a_text_only_what_is_no_call_is_shown_however_it_is_cut(text, widths):
-    showing, shown, place, turn = Showing(), "", 0, 0
+    call_filter, shown, place, turn = CallFilter(), "", 0, 0
     while place < len(text):
         width = widths[turn % len(widths)]
-        shown += showing.push(text[place : place + width])
+        shown += call_filter.push(text[place : place + width])
         place, turn = place + width, turn + 1
     said = read_calls(text, NAMES)
     assert said.content.startswith(shown.rstrip())
@@ -170,5 +170,5 @@ def test_of_a_text_only_what_is_no_call_is_shown_however_it_is_cut(text, widths)
     ],
 )
 def test_prose_and_code_stream_and_only_what_may_be_a_call_is_held_back(text, shown):
-    showing = Showing()
-    assert "".join(map(showing.push, text)) == shown
+    call_filter = CallFilter()
+    assert "".join(map(call_filter.push, text)) == shown

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avengers_edge.records import KINDS, Kind
-from avengers_edge.voting.keys import answer_key, canonical_key, printed_answer
+from avengers_edge.voting.keys import answer_key, canonical_key
+from avengers_edge.voting.printed import printed_answer
 
 NUMBERS = [
     ("Total: 42 apples", "42"),

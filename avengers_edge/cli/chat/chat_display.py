@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from avengers_edge._util.text import cut
-from avengers_edge.cli.answer_display import cut_off, seconds, shown, thought, voters
-from avengers_edge.cli.terminal import bold, columns, dim, harmless, on_standard_output, write_out
+from avengers_edge.cli.answer_display import cut_off, seconds, shown, states_its_answer, thought, voters
+from avengers_edge.cli.terminal import bold, columns, dim, error_line, harmless, on_standard_output, write_out
 from avengers_edge.errors import AvengersError
 from avengers_edge.records import Answer, Vote
 from avengers_edge.voting.markers import said_in
@@ -93,7 +93,7 @@ class PlainDisplay:
 
     def show_error(self, error: AvengersError) -> None:
         """Write one line to standard error."""
-        click.echo(error_line(error), err=True)
+        click.echo(error_line(str(error)), err=True)
 
 
 class RichDisplay:
@@ -147,7 +147,7 @@ class RichDisplay:
         if answer is not None and not self._has_text:
             drawing.add(said_in(answer.text).strip())
         drawing.end()
-        if answer is not None and answer.votes and not said_in(answer.text).strip().startswith(answer.answer):
+        if answer is not None and not states_its_answer(answer):
             click.echo("\n" + bold(f"=> {harmless(answer.answer)}"))
         if not self._quiet and (answer or stopped):
             click.echo(dim(quiet_line(answer, stopped=stopped)))
@@ -159,7 +159,7 @@ class RichDisplay:
 
     def show_error(self, error: AvengersError) -> None:
         """Print one line."""
-        click.echo(error_line(error), err=True)
+        click.echo(error_line(str(error)), err=True)
 
 
 class _Echo:
@@ -218,8 +218,3 @@ def vote_line(finished: int, samples: int, leader: Vote | None, member: str) -> 
 def fitted(line: str) -> str:
     """Cut a line to the width of the terminal."""
     return cut(line, max(1, columns() - 1))
-
-
-def error_line(error: AvengersError) -> str:
-    """Write an error as one line without control characters."""
-    return "avengers: " + " ".join(harmless(str(error)).split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import marshal
 import os
 import resource
@@ -76,9 +77,7 @@ def _confine(job: dict[str, Any]) -> None:
     elif mechanism == "landlock":
         if os.geteuid() == 0:
             kernel.become_nobody()
-        threads += _running(
-            os.getuid()
-        )  # the limit is on all that a user runs, and this one has no namespace of its own
+        threads += _running(os.getuid())  # the limit is on all that a user runs outside a namespace
         kernel.give_up_privileges()  # without which a process may not restrict itself
         kernel.only_read(path for path, _ in job["paths"])
         os.chdir("/")
@@ -104,11 +103,8 @@ def _running(user: int) -> int:
     count = 0
     with os.scandir("/proc") as entries:
         for entry in entries:
-            if entry.name.isdigit():
-                try:
-                    if entry.stat().st_uid == user:
-                        with os.scandir(f"{entry.path}/task") as threads:
-                            count += sum(1 for _ in threads)
-                except OSError:  # it has ended
-                    continue
+            with contextlib.suppress(OSError):  # it has ended
+                if entry.name.isdigit() and entry.stat().st_uid == user:
+                    with os.scandir(f"{entry.path}/task") as threads:
+                        count += sum(1 for _ in threads)
     return count

@@ -78,20 +78,12 @@ _MODE_FILTER, _SET_SECCOMP = 2, 22
 
 
 def supported() -> bool:
-    """Whether the calls of this processor are known."""
+    """Return whether the calls of this processor are known."""
     return os.uname().machine in _MACHINES and struct.calcsize("P") == 8
 
 
 def restrict(*, files_unchanged: bool) -> None:
-    """Filter the calls of this process from now on, for good.
-
-    Args:
-        files_unchanged: forbid to change the mode, owner, times and attributes of files as well.
-
-    Raises:
-        OSError: the kernel has no such filters.
-
-    """
+    """Filter the calls of this process, for good; with `files_unchanged` also those that change a file's attributes."""
     program = b"".join(_program(os.getpid(), files_unchanged=files_unchanged))
 
     class _Program(ctypes.Structure):

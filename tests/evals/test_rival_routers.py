@@ -1,4 +1,4 @@
-"""Baselines: each learns what a reader can see, none depends on chance, and the oracles know the answers."""
+"""Rival routers: each learns what a reader can see, none depends on chance."""
 
 import sys
 
@@ -6,18 +6,11 @@ import numpy as np
 import pytest
 from study_rows import two_directions, unit
 
-from avengers_edge.calibration.baselines import (
-    LEARNERS,
-    chosen_scores,
-    fit_factors,
-    fit_logistic,
-    fit_neighbours,
-    without_vectors,
-)
-from avengers_edge.calibration.outcomes import OutcomeRow, macro_accuracy, matrix
-from avengers_edge.errors import BadRequest, MissingExtra
+from avengers_edge.calibration.outcomes import matrix
+from avengers_edge.errors import MissingExtra
 
 pytest.importorskip("sklearn")
+from rival_routers import LEARNERS, compared, fit_factors, fit_logistic, fit_neighbours, turned
 
 VECTORS, ROWS = two_directions(40)
 SCORES = matrix([row.scores for row in ROWS], ["a", "b"])
@@ -68,31 +61,14 @@ def test_factors_of_full_rank_are_ridge_regression_and_lower_ranks_fit_no_better
     assert errors[-1] < 0.001 < errors[0]
 
 
-def test_what_is_expected_to_do_best_is_asked_and_the_first_of_equals():
-    scores = np.array([[0.1, 0.9], [0.3, 0.7]])
-    assert chosen_scores(np.array([[0.2, 0.4], [0.5, 0.5]]), scores).tolist() == [0.9, 0.3]
-    with pytest.raises(BadRequest, match="do not belong"):
-        chosen_scores(np.zeros((2, 3)), scores)
-
-
-def test_macro_accuracy_gives_each_data_set_the_same_weight():
-    rows = [OutcomeRow(str(place), name, "c", {"a": 1}) for place, name in enumerate("dddde")]
-    assert macro_accuracy(np.array([[1.0], [1], [1], [1], [0]]), rows) == pytest.approx([0.5])
-
-
-def test_what_needs_no_vectors_by_hand():
-    judged_rows = [OutcomeRow(str(place), name, "c", {}) for place, name in enumerate("ddee")]
-    judged = np.array([[1.0, 0], [0, 1], [0, 1], [0, 1]])
-    found = without_vectors(0, judged_rows, judged)
-    assert {name: scores.tolist() for name, scores in found.items()} == {
-        "random": [0.5, 0.5, 0.5, 0.5],
-        "best single": [1, 0, 0, 0],
-        "dataset oracle": [1, 0, 1, 1],
-        "query oracle": [1, 1, 1, 1],
-    }
-
-
 def test_without_scikit_learn_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
     with pytest.raises(MissingExtra, match=r"\[calibrate\]"):
         fit_logistic(VECTORS, SCORES)
+
+
+def test_the_router_is_compared_with_each_learner_and_at_each_setting():
+    lines = compared(VECTORS, ROWS, ["a", "b"], range(1))
+    assert [line.split()[0] for line in lines] == ["router", *(name.split()[0] for name in LEARNERS), "best"]
+    assert float(lines[0].split()[1]) == 100
+    assert all("(" in line for line in turned(VECTORS, ROWS, ["a", "b"], range(1)) if line.startswith("beta"))

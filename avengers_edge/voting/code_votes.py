@@ -10,33 +10,40 @@ import ast
 import builtins
 import hashlib
 import re
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, zip_longest
+from functools import partial
+from itertools import chain, takewhile, zip_longest
 from typing import Protocol
 
 from avengers_edge.errors import BadRequest, NoSandbox
-from avengers_edge.voting.source import code_key
+from avengers_edge.voting.patterns import pattern
+from avengers_edge.voting.source import code_key, parse, parse_expression
 
-_LONGEST = 200_000
-"""Only so much of a question is looked at, in characters."""
+_LONGEST = 200_000  # characters of a question that are looked at
 _MOST_CALLS = 64
-_MOST_LINES = 20
-"""How many lines an assert may span."""
 _LONGEST_CALL = 4000
+_MOST_LINES = 20  # of one assert
 
-_ASSERT = re.compile(r"^[ \t]*assert\b", re.MULTILINE)
-_DEFINITION = re.compile(r"^[ \t]{0,4}(?:async[ ]+)?def[ ]+(\w+)[ ]*\(", re.MULTILINE)
-_NAMED = re.compile(r"\b(?:called|named|function)[ ]+[`'\"]?([A-Za-z_]\w*)[`'\"]?(?=[ ]?\(|[`'\"])")
-_PROMPT = re.compile(r"^([ \t]*)>>>[ ]?(.*)$", re.MULTILINE)
-_END_OF_OUTPUT = re.compile(r'^\s*(?:$|>>>|"""|\'\'\'|```|~~~)')
-_GIVES = re.compile(
+_LONGEST_VARIED = 2000
+_MOST_VARIATIONS = 24
+
+_AT_A_TIME = 4
+_BY_TEXT = "samples of code were compared by their text"
+
+_ASSERT = pattern(r"^[ \t]*assert\b", re.MULTILINE)
+_DEFINITION = pattern(r"^[ \t]{0,4}(?:async[ ]+)?def[ ]+(\w+)[ ]*\(", re.MULTILINE)
+_NAMED = pattern(r"\b(?:called|named|function)[ ]+[`'\"]?([A-Za-z_]\w*)[`'\"]?(?=[ ]?\(|[`'\"])")
+_PROMPT = pattern(r"^([ \t]*)>>>[ ]?(.*)$", re.MULTILINE)
+_END_OF_OUTPUT = pattern(r'^\s*(?:$|>>>|"""|\'\'\'|```|~~~)')
+_GIVES = pattern(
     r"\s*`?\s*(?:==|=>|->|→|➞|=|(?:should |must |will )?(?:returns?|gives?|be|outputs?)\b|is\b|evaluates to\b)\s*`?"
 )
-_AFTER_VALUE = re.compile(r"[`.,;]*\s*$|`|[.,;]\s|\s+(?:and|because|since|as|for|but|while|#|\()")
+_AFTER_VALUE = pattern(r"[`.,;]*\s*$|`|[.,;]\s|\s+(?:and|because|since|as|for|but|while|#|\()")
+
+_FAILS = pattern(r"fails-(?:tests|(\d+)-of-\d+)-")
 
 _BUILTINS = frozenset(vars(builtins))
 
@@ -64,11 +71,10 @@ def examples_in(question: str) -> Examples | None:
     calls: dict[str, None] = {}
     checks: dict[str, None] = {}
     for test in asserted:
-        if _names(test) <= _BUILTINS | {entry}:
-            found = _calls_of(test, entry)
+        found = [ast.unparse(call) for name, call in _calls_in(test) if name == entry]
+        if found and _names(test) <= _BUILTINS | {entry}:
             calls.update(dict.fromkeys(found))
-            if found:
-                checks[ast.unparse(test)] = None
+            checks[ast.unparse(test)] = None
     for call, expected in (*_doctests(text, entry), *_worded(text, entry)):
         calls[ast.unparse(call)] = None
         if expected is not None:
@@ -79,20 +85,18 @@ def examples_in(question: str) -> Examples | None:
 
 def _entry(text: str, asserted: list[ast.expr]) -> str | None:
     """Find the function asked for: the one most asserts call, else the last one begun, else the one that is named."""
-    called = Counter(name for test in asserted for name in _called(test) if name not in _BUILTINS)
+    called = Counter(name for test in asserted for name, _ in _calls_in(test) if name not in _BUILTINS)
     if called:
         return called.most_common(1)[0][0]
-    for pattern in (_DEFINITION, _NAMED):
-        if names := pattern.findall(text):
-            return str(names[-1])
-    return None
+    names = _DEFINITION.findall(text) or _NAMED.findall(text)
+    return str(names[-1]) if names else None
 
 
 def _asserted(text: str) -> Iterator[ast.expr]:
     for match in _ASSERT.finditer(text):
         lines = text[match.start() : match.start() + _LONGEST_CALL].splitlines()[:_MOST_LINES]
         for end in range(1, len(lines) + 1):
-            tree = _parse("\n".join(lines[:end]).strip())
+            tree = parse("\n".join(lines[:end]).strip())
             if tree is not None:
                 yield from (statement.test for statement in tree.body[:1] if isinstance(statement, ast.Assert))
                 break
@@ -104,12 +108,9 @@ def _doctests(text: str, entry: str) -> Iterator[tuple[ast.Call, ast.expr | None
         call = _call(match[2], entry)
         if call is None:
             continue
-        wanted = []
-        for line in text[match.end() + 1 : match.end() + _LONGEST_CALL].splitlines()[:_MOST_LINES]:
-            if _END_OF_OUTPUT.match(line):
-                break
-            wanted.append(line.strip())
-        yield call, _literal(" ".join(wanted))
+        below = text[match.end() + 1 : match.end() + _LONGEST_CALL].splitlines()[:_MOST_LINES]
+        wanted = takewhile(lambda line: not _END_OF_OUTPUT.match(line), below)
+        yield call, _literal(" ".join(line.strip() for line in wanted))
 
 
 def _worded(text: str, entry: str) -> Iterator[tuple[ast.Call, ast.expr | None]]:
@@ -131,55 +132,39 @@ def _worded(text: str, entry: str) -> Iterator[tuple[ast.Call, ast.expr | None]]
 
 def _value_at(text: str) -> ast.expr | None:
     """Read the literal that a text begins with, if what follows it makes clear that it has ended."""
-    for end in _AFTER_VALUE.finditer(text):
-        value = _literal(text[: end.start()].strip())
-        if value is not None:
-            return value
-    return None
+    values = (_literal(text[: end.start()].strip()) for end in _AFTER_VALUE.finditer(text))
+    return next((value for value in values if value is not None), None)
 
 
 def _call(text: str, entry: str) -> ast.Call | None:
     """Read a call of the function with arguments that are literals."""
-    tree = _parse(text.strip())
-    statement = tree.body[0] if tree is not None and len(tree.body) == 1 else None
-    call = statement.value if isinstance(statement, ast.Expr) else None
-    found = isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == entry
-    return call if found and isinstance(call, ast.Call) and _names(call) <= _BUILTINS | {entry} else None
+    match parse_expression(text):
+        case ast.Call(func=ast.Name(id=name)) as call if name == entry and _names(call) <= _BUILTINS | {entry}:
+            return call
+    return None
 
 
-def _calls_of(test: ast.expr, entry: str) -> list[str]:
-    return [
-        ast.unparse(node)
-        for node in ast.walk(test)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == entry
-    ]
+def _calls_in(test: ast.expr) -> list[tuple[str, ast.Call]]:
+    """List the calls of functions that have a plain name."""
+    calls = [node for node in ast.walk(test) if isinstance(node, ast.Call)]
+    return [(call.func.id, call) for call in calls if isinstance(call.func, ast.Name)]
 
 
 def _equal(call: ast.Call, expected: ast.expr) -> str:
-    """Write that a call gives a value; floats are given with a few digits, so they are compared so."""
+    """Write that a call gives a value; floats are compared by the few digits that questions give."""
     left, right = ast.unparse(call), ast.unparse(expected)
     is_float = isinstance(expected, ast.Constant) and isinstance(expected.value, float)
     return f"abs({left} - {right}) < 1e-06" if is_float else f"{left} == {right}"
 
 
 def _literal(text: str) -> ast.expr | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            node = ast.parse(text, mode="eval").body
+    node = parse_expression(text)
+    if node is not None:
+        try:
             ast.literal_eval(node)
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-        return None
+        except (ValueError, TypeError, RecursionError, MemoryError):
+            return None
     return node
-
-
-def _parse(text: str) -> ast.Module | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return None
 
 
 def _names(node: ast.AST) -> set[str]:
@@ -189,18 +174,11 @@ def _names(node: ast.AST) -> set[str]:
     return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)} - bound
 
 
-def _called(test: ast.expr) -> list[str]:
-    return [node.func.id for node in ast.walk(test) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
-
-
-_LONGEST_VARIED = 2000
-
-
 def varied(calls: Sequence[str], most: int) -> tuple[str, ...]:
     """Vary calls with literal arguments, in an order that depends on nothing else; each call gets its turn.
 
-    Numbers become one more, one less, 0 and their negative; texts and sequences become empty, reversed, doubled and one
-    shorter, and sequences have all their items grown; dictionaries become empty; truths turn.
+    Numbers become one more, one less, 0 and their negative; texts and sequences empty, reversed, doubled, one shorter,
+    and sequences have all their items grown; dictionaries become empty; truths turn.
     """
     turns = zip_longest(*(_variations(call) for call in calls))
     fresh = dict.fromkeys(call for call in chain.from_iterable(turns) if call is not None and call not in calls)
@@ -208,19 +186,14 @@ def varied(calls: Sequence[str], most: int) -> tuple[str, ...]:
 
 
 def _variations(call: str) -> Iterator[str]:
-    try:
-        node = ast.parse(call, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return
+    node = parse_expression(call)
     if not isinstance(node, ast.Call):
         return
     slots = [*enumerate(node.args), *((keyword.arg or "", keyword.value) for keyword in node.keywords)]
     ways = zip_longest(*([(place, other) for other in _others(value)] for place, value in slots))
     for place, other in (way for turn in ways for way in turn if way is not None):
         args = [other if at == place else argument for at, argument in enumerate(node.args)]
-        keywords = [
-            ast.keyword(keyword.arg, other if keyword.arg == place else keyword.value) for keyword in node.keywords
-        ]
+        keywords = [ast.keyword(each.arg, other if each.arg == place else each.value) for each in node.keywords]
         text = ast.unparse(ast.Call(node.func, args, keywords))
         if len(text) <= _LONGEST_VARIED:
             yield text
@@ -230,9 +203,10 @@ def _others(node: ast.expr) -> list[ast.expr]:
     """Write the values near a literal's; an argument that is none has none."""
     try:
         value = ast.literal_eval(node)
-        return [ast.parse(repr(other), mode="eval").body for other in _near(value) if other != value]
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        others = [parse_expression(repr(other)) for other in _near(value) if other != value]
+    except (ValueError, TypeError, RecursionError, MemoryError):
         return []
+    return [other for other in others if other is not None]
 
 
 def _near(value: object) -> list[object]:
@@ -247,14 +221,9 @@ def _near(value: object) -> list[object]:
 
 
 def _grown(item: object) -> object:
-    """Make an item of a sequence larger: a number by one, a text or sequence to its double."""
     if isinstance(item, int | float) and not isinstance(item, bool):
         return item + 1
     return item + item if isinstance(item, str | bytes | list | tuple) else item  # type: ignore[operator]
-
-
-_MOST_VARIATIONS = 24
-_FAILS = re.compile(r"fails-(?:tests|(\d+)-of-\d+)-")
 
 
 class Judge(Protocol):
@@ -278,14 +247,13 @@ def behaviour_key(source: str, examples: Examples | None, judge: Judge, tests: s
 
     The key says so where the user's tests do not hold or, without tests, some of the question's own examples.
     """
-    calls: tuple[str, ...] = ()
-    checks: tuple[str, ...] = ()
-    if examples is not None:
-        calls = (*examples.calls, *varied(examples.calls, _MOST_VARIATIONS))
-        checks = examples.checks if tests is None else ()
+    calls = (*examples.calls, *varied(examples.calls, _MOST_VARIATIONS)) if examples else ()
+    checks = examples.checks if examples and tests is None else ()
     results = judge.results(source, [*calls, *checks])
-    runs = results is not None and (not calls or _runs(results[: len(calls)]))
-    key = _hash(results[: len(calls)]) if results is not None and runs and calls else code_key(source)
+    given = () if results is None else results[: len(calls)]
+    # The function is there, and ended at least once.
+    runs = results is not None and (not calls or any(result not in (None, "raises NameError") for result in given))
+    key = _hash(given) if runs and calls else code_key(source)
     if tests is not None and judge.passes(source, tests):
         return key
     if results is None or not runs:
@@ -302,22 +270,15 @@ def failures(key: str) -> int:
     return 0 if match is None else int(match[1] or 1)
 
 
-def _runs(results: Sequence[str | None]) -> bool:
-    """Return whether the function is there and ended at least once."""
-    return any(result is not None and result != "raises NameError" for result in results)
-
-
 def _hash(results: Sequence[str | None]) -> str:
-    said = "\n".join("no end" if result is None else repr(result) for result in results)
-    return hashlib.sha256(said.encode("utf-8", "replace")).hexdigest()[:16]
+    lines = "\n".join("no end" if result is None else repr(result) for result in results)
+    return hashlib.sha256(lines.encode("utf-8", "replace")).hexdigest()[:16]
 
 
-_AT_A_TIME = 4
-_BY_TEXT = "samples of code were compared by their text"
-
-
-class Trial:
+class CodeExecution:
     """Compares programs by what they do; by their text where they cannot be run or there is nothing to run them on.
+
+    `fallback` says why they are compared by their text; None while they are run.
 
     Args:
         question: in which examples are looked for.
@@ -331,23 +292,23 @@ class Trial:
     """
 
     def __init__(self, question: str, tests: str | None, judge: Judge | None) -> None:
-        self._tests, self._judge = tests, judge
         if tests is not None:
             _check(tests)
+        self._tests, self._judge = tests, judge
         self._examples = examples_in(question if tests is None else f"{question}\n{tests}")
         self.fallback: str | None = None
-        try:
-            if judge is None:
-                raise NoSandbox("there is nothing to run code in: give a judge")
-            if self._examples is None and tests is None:
-                self.fallback = f"{_BY_TEXT}: the question has no example to run them on"
-            else:
+        if judge is None:
+            self._compare_texts(NoSandbox("there is nothing to run code in: give a judge"))
+        elif self._examples is None and tests is None:
+            self.fallback = f"{_BY_TEXT}: the question has no example to run them on"
+        else:
+            try:
                 judge.prepare()
-        except NoSandbox as error:
-            self._go_without(error)
+            except NoSandbox as error:
+                self._compare_texts(error)
 
     @property
-    def held(self) -> bool:
+    def enabled(self) -> bool:
         """Whether programs are run."""
         return self.fallback is None
 
@@ -359,21 +320,19 @@ class Trial:
 
         """
         different = list(dict.fromkeys(source for source in sources if source is not None))
-        if self.held:
+        made: dict[str, str | None] = {}
+        if self._judge is not None and self.enabled:
+            run = partial(behaviour_key, examples=self._examples, judge=self._judge, tests=self._tests)
             try:
-                with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="trial") as pool:
-                    keys = dict(zip(different, pool.map(self._key, different), strict=True))
-                return [None if source is None else keys[source] for source in sources]
+                with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="code-votes") as pool:
+                    made = dict(zip(different, pool.map(run, different), strict=True))
             except NoSandbox as error:
-                self._go_without(error)
-        return [None if source is None else code_key(source) for source in sources]
+                self._compare_texts(error)
+        if not self.enabled:
+            made = {source: code_key(source) for source in different}
+        return [None if source is None else made[source] for source in sources]
 
-    def _key(self, source: str) -> str | None:
-        if self._judge is None:
-            raise NoSandbox("there is nothing to run code in: give a judge")
-        return behaviour_key(source, self._examples, self._judge, self._tests)
-
-    def _go_without(self, error: NoSandbox) -> None:
+    def _compare_texts(self, error: NoSandbox) -> None:
         if self._tests is not None:
             raise error
         self.fallback = f"{_BY_TEXT}: {error}"
