@@ -8,13 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 if TYPE_CHECKING:
     from avengers_edge.engine.llama_context import LlamaContext
-
-Logits = NDArray[np.float32]
 
 _LEAST_SHARED = 16  # tokens below which sharing does not pay for a sequence
 _MOST_KEPT = 16

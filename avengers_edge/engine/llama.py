@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from avengers_edge.engine.chat_template import ChatTemplate, opened_thought, wants_thought
 from avengers_edge.engine.grammar import Grammar, grammar_text, unwritable_tokens
-from avengers_edge.engine.llama_context import LlamaContext, LlamaModel
+from avengers_edge.engine.llama_context import LlamaContext, LlamaModel, measure_steps
 from avengers_edge.engine.protocol import (
     EngineFacts,
     LoadOptions,
@@ -29,7 +29,7 @@ from avengers_edge.engine.protocol import (
 from avengers_edge.engine.sampler import Constraint, TokenSampler, check
 from avengers_edge.engine.scheduler import Scheduler
 from avengers_edge.engine.sequence import SequenceGroup
-from avengers_edge.engine.step_cost import UNMEASURED, StepCurve, measure_steps
+from avengers_edge.engine.step_cost import UNMEASURED, StepCurve
 from avengers_edge.engine.tool_calls import OnceCalled, begins_call, call_grammar
 from avengers_edge.errors import AvengersError, BadRequest, ContextFull, EngineDied
 from avengers_edge.records import OnFinish, OnToken, Request

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from avengers_edge.engine.detokenizer import Detokenizer, ThinkingBudget
-from avengers_edge.engine.kv_cache import KVCacheManager, Logits, PrefixEntry
+from avengers_edge.engine.kv_cache import KVCacheManager, PrefixEntry
 from avengers_edge.engine.sampler import TokenSampler
 from avengers_edge.engine.sequence import Sequence, SequenceGroup, derive_seed
 from avengers_edge.engine.step_cost import StepCurve
@@ -23,7 +23,7 @@ from avengers_edge.errors import AvengersError, BadRequest, ContextFull
 from avengers_edge.records import FinishReason, Request
 
 if TYPE_CHECKING:
-    from avengers_edge.engine.llama_context import LlamaContext, LlamaModel
+    from avengers_edge.engine.llama_context import LlamaContext, LlamaModel, Logits
 
 _AT_ONCE = 8
 """Requests that run beside each other whatever each of them wants: one of a thousand samples does not hold up all."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from avengers_edge.engine.detokenizer import Detokenizer, ThinkingBudget
-from avengers_edge.engine.kv_cache import Logits
 from avengers_edge.engine.protocol import RequestHandle
 from avengers_edge.engine.sampler import Drawn, TokenSampler
 from avengers_edge.engine.speculation import PromptLookup
@@ -26,7 +25,7 @@ from avengers_edge.records import (
 )
 
 if TYPE_CHECKING:
-    from avengers_edge.engine.llama_context import LlamaModel
+    from avengers_edge.engine.llama_context import LlamaModel, Logits
 
 
 def derive_seed(seed: int, index: int) -> int:
