@@ -133,11 +133,7 @@ class LlamaEngine(ManagedEngine):
     # --- on the owner thread ----------------------------------------------------------------------------------------
 
     def _own(
-        self,
-        path: Path,
-        options: LoadOptions,
-        curve: StepCurve | None,
-        loaded: concurrent.futures.Future[EngineFacts],
+        self, path: Path, options: LoadOptions, curve: StepCurve | None, loaded: concurrent.futures.Future[EngineFacts]
     ) -> None:
         try:
             with LlamaModel(path, options, self._heartbeat) as self._model:

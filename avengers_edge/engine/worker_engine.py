@@ -19,13 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from avengers_edge.engine import wire
-from avengers_edge.engine.protocol import (
-    LoadOptions,
-    ManagedEngine,
-    RequestHandle,
-    refuse_waiting_on,
-    wait_for,
-)
+from avengers_edge.engine.protocol import LoadOptions, ManagedEngine, RequestHandle, refuse_waiting_on, wait_for
 from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.engine.worker_process import SHUTDOWN_SECONDS, Watchdog, WorkerProcess
 from avengers_edge.errors import EngineDied
