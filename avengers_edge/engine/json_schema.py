@@ -65,17 +65,12 @@ _MOST_VALUES = 256
 
 
 def schema_grammar(schema: str) -> str:
-    """Return the GBNF of the JSON texts that a schema allows.
-
-    Raises:
-        BadRequest: it is not JSON, not a schema, contradicts itself, or has a keyword that cannot be enforced.
-
-    """
+    """Return the GBNF of the JSON texts that a schema allows; what is not JSON or cannot be enforced is refused."""
     return "".join(f"{name} ::= {rule}\n" for name, rule in schema_rules({"root": schema}).items())
 
 
 def schema_rules(schemas: Mapping[str, str]) -> dict[str, str]:
-    """Return the GBNF rules of several schemas, each under its name, and those that they need; raises as the above."""
+    """Return the GBNF rules of several schemas, each under its name, and those that they need."""
     return _Rules({name: _json(schema) for name, schema in schemas.items()}).write()
 
 

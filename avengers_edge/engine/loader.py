@@ -40,14 +40,6 @@ OpenEngine = Callable[[str, Path, int], ManagedEngine]
 """Loads a model: its name, its file, and how many layers go to a device (-1: all)."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Tuning:
-    """The step-time curve, and whether weights are repacked at load (None: as the engine does by itself)."""
-
-    curve: StepCurve
-    repack: bool | None
-
-
 def load_options(settings: Settings, gpu_layers: int) -> LoadOptions:
     """Return how a model is loaded of which `gpu_layers` may go to a device (-1: all)."""
     options = LoadOptions(
@@ -99,27 +91,27 @@ def tuned(path: Path, options: LoadOptions, settings: Settings) -> tuple[LoadOpt
     known = _read(_file_of(path, options, settings))
     if known is None:
         return options, None
-    repack = known.repack if options.repack is None else options.repack
-    return dataclasses.replace(options, repack=repack), known.curve
+    curve, repack = known
+    return dataclasses.replace(options, repack=repack if options.repack is None else options.repack), curve
 
 
 def measure_first(engine: ManagedEngine, path: Path, options: LoadOptions, settings: Settings) -> StepCurve:
     """Measure a model that was just loaded for the first time, and keep the curve."""
     logger.info("measuring %s on this machine, once", path.name)
     curve = engine.measure(FIRST_USE_SECONDS)
-    keep(path, options, settings, Tuning(curve, options.repack))
+    keep(path, options, settings, curve, options.repack)
     return curve
 
 
-def keep(path: Path, options: LoadOptions, settings: Settings, tuning: Tuning) -> None:
-    """Write a measurement to the home folder; where that cannot be written it is only lost."""
+def keep(path: Path, options: LoadOptions, settings: Settings, curve: StepCurve, repack: bool | None) -> None:
+    """Write a measurement to the home folder, with whether to repack weights; where that fails it is only lost."""
     values = {
         "format": 1,
         "model": path.name,
         "build": _build(),
         "threads": options.threads or usable_cores(),
-        "repack": tuning.repack,
-        "seconds_by_rows": [list(point) for point in tuning.curve.points],
+        "repack": repack,
+        "seconds_by_rows": [list(point) for point in curve.points],
     }
     try:
         write_whole(_file_of(path, options, settings), json.dumps(values, indent=1).encode())
@@ -180,12 +172,12 @@ class _Kept(msgspec.Struct):
     seconds_by_rows: tuple[tuple[int, float], ...]
 
 
-def _read(file: Path) -> Tuning | None:
+def _read(file: Path) -> tuple[StepCurve, bool | None] | None:
     try:
         if not file.is_file():  # a pipe would never end
             return None
         with file.open("rb") as opened:
             kept = msgspec.json.decode(opened.read(_MOST_BYTES), type=_Kept)
-        return Tuning(StepCurve(kept.seconds_by_rows), kept.repack)
+        return StepCurve(kept.seconds_by_rows), kept.repack
     except (OSError, ValueError, RecursionError, BadRequest):
         return None  # what cannot be read is measured again

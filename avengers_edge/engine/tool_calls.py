@@ -81,7 +81,7 @@ def call_grammar(tools: Tools, form: CallForm) -> str:
     try:
         vet(text)
     except BadRequest as error:
-        if any(_bound(tool, tools) for tool in allowed):
+        if any(tools.must or tool.strict for tool in allowed):
             raise BadRequest(f"tools together: made of their parameters, {error}") from error
         text = _text(allowed, [_ANY] * len(allowed), tools, form)
     return text
@@ -108,15 +108,11 @@ def _text(allowed: Sequence[Tool], schemas: Sequence[str], tools: Tools, form: C
     return "".join(f"{name} ::= {rule}\n" for name, rule in rules.items())
 
 
-def _bound(tool: Tool, tools: Tools) -> bool:
-    return tools.must or tool.strict
-
-
 def _enforceable(tool: Tool, tools: Tools) -> str:
     try:
         vet(schema_grammar(tool.parameters))
     except BadRequest as error:
-        if _bound(tool, tools):
+        if tools.must or tool.strict:
             raise BadRequest(f"tools has parameters of {tool.name} that cannot be enforced: {error}") from error
         return _ANY
     return tool.parameters
