@@ -1,13 +1,9 @@
 """Continuous batching: many requests with many samples each, one `llama_decode` a step.
 
-A prompt is evaluated once, all but its last token, on a sequence of its own. Each sample then shares those cells (the
-last sample takes the sequence over) and starts by evaluating the last prompt token itself. So every sample, early or
-late, begins in the same way, and a waiting one can start whenever another ends.
-
-One step: end what was cancelled, admit requests, start samples, plan the rows, decode, draw. A row is the next token
-of a running sample, a draft token after it (`speculation`), or a token of a prompt. How many samples run and what
-fills up a step is read off the measured `StepCurve`. A request of one sample shares its prompt with nobody, so the step
-that ends the prompt draws that sample's first token as well.
+A prompt is evaluated once, all but its last token. Each sample shares those cells (the last one takes the sequence
+over) and evaluates the last prompt token itself, so it begins in the same way whenever it starts. One step: end what
+was cancelled, admit requests, start samples, plan the rows, decode, draw. A row is the next token of a sample, a draft
+token after it, or a token of a prompt; how many of each is read off the measured `StepCurve`.
 """
 
 from __future__ import annotations
@@ -16,14 +12,18 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from avengers_edge.engine.detokenizer import Detokenizer, ThinkingBudget
-from avengers_edge.engine.kv_cache import Context, KVCacheManager, Logits, PrefixEntry
+from avengers_edge.engine.kv_cache import KVCacheManager, PrefixEntry
 from avengers_edge.engine.sampler import TokenSampler
-from avengers_edge.engine.sequence import Sequence, SequenceGroup, Vocabulary, derive_seed
+from avengers_edge.engine.sequence import Sequence, SequenceGroup, derive_seed
 from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import AvengersError, BadRequest, ContextFull
 from avengers_edge.records import FinishReason, Request
+
+if TYPE_CHECKING:
+    from avengers_edge.engine.llama_context import LlamaContext, LlamaModel, Logits
 
 _AT_ONCE = 8
 """Requests that run beside each other whatever each of them wants: one of a thousand samples does not hold up all."""
@@ -32,9 +32,8 @@ _AT_ONCE = 8
 class Scheduler:
     """The requests of one context. Used by the thread that owns it; others may call `SequenceGroup.cancel` only.
 
-    A sample is started only when the cells for its longest course are free, so none fails midway. Seconds are shared
-    out: a step's time is divided among its rows, so that a request's seconds are what it costs the machine, whatever
-    else ran beside it.
+    A sample is started only when the cells for its longest course are free, so none fails midway. A step's time is
+    divided among its rows, so that a request's seconds are what it costs the machine, whatever else ran beside it.
 
     Args:
         model: names tokens.
@@ -47,8 +46,8 @@ class Scheduler:
 
     def __init__(
         self,
-        model: Vocabulary,
-        context: Context,
+        model: LlamaModel,
+        context: LlamaContext,
         curve: StepCurve,
         sampler_for: Callable[[Request, int], TokenSampler],
         *,
@@ -71,13 +70,7 @@ class Scheduler:
         self.prefilled, self.drafted, self.accepted = 0, 0, 0
 
     def check(self, prompt_tokens: int, request: Request) -> None:
-        """Refuse a request of which not even one sample fits.
-
-        Raises:
-            BadRequest: the prompt has no token at all.
-            ContextFull: the message has the need and the limit.
-
-        """
+        """Refuse a request of which not even one sample fits, or whose prompt has no token at all."""
         if prompt_tokens < 1:
             raise BadRequest(f"{self._model.name} reads nothing in this prompt: ask something else")
         need = prompt_tokens + request.sampling.max_tokens
@@ -91,12 +84,10 @@ class Scheduler:
             )
 
     def add(self, group: SequenceGroup) -> None:
-        """Queue a request that was checked."""
         self._waiting.append(group)
 
     @property
     def busy(self) -> bool:
-        """Return whether there is anything to do."""
         return bool(self._waiting or self._groups)
 
     def step(self) -> list[SequenceGroup]:
@@ -124,9 +115,8 @@ class Scheduler:
         given_up = [*self._groups, *self._waiting]
         for sequence in self._running:
             sequence.sampler.close()
-        self._running.clear()
-        self._groups.clear()
-        self._waiting.clear()
+        for queue in (self._running, self._groups, self._waiting):
+            queue.clear()
         return given_up
 
     # --- who runs ---------------------------------------------------------------------------------------------------
@@ -196,7 +186,7 @@ class Scheduler:
         else:
             seq_id = self.kv_cache.open() if group.spare_seq_id is None else group.spare_seq_id
             group.spare_seq_id = None
-            self.kv_cache.copy_prefix(group.seq_id, seq_id, group.prefill_length)
+            self._context.copy_prefix(group.seq_id, seq_id, group.prefill_length)
         sequence = Sequence(
             group,
             group.started,
@@ -217,7 +207,6 @@ class Scheduler:
     # --- one step ---------------------------------------------------------------------------------------------------
 
     def _evaluate(self, prefill: list[tuple[SequenceGroup, int]]) -> None:
-        """Plan the rows, decode them, draw from them."""
         self._plan_drafts(sum(count for _, count in prefill))
         self._running.sort(key=lambda sequence: sequence.seq_id)
         taken_over = {sequence.group.id: sequence.seq_id for sequence in self._running}
@@ -281,7 +270,6 @@ class Scheduler:
                 self._end(sequence, reason)
 
     def _settle_draft(self, sequence: Sequence, drafted: int) -> None:
-        """Drop the cells of draft tokens that were not accepted."""
         if drafted:
             self.accepted += sequence.accepted
             sequence.group.lookup.record(drafted, sequence.accepted)
@@ -324,10 +312,7 @@ class Scheduler:
 
 
 def share_prefill(unready: list[SequenceGroup], rows: int) -> list[tuple[SequenceGroup, int]]:
-    """Share rows out among the requests with prompts to evaluate: in order, but the first leaves half to the others.
-
-    Few long pieces are evaluated faster than many short ones, and one long prompt does not hold up all that come after.
-    """
+    """Share rows out among the requests with prompts to evaluate: in order, but the first leaves half to the others."""
     if not unready:
         return []
     first, *others = unready

@@ -32,6 +32,8 @@ from avengers_edge import (
     Vote,
 )
 from avengers_edge.api import sync
+from avengers_edge.engine.protocol import RequestHandle
+from avengers_edge.records import Completion, Generation
 
 LONG = 30  # seconds a test waits for what must come
 
@@ -179,6 +181,31 @@ def test_a_cancelled_answer_is_what_there_is_by_then(held):
     cancel.set()
     (last,) = events
     assert (last.answer.text, last.answer.samples[0].finish_reason) == ("Once", "cancelled")
+
+
+class Endless:
+    """Waits as a request of a loaded model does until it is cancelled."""
+
+    def generate(self, request, *, on_finish=None, on_token=None, cancel=None):
+        said = Generation((Completion(0, 0, "Once", 1, "cancelled"),), 5, 1.0, 2.0)
+        handle = RequestHandle(lambda: handle.future.done() or handle.future.set_result(said))
+        return handle.result(cancel)
+
+
+@pytest.mark.parametrize("ask", ["answer", "stream", "submit"])
+def test_a_plain_event_cancels_what_waits_for_a_loaded_model(ask):
+    cancel = threading.Event()
+    with Embedding(engine=Endless(), face=Avengers).team as team:
+        timer = threading.Timer(0.05, cancel.set)
+        timer.start()
+        given = getattr(team, ask)(TALE, cancel=cancel)
+        answer = {
+            "answer": lambda: given,
+            "stream": lambda: list(given)[-1].answer,
+            "submit": lambda: given.result(LONG),
+        }
+        assert answer[ask]().text == "Once"
+        timer.join()
 
 
 def test_a_result_that_is_cancelled_is_what_there_is_by_then(held):
