@@ -220,7 +220,14 @@ class Election:
         # Two members can be one model that is asked for this kind in the same words: each draws with seeds of its own.
         seed = (self._seed + wave) % SEED_LIMIT if wave else self._seed
         requests = requests_for(
-            self._inquiry, member, self._team.sampling, len(slots), seed=seed, greedy=greedy, first=slots[0]
+            self._inquiry,
+            member,
+            self._team.sampling,
+            len(slots),
+            seed=seed,
+            greedy=greedy,
+            first=slots[0],
+            open_ended=True,
         )
         if member.form != "letters":
             least = len(slots) if self._defers(member) else min(self._share(self._ballot.needed), len(slots))

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from avengers_edge.records import (
+    AS_LONG_AS_FITS,
     Ask,
     CancelToken,
     Completion,
@@ -25,7 +26,7 @@ from avengers_edge.records import (
 )
 from avengers_edge.voting.choices import cyclic_order, letter_chances
 from avengers_edge.voting.keys import answer_key, canonical_key, extract_answer
-from avengers_edge.voting.kinds import comparison_of, find_choices, kind_of
+from avengers_edge.voting.kinds import SINGLE_SAMPLE_KINDS, comparison_of, find_choices, kind_of
 from avengers_edge.voting.markers import said_in
 from avengers_edge.voting.printed import printed_answer
 
@@ -91,22 +92,36 @@ class Inquiry:
 
 
 def requests_for(
-    inquiry: Inquiry, member: Member, usual: SamplingParams, n: int, *, seed: int, greedy: bool, first: int = 0
+    inquiry: Inquiry,
+    member: Member,
+    usual: SamplingParams,
+    n: int,
+    *,
+    seed: int,
+    greedy: bool,
+    first: int = 0,
+    open_ended: bool = False,
 ) -> tuple[Request, ...]:
     """Ask a member as the user says, else as its mode says, else as `usual`: one request of n samples.
 
     A member that thinks before it answers is never asked greedily, where it would repeat itself without end. By letters
-    it is n requests, one for each order of the options, the first of which moves them by `first` places.
+    it is n requests, one for each order of the options, the first of which moves them by `first` places. `open_ended`
+    lets a single answer in free text or code go on until the model ends it, unless its way of asking or the user has a
+    limit: whatever is voted on, or measured, keeps that of the team.
 
     Raises:
         BadRequest: a value that sampling has no use for.
 
     """
     ask = inquiry.ask
+    usual = member.sampling(inquiry.kind, usual)
+    narrowed = member.mode is not None and member.mode.limits(inquiry.kind)
+    if open_ended and n == 1 and not narrowed and inquiry.kind in SINGLE_SAMPLE_KINDS:
+        usual = dataclasses.replace(usual, max_tokens=AS_LONG_AS_FITS)
     said: dict[str, Any] = {name: value for name in _SAMPLING if (value := getattr(ask, name)) is not None}
     if greedy and not member.thinks:
         said["temperature"] = 0.0
-    sampling = dataclasses.replace(member.sampling(inquiry.kind, usual), **said)
+    sampling = dataclasses.replace(usual, **said)
     if member.form != "letters":
         messages = messages_for(inquiry.question, inquiry.kind, member, ask)
         keep = ask.history is not None

@@ -75,9 +75,9 @@ class ThinkingBudget:
     An answer keeps at least a sixth of the tokens there are.
     """
 
-    def __init__(self, sampling: SamplingParams, *, opened: bool) -> None:
+    def __init__(self, sampling: SamplingParams, longest: int, *, opened: bool) -> None:
         budget = sampling.thinking_budget
-        self._left = None if budget is None else min(budget, sampling.max_tokens * 5 // 6)
+        self._left = None if budget is None else min(budget, longest * 5 // 6)
         self._thinking, self._tail = opened, b""
 
     def push(self, piece: bytes) -> bool:

@@ -41,6 +41,11 @@ class KVCacheManager:
         prompts = {entry.group: entry.shared for entry in self._kept}
         return sum(prompts.values()) + sum(len(entry.tokens) - entry.shared for entry in self._kept)
 
+    @property
+    def unreserved(self) -> int:
+        """How many cells no request has reserved; kept prefixes may lie in them."""
+        return self._context.cells - self._reserved
+
     def can_reserve(self, cells: int, sequences: int = 0) -> bool:
         """Return whether so much can be reserved, at the worst by giving up all prefixes that are kept."""
         return self._reserved + cells <= self._context.cells and len(self._free) + len(self._kept) >= sequences

@@ -197,7 +197,7 @@ class LlamaEngine(ManagedEngine):
             self._sampler_for(group.request, 0).close()  # a grammar is refused before the prompt is evaluated
             prompt = self._prompt(group.request)
             group.begin(self._model.tokenize(prompt), opened_thought(prompt))
-            self._scheduler.check(len(group.prompt), group.request)
+            self._scheduler.fit(group)
             self._scheduler.add(group)
         except BaseException as error:  # it is the request's
             group.fail(error)

@@ -20,12 +20,17 @@ from avengers_edge.engine.sampler import TokenSampler
 from avengers_edge.engine.sequence import Sequence, SequenceGroup, derive_seed
 from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import AvengersError, BadRequest, ContextFull
-from avengers_edge.records import FinishReason, Request
+from avengers_edge.records import AS_LONG_AS_FITS, FinishReason, Request
 
 if TYPE_CHECKING:
     from avengers_edge.engine.llama_context import LlamaContext, LlamaModel, Logits
 
 _AT_ONCE = 8
+_LEAST_ANSWER, _LEAST_SHARE = 16, 16
+"""A prompt leaves an answer 16 tokens and a sixteenth of the context at the least, or what was asked for."""
+_LEAST_GRANT = 512
+"""Tokens that an answer without a limit gets where others leave less."""
+
 """Requests that run beside each other whatever each of them wants: one of a thousand samples does not hold up all."""
 
 
@@ -69,19 +74,35 @@ class Scheduler:
         self.steps, self.step_seconds = 0, 0.0
         self.prefilled, self.drafted, self.accepted = 0, 0, 0
 
-    def check(self, prompt_tokens: int, request: Request) -> None:
-        """Refuse a request of which not even one sample fits, or whose prompt has no token at all."""
-        if prompt_tokens < 1:
+    def fit(self, group: SequenceGroup) -> None:
+        """Hold what a request may write to what fits behind its prompt; refuse one that leaves no room for an answer.
+
+        Raises:
+            BadRequest: the prompt has no token at all.
+            ContextFull: the message has the need and the limit.
+
+        """
+        tokens, wanted = len(group.prompt), group.request.sampling.max_tokens
+        if tokens < 1:
             raise BadRequest(f"{self._model.name} reads nothing in this prompt: ask something else")
-        need = prompt_tokens + request.sampling.max_tokens
         limit = min(self._context.longest, self._model.n_ctx_train)
-        if need > limit:
+        least = min(wanted, max(_LEAST_ANSWER, limit // _LEAST_SHARE))
+        if tokens + least > limit:
             setting = "`--context`, which the slots share" if self._context.split else "`context` in settings.toml"
             raise ContextFull(
-                f"{prompt_tokens} prompt tokens and {request.sampling.max_tokens} to generate need {need} tokens of "
-                f"context, and {self._model.name} has {limit}: shorten the prompt, lower max_tokens"
+                f"{tokens} prompt tokens and {least} for an answer need {tokens + least} tokens of context, and "
+                f"{self._model.name} has {limit}: shorten the prompt"
                 + (f" or raise {setting}" if limit < self._model.n_ctx_train else "")
             )
+        group.longest = min(wanted, limit - tokens)
+
+    def _granted(self, group: SequenceGroup) -> int:
+        """Return how much a request may write now; without a limit of its own half of what is free."""
+        tokens = len(group.prompt)
+        if group.request.sampling.max_tokens < AS_LONG_AS_FITS or self._context.split:
+            return group.longest
+        limit = min(self._context.longest, self._model.n_ctx_train) - tokens
+        return min(limit, max(_LEAST_GRANT, (self.kv_cache.unreserved - tokens) // 2))
 
     def add(self, group: SequenceGroup) -> None:
         self._waiting.append(group)
@@ -127,7 +148,7 @@ class Scheduler:
         fair = max(1, self.max_running // _AT_ONCE)
         while self._waiting and sum(min(group.needed, fair) for group in self._groups) < self.max_running:
             group = self._waiting[0]
-            longest = group.request.sampling.max_tokens
+            longest = group.longest = self._granted(group)
             if not self.kv_cache.can_reserve(len(group.prompt) + longest, sequences=min(group.runs, 2)):
                 self._short = True
                 return
@@ -165,12 +186,12 @@ class Scheduler:
             for group in ready:
                 waiting = min(group.unstarted, self.max_running - len(self._running))
                 for _ in range(self.curve.beside(len(self._running), waiting)):
-                    if self.kv_cache.has_free(group.request.sampling.max_tokens):
+                    if self.kv_cache.has_free(group.longest):
                         self._start(group)
 
     def _start(self, group: SequenceGroup) -> bool:
         first, last = group.started == 0, group.started == group.runs - 1
-        longest = group.request.sampling.max_tokens
+        longest = group.longest
         if group.seq_id is None or not (first or self.kv_cache.can_reserve(longest, sequences=0 if last else 1)):
             return False
         seed = derive_seed(group.request.seed, group.started)
@@ -194,7 +215,7 @@ class Scheduler:
             seq_id,
             sampler,
             Detokenizer(group.request.sampling.stop, group.opened),
-            ThinkingBudget(group.request.sampling, opened=bool(group.opened)),
+            ThinkingBudget(group.request.sampling, group.longest, opened=bool(group.opened)),
             token=group.prompt[-1],
             position=group.prefill_length,
         )
@@ -288,7 +309,7 @@ class Scheduler:
         sequence.sampler.close()
         sequence.emit(sequence.detokenizer.close())
         group.running -= 1
-        self.kv_cache.release(group.request.sampling.max_tokens)
+        self.kv_cache.release(group.longest)
         # A turn that the user stopped is part of the conversation; a sample that lost the vote is not.
         if group.request.keep and (reason != "cancelled" or group.cancelled):
             tokens = [*group.prompt, *sequence.tokens][: sequence.position]
@@ -299,7 +320,7 @@ class Scheduler:
 
     def _close(self, group: SequenceGroup) -> None:
         self._groups.remove(group)
-        unused = group.request.sampling.max_tokens if not group.started else 0
+        unused = group.longest if not group.started else 0
         self.kv_cache.release(len(group.prompt) + unused)
         if group.spare_seq_id is not None:
             self.kv_cache.close(group.spare_seq_id)

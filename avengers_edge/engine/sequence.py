@@ -44,6 +44,7 @@ class SequenceGroup:
     server: threading.Thread | None = None
     prompt: list[int] = field(default_factory=list)
     opened: str = ""  # a thought that the prompt's end begins: each sample's text begins with it
+    longest: int = 0  # tokens that a sample may write: what was asked for, held to what fits
     cancelling: threading.Event = field(default_factory=threading.Event)  # set from any thread
     id: int = 0  # which request a kept sequence is of
     seq_id: int | None = None  # holds the prompt's cells until the last sample has started
@@ -167,7 +168,7 @@ class Sequence:
 
     def propose(self) -> tuple[int, ...]:
         """Draft what follows, no longer than the sample may still become."""
-        left = self.group.request.sampling.max_tokens - len(self.tokens) - 1
+        left = self.group.longest - len(self.tokens) - 1
         return self.group.lookup.draft(self.tokens or self.group.prompt)[:left]
 
     def rows(self) -> list[tuple[int, int, int]]:
@@ -210,7 +211,7 @@ class Sequence:
             return "stop"
         if self.thinking.push(piece) and not self.forced:
             self.forced.extend(model.thought_end)
-        return "length" if len(self.tokens) == self.group.request.sampling.max_tokens else None
+        return "length" if len(self.tokens) == self.group.longest else None
 
 
 def _named(drawn: Drawn, logprob: float, model: LlamaModel) -> TokenLogprob:

@@ -75,7 +75,7 @@ def _complete(
     ask = Ask(system=parameters.system, history=parameters.history, tools=parameters.tools, results=parameters.results)
     seed = secrets.randbelow(SEED_LIMIT) if parameters.seed is None else parameters.seed
     inquiry = Inquiry.of(parameters.question, ask)
-    (request,) = requests_for(inquiry, member, team.sampling, parameters.n, seed=seed, greedy=False)
+    (request,) = requests_for(inquiry, member, team.sampling, parameters.n, seed=seed, greedy=False, open_ended=True)
     sampling = dataclasses.replace(request.sampling, **parameters.sampling)
     request = dataclasses.replace(request, sampling=sampling, keep=parameters.n == 1)
     with registry.lease(member.model) as engine:

@@ -269,7 +269,6 @@ REFUSED = {
     "a grammar that contradicts itself": ({"grammar": 'root ::= "a" other'}, BadRequest, "other"),
     "a schema that is none": ({"schema": "[1, 2"}, BadRequest, "schema"),
     "a token that there is not": ({"logit_bias": ((28, 1.0),)}, BadRequest, "token 28"),
-    "more than fits": ({"max_tokens": 10**8}, ContextFull, "100000000 to generate"),
 }
 
 
