@@ -153,13 +153,13 @@ def _recorded_interrupts() -> Iterator[list[int]]:
     """Record each Ctrl-C before it is raised: code in C may turn a KeyboardInterrupt into an error of its own."""
     received: list[int] = []
     before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield received
         return
 
     def record(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        signal.default_int_handler(number, frame)
+        before(number, frame)
 
     signal.signal(signal.SIGINT, record)
     try:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from api_fakes import ROUTE, SUM, TALE, Embedding
+from api_fakes import ROUTE, SUM, TALE, Embedding, Endless
 from fakes import QueuedEngine, WordEngine
 
 from avengers_edge import (
@@ -32,8 +32,6 @@ from avengers_edge import (
     Vote,
 )
 from avengers_edge.api import sync
-from avengers_edge.engine.protocol import RequestHandle
-from avengers_edge.records import Completion, Generation
 
 LONG = 30  # seconds a test waits for what must come
 
@@ -181,15 +179,6 @@ def test_a_cancelled_answer_is_what_there_is_by_then(held):
     cancel.set()
     (last,) = events
     assert (last.answer.text, last.answer.samples[0].finish_reason) == ("Once", "cancelled")
-
-
-class Endless:
-    """Waits as a request of a loaded model does until it is cancelled."""
-
-    def generate(self, request, *, on_finish=None, on_token=None, cancel=None):
-        said = Generation((Completion(0, 0, "Once", 1, "cancelled"),), 5, 1.0, 2.0)
-        handle = RequestHandle(lambda: handle.future.done() or handle.future.set_result(said))
-        return handle.result(cancel)
 
 
 @pytest.mark.parametrize("ask", ["answer", "stream", "submit"])
