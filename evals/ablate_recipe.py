@@ -24,7 +24,7 @@ from avengers_edge.calibration.resampling import split_rows
 from avengers_edge.calibration.steps import embed_rows
 from avengers_edge.config import Settings
 from avengers_edge.opening import open_shipped_embedder
-from avengers_edge.routing.form import with_form
+from avengers_edge.routing.features import add_features
 from avengers_edge.routing.table import CentroidTable
 
 SEEDS = range(5)
@@ -100,7 +100,7 @@ def judged(way: Way, rows: Sequence[OutcomeRow], vectors: np.ndarray) -> str:
     """Fit and evaluate on every split; give a line of the table."""
     prompts = [row.prompt or "" for row in rows]
     chosen = hashed_words(prompts, vectors.shape[1]) if way.hashed else vectors
-    chosen = with_form(chosen, prompts) if way.form else chosen
+    chosen = add_features(chosen, prompts) if way.form else chosen
     found = []
     for seed in SEEDS:
         split = split_rows(rows, seed=seed)
