@@ -22,7 +22,7 @@ from avengers_edge.calibration.ballots import Vote, Voter, hold, letters_vote, w
 from avengers_edge.calibration.evaluate import deal
 from avengers_edge.calibration.fit import FitOptions, fit_table
 from avengers_edge.calibration.outcomes import OutcomeRow, Vectors, by_dataset, read_lines, with_prompts
-from avengers_edge.calibration.steps import embed_rows, load_questions
+from avengers_edge.calibration.pipeline import embed_rows, load_questions
 from avengers_edge.config import Settings
 from avengers_edge.errors import BadRequest
 from avengers_edge.opening import open_shipped_embedder
@@ -80,7 +80,7 @@ def cross_fit(
     for fold in range(FOLDS):
         train, test = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
         known = [rows[place] for place in train]
-        table = fit_table(vectors[train], known, FitOptions(members, smoothing=smoothing, partly=True))
+        table = fit_table(vectors[train], known, FitOptions(members, pseudo_counts=smoothing, partly=True))
         voted = [place for place in train if rows[place].id in votes]
         try:
             table = with_ballots(table, vectors[train], known, [votes[rows[place].id] for place in voted])

@@ -54,7 +54,7 @@ def fit(vectors: Any = VECTORS, rows: Any = ROWS, **options: Any) -> CentroidTab
 
 @needs_scikit_learn
 def test_a_cell_is_the_members_mean_score_in_the_cluster() -> None:
-    table = fit(smoothing=3.0, seed=7, provenance="by hand")
+    table = fit(pseudo_counts=3.0, seed=7, provenance="by hand")
     east = int(table.centroids[:, 0].argmax())
     order = [east, 1 - east]
     assert table.centroids[order] == pytest.approx(np.array([at(3), at(91)]), abs=1e-4)
@@ -137,7 +137,7 @@ def test_a_cluster_for_every_eighty_questions_and_one_a_data_set(questions: int,
 
 @needs_scikit_learn
 def test_evaluation_sets_the_router_beside_what_it_has_to_beat() -> None:
-    found = evaluate_table(fit(smoothing=0.0), VECTORS, ROWS)
+    found = evaluate_table(fit(pseudo_counts=0.0), VECTORS, ROWS)
     moods = {"n": 2, "router": 75, "random": 37.5, "best_single": 75, "dataset_oracle": 75, "query_oracle": 75}
     sums = {"n": 4, "router": 75, "random": 50, "best_single": 25, "dataset_oracle": 75, "query_oracle": 75}
     assert found == {
@@ -169,12 +169,12 @@ def test_cross_validation_judges_each_choice_on_questions_that_were_not_fitted()
     vectors = np.array([at(0)] * 10 + [at(90)] * 10, dtype=np.float32)
     rows = [OutcomeRow(str(n), "east", "", {"a": 1, "b": 0}) for n in range(10)]
     rows += [OutcomeRow(str(n), "north", "", {"a": 0, "b": 0.8}) for n in range(10, 20)]
-    options = FitOptions(smoothing=0.0)
+    options = FitOptions(pseudo_counts=0.0)
     assert cross_validate(vectors, rows, options, clusters=[1, 2]) == (
         CrossValidated(clusters=1, router=50.0, best_single=50.0),
         CrossValidated(clusters=2, router=90.0, best_single=50.0),
     )
-    assert choose_clusters(vectors, rows, FitOptions(smoothing=0.0)) == 2
+    assert choose_clusters(vectors, rows, FitOptions(pseudo_counts=0.0)) == 2
 
 
 @needs_scikit_learn
@@ -207,8 +207,8 @@ def test_folds_that_cannot_be_dealt_are_refused(folds: int) -> None:
         ({"rows": [*ROWS[:5], ROWS[0]]}, "outcome '0' occurs twice"),
         ({"clusters": 0}, "0 clusters were asked of 6"),
         ({"clusters": 7}, "7 clusters were asked of 6"),
-        ({"smoothing": -1.0}, "smoothing is -1"),
-        ({"smoothing": math.nan}, "smoothing is nan"),
+        ({"pseudo_counts": -1.0}, "smoothing is -1"),
+        ({"pseudo_counts": math.nan}, "smoothing is nan"),
         ({"seed": -1}, "seed is -1"),
     ],
 )

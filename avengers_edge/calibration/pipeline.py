@@ -16,7 +16,7 @@ import numpy as np
 from avengers_edge._util.text import counted
 from avengers_edge.calibration.ballots import with_ballots
 from avengers_edge.calibration.evaluate import choose_clusters, evaluate_table
-from avengers_edge.calibration.fit import FitOptions, extend_table, fit_table
+from avengers_edge.calibration.fit import FitOptions, add_outcomes, fit_table
 from avengers_edge.calibration.graders import Grader
 from avengers_edge.calibration.measure import CELLS, OnMeasured, Plan, measure
 from avengers_edge.calibration.outcomes import OutcomeRow, Vectors, read_outcomes
@@ -243,7 +243,7 @@ def fit_outcomes(
     return table
 
 
-def extend_with(
+def add_to_table(
     settings: Settings,
     base: Path,
     rows: Sequence[OutcomeRow],
@@ -256,7 +256,7 @@ def extend_with(
     with open_shipped_embedder(settings) as embedder:
         table = CentroidTable.load(base, fingerprint=embedder.fingerprint, dimension=embedder.dimension)
         vectors = embed_rows(embedder, rows, on_embedded)
-    table = extend_table(table, vectors, rows, fitted_at=_now(), provenance=provenance)
+    table = add_outcomes(table, vectors, rows, fitted_at=_now(), provenance=provenance)
     table.save(out)
     return table
 
