@@ -13,7 +13,7 @@ from typing import TypeAlias
 from avengers_edge.election import Emit, events_of
 from avengers_edge.errors import Cancelled, ContextFull, DoesNotFit
 from avengers_edge.records import SEED_LIMIT, Answer, Ask, CancelToken, Event, Finished, Generation, Token
-from avengers_edge.routing.form import count_whole
+from avengers_edge.routing.features import count_within_limit
 from avengers_edge.server.model_registry import ModelRegistry, NamedVectors, ResolvedModel
 from avengers_edge.server.options import Limits
 from avengers_edge.server.parameters import Parameters
@@ -105,7 +105,7 @@ def embed(vectors: NamedVectors, wanted: EmbeddingRequest, limits: Limits, cance
     if len(texts) > limits.texts:
         raise refuse("input", f"input has {len(texts)} texts: send up to {limits.texts}")
     try:
-        counts = count_whole(vectors, texts, "input[{}]")
+        counts = count_within_limit(vectors, texts, "input[{}]")
     except DoesNotFit as error:
         raise Problem(error.http_status, str(error), "input", "does_not_fit") from error
     order = sorted(range(len(counts)), key=counts.__getitem__)  # so that little of a batch is padding

@@ -17,7 +17,7 @@ from avengers_edge.library.gguf import GGUFHeader, read_header
 from avengers_edge.library.store import Installed, Store
 from avengers_edge.opening import open_model_pool, open_sentence_embedder
 from avengers_edge.records import Closing, Engine, Lazy, Member, Vectors
-from avengers_edge.routing.form import FormEmbedder
+from avengers_edge.routing.features import FeatureEmbedder
 from avengers_edge.runtime import Avengers
 from avengers_edge.server.problems import Problem
 
@@ -105,8 +105,8 @@ class ModelRegistry(Closing):
 
         shared = Lazy(lambda: open_sentence_embedder(settings))
 
-        def embedder() -> FormEmbedder:
-            return FormEmbedder(shared.get())
+        def embedder() -> FeatureEmbedder:
+            return FeatureEmbedder(shared.get())
 
         def installed() -> list[str]:
             return sorted({each.model for each in store.installed()})

@@ -249,7 +249,7 @@ def start_worker(name, command=None):  # one that says nothing
     return spawn.start_worker(name, (sys.executable, {tests!r} + "/worker_child.py", "mute"))
 
 worker_process.start_worker = start_worker
-embedded.FormEmbedder = lambda embedder: embedder
+embedded.FeatureEmbedder = lambda embedder: embedder
 embedded.open_sentence_embedder = lambda settings: None
 runtime.open_model_pool = lambda settings: model_pool.ModelPool(pathlib.Path, lambda path: Need(), settings)
 from avengers_edge.__main__ import main
