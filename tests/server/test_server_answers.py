@@ -242,12 +242,15 @@ def test_the_first_sample_can_be_streamed_and_is_corrected_by_the_vote():
     assert objects[-1]["avengers"]["corrected"] is None
 
 
-def test_usage_comes_in_a_chunk_of_its_own_where_it_is_asked_for():
-    _, objects, _ = events(Served("a b").chat("Hi", model="big", stream=True, stream_options={"include_usage": True}))
-    *others, last = objects
-    assert last["choices"] == []
-    assert last["usage"]["completion_tokens"] == 2
-    assert all(each["usage"] is None for each in others)
+def test_usage_comes_in_a_chunk_of_its_own_where_it_is_asked_for_and_is_null_in_all_others():
+    usage = {"stream_options": {"include_usage": True}}
+    for model, n in (("big", 1), ("big", 2), ("avengers", 1)):
+        _, objects, _ = events(Served("a b").chat("Hi", model=model, n=n, stream=True, **usage))
+        *others, last = objects
+        assert last["choices"] == []
+        assert last["usage"]["completion_tokens"] == 2 * n
+        assert all(each["usage"] is None for each in others), (model, n)
+        assert sum(choice["finish_reason"] == "stop" for each in others for choice in each["choices"]) == n
 
 
 def test_several_choices_are_streamed_beside_each_other_and_each_is_finished():
