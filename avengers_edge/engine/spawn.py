@@ -1,7 +1,7 @@
-"""How this program starts a Python process of its own, also where it is frozen (by PyInstaller and its like).
+"""How this program starts a Python process of its own.
 
-A frozen program has no Python interpreter: it starts itself with two arguments of ours, and `worker.freeze_support`,
-which its main module calls first, does there as they say.
+A frozen program (PyInstaller and its like) has no Python interpreter: it starts itself with two arguments of ours, and
+`worker.freeze_support`, which its main module calls first, does there as they say.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from avengers_edge.errors import BadRequest, EngineDied
@@ -34,12 +34,7 @@ def is_frozen() -> bool:
 
 
 def python_command(module: str) -> list[str]:
-    """Return the command that runs a module in a process of its own; `environment` goes with it.
-
-    Raises:
-        BadRequest: this program cannot start a Python interpreter.
-
-    """
+    """Return the command that runs a module in a process of its own, with `environment`, or raise `BadRequest`."""
     if sys.executable and not is_frozen():
         return [sys.executable, "-P", "-m", module]  # -P: or a json.py in the user's folder is imported
     if sys.executable and supports_freezing.is_set() and module in (WORKER, DEVICES):
@@ -63,13 +58,7 @@ def environment() -> dict[str, str]:
 
 
 def start_worker(name: str, command: Sequence[str] | None = None) -> subprocess.Popen[bytes]:
-    """Start a worker with three pipes; `command` stands in for it in tests.
-
-    Raises:
-        BadRequest: this program cannot start a Python interpreter.
-        EngineDied: the system does not start it; the message has `name`, the model's.
-
-    """
+    """Start the worker of the model `name` with three pipes; `command` stands in for it in tests."""
     # In a group of its own: the terminal's Ctrl-C is for the parent alone.
     if sys.platform == "win32":
         group, flags = None, subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
@@ -88,3 +77,22 @@ def start_worker(name: str, command: Sequence[str] | None = None) -> subprocess.
         )
     except OSError as error:
         raise EngineDied(f"{name}: its worker process cannot be started: {error}") from error
+
+
+def output_of(command: Sequence[str], seconds: float, env: Mapping[str, str] | None = None) -> str:
+    """Return what a program prints, nothing where it fails or takes too long."""
+    try:
+        done = subprocess.run(
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=seconds,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout if done.returncode == 0 else ""

@@ -1,7 +1,6 @@
 """The frames between a worker and its parent: typed values as lines of JSON, and back.
 
-Nothing is unpickled: msgspec reads a line against the types of its frame, so whatever a damaged or hostile process
-writes becomes a value of the right types or a `BrokenFrame`, never code.
+Whatever a damaged or hostile process writes becomes a value of the right types or a `BrokenFrame`, never code.
 """
 
 from __future__ import annotations
@@ -184,12 +183,7 @@ Frame = Command | Event
 
 
 def encode(frame: Frame) -> bytes:
-    """Write a frame as one line.
-
-    Raises:
-        BadRequest: it is longer than `LONGEST`.
-
-    """
+    """Write a frame as one line of at most `LONGEST` bytes, or raise `BadRequest`."""
     # Half of a surrogate pair is no valid Unicode, but it has to arrive as it was for the engine to refuse it.
     text = json.dumps(msgspec.to_builtins(frame), ensure_ascii=False, check_circular=False, separators=(",", ":"))
     line = text.encode("utf-8", "surrogatepass") + b"\n"
@@ -199,14 +193,7 @@ def encode(frame: Frame) -> bytes:
 
 
 def encode_strictly(frame: Frame) -> bytes:
-    """Write a frame as `encode` does, but only if the other side can read it.
-
-    Annotations bind nobody, and a value of the wrong type would be a `BrokenFrame` there.
-
-    Raises:
-        BadRequest: one of its values has the wrong type, or the line is longer than `LONGEST`.
-
-    """
+    """Write a frame as `encode` does; raise `BadRequest` where a value has the wrong type, too."""
     try:
         line = encode(frame)
         _read(line)
@@ -219,12 +206,7 @@ def encode_strictly(frame: Frame) -> bytes:
 
 
 def decode(line: bytes) -> Frame:
-    """Read one line.
-
-    Raises:
-        BrokenFrame: it is not JSON, no frame that is known, or has a field of the wrong type.
-
-    """
+    """Read one line, or raise `BrokenFrame`."""
     try:
         return _read(line)
     except _UNREADABLE as error:
@@ -232,12 +214,7 @@ def decode(line: bytes) -> Frame:
 
 
 def lines(read: Callable[[int], bytes | None]) -> Iterator[bytes]:
-    """Split what `read(size)` gives into lines until it gives nothing; half a line at the end is dropped.
-
-    Raises:
-        BrokenFrame: a line is longer than `LONGEST`.
-
-    """
+    """Split what `read(size)` gives into lines until it gives nothing; half a line at the end is dropped."""
     begun: list[bytes] = []
     held = 0
     while chunk := read(_CHUNK):

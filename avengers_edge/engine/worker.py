@@ -1,8 +1,8 @@
 """The child process that holds one model: `python -m avengers_edge.engine.worker`, started by `WorkerEngine`.
 
 Three threads: this one obeys commands in their order, a listener reads them, and the engine's own thread samples. The
-listener is never kept waiting by the other two, so a stop decision always arrives, and when the parent is gone its
-pipe ends and the listener ends the process at once, whatever native code is running.
+listener never waits for the other two, so a stop decision always arrives, and when the parent's pipe ends it ends the
+process at once, whatever native code is running.
 """
 
 from __future__ import annotations
@@ -32,10 +32,8 @@ from avengers_edge.records import Completion, Generation
 _HEARTBEAT_SECONDS = 0.5
 _PARENT_IS_DONE, _CANNOT_GO_ON = 0, 1
 
-TEMPLATE_SECONDS = 10.0
-"""What a chat template may take; the models' own take a thousandth of a second."""
-TEMPLATE_BYTES = 2**30
-"""What it may take of memory."""
+TEMPLATE_SECONDS, TEMPLATE_BYTES = 10.0, 2**30
+"""What a chat template may take of time and memory; the models' own take a thousandth of a second."""
 
 MakeEngine = Callable[[Path, LoadOptions, StepCurve | None, Callable[[], None]], ManagedEngine]
 
@@ -53,8 +51,8 @@ def make_llama(
 def template_limits(seconds: float = TEMPLATE_SECONDS, size: int = TEMPLATE_BYTES) -> Iterator[None]:
     """Bound the time and, on Linux, the memory of foreign code on the engine's thread, which is all that runs then.
 
-    This process ends unless the block ends in time, even where it never lets go of the interpreter, as comparing deep
-    values does; the parent's `StderrTail` knows why. Memory beyond `size` bytes is a `MemoryError` in the block.
+    Unless the block ends in time this process does; the parent's `StderrTail` knows why. Memory beyond `size` bytes is
+    a `MemoryError` in the block.
     """
     faulthandler.dump_traceback_later(seconds, exit=True, file=sys.stderr)
     try:
@@ -97,8 +95,7 @@ def main(make: MakeEngine = make_llama) -> None:
 def freeze_support() -> None:
     """Let a frozen program start its own worker processes: its main module calls this first.
 
-    A worker is the same program with two arguments of ours. There this does the worker's work and does not return;
-    everywhere else it does nothing.
+    In such a process, the same program with two arguments of ours, this does the worker's work and does not return.
     """
     if not spawn.is_frozen():
         return
@@ -112,10 +109,7 @@ def freeze_support() -> None:
 
 
 def serve(commands: int, events: int, make: MakeEngine, leave: Callable[[int], object] = os._exit) -> None:
-    """Obey the frames of one pipe and answer on another (file descriptors) until the first one ends.
-
-    `leave` ends the process; it is called from whichever thread sees that there is no use in going on.
-    """
+    """Obey the frames of one pipe and answer on another (file descriptors) until the first one ends; then `leave`."""
     server = _Server(events, leave)
     threading.Thread(target=server.listen, args=(commands,), name="listener", daemon=True).start()
     server.obey(make)
@@ -133,7 +127,7 @@ def _take_pipes() -> tuple[int, int]:
 
 
 def _stand_alone() -> None:
-    """Let this process end quietly, wholly, before others when memory runs out, and not by the user's Ctrl-C."""
+    # It ends quietly, wholly, before others when memory runs out, and not by the user's Ctrl-C.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.excepthook = _end_with_thread
     log = logging.getLogger("avengers_edge.llama")

@@ -40,8 +40,7 @@ class WorkerProcess:
     def __init__(self, name: str, command: Sequence[str] | None = None) -> None:
         self._name = name
         self._writing = threading.Lock()
-        self._deciding = threading.Lock()
-        self._why: str | None = None  # what this side did to it
+        self._reasons: list[str] = []  # what this side did to it
         self._stderr = StderrTail()
         self.popen = start_worker(name, command)
 
@@ -69,13 +68,7 @@ class WorkerProcess:
                 raise
 
     def lines(self) -> Iterator[bytes]:
-        """Read what it sends until it closes its pipe.
-
-        Raises:
-            BrokenFrame: a line is too long.
-            OSError: the pipe cannot be read.
-
-        """
+        """Read what it sends until it closes its pipe."""
         with _pipe(self.popen.stdout) as stream:
             yield from wire.lines(stream.read)
 
@@ -85,12 +78,12 @@ class WorkerProcess:
 
     def kill(self, why: str) -> None:
         """End it at once; `why` becomes the reason of its death unless there is one already."""
-        self._decide(why)
+        self._reasons.append(why)
         self.popen.kill()
 
     def shutdown(self) -> None:
         """Ask it to go, and kill it where it does not."""
-        self._decide(_UNLOADED)
+        self._reasons.append(_UNLOADED)
         try:
             if self.close_stdin():  # which asks it
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -117,13 +110,9 @@ class WorkerProcess:
             self.kill("closed its pipe")
             self.popen.wait()
         self._stderr.ended.wait(SHUTDOWN_SECONDS)
-        how = self._why or ending(self.popen.returncode)
-        reason = "" if self._why == _UNLOADED else self._stderr.reason()
+        how = self._reasons[0] if self._reasons else ending(self.popen.returncode)
+        reason = "" if how == _UNLOADED else self._stderr.reason()
         return f"{self._name}: its worker process {how}{reason}; the next question starts it anew"
-
-    def _decide(self, why: str) -> None:
-        with self._deciding:
-            self._why = self._why or why
 
 
 class StderrTail:
@@ -145,14 +134,11 @@ class StderrTail:
 
     def reason(self) -> str:
         """Return the last line that has a reason, as `": reason"`, or nothing."""
-        lines = tuple(self._lines)
         if self._too_late:
             return ": its chat template takes too long, so take another model"
-        for pattern in (_TELLING, _COMPLAINING):
-            for line in reversed(lines):
-                if pattern.search(line):
-                    return f": {line[:_LONGEST_REASON]}"
-        return ""
+        lines = tuple(self._lines)[::-1]
+        found = (line for pattern in (_TELLING, _COMPLAINING) for line in lines if pattern.search(line))
+        return next((f": {line[:_LONGEST_REASON]}" for line in found), "")
 
     def _take(self, text: str) -> None:
         line = "".join(letter for letter in text if letter.isprintable()).strip()
@@ -163,10 +149,7 @@ class StderrTail:
 
 
 class Watchdog:
-    """Counts how long a worker that has something to do has sent nothing.
-
-    It is counted in polls, not on a clock: when the machine or this process slept, the worker is not to blame.
-    """
+    """Counts how long a worker has owed a frame: in polls, not on a clock, since the machine may have slept."""
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
@@ -178,12 +161,7 @@ class Watchdog:
         return min(self.timeout / _POLLS, _LONGEST_POLL)
 
     def expired(self, received: int, *, excused: bool) -> bool:
-        """Poll: `received` counts the worker's frames, `excused` means that none is due.
-
-        Returns:
-            Whether nothing came for as long as `timeout`.
-
-        """
+        """Poll: whether none came for `timeout` seconds; `received` counts them, and when `excused` none is due."""
         if excused or received != self._received:
             self._received, self._seconds = received, 0.0
         else:
@@ -195,10 +173,7 @@ def ending(code: int) -> str:
     """Describe a process's exit status, as `subprocess` has it."""
     if code >= 0:
         return f"ended with exit code {code if code < 2**16 else hex(code)}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
     if name == "SIGKILL":
         return "was killed (SIGKILL; the system does that when memory runs out)"
     return f"died of {name}"

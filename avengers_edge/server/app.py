@@ -48,8 +48,9 @@ from avengers_edge.server.replies import (
     Model,
     ModelList,
     OpenAIDialect,
+    RouteDetails,
     choices_of,
-    extension_of,
+    details_of,
     ignored_header,
     usage_of,
 )
@@ -223,8 +224,8 @@ class App:
 
         result: Result = await _run(self.answers, last, request)
         on_result(result)
-        extension = extension_of(result, member, parameters.ignored, texts=parameters.extension.texts)
-        reply = dialect.whole(choices_of(result, parameters.tools), usage_of(result), extension)
+        details = details_of(result, member, parameters.ignored, texts=parameters.extension.texts)
+        reply = dialect.whole(choices_of(result, parameters.tools), usage_of(result), details)
         return JSONReply(reply, headers=ignored_header(parameters.ignored))
 
     async def _load(self, request: Request, body: OllamaChatRequest | GenerateRequest) -> Response:
@@ -262,9 +263,10 @@ class App:
         if not body.prompt.strip():
             raise refuse("prompt", "prompt is empty: send what is to be routed", "missing_parameter")
 
-        def decide(_: CancelToken) -> dict[str, Any]:
+        def decide(_: CancelToken) -> RouteDetails:
             target = self._registry.resolve(ROUTED_NAME, body.team, "team")
-            return target.avengers.route(body.prompt, prefer=body.prefer).as_dict()
+            route = target.avengers.route(body.prompt, prefer=body.prefer)
+            return msgspec.convert(route, RouteDetails, from_attributes=True)
 
         return JSONReply(await _run(self._quick, decide, request))
 

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from avengers_edge.records import Progress, ToolCall
 from avengers_edge.server.problems import Problem, refuse
-from avengers_edge.server.replies import EVENT_STREAM, Choice, Usage, Values, event_frame
+from avengers_edge.server.replies import EVENT_STREAM, AnswerDetails, Choice, Usage, Values, event_frame
 from avengers_edge.server.schemas import Body, Extension, FunctionName, ModelName
 
 _REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
@@ -154,13 +154,13 @@ class MessagesDialect:
     media_type = EVENT_STREAM
     at_work = event_frame({"type": "ping"}, "ping")
 
-    def whole(self, choices: Sequence[Choice], usage: Usage, extension: Values) -> Values:
+    def whole(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> Values:
         """Return the response that is not streamed."""
         (choice,) = choices
         text = [{"type": "text", "text": choice.text}] if choice.text or not choice.calls else []
         content = [*text, *map(_call, choice.calls)]
         ended = {"content": content, "stop_reason": _REASONS[choice.finish_reason], "usage": _usage(usage)}
-        return self._message() | ended | {"avengers": extension}
+        return self._message() | ended | {"avengers": details}
 
     def begin(self, index: int) -> Iterator[bytes]:  # noqa: ARG002 - one choice only
         """Return the events that open the message and its text."""
@@ -172,7 +172,7 @@ class MessagesDialect:
         if text:
             yield self._event("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
 
-    def end(self, choices: Sequence[Choice], usage: Usage, extension: Values) -> Iterator[bytes]:
+    def end(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> Iterator[bytes]:
         """Return the events that close the text, those of the calls, and the message's end."""
         (choice,) = choices
         yield self._event("content_block_stop", index=0)
@@ -182,7 +182,7 @@ class MessagesDialect:
             yield self._event("content_block_delta", index=place, delta=delta)
             yield self._event("content_block_stop", index=place)
         reason = {"stop_reason": _REASONS[choice.finish_reason], "stop_sequence": None}
-        yield self._event("message_delta", delta=reason, usage=_usage(usage), avengers=extension)
+        yield self._event("message_delta", delta=reason, usage=_usage(usage), avengers=details)
         yield self._event("message_stop")
 
     def progress(self, event: Progress) -> bytes:  # noqa: ARG002 - there is no place for it

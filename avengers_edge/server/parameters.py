@@ -13,6 +13,7 @@ from avengers_edge.records import Ask, Message, Tools
 from avengers_edge.server.conversation import Conversation, conversation_of, tools_of
 from avengers_edge.server.problems import refuse
 from avengers_edge.server.schemas import (
+    SAMPLING,
     ChatCompletionRequest,
     CompletionRequest,
     Extension,
@@ -20,11 +21,6 @@ from avengers_edge.server.schemas import (
     SamplingRequest,
 )
 from avengers_edge.server.validation import Given, shown
-
-_SAME_NAME = (
-    *("temperature", "top_p", "top_k", "min_p", "repeat_penalty", "frequency_penalty", "presence_penalty"),
-    *("max_tokens", "grammar"),
-)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -154,10 +150,10 @@ def _parameters(request: SamplingRequest, conversation: Conversation, sampling: 
 
 
 def _sampling(request: SamplingRequest) -> dict[str, Any]:
-    sampling = {name: getattr(request, name) for name in _SAME_NAME}
-    sampling["stop"] = tuple([request.stop] if isinstance(request.stop, str) else request.stop or ()) or None
-    sampling["logit_bias"] = _biases(request.logit_bias or {}) or None
-    return {name: value for name, value in sampling.items() if value is not None}
+    given = {name: getattr(request, name) for name in SAMPLING}
+    given["stop"] = tuple([request.stop] if isinstance(request.stop, str) else request.stop or ()) or None
+    given["logit_bias"] = _biases(request.logit_bias or {}) or None
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _biases(values: Mapping[str, Any]) -> tuple[tuple[int, float], ...]:

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from avengers_edge.records import Progress, ToolCall
 from avengers_edge.server.problems import Problem, refuse
-from avengers_edge.server.replies import EVENT_STREAM, Choice, Usage, Values, event_frame
+from avengers_edge.server.replies import EVENT_STREAM, AnswerDetails, Choice, Usage, Values, event_frame
 from avengers_edge.server.schemas import Body, Extension, FunctionName, ModelName, Text
 
 _TEXT_PARTS = ("input_text", "output_text", "text")
@@ -219,7 +219,7 @@ class ResponsesDialect:
     media_type = EVENT_STREAM
     at_work = b": at work\n\n"
 
-    def whole(self, choices: Sequence[Choice], usage: Usage, extension: Values) -> Values:
+    def whole(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> Values:
         """Return the response that is not streamed."""
         (choice,) = choices
         status = "incomplete" if choice.finish_reason == "length" else "completed"
@@ -233,7 +233,7 @@ class ResponsesDialect:
         }
         output = [self._message(choice.text, status)] if choice.text or not choice.calls else []
         output += [self._call(call, place) for place, call in enumerate(choice.calls)]
-        return self._response(status, output) | {"incomplete_details": why, "usage": spent, "avengers": extension}
+        return self._response(status, output) | {"incomplete_details": why, "usage": spent, "avengers": details}
 
     def begin(self, index: int) -> Iterator[bytes]:  # noqa: ARG002 - one choice only
         """Return the events that open the response and its message."""
@@ -249,7 +249,7 @@ class ResponsesDialect:
         if text:
             yield self._event("response.output_text.delta", **self._place(), delta=text, logprobs=[])
 
-    def end(self, choices: Sequence[Choice], usage: Usage, extension: Values) -> Iterator[bytes]:
+    def end(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> Iterator[bytes]:
         """Return the events that close the message, those of the calls, and the whole response."""
         (choice,) = choices
         place = self._place()
@@ -267,7 +267,7 @@ class ResponsesDialect:
                 "response.function_call_arguments.done", **named, arguments=call.arguments, name=call.name
             )
             yield self._event("response.output_item.done", output_index=at, item=item)
-        whole = self.whole(choices, usage, extension)
+        whole = self.whole(choices, usage, details)
         calls = [item for item in whole["output"] if item["type"] == "function_call"]
         whole |= {"output": [done, *calls]}  # as it was streamed, an empty text too
         yield self._event(f"response.{whole['status']}", response=whole)

@@ -381,6 +381,19 @@ def test_the_description_names_every_path():
     }
 
 
+def test_the_description_says_what_the_object_avengers_holds_in_requests_and_in_answers():
+    served = Served(*VOTES)
+    schemas = served("GET", "/openapi.json").json()["components"]["schemas"]
+    assert {"samples", "early_stop", "kind", "texts"} <= schemas["Extension"]["properties"].keys()
+    described = schemas["AnswerDetails"]
+    voted = served.chat(avengers={"early_stop": "off", "texts": True}).json()["avengers"]
+    alone = served.chat(model="big").json()["avengers"]
+    for said in (voted, alone):
+        assert set(described["required"]) <= said.keys() <= described["properties"].keys()
+    for name, inner in (("RouteDetails", voted["route"]), ("Sample", voted["samples"][0]), ("Vote", voted["votes"][0])):
+        assert inner.keys() == schemas[name]["properties"].keys(), name
+
+
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"])
 def test_the_description_names_what_is_accepted_and_changes_nothing(path):
     fields = {"user": "me", "safety_identifier": "me", "prompt_cache_key": "k", "metadata": {}, "store": False}
