@@ -19,8 +19,8 @@ import msgspec
 from msgspec import Meta
 
 from avengers_edge.library.gguf import GGUFHeader
+from avengers_edge.library.store import Installed
 from avengers_edge.records import Progress
-from avengers_edge.server.model_registry import ModelFile
 from avengers_edge.server.problems import Problem, refuse
 from avengers_edge.server.replies import AnswerDetails, Choice, Usage, Values
 from avengers_edge.server.schemas import Body, FunctionTool, Text
@@ -121,9 +121,9 @@ class OllamaChatRequest(_Asking, frozen=True, kw_only=True):
         body = self._body(_messages(self.messages))
         return body | {"tools": msgspec.to_builtins(self.tools or [])}
 
-    def dialect(self) -> OllamaDialect:
+    def dialect(self) -> _OllamaDialect:
         """Return how the answer is written."""
-        return OllamaDialect(self.model, "message", thinks=self.think is not False)
+        return _OllamaDialect(self.model, "message", thinks=self.think is not False)
 
     @property
     def loads_only(self) -> bool:
@@ -155,9 +155,9 @@ class GenerateRequest(_Asking, frozen=True, kw_only=True):
         system = [{"role": "system", "content": self.system}] if self.system else []
         return self._body([*system, {"role": "user", "content": self.prompt}])
 
-    def dialect(self) -> OllamaDialect:
+    def dialect(self) -> _OllamaDialect:
         """Return how the answer is written."""
-        return OllamaDialect(self.model, "response", thinks=self.think is not False)
+        return _OllamaDialect(self.model, "response", thinks=self.think is not False)
 
     @property
     def loads_only(self) -> bool:
@@ -222,7 +222,7 @@ def _messages(messages: Sequence[OllamaMessage]) -> Iterator[Values]:
 
 
 @dataclasses.dataclass(slots=True)
-class OllamaDialect:
+class _OllamaDialect:
     """An answer as one object, or as lines of JSON of which the last says what it cost.
 
     `field` is where the text is: a `message` of `/api/chat` or a `response` of `/api/generate`. Thoughts have a field
@@ -238,38 +238,31 @@ class OllamaDialect:
     at_work = b""
 
     def whole(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> Values:
-        """Return the response that is not streamed."""
         (choice,) = choices
         splitter = ThoughtSplitter()
         said, thought = splitter.push(choice.text)
         return self._line(said + splitter.close(), thought, choice) | self._cost(choice, usage, details)
 
     def begin(self, index: int) -> Iterator[bytes]:  # noqa: ARG002 - the first line is the first piece
-        """Return nothing."""
         return iter(())
 
     def piece(self, index: int, text: str) -> Iterator[bytes]:  # noqa: ARG002 - one choice only
-        """Return the line of a piece of text."""
         said, thought = self.thoughts.push(text)
         if said or (thought and self.thinks):
             yield _json_line(self._line(said, thought))
 
     def end(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> Iterator[bytes]:
-        """Return the last line, with what was held back and the calls."""
         (choice,) = choices
         last = self._line(self.thoughts.close(), "", choice)
         yield _json_line(last | self._cost(choice, usage, details))
 
     def progress(self, event: Progress) -> bytes:  # noqa: ARG002 - there is no place for it
-        """Return nothing."""
         return b""
 
     def failed(self, problem: Problem) -> bytes:
-        """Return the line of a failure."""
         return _json_line(failure(problem))
 
     def loaded(self, *, unloads: bool) -> Values:
-        """Return the answer to a request that asks nothing."""
         return self._line("", "") | {"done": True, "done_reason": "unload" if unloads else "load"}
 
     def _line(self, said: str, thought: str, choice: Choice | None = None) -> Values:
@@ -303,16 +296,16 @@ def failure(problem: Problem) -> Values:
     return {"error": problem.reply().error.message}
 
 
-def tag(name: str, file: ModelFile | None) -> Values:
+def tag(name: str, file: Installed | None) -> Values:
     """Describe a model for `/api/tags` and `/api/ps`; a team has no file of its own."""
-    size, sha256, modified = (0, "", None) if file is None else (file.bytes, file.sha256, file.verified_at)
+    receipt = file.receipt if file else None
     details = {"format": "gguf", "family": "", "families": None}
     return {
         "name": name,
         "model": name,
-        "modified_at": modified or _now(),
-        "size": size,
-        "digest": sha256,
+        "modified_at": receipt.verified_at if receipt else _now(),
+        "size": file.bytes if file else 0,
+        "digest": receipt.sha256 if receipt else "",
         "details": details | {"parent_model": "", "parameter_size": "", "quantization_level": ""},
     }
 
