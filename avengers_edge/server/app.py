@@ -206,7 +206,7 @@ class App:
     async def _answer(self, request: Request, asked: Asked, dialect: Dialect | None) -> ASGIApp:
         parameters, target, member = await asyncio.to_thread(self._prepare, asked)
         if self._options.log_prompts:
-            logger.info("%s is asked: %r", parameters.model, parameters.question)
+            logger.info("%s is asked: %r", parameters.model, parameters.conversation.question)
         if dialect is None:
             chat = isinstance(asked.body, ChatCompletionRequest)
             dialect = OpenAIDialect(chat, parameters.model, parameters.include_usage)

@@ -65,11 +65,8 @@ class SystemMessage(Body, frozen=True, tag_field="role", tag="system"):
     name: str | None = None
 
 
-class DeveloperMessage(Body, frozen=True, tag_field="role", tag="developer"):
+class DeveloperMessage(SystemMessage, frozen=True, tag="developer"):
     """A system prompt, by its newer name."""
-
-    content: Content
-    name: str | None = None
 
 
 class UserMessage(Body, frozen=True, tag_field="role", tag="user"):
