@@ -97,8 +97,8 @@ def cross_validate(
     found = []
     for fold in np.unique(fold_of):
         train, test = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
-        table = fit_table(vectors[train], [rows[place] for place in train], options)
-        found.append(evaluate_table(table, vectors[test], [rows[place] for place in test])["macro"]["router"])
+        table = fit_table(vectors[train], [rows[place] for place in train.tolist()], options)
+        found.append(evaluate_table(table, vectors[test], [rows[place] for place in test.tolist()])["macro"]["router"])
     return round(float(np.mean(found)), 2)
 
 

@@ -225,7 +225,7 @@ def add_outcomes(
 
     def mixed(cells: Vectors, values: Floats) -> Floats:
         sums = np.zeros_like(total)
-        np.add.at(sums, (assigned[:, None], columns), values)
+        np.add.at(sums, (assigned[:, None], np.array(columns)), values)
         known: Floats = np.divide(
             _widened(cells, len(members)) * before + sums, total, out=np.zeros_like(total), where=total > 0
         )

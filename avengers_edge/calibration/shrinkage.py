@@ -49,14 +49,16 @@ def shrunk_means(scores: Floats, datasets: Places) -> Floats:
     overall = means.sum(axis=0) / np.maximum(asked.sum(axis=0), 1)
     few = len(means) < _LEAST_GROUPS
     added = USUAL if few else _pseudo_counts(list(_variances(_contrasts(scores), datasets)))
-    return (means * counts + added * overall) / (counts + added)
+    shrunk: Floats = (means * counts + added * overall) / (counts + added)
+    return shrunk
 
 
 def priors(means: Floats, assigned: Places, datasets: Places) -> Floats:
     """Mix the data sets' means (S, M) by each cluster's make-up into its cells' priors, (K, M)."""
     shares = np.zeros((int(assigned.max()) + 1, len(means)))
     np.add.at(shares, (assigned, datasets), 1.0)
-    return shares / shares.sum(axis=1, keepdims=True) @ means
+    mixed: Floats = shares / shares.sum(axis=1, keepdims=True) @ means
+    return mixed
 
 
 def _contrasts(scores: Floats) -> Floats:

@@ -317,8 +317,8 @@ def report(
       avengers calibrate report --outcomes outcomes.jsonl --out report.html
     """
     from avengers_edge._util.files import check_folder
-    from avengers_edge.calibration.report import require_matplotlib, verdict, write_report
     from avengers_edge.calibration.pipeline import embed_rows, load_outcomes
+    from avengers_edge.calibration.report import require_matplotlib, verdict, write_report
     from avengers_edge.calibration.study import run_study
     from avengers_edge.opening import open_shipped_embedder
 

@@ -78,7 +78,8 @@ def surface_features(text: str) -> NDArray[np.float32]:
     """Describe a text by 14 figures, each about 0 on average and 1 in spread over benchmark questions, shape (14,)."""
     figures = np.array(_figures(text[:CHARACTERS_READ]), dtype=np.float64)
     standard = (figures - np.array(_MEAN)) / np.array(_DEVIATION)
-    return np.clip(standard, -4, 4).astype(np.float32)
+    features: NDArray[np.float32] = np.clip(standard, -4, 4).astype(np.float32)
+    return features
 
 
 def _figures(text: str) -> tuple[float, ...]:

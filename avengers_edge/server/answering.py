@@ -61,7 +61,7 @@ def _elect(target: ResolvedModel, parameters: Parameters, cancel: CancelToken, *
     ask = parameters.ask(target.member.name if target.member else None)
     if target.member is not None and target.member.form == "program" and ask.samples is None:
         ask = dataclasses.replace(ask, samples=1)
-    return target.avengers.run(parameters.question, ask, cancel, tokens=tokens)
+    return target.avengers.run(parameters.conversation.question, ask, cancel, tokens=tokens)
 
 
 def _complete(
@@ -72,9 +72,10 @@ def _complete(
     assert member is not None
     if parameters.tools is not None:
         target.avengers.require_tools(member)
-    ask = Ask(system=parameters.system, history=parameters.history, tools=parameters.tools, results=parameters.results)
+    said = parameters.conversation
+    ask = Ask(system=said.system, history=said.history, tools=parameters.tools, results=said.results)
     seed = secrets.randbelow(SEED_LIMIT) if parameters.seed is None else parameters.seed
-    inquiry = Inquiry.of(parameters.question, ask)
+    inquiry = Inquiry.of(said.question, ask)
     (request,) = requests_for(inquiry, member, team.sampling, parameters.n, seed=seed, greedy=False, open_ended=True)
     sampling = dataclasses.replace(request.sampling, **parameters.sampling)
     request = dataclasses.replace(request, sampling=sampling, keep=parameters.n == 1)

@@ -18,13 +18,14 @@ from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from avengers_edge.errors import AvengersError
+from avengers_edge.library.gguf import read_header
 from avengers_edge.records import CancelToken, Event
 from avengers_edge.server import messages_api, ollama_api
 from avengers_edge.server.answering import Result, embed, respond, result_of
 from avengers_edge.server.executor import RequestExecutor
 from avengers_edge.server.messages_api import MessagesRequest
 from avengers_edge.server.metrics import Metrics
-from avengers_edge.server.middleware import AccessMiddleware, UnreadBodyMiddleware
+from avengers_edge.server.middleware import AccessMiddleware, close_unread
 from avengers_edge.server.model_registry import ROUTED_NAME, ModelRegistry, ResolvedModel
 from avengers_edge.server.ollama_api import (
     MANAGING,
@@ -48,8 +49,9 @@ from avengers_edge.server.replies import (
     Model,
     ModelList,
     OpenAIDialect,
+    RouteDetails,
     choices_of,
-    extension_of,
+    details_of,
     ignored_header,
     usage_of,
 )
@@ -64,10 +66,11 @@ logger = logging.getLogger("avengers_edge.server")
 _RELOAD_SECONDS = 5.0
 """Seconds after which loading that failed is tried again, at the next question whether the server is ready."""
 
-ForeignBody: TypeAlias = ResponsesRequest | MessagesRequest | OllamaChatRequest | GenerateRequest
-"""A request of another API, which is answered as the chat completion that it amounts to."""
+Handler: TypeAlias = Callable[[Request], Awaitable[ASGIApp]]
 Asked: TypeAlias = Given[ChatCompletionRequest | CompletionRequest]
-AskingBody: TypeAlias = ChatCompletionRequest | CompletionRequest | ForeignBody
+AskingBody: TypeAlias = (
+    ChatCompletionRequest | CompletionRequest | ResponsesRequest | MessagesRequest | OllamaChatRequest | GenerateRequest
+)
 
 _T = TypeVar("_T")
 _Body = TypeVar("_Body", bound=msgspec.Struct)
@@ -85,40 +88,53 @@ class App:
 
     def __init__(self, registry: ModelRegistry, options: ServeOptions, routes: tuple[BaseRoute, ...] = ()) -> None:
         self._registry, self._options, self._limits = registry, options, options.limits
+        limits = options.limits
         self._metrics = Metrics()
-        self.answers = RequestExecutor("answers", self._limits.width, self._limits.queue, self._limits.seconds)
-        self._quick = RequestExecutor("quick", 2, self._limits.width + self._limits.queue, self._limits.seconds)
+        self.answers = RequestExecutor("answers", limits.width, limits.queue, limits.seconds)
+        self._quick = RequestExecutor("quick", 2, limits.width + limits.queue, limits.seconds)
         self._state, self._reason = "loading", ""
         self._warming: asyncio.Task[None] | None = None
         self._warmed = 0.0  # when that was tried last
         self.on_stop: Callable[[], None] = lambda: None
+        versioned: list[tuple[str, Handler, str]] = [
+            ("/chat/completions", self._asks(ChatCompletionRequest), "POST"),
+            ("/completions", self._asks(CompletionRequest), "POST"),
+            ("/responses", self._asks(ResponsesRequest), "POST"),
+            ("/messages", self._asks(MessagesRequest), "POST"),
+            ("/embeddings", self._embed, "POST"),
+            ("/models", self._models, "GET"),
+            ("/models/{name:path}", self._model, "GET"),
+        ]
+        described: list[tuple[str, Handler, str]] = [
+            *((f"/v1{path}", handler, method) for path, handler, method in versioned),
+            ("/api/chat", self._asks(OllamaChatRequest), "POST"),
+            ("/api/generate", self._asks(GenerateRequest), "POST"),
+            ("/api/embed", self._ollama_embed, "POST"),
+            ("/api/embeddings", self._ollama_embed, "POST"),
+            ("/api/tags", self._ollama_tags, "GET"),
+            ("/api/ps", self._ollama_tags, "GET"),
+            ("/api/show", self._ollama_show, "POST"),
+            ("/api/version", self._ollama_version, "GET"),
+            ("/api/route", self._route, "POST"),
+            ("/health", self._health, "GET"),
+            ("/metrics", self._measure, "GET"),
+            ("/openapi.json", self._describe, "GET"),
+        ]
+        others: list[tuple[str, Handler, str]] = [
+            *versioned,  # for clients whose address lacks the version
+            *((f"/api/{name}", _refuse_managing, "POST") for name in MANAGING),
+            ("/api/delete", _refuse_managing, "DELETE"),
+            ("/api/run", self._run_events, "POST"),
+            ("/api/stop", self._stop, "POST"),
+        ]
         self.routes: list[BaseRoute] = [
-            *self._versioned("/v1"),
-            *self._versioned("", described=False),  # for clients whose address lacks the version
-            Route("/api/chat", self._asks(OllamaChatRequest), methods=["POST"]),
-            Route("/api/generate", self._asks(GenerateRequest), methods=["POST"]),
-            Route("/api/embed", self._ollama_embed, methods=["POST"]),
-            Route("/api/embeddings", self._ollama_embed, methods=["POST"]),
-            Route("/api/tags", self._ollama_tags, methods=["GET"]),
-            Route("/api/ps", self._ollama_tags, methods=["GET"]),
-            Route("/api/show", self._ollama_show, methods=["POST"]),
-            Route("/api/version", self._ollama_version, methods=["GET"]),
-            *(
-                Route(f"/api/{name}", _refuse_managing, methods=["POST", "DELETE"], include_in_schema=False)
-                for name in MANAGING
-            ),
-            Route("/api/route", self._route, methods=["POST"]),
-            Route("/api/run", self._run_events, methods=["POST"], include_in_schema=False),
-            Route("/api/stop", self._stop, methods=["POST"], include_in_schema=False),
-            Route("/health", self._health, methods=["GET"]),
-            Route("/metrics", self._measure, methods=["GET"]),
-            Route("/openapi.json", self._describe, methods=["GET"]),
+            *(Route(path, handler, methods=[method]) for path, handler, method in described),
+            *(Route(path, handler, methods=[method], include_in_schema=False) for path, handler, method in others),
             *routes,
         ]
         router = Router(self.routes, redirect_slashes=False, default=_not_found, lifespan=self.lifespan)
         paths = [route.path for route in self.routes if isinstance(route, Route | Mount)]
-        inner = AccessMiddleware(router, options, self._metrics, paths, _FAILURES)
-        self.asgi: ASGIApp = UnreadBodyMiddleware(inner)
+        self.asgi: ASGIApp = close_unread(AccessMiddleware(router, options, self._metrics, paths, _failure))
 
     def drain(self) -> None:
         """Admit nothing new; what is under way has `limits.drain` seconds, then it is cancelled."""
@@ -167,20 +183,7 @@ class App:
 
     # --- answers -------------------------------------------------------------------------------
 
-    def _versioned(self, prefix: str, *, described: bool = True) -> Iterator[Route]:
-        """Make the paths that begin with a version."""
-        for path, handler, method in (
-            ("/chat/completions", self._asks(ChatCompletionRequest), "POST"),
-            ("/completions", self._asks(CompletionRequest), "POST"),
-            ("/responses", self._asks(ResponsesRequest), "POST"),
-            ("/messages", self._asks(MessagesRequest), "POST"),
-            ("/embeddings", self._embed, "POST"),
-            ("/models", self._models, "GET"),
-            ("/models/{name:path}", self._model, "GET"),
-        ):
-            yield Route(prefix + path, handler, methods=[method], include_in_schema=described)
-
-    def _asks(self, kind: type[AskingBody]) -> Callable[[Request], Awaitable[ASGIApp]]:
+    def _asks(self, kind: type[AskingBody]) -> Handler:
         """Return the handler of a path whose bodies ask for an answer."""
 
         async def answer(request: Request) -> ASGIApp:
@@ -200,15 +203,10 @@ class App:
 
         return answer
 
-    async def _answer(
-        self,
-        request: Request,
-        asked: Asked,
-        dialect: Dialect | None,
-    ) -> ASGIApp:
+    async def _answer(self, request: Request, asked: Asked, dialect: Dialect | None) -> ASGIApp:
         parameters, target, member = await asyncio.to_thread(self._prepare, asked)
         if self._options.log_prompts:
-            logger.info("%s is asked: %r", parameters.model, parameters.question)
+            logger.info("%s is asked: %r", parameters.model, parameters.conversation.question)
         if dialect is None:
             chat = isinstance(asked.body, ChatCompletionRequest)
             dialect = OpenAIDialect(chat, parameters.model, parameters.include_usage)
@@ -223,8 +221,8 @@ class App:
 
         result: Result = await _run(self.answers, last, request)
         on_result(result)
-        extension = extension_of(result, member, parameters.ignored, texts=parameters.extension.texts)
-        reply = dialect.whole(choices_of(result, parameters.tools), usage_of(result), extension)
+        details = details_of(result, member, parameters.ignored, texts=parameters.extension.texts)
+        reply = dialect.whole(choices_of(result, parameters.tools), usage_of(result), details)
         return JSONReply(reply, headers=ignored_header(parameters.ignored))
 
     async def _load(self, request: Request, body: OllamaChatRequest | GenerateRequest) -> Response:
@@ -262,19 +260,21 @@ class App:
         if not body.prompt.strip():
             raise refuse("prompt", "prompt is empty: send what is to be routed", "missing_parameter")
 
-        def decide(_: CancelToken) -> dict[str, Any]:
+        def decide(_: CancelToken) -> RouteDetails:
             target = self._registry.resolve(ROUTED_NAME, body.team, "team")
-            return target.avengers.route(body.prompt, prefer=body.prefer).as_dict()
+            route = target.avengers.route(body.prompt, prefer=body.prefer)
+            return msgspec.convert(route, RouteDetails, from_attributes=True)
 
         return JSONReply(await _run(self._quick, decide, request))
 
     async def _embed(self, request: Request) -> Response:
-        body = (await self._read(request, EmbeddingRequest, self._quick)).body
+        return JSONReply(await self._vectors((await self._read(request, EmbeddingRequest, self._quick)).body, request))
 
+    async def _vectors(self, wanted: EmbeddingRequest, request: Request) -> EmbeddingList:
         def vectors(cancel: CancelToken) -> EmbeddingList:
-            return embed(self._registry.vectors, body, self._limits, cancel)
+            return embed(self._registry.vectors, wanted, self._limits, cancel)
 
-        return JSONReply(await _run(self._quick, vectors, request))
+        return await _run(self._quick, vectors, request)
 
     # --- Ollama's own paths --------------------------------------------------------------------
 
@@ -284,12 +284,8 @@ class App:
         if not texts or not all([texts] if isinstance(texts, str) else texts):
             raise refuse("input", "input is empty: send a text or several", "missing_parameter")
         wanted = EmbeddingRequest(model=bare_name(body.model), input=texts, dimensions=body.dimensions)
-
-        def vectors(cancel: CancelToken) -> EmbeddingList:
-            return embed(self._registry.vectors, wanted, self._limits, cancel)
-
         began = time.perf_counter_ns()
-        found = await _run(self._quick, vectors, request)
+        found = await self._vectors(wanted, request)
         rows = [each.embedding for each in found.data]
         if body.input is None:
             return JSONReply({"embedding": rows[0]})
@@ -303,9 +299,9 @@ class App:
         loaded_only = request.url.path.endswith("ps")
 
         def listed(_: CancelToken) -> list[dict[str, Any]]:
-            files = self._registry.files()
+            installed = self._registry.installed()
             names = self._registry.resident() if loaded_only else self._registry.names()
-            return [tag(name, files.get(name.partition(":")[0])) for name in names]
+            return [tag(name, installed.get(name.partition(":")[0])) for name in names]
 
         return JSONReply({"models": await _run(self._quick, listed, request)})
 
@@ -314,8 +310,8 @@ class App:
 
         def described(_: CancelToken) -> dict[str, Any]:
             target = self._registry.resolve(bare_name(body.model or body.name))
-            file = self._registry.files().get(target.member.model if target.member else "")
-            return show(file.header() if file else None)
+            file = self._registry.installed().get(target.member.model if target.member else "")
+            return show(read_header(file.path) if file else None)
 
         return JSONReply(await _run(self._quick, described, request))
 
@@ -386,14 +382,14 @@ def _listed(name: str, task: str) -> Model:
 
 _STARTED = int(time.time())
 
-_OLLAMA_PATHS = ("chat", "generate", "embed", "embeddings", "tags", "ps", "show", *MANAGING)
-_FAILURES = {
-    "/v1/messages": messages_api.failure,
-    "/messages": messages_api.failure,
-    **{
-        f"/api/{name}": ollama_api.failure for name in ("chat", "generate", "embed", "embeddings", "tags", "ps", "show")
-    },
-}
+
+def _failure(path: str, problem: Problem) -> object:
+    """Write a problem as the path's API does."""
+    if path.endswith("/messages"):
+        return messages_api.failure(problem)
+    if path.startswith("/api/") and path not in ("/api/route", "/api/run", "/api/stop"):
+        return ollama_api.failure(problem)
+    return problem.reply()
 
 
 async def _refuse_managing(_request: Request) -> Response:

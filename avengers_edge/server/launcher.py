@@ -5,28 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import functools
 import logging
 import math
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.server import ServerState
 
 from avengers_edge.errors import AvengersError
 from avengers_edge.server.app import App
-from avengers_edge.server.options import Limits, ServeOptions
+from avengers_edge.server.options import ServeOptions
 
 logger = logging.getLogger("avengers_edge.server")
 
 _SHUTDOWN_GRACE = 5
 """Seconds after the time to drain in which clients get the reason for the end."""
+_ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""An address that a name means and this machine lacks, like the IPv6 one of localhost where there is no IPv6."""
 _HEAD_ROOM = 8
 """How many times the allowed size a head may have and still be refused by the middleware, which says why."""
 
@@ -58,17 +58,16 @@ def _listen(host: str, port: int) -> list[socket.socket]:
     except (OSError, UnicodeError):
         raise AvengersError(f"there is no address {host}: give one of this machine's as --host") from None
     listening: list[socket.socket] = []
-    absent = errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT  # like the IPv6 address of localhost, where there is no IPv6
+    failed: int | None = None
     for family, _, _, _, address in dict.fromkeys(found):
         try:
             listening.append(socket.create_server(address, family=family))
         except OSError as error:
             failed = error.errno
-            if failed not in absent:
+            if failed not in _ABSENT:
                 break
-    else:
-        if listening:
-            return listening
+    if listening and failed in (None, *_ABSENT):
+        return listening
     for each in listening:
         each.close()
     why = {errno.EADDRINUSE: "it is taken", errno.EACCES: "it is not for everybody"}.get(failed or 0)
@@ -83,7 +82,7 @@ def make_server(app: App, options: ServeOptions, started: Callable[[str], None])
         app.asgi,
         host=options.host,
         port=options.port,
-        http=functools.partial(_Connection, limits),  # type: ignore[arg-type]  # it is only called
+        http="h11",
         ws="none",
         lifespan="on",
         log_config=None,
@@ -92,81 +91,21 @@ def make_server(app: App, options: ServeOptions, started: Callable[[str], None])
         server_header=False,
         proxy_headers=False,
         limit_concurrency=limits.connections,
-        timeout_keep_alive=math.ceil(limits.header_seconds),
+        timeout_keep_alive=math.ceil(limits.idle_seconds),
         h11_max_incomplete_event_size=_HEAD_ROOM * limits.header_bytes,
         timeout_graceful_shutdown=math.ceil(limits.drain) + _SHUTDOWN_GRACE,
         ssl_certfile=options.certificate,
         ssl_keyfile=options.private_key,
     )
-    return _Server(config, app, started)
-
-
-class _Connection(H11Protocol):
-    """A connection with the two timeouts that uvicorn has no option for, and no middleware can keep.
-
-    It is closed where a request's head does not come in time, and aborted where the client takes nothing of its
-    response. Only asyncio's own callbacks are extended.
-    """
-
-    def __init__(
-        self,
-        limits: Limits,
-        config: uvicorn.Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        self._limits = limits
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._send_timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        transport.set_write_buffer_limits(high=1)  # the end of a response is waited for like the rest of it
-        self._head_timer = self.loop.call_later(self._limits.header_seconds, transport.close)
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        under_way = self.cycle and not self.cycle.response_complete
-        if under_way and self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-        elif not under_way and self._head_timer is None:
-            self._head_timer = self.loop.call_later(self._limits.header_seconds, self.transport.close)
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._expect_reading()
-
-    def resume_writing(self) -> None:
-        if self._send_timer is not None:
-            self._send_timer.cancel()
-        super().resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._head_timer, self._send_timer):
-            if timer is not None:
-                timer.cancel()
-        super().connection_lost(exc)
-
-    def _expect_reading(self) -> None:
-        unread = self.transport.get_write_buffer_size()
-        self._send_timer = self.loop.call_later(self._limits.send_seconds, self._require_reading, unread)
-
-    def _require_reading(self, unread: int) -> None:
-        if self.transport.get_write_buffer_size() < unread:
-            self._expect_reading()
-        else:  # closing would wait for the client to read the rest
-            self.transport.abort()
+    return _Server(config, app, started, limits.send_seconds)
 
 
 class _Server(uvicorn.Server):
     """A server whose process ends with 0 after a signal, once what is under way has ended."""
 
-    def __init__(self, config: uvicorn.Config, app: App, started: Callable[[str], None]) -> None:
+    def __init__(self, config: uvicorn.Config, app: App, started: Callable[[str], None], send_seconds: float) -> None:
         super().__init__(config)
-        self._app, self._on_start = app, started
+        self._app, self._on_start, self._send_seconds = app, started, send_seconds
         app.on_stop = lambda: self.handle_exit(signal.SIGTERM, None)
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -179,6 +118,9 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[Any] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        if sys.platform == "linux":  # the kernel drops who takes nothing of a response; no other system can
+            for each in [each for server in self.servers for each in server.sockets]:
+                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(self._send_seconds * 1000))
         port = self.servers[0].sockets[0].getsockname()[1]
         host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
         self._on_start(f"{'https' if self.config.ssl else 'http'}://{host}:{port}")

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from avengers_edge.records import Progress, ToolCall
 from avengers_edge.server.problems import Problem, refuse
-from avengers_edge.server.replies import EVENT_STREAM, Choice, Usage, Values, event_frame
+from avengers_edge.server.replies import EVENT_STREAM, AnswerDetails, Choice, Dialect, Usage, Values, event_frame
 from avengers_edge.server.schemas import Body, Extension, FunctionName, ModelName
 
 _REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
@@ -102,9 +102,9 @@ class MessagesRequest(Body, frozen=True, kw_only=True):
             body["parallel_tool_calls"] = not choice.disable_parallel_tool_use
         return body
 
-    def dialect(self) -> MessagesDialect:
+    def dialect(self) -> Dialect:
         """Return how the answer is written."""
-        return MessagesDialect(self.model)
+        return _MessagesDialect(self.model)
 
 
 def _messages(turns: Iterable[Turn]) -> Iterator[Values]:
@@ -146,7 +146,7 @@ def _tool(tool: MessagesTool, place: int) -> Values:
 
 
 @dataclasses.dataclass(slots=True)
-class MessagesDialect:
+class _MessagesDialect:
     """A message with content blocks, or the events by which it comes about."""
 
     model: str
@@ -154,26 +154,22 @@ class MessagesDialect:
     media_type = EVENT_STREAM
     at_work = event_frame({"type": "ping"}, "ping")
 
-    def whole(self, choices: Sequence[Choice], usage: Usage, extension: Values) -> Values:
-        """Return the response that is not streamed."""
+    def whole(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> Values:
         (choice,) = choices
         text = [{"type": "text", "text": choice.text}] if choice.text or not choice.calls else []
         content = [*text, *map(_call, choice.calls)]
         ended = {"content": content, "stop_reason": _REASONS[choice.finish_reason], "usage": _usage(usage)}
-        return self._message() | ended | {"avengers": extension}
+        return self._message() | ended | {"avengers": details}
 
     def begin(self, index: int) -> Iterator[bytes]:  # noqa: ARG002 - one choice only
-        """Return the events that open the message and its text."""
         yield self._event("message_start", message=self._message())
         yield self._event("content_block_start", index=0, content_block={"type": "text", "text": ""})
 
     def piece(self, index: int, text: str) -> Iterator[bytes]:  # noqa: ARG002
-        """Return the event of a piece of text."""
         if text:
             yield self._event("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
 
-    def end(self, choices: Sequence[Choice], usage: Usage, extension: Values) -> Iterator[bytes]:
-        """Return the events that close the text, those of the calls, and the message's end."""
+    def end(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> Iterator[bytes]:
         (choice,) = choices
         yield self._event("content_block_stop", index=0)
         for place, call in zip(itertools.count(1), choice.calls):
@@ -182,15 +178,13 @@ class MessagesDialect:
             yield self._event("content_block_delta", index=place, delta=delta)
             yield self._event("content_block_stop", index=place)
         reason = {"stop_reason": _REASONS[choice.finish_reason], "stop_sequence": None}
-        yield self._event("message_delta", delta=reason, usage=_usage(usage), avengers=extension)
+        yield self._event("message_delta", delta=reason, usage=_usage(usage), avengers=details)
         yield self._event("message_stop")
 
     def progress(self, event: Progress) -> bytes:  # noqa: ARG002 - there is no place for it
-        """Return an event that says nothing."""
         return self.at_work
 
     def failed(self, problem: Problem) -> bytes:
-        """Return the event of a failure."""
         return event_frame(failure(problem), "error")
 
     def _event(self, name: str, **values: object) -> bytes:

@@ -9,7 +9,6 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
@@ -47,7 +46,7 @@ class AccessMiddleware:
         options: hosts, origins and the key that are accepted.
         metrics: counts requests.
         paths: the known paths; others are counted as one.
-        failures: how paths that speak another API than OpenAI's write a problem.
+        failure: writes a problem as the path's API does.
 
     """
 
@@ -57,10 +56,10 @@ class AccessMiddleware:
         options: ServeOptions,
         metrics: Metrics,
         paths: Iterable[str],
-        failures: Mapping[str, Callable[[Problem], object]] = MappingProxyType({}),
+        failure: Callable[[str, Problem], object],
     ) -> None:
         self._inner, self._options, self._metrics, self._paths = inner, options, metrics, frozenset(paths)
-        self._failures = failures
+        self._failure = failure
         self._key = None if options.api_key is None else _digest(options.api_key.encode())
         self._hosts = {*LOOPBACK_NAMES, options.host.lower(), *(name.lower() for name in options.hosts)}
 
@@ -98,8 +97,7 @@ class AccessMiddleware:
                     chatty = logger.isEnabledFor(logging.DEBUG)
                     logger.error("%s: unexpected %s", scope["path"][:80], type(error).__name__, exc_info=chatty)
                 if not status and problem.status != 499:
-                    body = self._failures.get(scope["path"], Problem.reply)(problem)
-                    response = JSONReply(body, problem.status, dict(problem.headers))
+                    response = JSONReply(self._failure(scope["path"], problem), problem.status, dict(problem.headers))
                     await response(scope, receive, counting)
                 status = status or problem.status
                 # Frames in a traceback hold what holds the error: only a full collection would ever free them.
@@ -160,23 +158,11 @@ class AccessMiddleware:
         return [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
 
 
-class UnreadBodyMiddleware:
-    """Closes a connection after a response to a request whose body was not read, instead of waiting for the rest of it.
+def close_unread(inner: ASGIApp) -> ASGIApp:
+    """Close a connection after a response to a request whose body was not read, instead of waiting for the rest."""
 
-    Args:
-        inner: the application.
-
-    """
-
-    def __init__(self, inner: ASGIApp) -> None:
-        self._inner = inner
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or the server's own beginning and end."""
-        if scope["type"] != "http":
-            await self._inner(scope, receive, send)
-            return
-        headers = dict(scope["headers"])
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope.get("headers", ()))
         unread = b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
 
         async def reading() -> Message:
@@ -190,7 +176,9 @@ class UnreadBodyMiddleware:
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
             await send(message)
 
-        await self._inner(scope, reading, sending)
+        await inner(scope, reading, sending)
+
+    return serve
 
 
 def _is_file(path: str) -> bool:

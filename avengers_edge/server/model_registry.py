@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -13,7 +12,6 @@ from typing import Protocol
 from avengers_edge.config import Settings
 from avengers_edge.errors import AvengersError, NotFound
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.library.gguf import GGUFHeader, read_header
 from avengers_edge.library.store import Installed, Store
 from avengers_edge.opening import open_model_pool, open_sentence_embedder
 from avengers_edge.records import Closing, Engine, Lazy, Member, Vectors
@@ -45,16 +43,6 @@ class NamedVectors(Vectors, Protocol):
         """The length D of a vector."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ModelFile:
-    """What is known of an installed model's file; `header` reads the rest from it."""
-
-    bytes: int
-    sha256: str
-    verified_at: str | None
-    header: Callable[[], GGUFHeader]
-
-
 class ModelRegistry(Closing):
     """The teams and models that are served; calls from several threads are safe.
 
@@ -62,12 +50,11 @@ class ModelRegistry(Closing):
         default: the team that is meant by `avengers`.
         teams: lists the teams that could be asked.
         open_team: makes a team ready, over the same loaded models.
-        models: lists the installed models.
+        installed: the installed models' files by model.
         lease: lends a model's engine.
         resident: lists the loaded models.
         vectors: gives the sentence embedder, opened at its first use.
         close: frees all of it.
-        files: describes the installed models' files.
 
     """
 
@@ -77,16 +64,14 @@ class ModelRegistry(Closing):
         *,
         teams: Callable[[], Sequence[str]],
         open_team: Callable[[str], Avengers],
-        models: Callable[[], Sequence[str]],
+        installed: Callable[[], Mapping[str, Installed]],
         lease: Callable[[str], AbstractContextManager[Engine]],
         resident: Callable[[], Collection[str]],
         vectors: Callable[[], NamedVectors],
-        close: Callable[[], None] = lambda: None,
-        files: Callable[[], Mapping[str, ModelFile]] = dict,
+        close: Callable[[], None],
     ) -> None:
-        self.default, self.lease, self.resident, self.files = default, lease, resident, files
-        self._teams, self._open_team, self._models, self._close = teams, open_team, models, close
-        self._vectors = vectors
+        self.default, self.installed, self.lease, self.resident = default, installed, lease, resident
+        self._teams, self._open_team, self._vectors, self._close = teams, open_team, vectors, close
         self._opened: dict[str, Avengers] = {default.team.name: default}
         self._lock = threading.Lock()
 
@@ -98,32 +83,21 @@ class ModelRegistry(Closing):
             NotFound: no such team.
 
         """
-        catalog, store, pool = Catalog.of(settings), Store(settings.home), open_model_pool(settings)
-
-        def open_team(name: str) -> Avengers:
-            return Avengers.open(settings, name, model_pool=pool, open_embedder=embedder)
-
+        store, pool = Store(settings.home), open_model_pool(settings)
         shared = Lazy(lambda: open_sentence_embedder(settings))
 
-        def embedder() -> FeatureEmbedder:
-            return FeatureEmbedder(shared.get())
-
-        def installed() -> list[str]:
-            return sorted({each.model for each in store.installed()})
-
-        def files() -> dict[str, ModelFile]:
-            return {each.model: _file(each) for each in store.installed()}
+        def open_team(name: str) -> Avengers:
+            return Avengers.open(settings, name, model_pool=pool, open_embedder=lambda: FeatureEmbedder(shared.get()))
 
         return cls(
             open_team(team or settings.team),
-            teams=catalog.list_teams,
+            teams=Catalog.of(settings).list_teams,
             open_team=open_team,
-            models=installed,
+            installed=lambda: {each.model: each for each in store.installed()},
             lease=pool.lease,
             resident=lambda: pool.resident,
             vectors=shared.get,
             close=pool.close,
-            files=files,
         )
 
     @property
@@ -164,13 +138,13 @@ class ModelRegistry(Closing):
         for member in self.default.team.members:
             if member.name == model:
                 return ResolvedModel(self.default, member)
-        if model in self._models() or any(member.model == model for member in self.default.team.members):
+        if model in self.installed() or any(member.model == model for member in self.default.team.members):
             return ResolvedModel(self.default, Member(model))
         raise self._unknown(model)
 
     def names(self) -> list[str]:
         """List the model names that can be asked now: teams whose models are all installed, members, other models."""
-        installed = set(self._models())
+        installed = set(self.installed())
         voted = [ROUTED_NAME] if installed.issuperset(self.default.team.models) else []
         for name in self._teams():
             with contextlib.suppress(AvengersError):
@@ -181,7 +155,7 @@ class ModelRegistry(Closing):
 
     def missing(self) -> list[str]:
         """List the models of the default team that are not installed."""
-        return sorted(set(self.default.team.models).difference(self._models()))
+        return sorted(set(self.default.team.models).difference(self.installed()))
 
     def close(self) -> None:
         """Free the loaded models; what is under way ends with an error."""
@@ -200,9 +174,3 @@ class ModelRegistry(Closing):
         team = self.default.team.name
         remedy = f"use one of {known}" if known else f"none is installed, `avengers setup {team}` does that"
         return Problem(404, f"there is no model {model[:80]!r}: {remedy}", "model", "model_not_found")
-
-
-def _file(installed: Installed) -> ModelFile:
-    receipt = installed.receipt
-    sha256, verified = (receipt.sha256, receipt.verified_at) if receipt else ("", None)
-    return ModelFile(installed.bytes, sha256, verified, functools.partial(read_header, installed.path))

@@ -19,10 +19,10 @@ import msgspec
 from msgspec import Meta
 
 from avengers_edge.library.gguf import GGUFHeader
+from avengers_edge.library.store import Installed
 from avengers_edge.records import Progress
-from avengers_edge.server.model_registry import ModelFile
 from avengers_edge.server.problems import Problem, refuse
-from avengers_edge.server.replies import Choice, Usage, Values
+from avengers_edge.server.replies import AnswerDetails, Choice, Usage, Values
 from avengers_edge.server.schemas import Body, FunctionTool, Text
 from avengers_edge.voting.markers import ThoughtSplitter
 
@@ -32,7 +32,6 @@ VERSION = "0.12.0"
 MANAGING = ("pull", "push", "create", "copy", "delete")
 """What Ollama's clients can ask for and is done on the command line here."""
 
-_SAME_NAME = ("temperature", "top_p", "min_p", "repeat_penalty", "frequency_penalty", "presence_penalty")
 _NANOSECONDS = 1_000_000
 _LATEST = ":latest"
 
@@ -40,7 +39,7 @@ Format: TypeAlias = Literal["json", ""] | dict[str, Any]
 
 
 class OllamaOptions(Body, frozen=True):
-    """Sampling; what is not named here is passed over."""
+    """Sampling, by the names of `SamplingRequest` but for `num_predict`; what is not named here is passed over."""
 
     temperature: float | None = None
     top_p: float | None = None
@@ -81,7 +80,7 @@ class OllamaMessage(Body, frozen=True):
 
 class _Asking(Body, frozen=True, kw_only=True):
     renamed: ClassVar[Mapping[str, str]] = MappingProxyType({
-        **{name: f"options.{name}" for name in (*_SAME_NAME, "seed", "top_k", "stop")},
+        **{name: f"options.{name}" for name in OllamaOptions.__struct_fields__},
         "max_tokens": "options.num_predict",
         "response_format": "format",
     })  # fmt: skip
@@ -93,18 +92,12 @@ class _Asking(Body, frozen=True, kw_only=True):
     think: bool | str | None = None
 
     def _body(self, messages: Iterable[Values]) -> Values:
-        options = self.options
-        limit = options.num_predict
-        body: Values = {name: getattr(options, name) for name in _SAME_NAME}
-        body |= {
-            "model": bare_name(self.model),
-            "messages": [*messages],
-            "stream": self.stream,
-            "stop": options.stop,
-            "max_tokens": limit if limit and limit > 0 else None,
-            "seed": options.seed if options.seed is None or options.seed >= 0 else None,
-            "top_k": options.top_k if options.top_k is None or options.top_k >= 0 else None,
-        }
+        body = msgspec.structs.asdict(self.options)
+        for name in ("num_predict", "seed", "top_k"):
+            if body[name] is not None and body[name] < (1 if name == "num_predict" else 0):
+                body[name] = None  # no limit, any seed, off
+        body["max_tokens"] = body.pop("num_predict")
+        body |= {"model": bare_name(self.model), "messages": [*messages], "stream": self.stream}
         if isinstance(self.format, dict):
             body["response_format"] = {"type": "json_schema", "json_schema": {"schema": self.format}}
         elif self.format:
@@ -128,9 +121,9 @@ class OllamaChatRequest(_Asking, frozen=True, kw_only=True):
         body = self._body(_messages(self.messages))
         return body | {"tools": msgspec.to_builtins(self.tools or [])}
 
-    def dialect(self) -> OllamaDialect:
+    def dialect(self) -> _OllamaDialect:
         """Return how the answer is written."""
-        return OllamaDialect(self.model, "message", thinks=self.think is not False)
+        return _OllamaDialect(self.model, "message", thinks=self.think is not False)
 
     @property
     def loads_only(self) -> bool:
@@ -162,9 +155,9 @@ class GenerateRequest(_Asking, frozen=True, kw_only=True):
         system = [{"role": "system", "content": self.system}] if self.system else []
         return self._body([*system, {"role": "user", "content": self.prompt}])
 
-    def dialect(self) -> OllamaDialect:
+    def dialect(self) -> _OllamaDialect:
         """Return how the answer is written."""
-        return OllamaDialect(self.model, "response", thinks=self.think is not False)
+        return _OllamaDialect(self.model, "response", thinks=self.think is not False)
 
     @property
     def loads_only(self) -> bool:
@@ -229,7 +222,7 @@ def _messages(messages: Sequence[OllamaMessage]) -> Iterator[Values]:
 
 
 @dataclasses.dataclass(slots=True)
-class OllamaDialect:
+class _OllamaDialect:
     """An answer as one object, or as lines of JSON of which the last says what it cost.
 
     `field` is where the text is: a `message` of `/api/chat` or a `response` of `/api/generate`. Thoughts have a field
@@ -244,39 +237,32 @@ class OllamaDialect:
     media_type = "application/x-ndjson"
     at_work = b""
 
-    def whole(self, choices: Sequence[Choice], usage: Usage, extension: Values) -> Values:
-        """Return the response that is not streamed."""
+    def whole(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> Values:
         (choice,) = choices
         splitter = ThoughtSplitter()
         said, thought = splitter.push(choice.text)
-        return self._line(said + splitter.close(), thought, choice) | self._cost(choice, usage, extension)
+        return self._line(said + splitter.close(), thought, choice) | self._cost(choice, usage, details)
 
     def begin(self, index: int) -> Iterator[bytes]:  # noqa: ARG002 - the first line is the first piece
-        """Return nothing."""
         return iter(())
 
     def piece(self, index: int, text: str) -> Iterator[bytes]:  # noqa: ARG002 - one choice only
-        """Return the line of a piece of text."""
         said, thought = self.thoughts.push(text)
         if said or (thought and self.thinks):
             yield _json_line(self._line(said, thought))
 
-    def end(self, choices: Sequence[Choice], usage: Usage, extension: Values) -> Iterator[bytes]:
-        """Return the last line, with what was held back and the calls."""
+    def end(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> Iterator[bytes]:
         (choice,) = choices
         last = self._line(self.thoughts.close(), "", choice)
-        yield _json_line(last | self._cost(choice, usage, extension))
+        yield _json_line(last | self._cost(choice, usage, details))
 
     def progress(self, event: Progress) -> bytes:  # noqa: ARG002 - there is no place for it
-        """Return nothing."""
         return b""
 
     def failed(self, problem: Problem) -> bytes:
-        """Return the line of a failure."""
         return _json_line(failure(problem))
 
     def loaded(self, *, unloads: bool) -> Values:
-        """Return the answer to a request that asks nothing."""
         return self._line("", "") | {"done": True, "done_reason": "unload" if unloads else "load"}
 
     def _line(self, said: str, thought: str, choice: Choice | None = None) -> Values:
@@ -290,18 +276,18 @@ class OllamaDialect:
         head = {"model": self.model, "created_at": _now()}
         return head | (content if self.field == "response" else {"message": content}) | {"done": False}
 
-    def _cost(self, choice: Choice, usage: Usage, extension: Values) -> Values:
-        timings: Mapping[str, float] = extension.get("timings_ms") or {}
+    def _cost(self, choice: Choice, usage: Usage, details: AnswerDetails) -> Values:
+        timings = details.timings_ms
         return {
             "done": True,
             "done_reason": "length" if choice.finish_reason == "length" else "stop",
             "total_duration": time.perf_counter_ns() - self.began,
-            "load_duration": round(timings.get("load", 0.0) * _NANOSECONDS),
+            "load_duration": round((timings.load or 0.0) * _NANOSECONDS),
             "prompt_eval_count": usage.prompt_tokens,
-            "prompt_eval_duration": round(timings.get("prefill", 0.0) * _NANOSECONDS),
+            "prompt_eval_duration": round(timings.prefill * _NANOSECONDS),
             "eval_count": usage.completion_tokens,
-            "eval_duration": round(timings.get("decode", 0.0) * _NANOSECONDS),
-            "avengers": extension,
+            "eval_duration": round(timings.decode * _NANOSECONDS),
+            "avengers": details,
         }
 
 
@@ -310,16 +296,16 @@ def failure(problem: Problem) -> Values:
     return {"error": problem.reply().error.message}
 
 
-def tag(name: str, file: ModelFile | None) -> Values:
+def tag(name: str, file: Installed | None) -> Values:
     """Describe a model for `/api/tags` and `/api/ps`; a team has no file of its own."""
-    size, sha256, modified = (0, "", None) if file is None else (file.bytes, file.sha256, file.verified_at)
+    receipt = file.receipt if file else None
     details = {"format": "gguf", "family": "", "families": None}
     return {
         "name": name,
         "model": name,
-        "modified_at": modified or _now(),
-        "size": size,
-        "digest": sha256,
+        "modified_at": receipt.verified_at if receipt else _now(),
+        "size": file.bytes if file else 0,
+        "digest": receipt.sha256 if receipt else "",
         "details": details | {"parent_model": "", "parameter_size": "", "quantization_level": ""},
     }
 

@@ -11,7 +11,7 @@ from avengers_edge.server.messages_api import MessagesRequest
 from avengers_edge.server.ollama_api import GenerateRequest, NameRequest, OllamaChatRequest, OllamaEmbedRequest
 from avengers_edge.server.options import Limits
 from avengers_edge.server.problems import ErrorReply
-from avengers_edge.server.replies import Completion, EmbeddingList, Model, ModelList
+from avengers_edge.server.replies import Completion, EmbeddingList, Model, ModelList, RouteDetails
 from avengers_edge.server.responses_api import ResponsesRequest
 from avengers_edge.server.schemas import (
     LIMITED,
@@ -25,7 +25,7 @@ Values = dict[str, Any]
 _TYPES = (
     *(ChatCompletionRequest, CompletionRequest, EmbeddingRequest, RouteRequest),
     *(ResponsesRequest, MessagesRequest, OllamaChatRequest, GenerateRequest, OllamaEmbedRequest, NameRequest),
-    *(Completion, EmbeddingList, Model, ModelList, ErrorReply),
+    *(Completion, EmbeddingList, Model, ModelList, RouteDetails, ErrorReply),
 )
 _PREFIX = "#/components/schemas/"
 _OBJECT: Values = {"type": "object"}
@@ -35,7 +35,7 @@ _TEXT: Values = {"type": "string"}
 def description(limits: Limits) -> Values:
     """Return the document."""
     references, components = msgspec.json.schema_components(_TYPES, ref_template=f"{_PREFIX}{{name}}")
-    chat, completion, embedding, route, *others, answer, vectors, model, models, error = references
+    chat, completion, embedding, route, *others, answer, vectors, model, models, decision, error = references
     responses, messages, ollama_chat, generate, ollama_embed, ollama_name = others
     for component in components.values():
         _bound(component, limits)
@@ -58,7 +58,7 @@ def description(limits: Limits) -> Values:
             "parameters": [{"name": "name", "in": "path", "required": True, "schema": {**_TEXT, "minLength": 1}}],
             **_get("Describe a model name", model),
         },
-        "/api/route": _post("Route a question, without an answer", route, _OBJECT),
+        "/api/route": _post("Route a question, without an answer", route, decision),
         "/": {"get": _operation("The chat page", {"text/html": {"schema": _TEXT}})},
         "/health": _get("Whether what most requests need is loaded", _OBJECT, statuses=("503",)),
         "/metrics": {"get": _operation("Counters for Prometheus", {"text/plain": {"schema": _TEXT}})},

@@ -18,9 +18,9 @@ class Limits:
 
     `width` requests are answered beside each other, in one batch per model, and up to `queue` more wait; the next one
     is refused. A request may take `seconds` in all, its body `body` bytes and `body_seconds` to come in, nested up to
-    `depth`, its headers `header_bytes` and `header_seconds`; whoever reads nothing for `send_seconds` is left.
-    `samples` are the most choices or samples of one request, `tokens` the most that one of them may be allowed. `drain`
-    seconds are left to what is under way at a shutdown.
+    `depth`, its headers `header_bytes`; a connection without a further request is closed after `idle_seconds`, and on
+    Linux one whose client reads nothing for `send_seconds`. `samples` are the most choices or samples of one request,
+    `tokens` the most that one of them may be allowed. `drain` seconds are left to what is under way at a shutdown.
     """
 
     width: int = 32
@@ -30,7 +30,7 @@ class Limits:
     body_seconds: float = 30.0
     depth: int = 32
     header_bytes: int = 32 * 1024
-    header_seconds: float = 10.0
+    idle_seconds: float = 10.0
     send_seconds: float = 60.0
     samples: int = 128
     tokens: int = 8192

@@ -9,6 +9,7 @@ from types import MappingProxyType
 import msgspec
 
 from avengers_edge.errors import AvengersError, BadRequest, Cancelled, DoesNotFit, EngineDied, NotFound
+from avengers_edge.server.schemas import ChatCompletionRequest, Extension
 
 _CODES: tuple[tuple[type[AvengersError], str], ...] = (
     (NotFound, "not_found"),
@@ -27,6 +28,7 @@ _TYPES = {
     504: "timeout_error",
 }
 _LONGEST = 600
+_FIELDS = frozenset({*ChatCompletionRequest.__struct_fields__, *Extension.__struct_fields__})
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
@@ -104,10 +106,3 @@ def _blamed(message: str) -> str | None:
     """Find the field that a complaint begins with: our records say `temperature is 3: use ...`."""
     first = message.split(" ", 1)[0]
     return first if first in _FIELDS else None
-
-
-_FIELDS = frozenset({
-    *("temperature", "top_p", "top_k", "min_p", "max_tokens", "stop", "seed", "logprobs", "logit_bias", "grammar"),
-    *("frequency_penalty", "presence_penalty", "repeat_penalty", "samples", "kind", "early_stop", "prefer"),
-    "tools",
-})  # fmt: skip

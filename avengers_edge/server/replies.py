@@ -13,7 +13,18 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from starlette.responses import Response
 
-from avengers_edge.records import Answer, Generation, Progress, TokenLogprob, ToolCall, Tools
+from avengers_edge.records import (
+    Answer,
+    Generation,
+    Kind,
+    Progress,
+    Ranked,
+    Sample,
+    TokenLogprob,
+    ToolCall,
+    Tools,
+    Vote,
+)
 from avengers_edge.server.problems import Problem
 from avengers_edge.voting.calls import ParsedReply, read_calls
 
@@ -94,6 +105,53 @@ class ReplyChoice(msgspec.Struct, frozen=True, kw_only=True):
     finish_reason: str | None = None
 
 
+class RouteDetails(msgspec.Struct, frozen=True):
+    """A routing decision: the fields of `records.Route` that clients get."""
+
+    cluster: int | None
+    similarity: float | None
+    ranking: tuple[Ranked, ...]
+    margin: float
+    fallback: str | None
+
+
+class Milliseconds(msgspec.Struct, frozen=True, kw_only=True):
+    """Time spent in each step; a member that is asked by its name is neither routed nor voted on."""
+
+    prefill: float
+    decode: float
+    embed: float | UnsetType = UNSET
+    route: float | UnsetType = UNSET
+    load: float | UnsetType = UNSET
+    total: float | UnsetType = UNSET
+
+
+class AnswerDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """The object `avengers` of an answer: how it came about, by the fields of `records.Answer`.
+
+    `ignored` names what was passed over of the request. `samples` are there where their texts were asked for,
+    `corrected` where the first sample was streamed: null, or the elected text where that is another one.
+    """
+
+    model: str
+    models: tuple[str, ...]
+    samples_requested: int
+    samples_used: int
+    timings_ms: Milliseconds
+    route: RouteDetails | None = None
+    votes: tuple[Vote, ...] = ()
+    confidence: float | None = None
+    agreement: float | None = None
+    saved_tokens: int = 0
+    ignored: tuple[str, ...] = ()
+    answer: str | UnsetType = UNSET
+    kind: Kind | UnsetType = UNSET
+    stopped_early: bool | UnsetType = UNSET
+    output: str | UnsetType | None = UNSET
+    samples: tuple[Sample, ...] | UnsetType = UNSET
+    corrected: str | UnsetType | None = UNSET
+
+
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
     """A response of `/v1/chat/completions` or `/v1/completions`, or a chunk of one.
 
@@ -106,7 +164,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     choices: list[ReplyChoice]
     usage: Usage | UnsetType | None = UNSET
-    avengers: Values | UnsetType = UNSET
+    avengers: AnswerDetails | UnsetType = UNSET
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -172,7 +230,7 @@ class Dialect(Protocol):
     def at_work(self) -> bytes:
         """What keeps a silent connection alive."""
 
-    def whole(self, choices: Sequence[Choice], usage: Usage, extension: Values) -> object:
+    def whole(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> object:
         """Return the response that is not streamed, as a value that msgspec can write."""
 
     def begin(self, index: int) -> Iterator[bytes]:
@@ -181,7 +239,7 @@ class Dialect(Protocol):
     def piece(self, index: int, text: str) -> Iterator[bytes]:
         """Return the frames of a piece of text."""
 
-    def end(self, choices: Sequence[Choice], usage: Usage, extension: Values) -> Iterator[bytes]:
+    def end(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> Iterator[bytes]:
         """Return the last frames: calls, why each choice ended, what it cost. All text was sent."""
 
     def progress(self, event: Progress) -> bytes:
@@ -203,7 +261,7 @@ class OpenAIDialect:
     media_type = EVENT_STREAM
     at_work = b": at work\n\n"
 
-    def whole(self, choices: Sequence[Choice], usage: Usage, extension: Values) -> Completion:
+    def whole(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> Completion:
         """Return the response that is not streamed."""
         made = [
             ReplyChoice(
@@ -216,7 +274,7 @@ class OpenAIDialect:
             for choice in choices
         ]
         kind: Literal["chat.completion", "text_completion"] = "chat.completion" if self.chat else "text_completion"
-        return msgspec.structs.replace(self._chunk(*made), object=kind, usage=usage, avengers=extension)
+        return msgspec.structs.replace(self._chunk(*made), object=kind, usage=usage, avengers=details)
 
     def begin(self, index: int) -> Iterator[bytes]:
         """Return the chunk that names the role."""
@@ -227,7 +285,7 @@ class OpenAIDialect:
         """Return the chunk of a piece of text."""
         yield self._frame(self._adding(index, Delta(content=text), text))
 
-    def end(self, choices: Sequence[Choice], usage: Usage, extension: Values) -> Iterator[bytes]:
+    def end(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> Iterator[bytes]:
         """Return the chunks of calls, of each choice's end, and of the usage."""
         for choice in choices:
             for place, call in enumerate(choice.calls):
@@ -238,7 +296,7 @@ class OpenAIDialect:
         for choice in choices:  # their texts were sent, their log-probabilities were not
             last = self._adding(choice.index, Delta())
             ended = msgspec.structs.replace(last, logprobs=self._logprobs(choice), finish_reason=choice.finish_reason)
-            yield self._frame(ended, extension if choice is choices[-1] else UNSET)
+            yield self._frame(ended, details if choice is choices[-1] else UNSET)
         if self.include_usage:
             yield event_frame(msgspec.structs.replace(self._chunk(), usage=usage))
         yield b"data: [DONE]\n\n"
@@ -256,9 +314,9 @@ class OpenAIDialect:
         """Return the error as an event."""
         return event_frame(problem.reply())
 
-    def _frame(self, choice: ReplyChoice, extension: Values | UnsetType = UNSET) -> bytes:
+    def _frame(self, choice: ReplyChoice, details: AnswerDetails | UnsetType = UNSET) -> bytes:
         usage = None if self.include_usage else UNSET
-        return event_frame(msgspec.structs.replace(self._chunk(choice), usage=usage, avengers=extension))
+        return event_frame(msgspec.structs.replace(self._chunk(choice), usage=usage, avengers=details))
 
     def _adding(self, index: int, delta: Delta, text: str = "") -> ReplyChoice:
         return ReplyChoice(index=index, delta=delta) if self.chat else ReplyChoice(index=index, text=text)
@@ -315,34 +373,28 @@ def ignored_header(ignored: Sequence[str]) -> dict[str, str]:
     return {"X-Avengers-Ignored": named} if ignored else {}
 
 
-def extension_of(
+def details_of(
     result: Answer | Generation, member: str | None = None, ignored: Sequence[str] = (), *, texts: bool = False
-) -> Values:
+) -> AnswerDetails:
     """Return how an answer came about; `texts` adds every sample of a vote, `ignored` what was passed over."""
-    if isinstance(result, Generation):
-        ended = len(result.completions)
-        return {
-            "model": member,
-            "models": [member],
-            "route": None,
-            "votes": [],
-            "confidence": None,
-            "agreement": None,
-            "samples_requested": ended,
-            "samples_used": ended,
-            "saved_tokens": 0,
-            "ignored": list(ignored),
-            "timings_ms": {"prefill": round(result.prefill_ms, 3), "decode": round(result.decode_ms, 3)},
-        }
-    values = result.as_dict()
-    kept = {name: values[name] for name in (*_ANSWER_FIELDS, *(("samples",) if texts else ()))}
-    return {**kept, "output": result.shown.output, "saved_tokens": result.usage.saved_tokens, "ignored": list(ignored)}
-
-
-_ANSWER_FIELDS = (
-    *("answer", "kind", "model", "models", "route", "votes", "confidence", "agreement"),
-    *("samples_requested", "samples_used", "stopped_early", "timings_ms"),
-)
+    if isinstance(result, Answer):
+        details = msgspec.convert(result, AnswerDetails, from_attributes=True)
+        return msgspec.structs.replace(
+            details,
+            output=result.shown.output,
+            saved_tokens=result.usage.saved_tokens,
+            samples=details.samples if texts else UNSET,
+            ignored=tuple(ignored),
+        )
+    ended = len(result.completions)
+    return AnswerDetails(
+        model=member or "",
+        models=(member or "",),
+        samples_requested=ended,
+        samples_used=ended,
+        timings_ms=Milliseconds(prefill=round(result.prefill_ms, 3), decode=round(result.decode_ms, 3)),
+        ignored=tuple(ignored),
+    )
 
 
 def _choice(

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from avengers_edge.records import Progress, ToolCall
 from avengers_edge.server.problems import Problem, refuse
-from avengers_edge.server.replies import EVENT_STREAM, Choice, Usage, Values, event_frame
+from avengers_edge.server.replies import EVENT_STREAM, AnswerDetails, Choice, Dialect, Usage, Values, event_frame
 from avengers_edge.server.schemas import Body, Extension, FunctionName, ModelName, Text
 
 _TEXT_PARTS = ("input_text", "output_text", "text")
@@ -135,7 +135,7 @@ class ResponsesRequest(Body, frozen=True, kw_only=True):
             body["response_format"] = {"type": "json_object"}
         return body
 
-    def dialect(self) -> ResponsesDialect:
+    def dialect(self) -> Dialect:
         """Return how the answer is written."""
         echoed = {
             "instructions": self.instructions,
@@ -153,7 +153,7 @@ class ResponsesRequest(Body, frozen=True, kw_only=True):
             "store": False,
             "background": False,
         }
-        return ResponsesDialect(self.model, echoed)
+        return _ResponsesDialect(self.model, echoed)
 
 
 def _messages(items: Iterable[Item]) -> Iterator[Values]:
@@ -207,7 +207,7 @@ def _tool(tool: FlatTool, place: int) -> Values:
 
 
 @dataclasses.dataclass(slots=True)
-class ResponsesDialect:
+class _ResponsesDialect:
     """A response object, or the events by which it comes about, numbered in order."""
 
     model: str
@@ -219,8 +219,7 @@ class ResponsesDialect:
     media_type = EVENT_STREAM
     at_work = b": at work\n\n"
 
-    def whole(self, choices: Sequence[Choice], usage: Usage, extension: Values) -> Values:
-        """Return the response that is not streamed."""
+    def whole(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> Values:
         (choice,) = choices
         status = "incomplete" if choice.finish_reason == "length" else "completed"
         why = {"reason": "max_output_tokens"} if status == "incomplete" else None
@@ -233,10 +232,9 @@ class ResponsesDialect:
         }
         output = [self._message(choice.text, status)] if choice.text or not choice.calls else []
         output += [self._call(call, place) for place, call in enumerate(choice.calls)]
-        return self._response(status, output) | {"incomplete_details": why, "usage": spent, "avengers": extension}
+        return self._response(status, output) | {"incomplete_details": why, "usage": spent, "avengers": details}
 
     def begin(self, index: int) -> Iterator[bytes]:  # noqa: ARG002 - one choice only
-        """Return the events that open the response and its message."""
         self.begun = True
         for name in ("response.created", "response.in_progress"):
             yield self._event(name, response=self._response("in_progress", []))
@@ -245,12 +243,10 @@ class ResponsesDialect:
         yield self._event("response.content_part.added", **self._place(), part=_part(""))
 
     def piece(self, index: int, text: str) -> Iterator[bytes]:  # noqa: ARG002
-        """Return the event of a piece of text."""
         if text:
             yield self._event("response.output_text.delta", **self._place(), delta=text, logprobs=[])
 
-    def end(self, choices: Sequence[Choice], usage: Usage, extension: Values) -> Iterator[bytes]:
-        """Return the events that close the message, those of the calls, and the whole response."""
+    def end(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> Iterator[bytes]:
         (choice,) = choices
         place = self._place()
         yield self._event("response.output_text.done", **place, text=choice.text, logprobs=[])
@@ -267,17 +263,15 @@ class ResponsesDialect:
                 "response.function_call_arguments.done", **named, arguments=call.arguments, name=call.name
             )
             yield self._event("response.output_item.done", output_index=at, item=item)
-        whole = self.whole(choices, usage, extension)
+        whole = self.whole(choices, usage, details)
         calls = [item for item in whole["output"] if item["type"] == "function_call"]
         whole |= {"output": [done, *calls]}  # as it was streamed, an empty text too
         yield self._event(f"response.{whole['status']}", response=whole)
 
     def progress(self, event: Progress) -> bytes:
-        """Return a comment."""
         return f": voting {event.finished} of {event.samples}\n\n".encode()
 
     def failed(self, problem: Problem) -> bytes:
-        """Return the events of a failure."""
         said = problem.reply().error
         error = {"code": said.code or "server_error", "message": said.message}
         failed = self._response("failed", []) | {"error": error}

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from avengers_edge.records import SEED_LIMIT, EarlyStop, Kind
+from avengers_edge.records import SEED_LIMIT, EarlyStop, Kind, SamplingParams
 from avengers_edge.records.requests import MOST_TOOLS
 
 Text: TypeAlias = Annotated[str, Meta(min_length=1)]
@@ -65,11 +65,8 @@ class SystemMessage(Body, frozen=True, tag_field="role", tag="system"):
     name: str | None = None
 
 
-class DeveloperMessage(Body, frozen=True, tag_field="role", tag="developer"):
+class DeveloperMessage(SystemMessage, frozen=True, tag="developer"):
     """A system prompt, by its newer name."""
-
-    content: Content
-    name: str | None = None
 
 
 class UserMessage(Body, frozen=True, tag_field="role", tag="user"):
@@ -196,6 +193,10 @@ class SamplingRequest(_ProviderFields, frozen=True, kw_only=True):
     stream: bool = False
     stream_options: StreamOptions | None = None
     avengers: Extension = Extension()
+
+
+SAMPLING = tuple(name for name in SamplingRequest.__struct_fields__ if name in SamplingParams.__dataclass_fields__)
+"""The sampling options, which `Ask` and `SamplingParams` have by the same names."""
 
 
 class ChatCompletionRequest(SamplingRequest, frozen=True, kw_only=True):

@@ -13,8 +13,8 @@ import functools
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
 
+import msgspec
 from starlette.types import Receive, Scope, Send
 
 from avengers_edge.errors import AvengersError
@@ -23,7 +23,7 @@ from avengers_edge.server.answering import Result, result_of
 from avengers_edge.server.executor import EventQueue, RequestExecutor, RequestHandle
 from avengers_edge.server.parameters import Parameters
 from avengers_edge.server.problems import Problem, problem_of
-from avengers_edge.server.replies import Choice, Dialect, choices_of, extension_of, ignored_header, usage_of
+from avengers_edge.server.replies import Choice, Dialect, choices_of, details_of, ignored_header, usage_of
 from avengers_edge.voting.calls import CallFilter
 
 logger = logging.getLogger("avengers_edge.server")
@@ -155,22 +155,24 @@ class _StreamWriter:
         """Return the frames of the answer's end: what was not sent of it, why it ended and how it came about."""
         parameters = self._parameters
         choices = choices_of(result, parameters.tools)
-        extension = extension_of(result, member, parameters.ignored, texts=parameters.extension.texts)
+        details = details_of(result, member, parameters.ignored, texts=parameters.extension.texts)
+        voted_on = self._voted and 0 in self._sent
         for choice in choices:
-            yield from self._rest(choice, extension)
-        yield from self._dialect.end(choices, usage_of(result), extension)
+            yield from self._rest(choice)
+        if voted_on:
+            elected, sent = choices[0].text, "".join(self._sent[0])
+            same = sent.rstrip() == elected.rstrip()
+            details = msgspec.structs.replace(details, corrected=None if same else elected)
+        yield from self._dialect.end(choices, usage_of(result), details)
 
-    def _rest(self, choice: Choice, extension: dict[str, Any]) -> Iterator[bytes]:
-        """Send of a text what was not sent of it, or tell that another one was sent."""
+    def _rest(self, choice: Choice) -> Iterator[bytes]:
+        """Send of a text what was not sent of it, unless another one was sent."""
         live, sent = choice.index in self._sent, "".join(self._sent.get(choice.index, []))
         if choice.calls and not choice.text.startswith(sent):
             sent = sent.rstrip()  # the content of a text with calls has no space where they stood
         if choice.text.startswith(sent):
             for text in _PIECES.findall(choice.text[len(sent) :]) or ([] if live else [""]):
                 yield from self._piece(choice.index, text)
-        if live and self._voted:
-            same = "".join(self._sent[choice.index]).rstrip() == choice.text.rstrip()
-            extension["corrected"] = None if same else choice.text
 
     def _piece(self, index: int, text: str) -> Iterator[bytes]:
         if index not in self._sent:

@@ -242,12 +242,15 @@ def test_the_first_sample_can_be_streamed_and_is_corrected_by_the_vote():
     assert objects[-1]["avengers"]["corrected"] is None
 
 
-def test_usage_comes_in_a_chunk_of_its_own_where_it_is_asked_for():
-    _, objects, _ = events(Served("a b").chat("Hi", model="big", stream=True, stream_options={"include_usage": True}))
-    *others, last = objects
-    assert last["choices"] == []
-    assert last["usage"]["completion_tokens"] == 2
-    assert all(each["usage"] is None for each in others)
+def test_usage_comes_in_a_chunk_of_its_own_where_it_is_asked_for_and_is_null_in_all_others():
+    usage = {"stream_options": {"include_usage": True}}
+    for model, n in (("big", 1), ("big", 2), ("avengers", 1)):
+        _, objects, _ = events(Served("a b").chat("Hi", model=model, n=n, stream=True, **usage))
+        *others, last = objects
+        assert last["choices"] == []
+        assert last["usage"]["completion_tokens"] == 2 * n
+        assert all(each["usage"] is None for each in others), (model, n)
+        assert sum(choice["finish_reason"] == "stop" for each in others for choice in each["choices"]) == n
 
 
 def test_several_choices_are_streamed_beside_each_other_and_each_is_finished():
@@ -376,6 +379,19 @@ def test_the_description_names_every_path():
         for route in served.app.routes
         if isinstance(route, Route) and route.include_in_schema
     }
+
+
+def test_the_description_says_what_the_object_avengers_holds_in_requests_and_in_answers():
+    served = Served(*VOTES)
+    schemas = served("GET", "/openapi.json").json()["components"]["schemas"]
+    assert {"samples", "early_stop", "kind", "texts"} <= schemas["Extension"]["properties"].keys()
+    described = schemas["AnswerDetails"]
+    voted = served.chat(avengers={"early_stop": "off", "texts": True}).json()["avengers"]
+    alone = served.chat(model="big").json()["avengers"]
+    for said in (voted, alone):
+        assert set(described["required"]) <= said.keys() <= described["properties"].keys()
+    for name, inner in (("RouteDetails", voted["route"]), ("Sample", voted["samples"][0]), ("Vote", voted["votes"][0])):
+        assert inner.keys() == schemas[name]["properties"].keys(), name
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import sys
 import time
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ from avengers_edge.errors import AvengersError
 from avengers_edge.server.launcher import serve
 from avengers_edge.server.options import Limits, ServeOptions
 
-HURRIED = Limits(drain=1, header_seconds=0.5, send_seconds=0.5)
+HURRIED = Limits(drain=1, idle_seconds=0.5, send_seconds=0.5, body_seconds=0.5)
 POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
@@ -70,17 +71,29 @@ def test_a_request_after_a_body_that_was_read_is_answered_on_the_same_connection
         assert answered(connection).startswith(b"HTTP/1.1 200")
 
 
-def test_a_head_that_does_not_come_is_not_waited_for_whether_or_not_another_came_before():
-    head = b"GET /health HTTP/1.1\r\nHost: loc"
-    for before in (b"", head + b"alhost\r\n\r\n"):
-        with listening(limits=HURRIED) as served, connected(served) as connection:
-            if before:
-                connection.sendall(before)
-                assert answered(connection).startswith(b"HTTP/1.1 200")
-            connection.sendall(head)
+def test_a_slow_body_is_not_waited_for_while_others_are_answered_and_its_connection_ends():
+    with listening(limits=HURRIED) as served, contextlib.ExitStack() as stack:
+        key = f"Authorization: Bearer {KEY}\r\n".encode()
+        slow = [stack.enter_context(connected(served)) for _ in range(4)]
+        for connection in slow:
+            connection.sendall(POST + key + b"Content-Length: 1000\r\n\r\n{")
+        with connected(served) as other:
+            other.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert answered(other).startswith(b"HTTP/1.1 200")
+        for connection in slow:
+            got = answered(connection)
+            assert got.startswith(b"HTTP/1.1 408") and b"connection: close" in got.lower()
             ends(connection)
 
 
+def test_a_connection_without_a_further_request_ends():
+    with listening(limits=HURRIED) as served, connected(served) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert answered(connection).startswith(b"HTTP/1.1 200")
+        ends(connection)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux drops such connections")
 def test_a_client_that_reads_nothing_of_its_answer_is_left():
     letters = "x" * 8_000_000
     with listening(letters, limits=HURRIED) as served, connected(served, room=4096) as connection:

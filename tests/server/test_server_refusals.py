@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import logging
 import math
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 from server_fakes import BODY, SUM, Served
 
 from avengers_edge.errors import BadRequest, ContextFull
+from avengers_edge.records import SamplingParams
 from avengers_edge.server.options import Limits, ServeOptions
 from avengers_edge.server.parameters import parameters_of
-from avengers_edge.server.problems import Problem
-from avengers_edge.server.schemas import ChatCompletionRequest, CompletionRequest
+from avengers_edge.server.problems import Problem, problem_of
+from avengers_edge.server.schemas import SAMPLING, ChatCompletionRequest, CompletionRequest, SamplingRequest
 from avengers_edge.server.validation import convert, parse_object
 
 CHAT = "/v1/chat/completions"
@@ -311,6 +313,18 @@ def test_any_object_is_read_or_refused_and_never_an_error_of_another_kind(values
         body.pop(other, None)
         with contextlib.suppress(Problem, BadRequest):
             parameters_of(convert(body, kind, Limits())).ask(None)
+
+
+def test_a_sampling_option_is_named_in_the_request_alone():
+    """A field that `SamplingParams` has too reaches it, and a complaint of ours is blamed on it by its name."""
+    told = {each.name: each.default for each in dataclasses.fields(SamplingParams)}
+    shared = told.keys() & set(SamplingRequest.__struct_fields__)
+    assert shared == set(SAMPLING) and len(shared) > 9
+    fields = {name: told[name] for name in shared} | {"stop": "x", "logit_bias": {"1": 2}, "grammar": "root ::= [a]"}
+    request = convert({"model": "big", "messages": [USER], **fields}, ChatCompletionRequest, Limits())
+    assert parameters_of(request).sampling.keys() == shared
+    for name in shared:
+        assert problem_of(BadRequest(f"{name} is 7: use 1")).param == name
 
 
 # --- who may come in -----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from server_fakes import Served, events, text_of
 
 from avengers_edge.engine.json_schema import schema_grammar
 from avengers_edge.records import Message, Tool, ToolCall, Tools
-from avengers_edge.server import conversation
+from avengers_edge.server import parameters
 
 CHAT = "/v1/chat/completions"
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -76,7 +76,7 @@ def test_each_of_several_choices_has_its_own_calls():
 
 
 def test_more_than_can_be_given_is_refused_before_it_is_looked_at(monkeypatch):
-    monkeypatch.setattr(conversation, "schema_grammar", lambda _: pytest.fail("it was looked at"))
+    monkeypatch.setattr(parameters, "schema_grammar", lambda _: pytest.fail("it was looked at"))
     wide = {"type": "object", "properties": {f"p{place}": {} for place in range(10_000)}}
     strict = {"type": "function", "function": {"name": "wide", "parameters": wide, "strict": True}}
     for listed in ([strict], [WEATHER | {"function": {"name": f"f{place}", "strict": True}} for place in range(200)]):

@@ -85,7 +85,7 @@ def solo_table(home):
 
 
 def solo_home(model_home, folder):
-    """Make a home whose usual team is the real 135M model alone; its files are shared with `model_home`."""
+    """Make a home whose default team is the real 135M model alone; its files are shared with `model_home`."""
 
     def link(source, target):
         try:

@@ -50,7 +50,7 @@ class Served:
             team("pair"),
             teams=lambda: ("other", "pair"),
             open_team=team,
-            models=lambda: ("big", "small", "third"),
+            installed=lambda: dict.fromkeys(("big", "small", "third")),  # without files
             lease=self.lease,
             resident=lambda: ("big",),
             vectors=Lengths,

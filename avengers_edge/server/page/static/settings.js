@@ -111,5 +111,5 @@ function group(label, names) {
 
 /** @param {string} name */
 function labelOf(name) {
-  return name === "avengers" ? "avengers (usual team)" : name;
+  return name === "avengers" ? "avengers (default team)" : name;
 }
