@@ -119,8 +119,7 @@ class ModelRegistry(Closing):
                 raise Problem(404, complaint, team_field, "team_not_found") from error
         if team:
             raise Problem(400, f"{team_field} goes with model {ROUTED_NAME}, not with {model}", team_field)
-        members = self.default.team.members
-        if found := next((member for member in members if member.name == model), None):
+        if found := self.default.team.member(model):
             return ResolvedModel(self.default, found)
         if model in self.installed() or model in self.default.team.models:
             return ResolvedModel(self.default, Member(model))
