@@ -58,7 +58,7 @@ from avengers_edge.server.replies import (
 from avengers_edge.server.responses_api import ResponsesRequest
 from avengers_edge.server.runs import TOKEN_HEADER, RunRequest, RunStream, require_token
 from avengers_edge.server.schemas import ChatCompletionRequest, CompletionRequest, EmbeddingRequest, RouteRequest
-from avengers_edge.server.streaming import EventStream, wait_for_disconnect
+from avengers_edge.server.streaming import EventStream
 from avengers_edge.server.validation import Given, convert, read_request
 
 logger = logging.getLogger("avengers_edge.server")
@@ -219,7 +219,7 @@ class App:
             *_, event = work(cancel)
             return result_of(event)
 
-        result: Result = await _run(self.answers, last, request)
+        result: Result = await self.answers.run(last, request.receive)
         on_result(result)
         details = details_of(result, member, parameters.ignored, texts=parameters.extension.texts)
         reply = dialect.whole(choices_of(result, parameters.tools), usage_of(result), details)
@@ -238,7 +238,7 @@ class App:
 
         unloads = body.keep_alive in (0, "0", "0s")
         if not unloads:
-            await _run(self.answers, load, request)
+            await self.answers.run(load, request.receive)
         return JSONReply(body.dialect().loaded(unloads=unloads))
 
     async def _read(self, request: Request, kind: type[_Body], executor: RequestExecutor) -> Given[_Body]:
@@ -265,7 +265,7 @@ class App:
             route = target.avengers.route(body.prompt, prefer=body.prefer)
             return msgspec.convert(route, RouteDetails, from_attributes=True)
 
-        return JSONReply(await _run(self._quick, decide, request))
+        return JSONReply(await self._quick.run(decide, request.receive))
 
     async def _embed(self, request: Request) -> Response:
         return JSONReply(await self._vectors((await self._read(request, EmbeddingRequest, self._quick)).body, request))
@@ -274,7 +274,7 @@ class App:
         def vectors(cancel: CancelToken) -> EmbeddingList:
             return embed(self._registry.vectors, wanted, self._limits, cancel)
 
-        return await _run(self._quick, vectors, request)
+        return await self._quick.run(vectors, request.receive)
 
     # --- Ollama's own paths --------------------------------------------------------------------
 
@@ -303,7 +303,7 @@ class App:
             names = self._registry.resident() if loaded_only else self._registry.names()
             return [tag(name, installed.get(name.partition(":")[0])) for name in names]
 
-        return JSONReply({"models": await _run(self._quick, listed, request)})
+        return JSONReply({"models": await self._quick.run(listed, request.receive)})
 
     async def _ollama_show(self, request: Request) -> Response:
         body = (await self._read(request, NameRequest, self._quick)).body
@@ -313,7 +313,7 @@ class App:
             file = self._registry.installed().get(target.member.model if target.member else "")
             return show(read_header(file.path) if file else None)
 
-        return JSONReply(await _run(self._quick, described, request))
+        return JSONReply(await self._quick.run(described, request.receive))
 
     async def _ollama_version(self, _request: Request) -> Response:
         return JSONReply({"version": OLLAMA_VERSION})
@@ -338,12 +338,12 @@ class App:
     # --- the server itself ---------------------------------------------------------------------
 
     async def _models(self, request: Request) -> Response:
-        tasks = await _run(self._quick, self._tasks, request)
+        tasks = await self._quick.run(self._tasks, request.receive)
         return JSONReply(ModelList([_listed(*each) for each in tasks.items()]))
 
     async def _model(self, request: Request) -> Response:
         name = request.path_params["name"]
-        tasks = await _run(self._quick, self._tasks, request)
+        tasks = await self._quick.run(self._tasks, request.receive)
         if name not in tasks:
             complaint = f"there is no model {name[:80]!r}: use one of {', '.join(tasks)}"
             raise Problem(404, complaint, "model", "model_not_found")
@@ -369,11 +369,6 @@ class App:
 
     async def _describe(self, _request: Request) -> Response:
         return JSONReply(description(self._limits))
-
-
-async def _run(executor: RequestExecutor, work: Callable[[CancelToken], _T], request: Request) -> _T:
-    """Run work for as long as the client waits for it."""
-    return await executor.run(work, functools.partial(wait_for_disconnect, request.receive))
 
 
 def _listed(name: str, task: str) -> Model:

@@ -6,19 +6,19 @@ import asyncio
 import concurrent.futures
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Generic, TypeAlias, TypeVar
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Generic, TypeVar
+
+from starlette.types import Receive
 
 from avengers_edge.records import CancelToken
 from avengers_edge.server.problems import Problem
 
 _T = TypeVar("_T")
-Disconnected: TypeAlias = Callable[[], Awaitable[None]]
-"""Returns when the client has disconnected."""
 
 
 class RequestHandle(Generic[_T]):
-    """Submitted work, for the event loop's thread; the work itself watches `cancel`.
+    """Submitted work, for the event loop's thread; the work itself watches `cancel` and may emit events.
 
     `refusal` is why its client gets no result, once that is known; `over` is set when there is nothing to wait for.
     """
@@ -28,27 +28,52 @@ class RequestHandle(Generic[_T]):
         self.refusal: Problem | None = None
         self.over = asyncio.Event()
         self.future: concurrent.futures.Future[_T] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._events: asyncio.Queue[Any] = asyncio.Queue()
 
     def abort(self, why: Problem) -> None:
         """Cancel the work; the first reason counts."""
         if self.refusal is None and not self.over.is_set():
             self.refusal = why
             self.cancel.set()
-            self.over.set()
+            self.end()
+
+    def end(self) -> None:
+        """End the wait for a result and for events."""
+        self.over.set()
+        self._events.put_nowait(None)
 
     async def result(self) -> _T:
-        """Wait for the result.
-
-        Raises:
-            Problem: it was aborted.
-            AvengersError: whatever the work raised.
-
-        """
+        """Wait for the result; raises the reason of `abort`, or whatever the work raised."""
         await self.over.wait()
         if self.refusal is not None:
             raise self.refusal
         assert self.future is not None
         return self.future.result()
+
+    def emit(self, event: object) -> None:
+        """Add an event, from any thread, without waiting."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+
+    async def events(self, seconds: float) -> list[Any] | None:
+        """Return the events since the last call, at least one; [] after so many seconds without, None at the end.
+
+        An end that comes with the last events is returned at the next call.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                event = await self._events.get()
+        except TimeoutError:
+            return []
+        events = []
+        while event is not None:
+            events.append(event)
+            if self._events.empty():
+                return events
+            event = self._events.get_nowait()
+        self._events.put_nowait(None)
+        return events or None
 
 
 class RequestExecutor:
@@ -81,12 +106,7 @@ class RequestExecutor:
         return max(0, self._admitted - self._width)
 
     def require_capacity(self) -> None:
-        """Refuse what could not be admitted now: before its body is read, too.
-
-        Raises:
-            Problem: 503, the queue is full, or the server shuts down.
-
-        """
+        """Refuse with 503 what could not be admitted now: before its body is read, too."""
         if self._closing:
             complaint = "the server is shutting down: try again later"
             raise Problem(503, complaint, code="shutting_down", headers={"Retry-After": "10"})
@@ -97,13 +117,9 @@ class RequestExecutor:
 
     @contextlib.asynccontextmanager
     async def submit(
-        self, function: Callable[[CancelToken], _T], disconnected: Disconnected
+        self, function: Callable[[RequestHandle[_T]], _T], receive: Receive
     ) -> AsyncIterator[RequestHandle[_T]]:
-        """Run a function in a thread; it is cancelled when the block is left, by whichever way.
-
-        Args:
-            function: the work; it watches the token.
-            disconnected: returns when the client has disconnected, which aborts the work.
+        """Run a function in a thread; it is cancelled when the client leaves or the block is left.
 
         Raises:
             Problem: 503, the queue is full, or the server shuts down.
@@ -112,7 +128,7 @@ class RequestExecutor:
         self.require_capacity()
         handle, began, loop = RequestHandle[_T](), time.monotonic(), asyncio.get_running_loop()
         try:
-            future = self._threads.submit(function, handle.cancel)
+            future = self._threads.submit(function, handle)
         except BaseException:  # no thread could be started; others may still find the work in their queue
             handle.cancel.set()
             raise
@@ -123,7 +139,7 @@ class RequestExecutor:
         def settle() -> None:
             self._admitted -= 1
             self._mean += 0.1 * (time.monotonic() - began - self._mean)
-            handle.over.set()
+            handle.end()
 
         def settled(_: object) -> None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
@@ -132,7 +148,7 @@ class RequestExecutor:
         future.add_done_callback(settled)
         slow = Problem(504, f"the answer took longer than {self._seconds:g} s: ask for less", code="timeout")
         timer = loop.call_later(self._seconds, handle.abort, slow)
-        watch = asyncio.create_task(_abort_after(disconnected, handle))
+        watch = asyncio.create_task(_abort_when_left(receive, handle))
         try:
             yield handle
         finally:
@@ -143,9 +159,9 @@ class RequestExecutor:
             future.cancel()  # it may not have begun
             handle.future = None  # whose callback refers to the handle: only a full collection would free such a pair
 
-    async def run(self, function: Callable[[CancelToken], _T], disconnected: Disconnected) -> _T:
+    async def run(self, function: Callable[[CancelToken], _T], receive: Receive) -> _T:
         """Run a function and wait for its result; what is raised is that of `submit` and `RequestHandle.result`."""
-        async with self.submit(function, disconnected) as handle:
+        async with self.submit(lambda handle: function(handle.cancel), receive) as handle:
             return await handle.result()
 
     def stop_admission(self) -> None:
@@ -162,43 +178,7 @@ class RequestExecutor:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-class EventQueue(Generic[_T]):
-    """Events from a thread to the event loop, until its request is over."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._queue: asyncio.Queue[_T | None] = asyncio.Queue()
-
-    def put(self, event: _T) -> None:
-        """Add an event, from any thread, without waiting."""
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._queue.put_nowait, event)
-
-    async def get(self, seconds: float) -> list[_T] | None:
-        """Return the events since the last call, at least one; [] after so many seconds without, None at the end.
-
-        An end that comes with the last events is returned at the next call.
-        """
-        try:
-            async with asyncio.timeout(seconds):
-                event = await self._queue.get()
-        except TimeoutError:
-            return []
-        events: list[_T] = []
-        while event is not None:
-            events.append(event)
-            if self._queue.empty():
-                return events
-            event = self._queue.get_nowait()
-        self._queue.put_nowait(None)
-        return events or None
-
-    async def close_after(self, over: asyncio.Event) -> None:
-        """End the queue after an event of asyncio's."""
-        await over.wait()
-        self._queue.put_nowait(None)
-
-
-async def _abort_after(disconnected: Disconnected, handle: RequestHandle[_T]) -> None:
-    await disconnected()
+async def _abort_when_left(receive: Receive, handle: RequestHandle[_T]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
     handle.abort(Problem(499, "the client left before the answer was there", code="cancelled"))

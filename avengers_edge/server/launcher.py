@@ -32,12 +32,7 @@ _HEAD_ROOM = 8
 
 
 def serve(app: App, options: ServeOptions, started: Callable[[str], None] = lambda _: None) -> None:
-    """Serve until SIGTERM or Ctrl-C, and then let what is under way end.
-
-    Args:
-        app: what is served.
-        options: where.
-        started: called with the address once requests are accepted.
+    """Serve until SIGTERM or Ctrl-C, and then let what is under way end; `started` is called with the address.
 
     Raises:
         AvengersError: the address cannot be had.
@@ -57,19 +52,19 @@ def _listen(host: str, port: int) -> list[socket.socket]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
         raise AvengersError(f"there is no address {host}: give one of this machine's as --host") from None
-    listening: list[socket.socket] = []
-    failed: int | None = None
-    for family, _, _, _, address in dict.fromkeys(found):
-        try:
-            listening.append(socket.create_server(address, family=family))
-        except OSError as error:
-            failed = error.errno
-            if failed not in _ABSENT:
-                break
-    if listening and failed in (None, *_ABSENT):
-        return listening
-    for each in listening:
-        each.close()
+    failed = None
+    with contextlib.ExitStack() as stack:
+        listening = []
+        for family, _, _, _, address in dict.fromkeys(found):
+            try:
+                listening.append(stack.enter_context(socket.create_server(address, family=family)))
+            except OSError as error:
+                failed = error.errno
+                if failed not in _ABSENT:
+                    break
+        if listening and failed in (None, *_ABSENT):
+            stack.pop_all()
+            return listening
     why = {errno.EADDRINUSE: "it is taken", errno.EACCES: "it is not for everybody"}.get(failed or 0)
     reason = f"{why}, use another --port" if why else f"{host} is no address of this machine, use another --host"
     raise AvengersError(f"cannot listen on {host} port {port}: {reason}")

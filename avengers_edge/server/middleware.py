@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import logging
 import re
 import time
@@ -17,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from avengers_edge.server.chat_page import FILES_PATH
 from avengers_edge.server.metrics import Metrics
-from avengers_edge.server.options import LOOPBACK_NAMES, ServeOptions
+from avengers_edge.server.options import LOOPBACK_NAMES, ServeOptions, address_of
 from avengers_edge.server.problems import Problem, problem_of
 from avengers_edge.server.replies import JSONReply
 
@@ -40,14 +39,7 @@ class AccessMiddleware:
 
     A page in a browser can send requests to this machine, and with a name that it controls pretend to be served from
     here: so the Host header has to be a name of this machine, and the Origin header, where there is one, this server's.
-
-    Args:
-        inner: the application.
-        options: hosts, origins and the key that are accepted.
-        metrics: counts requests.
-        paths: the known paths; others are counted as one.
-        failure: writes a problem as the path's API does.
-
+    `paths` are those that are counted by name; `failure` writes a problem as the path's API does.
     """
 
     def __init__(
@@ -60,7 +52,7 @@ class AccessMiddleware:
     ) -> None:
         self._inner, self._options, self._metrics, self._paths = inner, options, metrics, frozenset(paths)
         self._failure = failure
-        self._key = None if options.api_key is None else _digest(options.api_key.encode())
+        self._key = None if options.api_key is None else hashlib.sha256(options.api_key.encode()).digest()
         self._hosts = {*LOOPBACK_NAMES, options.host.lower(), *(name.lower() for name in options.hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,7 +64,10 @@ class AccessMiddleware:
         if absolute := _ABSOLUTE.match(scope["path"]):  # a target with scheme and authority, as proxies are sent
             scope = {**scope, "path": f"/{scope['path'][absolute.end() :].removeprefix('/')}"}
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        cors = self._cors_headers(headers.get("origin"))
+        origin = headers.get("origin")
+        cors = []  # lets an allowed page read the answer
+        if origin is not None and origin in self._options.origins:
+            cors = [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
 
         async def counting(message: Message) -> None:
             nonlocal status
@@ -122,15 +117,12 @@ class AccessMiddleware:
         if origin is not None and origin not in self._options.origins and _netloc(origin) != host.lower():
             complaint = f"pages of {origin[:80]!r} may not call this server: allow them with --allow-origin"
             raise Problem(403, complaint, code="bad_origin")
-        if (
-            self._key is None
-            or scope["path"] in _OPEN
-            or _is_file(scope["path"])
-            or (scope["method"] == "OPTIONS" and origin)
-        ):
+        is_open = scope["path"] in _OPEN or _is_file(scope["path"])
+        if self._key is None or is_open or (scope["method"] == "OPTIONS" and origin):
             return
         scheme, _, key = headers.get("authorization", f"bearer {headers.get('x-api-key', '')}").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(_digest(key.strip().encode("latin-1")), self._key):
+        sent = hashlib.sha256(key.strip().encode("latin-1")).digest()  # of one length, so that comparing takes one time
+        if scheme.lower() != "bearer" or not hmac.compare_digest(sent, self._key):
             raise Problem(
                 401, "the API key is missing or wrong: send it as `Authorization: Bearer KEY`", code="invalid_api_key",
                 headers={"WWW-Authenticate": "Bearer"},
@@ -141,21 +133,8 @@ class AccessMiddleware:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
             return False
-        if name in self._hosts:
-            return True
-        if not self._options.wildcard:
-            return False
-        try:
-            ipaddress.ip_address(name)  # no name, so no name that somebody else controls
-        except ValueError:
-            return False
-        return True
-
-    def _cors_headers(self, origin: str | None) -> list[tuple[bytes, bytes]]:
-        """Return the headers that let an allowed page read the answer."""
-        if origin is None or origin not in self._options.origins:
-            return []
-        return [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
+        # An address is no name, so no name that somebody else controls.
+        return name in self._hosts or (self._options.wildcard and address_of(name) is not None)
 
 
 def close_unread(inner: ASGIApp) -> ASGIApp:
@@ -192,11 +171,6 @@ def _netloc(origin: str) -> str:
     except ValueError:
         return ""
     return parts.netloc.lower() if parts.scheme in ("http", "https") else ""
-
-
-def _digest(key: bytes) -> bytes:
-    """Make keys of one length, so that comparing them takes one time."""
-    return hashlib.sha256(key).digest()
 
 
 def _known(error: Exception) -> Problem:

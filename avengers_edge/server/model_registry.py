@@ -46,16 +46,8 @@ class NamedVectors(Vectors, Protocol):
 class ModelRegistry(Closing):
     """The teams and models that are served; calls from several threads are safe.
 
-    Args:
-        default: the team that is meant by `avengers`.
-        teams: lists the teams that could be asked.
-        open_team: makes a team ready, over the same loaded models.
-        installed: the installed models' files by model.
-        lease: lends a model's engine.
-        resident: lists the loaded models.
-        vectors: gives the sentence embedder, opened at its first use.
-        close: frees all of it.
-
+    `default` is the team that is meant by `avengers`; `open_team` makes one of the `teams` ready, over the same loaded
+    models. `installed` has the models' files, `lease` lends a model's engine, `resident` lists the loaded models.
     """
 
     def __init__(
@@ -106,23 +98,16 @@ class ModelRegistry(Closing):
         return self._vectors()
 
     def resolve(self, model: str, team: str | None = None, team_field: str = "avengers.team") -> ResolvedModel:
-        """Find what a model name means.
+        """Find what a model name means, with the team that is named beside it in `team_field`.
 
         A bare model is that model without a way of asking, also where the team has members of it.
-
-        Args:
-            model: the name.
-            team: the team that is named beside it.
-            team_field: the field that names that team.
 
         Raises:
             Problem: 404 with the names there are; 400 where a member is asked and a team is named.
 
         """
-        if model == ROUTED_NAME or model.startswith(f"{ROUTED_NAME}/"):
-            named = model.removeprefix(ROUTED_NAME).removeprefix("/")
-            if not named and model != ROUTED_NAME:
-                raise self._unknown(model)
+        routed, _, named = model.partition("/")
+        if routed == ROUTED_NAME and (named or model == ROUTED_NAME):
             if named and team and named != team:
                 raise Problem(400, f"model names team {named} and {team_field} {team}: name one", team_field)
             try:
@@ -130,15 +115,13 @@ class ModelRegistry(Closing):
             except NotFound as error:
                 if named or not team:
                     raise self._unknown(model) from error
-                teams = ", ".join(self._teams())
-                complaint = f"there is no team {team[:80]!r}: use one of {teams}"
+                complaint = f"there is no team {team[:80]!r}: use one of {', '.join(self._teams())}"
                 raise Problem(404, complaint, team_field, "team_not_found") from error
         if team:
             raise Problem(400, f"{team_field} goes with model {ROUTED_NAME}, not with {model}", team_field)
-        for member in self.default.team.members:
-            if member.name == model:
-                return ResolvedModel(self.default, member)
-        if model in self.installed() or any(member.model == model for member in self.default.team.members):
+        if found := self.default.team.member(model):
+            return ResolvedModel(self.default, found)
+        if model in self.installed() or model in self.default.team.models:
             return ResolvedModel(self.default, Member(model))
         raise self._unknown(model)
 

@@ -39,7 +39,7 @@ def description(limits: Limits) -> Values:
     responses, messages, ollama_chat, generate, ollama_embed, ollama_name = others
     for component in components.values():
         _bound(component, limits)
-    paths = {
+    paths: dict[str, Values] = {
         "/v1/chat/completions": _post("Answer a conversation", chat, answer, streams=True),
         "/v1/completions": _post("Answer a prompt", completion, answer, streams=True),
         "/v1/responses": _post("Answer in OpenAI's newer shapes, without a memory", responses, _OBJECT, streams=True),
@@ -60,14 +60,14 @@ def description(limits: Limits) -> Values:
         },
         "/api/route": _post("Route a question, without an answer", route, decision),
         "/": {"get": _operation("The chat page", {"text/html": {"schema": _TEXT}})},
-        "/health": _get("Whether what most requests need is loaded", _OBJECT, statuses=("503",)),
+        "/health": _get("Whether what most requests need is loaded", _OBJECT),
         "/metrics": {"get": _operation("Counters for Prometheus", {"text/plain": {"schema": _TEXT}})},
         "/openapi.json": _get("This description", _OBJECT),
     }
+    paths["/health"]["get"]["responses"]["503"] = {"description": "Not ready", **_json(_OBJECT)}
     for path in paths.values():
-        for operation in path.values():
-            if isinstance(operation, dict):
-                operation["responses"]["default"] = _response("Refused", {"application/json": {"schema": error}})
+        for operation in (path[method] for method in ("get", "post") if method in path):
+            operation["responses"]["default"] = {"description": "Refused", **_json(error)}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -99,22 +99,20 @@ def _bound(component: Values, limits: Limits) -> None:
             properties[name] = {"anyOf": [schema, {"type": "null"}]}
 
 
-def _operation(summary: str, content: Values, statuses: tuple[str, ...] = ()) -> Values:
-    responses = {"200": _response("Done", content)} | {each: _response("Not ready", content) for each in statuses}
-    return {"summary": summary, "responses": responses}
+def _operation(summary: str, content: Values) -> Values:
+    return {"summary": summary, "responses": {"200": {"description": "Done", "content": content}}}
 
 
-def _response(summary: str, content: Values) -> Values:
-    return {"description": summary, "content": content}
-
-
-def _get(summary: str, given: Values, statuses: tuple[str, ...] = ()) -> Values:
-    return {"get": _operation(summary, {"application/json": {"schema": given}}, statuses)}
+def _get(summary: str, given: Values) -> Values:
+    return {"get": _operation(summary, _json(given)["content"])}
 
 
 def _post(summary: str, taken: Values, given: Values, *, streams: bool = False) -> Values:
-    content: Values = {"application/json": {"schema": given}}
+    content = _json(given)["content"]
     if streams:
         content["text/event-stream"] = {}  # this version of OpenAPI has no word for events
-    body = {"required": True, "content": {"application/json": {"schema": taken}}}
-    return {"post": _operation(summary, content) | {"requestBody": body}}
+    return {"post": _operation(summary, content) | {"requestBody": {"required": True, **_json(taken)}}}
+
+
+def _json(schema: Values) -> Values:
+    return {"content": {"application/json": {"schema": schema}}}

@@ -47,15 +47,11 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """Address and access.
+    """Address and access; an address that others can reach needs a key.
 
     `hosts` are names that a Host header may carry besides those of this machine, `origins` the pages
     (`https://example.org`) that browsers may call it from. `strict` refuses fields that are unknown, instead of naming
     them in the answer. `token` opens the paths of the user's own command line.
-
-    Raises:
-        BadRequest: an address that others can reach, without a key to keep them out.
-
     """
 
     host: str = "127.0.0.1"
@@ -94,19 +90,19 @@ class ServeOptions:
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach it."""
-        return self.host == "localhost" or _is_loopback(self.host)
+        address = address_of(self.host)
+        return self.host == "localhost" or (address is not None and address.is_loopback)
 
     @property
     def wildcard(self) -> bool:
         """Whether it listens on all addresses of this machine."""
-        try:
-            return ipaddress.ip_address(self.host).is_unspecified
-        except ValueError:
-            return False
+        address = address_of(self.host)
+        return address is not None and address.is_unspecified
 
 
-def _is_loopback(host: str) -> bool:
+def address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Read a host as an address; None for a name, which can mean any."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host)
     except ValueError:
-        return False  # a name can mean any address
+        return None

@@ -47,10 +47,7 @@ class ErrorReply(msgspec.Struct, frozen=True):
 
 
 class Problem(Exception):
-    """A refusal or failure, as the client gets it.
-
-    `param` names the request's field that is to blame, `code` is for programs, `headers` go with the response.
-    """
+    """A refusal or failure, as the client gets it; `param` is the request's field that is to blame."""
 
     def __init__(
         self,
@@ -94,15 +91,10 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, BadRequest):
-        return Problem(error.http_status, str(error), _blamed(str(error)), "invalid_value")
+        first = str(error).split(" ", 1)[0]  # our records say `temperature is 3: use ...`
+        return Problem(error.http_status, str(error), first if first in _FIELDS else None, "invalid_value")
     if isinstance(error, AvengersError):
         code = next((code for kind, code in _CODES if isinstance(error, kind)), None)
         headers = {"Retry-After": "1"} if error.http_status == 503 else {}
         return Problem(error.http_status, str(error), None, code, headers)
     return Problem(500, "the server failed at this request: its log says why", code="internal_error")
-
-
-def _blamed(message: str) -> str | None:
-    """Find the field that a complaint begins with: our records say `temperature is 3: use ...`."""
-    first = message.split(" ", 1)[0]
-    return first if first in _FIELDS else None

@@ -6,8 +6,6 @@ a run that failed. Only who can read the server's run file has the token that th
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import hmac
 from collections.abc import Callable, Iterator
 
@@ -16,9 +14,8 @@ from starlette.types import Receive, Scope, Send
 
 from avengers_edge.errors import AvengersError
 from avengers_edge.records import Ask, CancelToken, Event
-from avengers_edge.server.executor import EventQueue, RequestExecutor
+from avengers_edge.server.executor import RequestExecutor, RequestHandle
 from avengers_edge.server.problems import Problem, problem_of
-from avengers_edge.server.streaming import wait_for_disconnect
 
 TOKEN_HEADER = "x-avengers-token"
 _LONG = 60.0
@@ -35,39 +32,33 @@ class RunRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RunStream:
-    """A response of events, sent as they come."""
+    """A response of events, sent as they come; an error is the last line."""
 
     def __init__(self, executor: RequestExecutor, run: Callable[[CancelToken], Iterator[Event]]) -> None:
         self._executor, self._run = executor, run
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        """Send them; an error is the last line."""
-        queue: EventQueue[bytes] = EventQueue()
+        """Send them."""
 
-        def produce(cancel: CancelToken) -> None:
+        def produce(handle: RequestHandle[None]) -> None:
             try:
-                for event in self._run(cancel):
-                    queue.put(_line(type(event).__name__, event))
+                for event in self._run(handle.cancel):
+                    handle.emit(_line(type(event).__name__, event))
             except AvengersError as error:
-                queue.put(_line("error", {"type": type(error).__name__, "message": str(error)}))
+                handle.emit(_line("error", {"type": type(error).__name__, "message": str(error)}))
             except Exception as error:  # in the words of a refusal, without a word of the inside
                 problem = problem_of(error)
-                queue.put(_line("error", {"type": _KINDS.get(problem.status, ""), "message": problem.message}))
+                handle.emit(_line("error", {"type": _KINDS.get(problem.status, ""), "message": problem.message}))
 
-        async with self._executor.submit(produce, functools.partial(wait_for_disconnect, receive)) as handle:
+        async with self._executor.submit(produce, receive) as handle:
             headers = [(b"content-type", b"application/x-ndjson")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            closing = asyncio.create_task(queue.close_after(handle.over))
-            try:
-                while (lines := await queue.get(_LONG)) is not None:
-                    if lines:
-                        await send({"type": "http.response.body", "body": b"".join(lines), "more_body": True})
-                if handle.refusal is not None:
-                    failed = {"type": "AvengersError", "message": handle.refusal.message}
-                    await send({"type": "http.response.body", "body": _line("error", failed), "more_body": True})
-            finally:
-                closing.cancel()
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            while (lines := await handle.events(_LONG)) is not None:
+                await send({"type": "http.response.body", "body": b"".join(lines), "more_body": True})
+            last = b""
+            if handle.refusal is not None:
+                last = _line("error", {"type": "AvengersError", "message": handle.refusal.message})
+            await send({"type": "http.response.body", "body": last, "more_body": False})
 
 
 def _line(name: str, value: object) -> bytes:

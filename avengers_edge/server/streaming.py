@@ -7,9 +7,7 @@ that may become one is held back.
 
 from __future__ import annotations
 
-import asyncio
 import collections
-import functools
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -20,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from avengers_edge.errors import AvengersError
 from avengers_edge.records import CancelToken, Event, Generation, Progress, Token
 from avengers_edge.server.answering import Result, result_of
-from avengers_edge.server.executor import EventQueue, RequestExecutor, RequestHandle
+from avengers_edge.server.executor import RequestExecutor, RequestHandle
 from avengers_edge.server.parameters import Parameters
 from avengers_edge.server.problems import Problem, problem_of
 from avengers_edge.server.replies import Choice, Dialect, choices_of, details_of, ignored_header, usage_of
@@ -70,41 +68,34 @@ class EventStream:
             AvengersError: it failed before the first event.
 
         """
-        queue: EventQueue[Event] = EventQueue()
 
-        def produce(cancel: CancelToken) -> Result:
+        def produce(handle: RequestHandle[Result]) -> Result:
             event = None
-            for event in self._respond(cancel):
+            for event in self._respond(handle.cancel):
                 if isinstance(event, Token | Progress):
-                    queue.put(event)
+                    handle.emit(event)
             return result_of(event)
 
-        async with self._executor.submit(produce, functools.partial(wait_for_disconnect, receive)) as handle:
-            closing = asyncio.create_task(queue.close_after(handle.over))
-            try:
-                events = await queue.get(_FIRST_EVENT_SECONDS)
-                opening: list[Event] = []
-                while events and all(isinstance(event, Progress) and not event.finished for event in events):
-                    opening += events  # a vote was opened, and the prompt may still be refused
-                    events = await queue.get(_FIRST_EVENT_SECONDS)
-                if events is None:
-                    await handle.result()  # raises what is wrong, if anything is
-                else:
-                    events = opening + events
-                kind = self._dialect.media_type.encode()
-                headers = [(b"content-type", kind), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-                named = ignored_header(self._parameters.ignored)
-                headers += [(name.lower().encode(), value.encode()) for name, value in named.items()]
-                await send({"type": "http.response.start", "status": 200, "headers": headers})
-                async for body in self._bodies(queue, handle, events):
-                    await send({"type": "http.response.body", "body": body, "more_body": True})
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-            finally:
-                closing.cancel()
+        async with self._executor.submit(produce, receive) as handle:
+            events = await handle.events(_FIRST_EVENT_SECONDS)
+            opening: list[Event] = []
+            while events and all(isinstance(event, Progress) and not event.finished for event in events):
+                opening += events  # a vote was opened, and the prompt may still be refused
+                events = await handle.events(_FIRST_EVENT_SECONDS)
+            if events is None:
+                await handle.result()  # raises what is wrong, if anything is
+            else:
+                events = opening + events
+            kind = self._dialect.media_type.encode()
+            headers = [(b"content-type", kind), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+            named = ignored_header(self._parameters.ignored)
+            headers += [(name.lower().encode(), value.encode()) for name, value in named.items()]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            async for body in self._bodies(handle, events):
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _bodies(
-        self, queue: EventQueue[Event], handle: RequestHandle[Result], events: list[Event] | None
-    ) -> AsyncIterator[bytes]:
+    async def _bodies(self, handle: RequestHandle[Result], events: list[Event] | None) -> AsyncIterator[bytes]:
         writer = _StreamWriter(
             self._dialect,
             self._parameters,
@@ -114,7 +105,7 @@ class EventStream:
             while events is not None:
                 frames = list(writer.write(events))
                 yield b"".join(frames) if frames else self._dialect.at_work if not events else b""
-                events = await queue.get(_KEEP_ALIVE_SECONDS)
+                events = await handle.events(_KEEP_ALIVE_SECONDS)
             result = await handle.result()
         except Exception as error:
             if not isinstance(error, Problem | AvengersError):
@@ -180,9 +171,3 @@ class _StreamWriter:
             yield from self._dialect.begin(index)
         self._sent[index].append(text)
         yield from self._dialect.piece(index, text)
-
-
-async def wait_for_disconnect(receive: Receive) -> None:
-    """Return when the client has disconnected."""
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -76,18 +76,14 @@ _WORDS = {
 }
 _VERBATIM = ("parameters", "schema", "metadata")
 """Objects in which null is a value."""
+_STEP = re.compile(r"\.([^.\[`]+)|\[(\d+)\]")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.+)`", re.DOTALL)
 _LARGE = 64 * 1024
 """Bytes from which parsing would hold up the event loop noticeably."""
 
 
 async def read_request(request: Request, kind: type[_T], limits: Limits, *, strict: bool) -> Given[_T]:
-    """Read and check a request's body.
-
-    Raises:
-        Problem: 415 for another content type, 413 for too many bytes, 408 for too slow ones, 400 for what is no such
-            object, naming the field.
-
-    """
+    """Read and check a request's body; refuse other types with 415, large ones with 413 and slow ones with 408."""
     sent = request.headers.get("content-type", "").split(";")[0].strip().lower()
     # What a page of another origin can send without asking is not JSON; what no page sends may be anything.
     if sent != "application/json" and "origin" in request.headers:
@@ -100,9 +96,11 @@ async def read_request(request: Request, kind: type[_T], limits: Limits, *, stri
         raise Problem(408, complaint, code="timeout") from None
     except ClientDisconnect:
         raise Problem(499, "the client left before its request was complete", code="cancelled") from None
-    if len(content) <= _LARGE:
+
+    def read() -> Given[_T]:
         return convert(parse_object(content, limits.depth), kind, limits, strict=strict)
-    return await asyncio.to_thread(lambda: convert(parse_object(content, limits.depth), kind, limits, strict=strict))
+
+    return read() if len(content) <= _LARGE else await asyncio.to_thread(read)
 
 
 async def _read(request: Request, limits: Limits) -> bytes:
@@ -119,16 +117,12 @@ async def _read(request: Request, limits: Limits) -> bytes:
 
 
 def parse_object(content: bytes, depth: int) -> dict[str, Any]:
-    """Parse JSON that is nested at most `depth` deep and is an object.
-
-    Raises:
-        Problem: 400.
-
-    """
+    """Parse JSON that is nested at most `depth` deep and is an object; refuse others with 400."""
+    too_deep = Problem(400, f"the body is nested more than {depth} deep", code="invalid_json")
     try:
         values = msgspec.json.decode(content)
     except RecursionError:
-        raise _too_deep(depth) from None
+        raise too_deep from None
     except msgspec.ValidationError:
         raise Problem(400, "the body is not valid JSON: a number is too large", code="invalid_json") from None
     except msgspec.DecodeError as error:
@@ -145,7 +139,7 @@ def parse_object(content: bytes, depth: int) -> dict[str, Any]:
         ]
         if not level:
             return values
-    raise _too_deep(depth)
+    raise too_deep
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -159,11 +153,7 @@ class Given(Generic[_T]):
 def convert(values: dict[str, Any], kind: type[_T], limits: Limits, *, strict: bool = False) -> Given[_T]:
     """Turn a parsed object into a request; what is unknown and cannot make the answer wrong is passed over.
 
-    Args:
-        values: the object.
-        kind: what it is to be.
-        limits: the operator's.
-        strict: refuse unknown fields, and numbers above a limit, instead of passing over them or holding them to it.
+    With `strict` unknown fields and numbers above a limit are refused, instead of passed over or held to it.
 
     Raises:
         Problem: 400, naming the field.
@@ -171,8 +161,9 @@ def convert(values: dict[str, Any], kind: type[_T], limits: Limits, *, strict: b
     """
     values = _without_null(values)
     ignored: dict[str, None] = {}
-    if not strict:
-        values = _in_our_words(values)
+    if not strict:  # rename what other servers call otherwise, and leave out what asks for nothing
+        renamed = {_ALIASES.get(name, name): value for name, value in values.items()}
+        values = {name: value for name, value in renamed.items() if value not in _NEUTRAL.get(name, ())}
     while True:
         try:
             request = msgspec.convert(values, kind)
@@ -197,19 +188,13 @@ def convert(values: dict[str, Any], kind: type[_T], limits: Limits, *, strict: b
     return Given(msgspec.structs.replace(request, **held) if held else request, tuple(ignored))
 
 
-def _in_our_words(values: dict[str, Any]) -> dict[str, Any]:
-    """Rename what other servers call otherwise, and leave out what asks for nothing."""
-    renamed = {_ALIASES.get(name, name): value for name, value in values.items()}
-    return {name: value for name, value in renamed.items() if value not in _NEUTRAL.get(name, ())}
-
-
 def _unknown(message: str) -> list[str | int] | None:
     """Return the path of the unknown field that a message of msgspec's names; 0 stands for any place of a list."""
     reason, _, place = message.partition(" - at ")
-    found = re.fullmatch(r"Object contains unknown field `(.+)`", reason, re.DOTALL)
+    found = _UNKNOWN.fullmatch(reason)
     if found is None:
         return None
-    outer: list[str | int] = [name or 0 for name, _ in re.findall(r"\.([^.\[`]+)|\[(\d+)\]", place)]
+    outer: list[str | int] = [name or 0 for name, _ in _STEP.findall(place)]
     return [*outer, found[1]]
 
 
@@ -249,12 +234,12 @@ def _without_null(value: Any) -> Any:  # noqa: ANN401 - JSON
 def _refused(message: str, values: dict[str, Any], kind: type[msgspec.Struct]) -> Problem:
     """Turn msgspec's message, like "Expected `int`, got `str` - at `$.n`", into one that names field and value."""
     reason, _, place = message.partition(" - at ")
-    path = re.findall(r"\.([^.\[`]+)|\[(\d+)\]", place)
+    path = _STEP.findall(place)
     where = "".join(f".{name}" if name else f"[{index}]" for name, index in path).removeprefix(".")
     if found := re.fullmatch(r"Object missing required field `(.+)`", reason):
         name = f"{where}.{found[1]}".removeprefix(".")
         return refuse(name, f"{name} is missing: {_HINTS.get(found[1], 'send it')}", "missing_parameter")
-    if found := re.fullmatch(r"Object contains unknown field `(.+)`", reason, re.DOTALL):
+    if found := _UNKNOWN.fullmatch(reason):
         name = f"{where}.{found[1][:80]}".removeprefix(".")
         return refuse(name, f"{name} is not supported: {WRONG.get(name, 'leave it out')}", "unsupported_parameter")
     value: Any = values
@@ -262,7 +247,7 @@ def _refused(message: str, values: dict[str, Any], kind: type[msgspec.Struct]) -
         value = value[name] if name else value[int(index)]
     if reason.startswith("Invalid"):
         return refuse(where, f"{where} is {shown(value)}: use one of {', '.join(_words_of(kind, path))}")
-    expected = re.sub(r"`([\w |]+)`", lambda types: _in_words(types[1]), reason.partition(", got ")[0])
+    expected = re.sub(r"`([\w |]+)`", _in_words, reason.partition(", got ")[0])
     return refuse(where, f"{where} is {shown(value)}: {expected[:1].lower()}{expected[1:]}")
 
 
@@ -287,9 +272,5 @@ def _flat(nodes: list[dict[str, Any]], schema: dict[str, Any]) -> Iterator[dict[
             yield node
 
 
-def _in_words(types: str) -> str:
-    return " or ".join(_WORDS.get(each, each) for each in types.split(" | ") if each != "null")
-
-
-def _too_deep(depth: int) -> Problem:
-    return Problem(400, f"the body is nested more than {depth} deep", code="invalid_json")
+def _in_words(found: re.Match[str]) -> str:
+    return " or ".join(_WORDS.get(each, each) for each in found[1].split(" | ") if each != "null")

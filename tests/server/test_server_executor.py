@@ -202,15 +202,15 @@ def test_a_slow_body_is_408():
 def test_a_result_is_that_of_the_work_and_so_is_an_error():
     async def work():
         executor = RequestExecutor("test", 2, 0, 5)
-        async with executor.submit(lambda cancel: 5, forever) as handle:
+        async with executor.submit(lambda handle: 5, forever) as handle:
             assert await handle.result() == 5
         with pytest.raises(EngineDied):
-            async with executor.submit(lambda cancel: fail(), forever) as handle:
+            async with executor.submit(lambda handle: fail(), forever) as handle:
                 await handle.result()
         await until(lambda: executor.running == 0)
         executor.stop_admission()
         with pytest.raises(Problem):
-            async with executor.submit(lambda cancel: 5, forever):
+            async with executor.submit(lambda handle: 5, forever):
                 pass
         executor.close()
 
@@ -226,17 +226,17 @@ def test_work_that_no_thread_could_be_started_for_takes_no_place_and_is_called_o
     async def work():
         executor = RequestExecutor("test", 1, 0, 5)
 
-        def cannot(function, cancel):
-            tokens.append(cancel)
+        def cannot(function, handle):
+            tokens.append(handle.cancel)
             raise RuntimeError("can't start new thread")
 
         with monkeypatch.context() as patched:
             patched.setattr(executor._threads, "submit", cannot)
             for _ in range(3):
                 with pytest.raises(RuntimeError):
-                    async with executor.submit(lambda cancel: 5, forever):
+                    async with executor.submit(lambda handle: 5, forever):
                         pass
-        async with executor.submit(lambda cancel: 5, forever) as handle:
+        async with executor.submit(lambda handle: 5, forever) as handle:
             assert await handle.result() == 5
         executor.close()
 
