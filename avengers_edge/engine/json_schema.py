@@ -43,6 +43,10 @@ _NOTES = {
     *("title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly"),
     *("$schema", "$id", "$comment", "$defs", "definitions"),
 }
+_ANNOTATIONS = frozenset({"example", "discriminator", "xml", "externalDocs", "contentMediaType", "id"})
+"""Keywords that bound nothing, beside those in `_NOTES`."""
+
+_WIDEST = 2**53 - 1
 _KEYWORDS = {
     "string": ("minLength", "maxLength", "format"),
     "integer": ("minimum", "maximum"),
@@ -62,6 +66,11 @@ _CLASSES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
 }
 _MOST_VALUES = 256
+_STRUCTURE = {
+    *_NOTES,
+    *("type", "enum", "const", "$ref", "anyOf", "oneOf", "allOf"),
+    *(key for keys in _KEYWORDS.values() for key in keys),
+}
 
 
 def schema_grammar(schema: str) -> str:
@@ -72,6 +81,76 @@ def schema_grammar(schema: str) -> str:
 def schema_rules(schemas: Mapping[str, str]) -> dict[str, str]:
     """Return the GBNF rules of several schemas, each under its name, and those that they need."""
     return _Rules({name: _json(schema) for name, schema in schemas.items()}).write()
+
+
+def relaxed(schema: str) -> tuple[str, tuple[str, ...]]:
+    """Leave out of a schema what a grammar cannot hold a text to.
+
+    Ranges as wide as numbers are written here are no loss: zod gives every integer plus and minus 2^53 - 1.
+
+    Returns:
+        The schema that is left, and the paths of the keywords that were left out, like `properties.age.multipleOf`.
+
+    Raises:
+        BadRequest: it is not JSON.
+
+    """
+    lost: dict[str, None] = {}
+    return json.dumps(_relaxed(_json(schema), "", lost), ensure_ascii=False), tuple(lost)
+
+
+def _relaxed(schema: object, place: str, lost: dict[str, None]) -> object:
+    if not isinstance(schema, dict):
+        return schema
+    at = f"{place}." if place else ""
+    kept = {key: value for key, value in schema.items() if key not in _ANNOTATIONS and not key.startswith("x-")}
+    if kept.pop("nullable", False) and isinstance(kept.get("type"), str):  # OpenAPI's word for it
+        kept["type"] = [kept["type"], "null"]
+    for key in ("$ref", "anyOf", "oneOf", "allOf"):
+        if key in kept:  # what stands beside them would have to hold as well
+            beside = [each for each in kept if each not in _NOTES and each != key]
+            lost.update(dict.fromkeys(at + each for each in beside))
+            kept = {each: value for each, value in kept.items() if each not in beside}
+            break
+    if isinstance(every := kept.get("allOf"), list) and len(every) > 1:
+        lost[f"{at}allOf"] = None
+        kept["allOf"] = every[:1]
+    _drop_bounds(kept, at, lost)
+    for key in [key for key in kept if key not in _STRUCTURE]:
+        lost[at + key] = None
+        del kept[key]
+    for key, value in kept.items():
+        if key in ("properties", "$defs", "definitions") and isinstance(value, dict):
+            kept[key] = {name: _relaxed(each, f"{at}{key}.{name}", lost) for name, each in value.items()}
+        elif key in ("anyOf", "oneOf", "allOf", "prefixItems") and isinstance(value, list):
+            kept[key] = [_relaxed(each, f"{at}{key}", lost) for each in value]
+        elif key in ("items", "additionalProperties"):
+            kept[key] = _relaxed(value, at + key, lost)
+    return kept
+
+
+def _drop_bounds(kept: dict[str, Any], at: str, lost: dict[str, None]) -> None:
+    """Leave out ranges too wide for a list of values, formats that are not known, lengths past all counting."""
+    low, high = kept.get("minimum"), kept.get("maximum")
+    if _is_a(kept.get("exclusiveMinimum"), "integer") and kept.get("type") == "integer":
+        low = kept.pop("exclusiveMinimum") + 1
+    if _is_a(kept.get("exclusiveMaximum"), "integer") and kept.get("type") == "integer":
+        high = kept.pop("exclusiveMaximum") - 1
+    kept.pop("minimum", None)
+    kept.pop("maximum", None)
+    if kept.get("type") == "integer" and type(low) is int and type(high) is int and 0 <= high - low < _MOST_VALUES:
+        kept |= {"minimum": low, "maximum": high}
+        low = high = None
+    for name, bound, sign in (("minimum", low, -1), ("maximum", high, 1)):
+        if isinstance(bound, int | float) and not bound * sign >= _WIDEST:
+            lost[at + name] = None
+    if "format" in kept and (kept["format"] not in _FORMATS or len(kept.keys() & {"minLength", "maxLength"})):
+        lost[f"{at}format"] = None
+        del kept["format"]
+    for name in ("minLength", "maxLength", "minItems", "maxItems"):
+        if _is_a(kept.get(name), "integer") and kept[name] > MOST_REPEATS:
+            lost[at + name] = None
+            del kept[name]
 
 
 def _json(text: str) -> object:

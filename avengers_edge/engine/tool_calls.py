@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avengers_edge.engine.gbnf import vet
-from avengers_edge.engine.json_schema import schema_grammar, schema_rules
+from avengers_edge.engine.json_schema import relaxed, schema_grammar, schema_rules
 from avengers_edge.engine.sampler import Constraint, Tokens
 from avengers_edge.errors import BadRequest
 from avengers_edge.records import Tool, Tools
@@ -109,13 +109,16 @@ def _text(allowed: Sequence[Tool], schemas: Sequence[str], tools: Tools, form: C
 
 
 def _enforceable(tool: Tool, tools: Tools) -> str:
+    schema, lost = relaxed(tool.parameters)
+    if tool.strict and lost:
+        schema = tool.parameters
     try:
-        vet(schema_grammar(tool.parameters))
+        vet(schema_grammar(schema))
     except BadRequest as error:
         if tools.must or tool.strict:
             raise BadRequest(f"tools has parameters of {tool.name} that cannot be enforced: {error}") from error
         return _ANY
-    return tool.parameters
+    return schema
 
 
 class OnceCalled:

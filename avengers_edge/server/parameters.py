@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from avengers_edge.engine.json_schema import schema_grammar
+from avengers_edge.engine.json_schema import relaxed, schema_grammar
 from avengers_edge.errors import BadRequest
 from avengers_edge.records import Ask, Message, Tool, ToolCall, Tools
 from avengers_edge.server.problems import refuse
@@ -121,7 +121,9 @@ def parameters_of(given: Given[ChatCompletionRequest | CompletionRequest]) -> Pa
             name = "response_format" if "schema" in bounded else "grammar"
             raise refuse(name, f"{name} and tools bound the same text: give one, or tool_choice none")
         conversation = _conversation_of(request.messages)
+        unbound = _schema(request.response_format)[1]
     else:
+        unbound = ()
         (prompt,) = [request.prompt] if isinstance(request.prompt, str) else request.prompt
         if not prompt.strip():
             raise refuse("prompt", "prompt is empty: send a text")
@@ -139,7 +141,7 @@ def parameters_of(given: Given[ChatCompletionRequest | CompletionRequest]) -> Pa
         stream=request.stream,
         include_usage=request.stream_options is not None and request.stream_options.include_usage,
         extension=request.avengers,
-        ignored=(*given.ignored, *(("store",) if request.store else ())),
+        ignored=(*given.ignored, *(("store",) if request.store else ()), *unbound),
     )
 
 
@@ -154,7 +156,7 @@ def _chat_sampling(request: ChatCompletionRequest, max_tokens: int | None) -> di
         raise refuse("top_logprobs", "top_logprobs needs logprobs: true")
     if request.logprobs:
         sampling["logprobs"] = request.top_logprobs or 0
-    if (schema := _schema(request.response_format)) is not None:
+    if (schema := _schema(request.response_format)[0]) is not None:
         sampling["schema"] = schema
     return sampling
 
@@ -175,17 +177,20 @@ def _biases(values: Mapping[str, Any]) -> tuple[tuple[int, float], ...]:
     return tuple((int(token), float(bias)) for token, bias in values.items())
 
 
-def _schema(wanted: ResponseFormat | None) -> str | None:
-    """Return the JSON schema that bounds the answer."""
+def _schema(wanted: ResponseFormat | None) -> tuple[str | None, tuple[str, ...]]:
+    """Return the JSON schema that bounds the answer, and which of its keywords do not."""
     if wanted is None or wanted.type == "text":
-        return None
+        return None, ()
     described = wanted.json_schema if wanted.type == "json_schema" else None
-    schema = json.dumps((described and described.schema) or {"type": "object"})
+    schema, lost = relaxed(json.dumps((described and described.schema) or {"type": "object"}))
+    if lost and described is not None and described.strict:
+        complaint = f"response_format has {lost[0]}, which cannot be enforced, and strict asks for that: leave it out"
+        raise refuse("response_format", complaint)
     try:
         schema_grammar(schema)
     except BadRequest as error:
         raise refuse("response_format", str(error)) from error
-    return schema
+    return schema, tuple(f"response_format.{path}" for path in lost)
 
 
 def _conversation_of(messages: Sequence[ChatMessage]) -> Conversation:
@@ -314,7 +319,10 @@ def _tools(functions: Sequence[Function]) -> Iterator[Tool]:
 
 
 def _require_enforceable(tool: Tool, where: str) -> None:
+    schema, lost = relaxed(tool.parameters)
+    if tool.strict and lost:
+        raise refuse(where, f"{where} has {lost[0]}, which cannot be enforced, and strict asks for that: leave it out")
     try:
-        schema_grammar(tool.parameters)
+        schema_grammar(schema)
     except BadRequest as error:
         raise refuse(where, f"{where} cannot be enforced, which strict or tool_choice asks for: {error}") from error

@@ -218,6 +218,23 @@ def test_a_field_that_cannot_make_the_answer_wrong_is_passed_over_by_name(fields
     assert answer.headers.get("x-avengers-ignored", "") == ", ".join(ignored)
 
 
+AGE = {"type": "object", "properties": {"age": {"type": "integer", "minimum": 0, "maximum": 2**53 - 1}}}
+MAIL = {"type": "object", "properties": {"mail": {"type": "string", "pattern": "@"}}}
+
+
+def test_what_a_grammar_cannot_hold_of_a_schema_is_named_and_refused_only_where_strict():
+    def ask(schema, strict):
+        described = {"name": "x", "schema": schema, "strict": strict}
+        return Served().chat(response_format={"type": "json_schema", "json_schema": described})
+
+    lost = "response_format.properties.mail.pattern"
+    assert ask(MAIL, False).json()["avengers"]["ignored"] == [lost]
+    refused(ask(MAIL, True), 400, param="response_format")
+    assert ask(AGE, False).json()["avengers"]["ignored"] == ["response_format.properties.age.minimum"]
+    wide = {"type": "integer", "minimum": -(2**53 - 1), "maximum": 2**53 - 1}  # what zod writes of every integer
+    assert ask({"type": "object", "properties": {"age": wide}}, True).json()["avengers"]["ignored"] == []
+
+
 @pytest.mark.parametrize(
     "fields", [{"functions": [{}]}, {"modalities": ["audio"]}, {"best_of": 3}, {"guided_regex": "a*"}, {"suffix": "x"}]
 )

@@ -298,7 +298,6 @@ WHERE = "tools[0].function.parameters"
         ({"tools": [function(parameters={"type": "object", "properties": {"city": "string"}})]}, WHERE),
         ({"tools": [function(parameters={"type": "object", "required": "city"})]}, WHERE),
         ({"tools": [function(strict=True, parameters={"type": "object", "minProperties": 1})]}, WHERE),
-        ({"tools": [function(parameters={"type": "object", "minProperties": 1})], "tool_choice": "required"}, WHERE),
         ({"tools": [function(), function()]}, "tools"),
         ({"tools": [function(name=f"f{place}") for place in range(200)]}, "tools"),
         ({"tools": [function(parameters={"type": "object", "title": "x" * 70_000})]}, "tools"),
