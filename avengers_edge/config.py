@@ -218,7 +218,7 @@ def _as_bool(name: str, said: str) -> bool:
 def _read_settings_file(path: Path) -> dict[str, Any]:
     """Read what the file sets; types are checked here, bounds by `Settings`."""
     try:
-        text = read_small(path, _MAX_BYTES).decode("utf-8")
+        text = read_small(path, _MAX_BYTES).decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as error:  # a pipe would never end, so nothing but a regular file is opened

@@ -50,7 +50,7 @@ def read_toml(path: Path, kind: type[_T], *, allowed: Mapping[str, str] = _ANY) 
 def read_toml_text(path: Path) -> str:
     """Read the text of a small TOML file, which need not be valid; raises what `read_toml` does."""
     try:
-        return read_small(path, MAX_TOML_BYTES).decode("utf-8")
+        return read_small(path, MAX_TOML_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         raise
     except NotADirectoryError as error:

@@ -173,12 +173,16 @@ def _read_file(path: Path, limit: int, what: str) -> bytes:
 
 
 def _is_piped() -> bool:
-    """Return whether standard input is a pipe or a file; a terminal or the null device has nothing to add."""
+    """Return whether standard input is a pipe, or a file at its beginning; a terminal or the null device adds nothing.
+
+    A file of which a part was read is somebody else's, as in `while read q; do avengers ask "$q"; done < file`.
+    """
     try:
-        mode = os.fstat(sys.stdin.fileno()).st_mode
+        descriptor = sys.stdin.fileno()
+        mode = os.fstat(descriptor).st_mode
+        return stat.S_ISFIFO(mode) or (stat.S_ISREG(mode) and os.lseek(descriptor, 0, os.SEEK_CUR) == 0)
     except (OSError, ValueError, AttributeError):
         return False
-    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
 
 
 def _read_standard_input() -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -94,7 +96,11 @@ _ASK_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--presence-penalty", type=float, help="Subtracted from the logits of used tokens, 0 is off."),
     click.option("--stop", multiple=True, metavar="TEXT", help="Text before which a sample ends; repeatable."),
     click.option("--grammar", type=_FILE, metavar="FILE", help="GBNF grammar that every sample follows."),
-    click.option("--schema", type=_FILE, metavar="FILE", help="JSON schema that every sample follows."),
+    click.option(
+        "--schema",
+        metavar="FILE|JSON|FIELDS",
+        help='JSON schema that every sample follows: a file, the schema itself, or fields like "name, age int".',
+    ),
     click.option("--tests", type=_FILE, metavar="FILE", help="Python asserts that the code in the answer has to pass."),
     click.option("--seed", type=int, help="Random seed: the same seed gives the same answer on the same machine."),
     click.option(
@@ -134,9 +140,26 @@ def ask_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_options
 
 
+_FIELD_TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+_FIELD = re.compile(rf"(\w+)(?:[ :]+({'|'.join(_FIELD_TYPES)}))?")
+
+
+def _schema_of(said: str) -> str:
+    """Return a JSON schema: the text itself, that of a file, or one of an object with the fields that are listed."""
+    if said.lstrip().startswith("{"):
+        return said
+    fields = [_FIELD.fullmatch(part.strip()) for part in said.split(",")]
+    if Path(said).exists() or not all(fields) or (len(fields) == 1 and fields[0] and not fields[0][2]):
+        return read_text_file(Path(said), "a JSON schema")
+    types = {found[1]: {"type": _FIELD_TYPES[found[2] or "str"]} for found in fields if found}
+    whole = {"type": "object", "properties": types, "required": list(types), "additionalProperties": False}
+    return json.dumps(whole)
+
+
 def _ask_of(values: dict[str, Any]) -> Ask:
-    for name, what in {"grammar": "a grammar", "schema": "a JSON schema", "tests": "tests"}.items():
+    for name, what in {"grammar": "a grammar", "tests": "tests"}.items():
         values[name] = None if values[name] is None else read_text_file(values[name], what)
+    values["schema"] = None if values["schema"] is None else _schema_of(values["schema"])
     values["system"] = None if values["system"] is None else as_text(values["system"], "the system prompt")
     values["stop"] = tuple(as_text(text, "a stop string") for text in values["stop"]) or None
     values["kind"] = None if values["kind"] == "auto" else values["kind"]

@@ -25,8 +25,11 @@ from avengers_edge.cli.answer_display import (
     shown,
     summary,
 )
-from avengers_edge.cli.question_input import LONG, Attachment, joined, kind_beside
+from avengers_edge.cli.question_input import LONG, Attachment, _is_piped, joined, kind_beside, read_question
+from avengers_edge.cli.shared_options import _schema_of
 from avengers_edge.cli.terminal import StatusLine
+from avengers_edge.config import load_settings
+from avengers_edge.errors import NotFound
 from avengers_edge.records import Answer, Ranked, Route, Sample, Timings, Token, Usage, Vote
 from avengers_edge.voting.keys import json_key
 from avengers_edge.voting.source import first_block
@@ -449,3 +452,48 @@ def test_standard_input_that_is_no_text_is_refused(run, answers):  # noqa: F811
     result = run("ask", "-", input=b"What is\0 this?")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "standard input is not text: byte 7 is 0" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "schema"),
+    [
+        ('{"type": "integer"}', {"type": "integer"}),
+        ("name, age int", {
+            "type": "object",
+            "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+            "required": ["name", "age"],
+            "additionalProperties": False,
+        }),
+        ("score float", {
+            "type": "object",
+            "properties": {"score": {"type": "number"}},
+            "required": ["score"],
+            "additionalProperties": False,
+        }),
+    ],
+)  # fmt: skip
+def test_a_schema_can_be_written_in_place(said, schema):
+    assert json.loads(_schema_of(said)) == schema
+
+
+@pytest.mark.parametrize("said", ["person.json", "name, age years", "name"])
+def test_what_is_no_schema_is_taken_for_a_file_that_is_not_there(said):
+    with pytest.raises(NotFound, match="there is no file"):
+        _schema_of(said)
+
+
+def test_a_loop_over_the_lines_of_a_file_is_not_robbed_of_them(tmp_path, monkeypatch):
+    path = tmp_path / "questions.txt"
+    path.write_text("What is 1 + 1?\nWhat is 2 + 2?\n")
+    with path.open() as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        assert _is_piped()
+        os.lseek(file.fileno(), 15, os.SEEK_SET)  # as the shell's `read` leaves it
+        assert not _is_piped()
+        assert read_question("What is 1 + 1?").text == "What is 1 + 1?"
+
+
+def test_a_byte_order_mark_is_read_over(home):
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "settings.toml").write_bytes(b"\xef\xbb\xbfcontext = 1024\n")
+    assert load_settings().context == 1024
