@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import secrets
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -219,38 +220,39 @@ class Choice:
     calls: tuple[ToolCall, ...] = ()
 
 
-class Dialect(Protocol):
-    """One API's way of writing an answer: whole, or as the frames of a stream."""
+class Dialect(abc.ABC):
+    """One API's way of writing an answer: whole, or as the frames of a stream. `at_work` keeps a connection alive."""
 
-    @property
-    def media_type(self) -> str:
-        """The content type of a stream."""
+    media_type = EVENT_STREAM
+    at_work = b": at work\n\n"
 
-    @property
-    def at_work(self) -> bytes:
-        """What keeps a silent connection alive."""
-
+    @abc.abstractmethod
     def whole(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> object:
         """Return the response that is not streamed, as a value that msgspec can write."""
 
-    def begin(self, index: int) -> Iterator[bytes]:
+    def begin(self, index: int) -> Iterator[bytes]:  # noqa: ARG002
         """Return the frames before a choice's first piece."""
+        return iter(())
 
+    @abc.abstractmethod
     def piece(self, index: int, text: str) -> Iterator[bytes]:
         """Return the frames of a piece of text."""
 
+    @abc.abstractmethod
     def end(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> Iterator[bytes]:
         """Return the last frames: calls, why each choice ended, what it cost. All text was sent."""
 
-    def progress(self, event: Progress) -> bytes:
-        """Return the frame of a vote under way; b"" where the API has no place for it."""
+    def progress(self, event: Progress) -> bytes:  # noqa: ARG002
+        """Return the frame of a vote under way."""
+        return self.at_work
 
+    @abc.abstractmethod
     def failed(self, problem: Problem) -> bytes:
         """Return the frame of a failure in the midst of a stream."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class OpenAIDialect:
+class OpenAIDialect(Dialect):
     """Chat completions (`chat`) or text completions, as server-sent events where they are streamed."""
 
     chat: bool
@@ -258,8 +260,6 @@ class OpenAIDialect:
     include_usage: bool = False
     ident: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
     created: int = dataclasses.field(default_factory=lambda: int(time.time()))
-    media_type = EVENT_STREAM
-    at_work = b": at work\n\n"
 
     def whole(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> Completion:
         """Return the response that is not streamed."""
