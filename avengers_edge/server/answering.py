@@ -30,13 +30,7 @@ Result: TypeAlias = Answer | Generation
 def respond(
     registry: ModelRegistry, target: ResolvedModel, parameters: Parameters, cancel: CancelToken, *, tokens: bool
 ) -> Iterator[Event | Generation]:
-    """Do what is asked for; the last event is `Finished`, or what a member wrote.
-
-    Raises:
-        Problem: 400, something that only the other kind of asking knows; 413, too long for the context.
-        AvengersError: what `Avengers.run` raises.
-
-    """
+    """Do what is asked for; the last event is `Finished`, or what a member wrote."""
     try:
         # A program has to be run and letters have to be weighed: what such a member writes is no answer by itself.
         if target.member is None or parameters.voted or target.member.form != "text":
@@ -86,13 +80,7 @@ def _complete(
 
 
 def embed(vectors: NamedVectors, wanted: EmbeddingRequest, limits: Limits, cancel: threading.Event) -> EmbeddingList:
-    """Embed the texts.
-
-    Raises:
-        Problem: another model or dimension, or a text that cannot be seen whole.
-        Cancelled: `cancel` was set before the last batch.
-
-    """
+    """Embed the texts."""
     if wanted.model not in (vectors.name, "avengers"):
         complaint = f"there is no embedding model {wanted.model[:80]!r}: use {vectors.name}"
         raise Problem(404, complaint, "model", "model_not_found")

@@ -77,14 +77,7 @@ _Body = TypeVar("_Body", bound=msgspec.Struct)
 
 
 class App:
-    """The server as an ASGI application: `asgi`.
-
-    Args:
-        registry: the teams and models; closed at the server's end.
-        options: who may call, and the limits.
-        routes: further paths, like the page's.
-
-    """
+    """The server as an ASGI application: `asgi`. It closes the registry at its end; `routes` are further paths."""
 
     def __init__(self, registry: ModelRegistry, options: ServeOptions, routes: tuple[BaseRoute, ...] = ()) -> None:
         self._registry, self._options, self._limits = registry, options, options.limits

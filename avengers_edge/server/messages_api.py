@@ -76,12 +76,7 @@ class MessagesRequest(Body, frozen=True, kw_only=True):
     avengers: Extension = Extension()
 
     def chat(self) -> Values:
-        """Return the same request as the body of a chat completion.
-
-        Raises:
-            Problem: 400, a block that is neither text nor call nor result.
-
-        """
+        """Return the same request as the body of a chat completion."""
         system = [{"role": "system", "content": _text(self.system, "system")}] if self.system else []
         choice = self.tool_choice
         body: Values = {

@@ -115,12 +115,7 @@ class OllamaChatRequest(_Asking, frozen=True, kw_only=True):
     tools: list[FunctionTool] | None = None
 
     def chat(self) -> Values:
-        """Return the same request as the body of a chat completion.
-
-        Raises:
-            Problem: 400, pictures.
-
-        """
+        """Return the same request as the body of a chat completion."""
         body = self._body(_messages(self.messages))
         return body | {"tools": msgspec.to_builtins(self.tools or [])}
 
@@ -142,12 +137,7 @@ class GenerateRequest(_Asking, frozen=True, kw_only=True):
     context: list[int] | None = None
 
     def chat(self) -> Values:
-        """Return the same request as the body of a chat completion.
-
-        Raises:
-            Problem: 400, pictures, a gap to be filled, a template or a context of token ids.
-
-        """
+        """Return the same request as the body of a chat completion."""
         for name, why in _REFUSED.items():
             if getattr(self, name):
                 raise refuse(name, f"{name} is not supported: {why}")

@@ -130,8 +130,8 @@ class Milliseconds(msgspec.Struct, frozen=True, kw_only=True):
 class AnswerDetails(msgspec.Struct, frozen=True, kw_only=True):
     """The object `avengers` of an answer: how it came about, by the fields of `records.Answer`.
 
-    `ignored` names what was passed over of the request. `samples` are there where their texts were asked for,
-    `corrected` where the first sample was streamed: null, or the elected text where that is another one.
+    `samples` are there where their texts were asked for, `corrected` where the first sample was streamed: null, or the
+    elected text where that is another one.
     """
 
     model: str

@@ -86,12 +86,7 @@ class ResponsesRequest(Body, frozen=True, kw_only=True):
     avengers: Extension = Extension()
 
     def chat(self) -> Values:
-        """Return the same request as the body of a chat completion.
-
-        Raises:
-            Problem: 400, what would need a memory, a picture or a tool of a provider's.
-
-        """
+        """Return the same request as the body of a chat completion."""
         for name in ("previous_response_id", "conversation"):
             if getattr(self, name) is not None:
                 raise refuse(

@@ -66,11 +66,6 @@ def _line(name: str, value: object) -> bytes:
 
 
 def require_token(sent: str | None, token: str | None) -> None:
-    """Refuse whoever has not read the run file.
-
-    Raises:
-        Problem: 403.
-
-    """
+    """Refuse whoever has not read the run file."""
     if token is None or sent is None or not hmac.compare_digest(sent.encode(), token.encode()):
         raise Problem(403, "this path is for the command line of the user who started the server", code="no_token")

@@ -1,4 +1,4 @@
-"""An answer as server-sent events. Comments tell of a vote's progress; the elected text follows.
+"""An answer as a stream of frames. Those of a vote's progress come first, and then the elected text.
 
 A client that asked for it gets the first sample as it is written instead; the last chunk then has, as
 `avengers.corrected`, the elected text where that is another one. Calls of tools come whole, at the end; a text
@@ -36,17 +36,7 @@ _PIECES = re.compile(r"\S{1,200}\s{0,40}|\s{1,40}")
 
 
 class EventStream:
-    """A response that is sent while it is made.
-
-    Args:
-        executor: runs the work.
-        respond: the work, event by event.
-        dialect: the shapes of what is sent.
-        parameters: what the client wants to see.
-        member: the member that is asked by its name, if one is.
-        on_result: called with the result.
-
-    """
+    """A response that is sent while `respond` makes it; `member` is asked by its name, if one is."""
 
     def __init__(
         self,
@@ -61,13 +51,7 @@ class EventStream:
         self._member, self._on_result = member, on_result
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; an error before the first event has a status of its own, a later one is the last event.
-
-        Raises:
-            Problem: it was refused or aborted before the first event.
-            AvengersError: it failed before the first event.
-
-        """
+        """Send it; an error before the first event has a status of its own, a later one is the last event."""
 
         def produce(handle: RequestHandle[Result]) -> Result:
             event = None
