@@ -7,17 +7,19 @@ import sys
 def main() -> None:
     """Run the command line; a Ctrl-C that comes before it can answer for itself ends in one line too."""
     try:
+        import atexit
         import signal
 
-        before = signal.getsignal(signal.SIGINT)
-        ours = before is signal.default_int_handler
+        ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
         if ours:
             # Leave at once: a C extension that is being imported may swallow a KeyboardInterrupt.
             signal.signal(signal.SIGINT, _leave)
+            # Run last of all. Then Python takes its handlers away, and a further Ctrl-C would be a death by SIGINT.
+            atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
         from avengers_edge.cli.root_command import main as run
 
         if ours:
-            signal.signal(signal.SIGINT, before)
+            signal.signal(signal.SIGINT, _interrupt)
         try:
             run()
         finally:
@@ -26,6 +28,18 @@ def main() -> None:
                 signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     except KeyboardInterrupt:
         _leave()
+
+
+def _interrupt(*_: object) -> None:
+    """Raise KeyboardInterrupt; where an earlier one is still unwinding, leave at once."""
+    error = sys.exc_info()[1]
+    if isinstance(error, SystemExit):  # its line was written
+        os._exit(130)
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            _leave()
+        error = error.__context__
+    raise KeyboardInterrupt
 
 
 def _leave(*_: object) -> None:

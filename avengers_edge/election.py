@@ -220,7 +220,14 @@ class Election:
         # Two members can be one model that is asked for this kind in the same words: each draws with seeds of its own.
         seed = (self._seed + wave) % SEED_LIMIT if wave else self._seed
         requests = requests_for(
-            self._inquiry, member, self._team.sampling, len(slots), seed=seed, greedy=greedy, first=slots[0]
+            self._inquiry,
+            member,
+            self._team.sampling,
+            len(slots),
+            seed=seed,
+            greedy=greedy,
+            first=slots[0],
+            open_ended=True,
         )
         if member.form != "letters":
             least = len(slots) if self._defers(member) else min(self._share(self._ballot.needed), len(slots))
@@ -294,13 +301,20 @@ class Election:
             place = draw.places[at + done.index]
             self._samples[place] = read(self._inquiry, draw.member, done, self._programs)
         with ThreadPoolExecutor(_PROGRAMS_AT_A_TIME, "avengers-programs") as pool:
-            samples = list(pool.map(lambda done: read(self._inquiry, draw.member, done, self._programs), ended))
+            try:
+                samples = list(pool.map(self._reader(draw), ended))
+            except BaseException:  # Ctrl-C, for which no program is waited
+                self._cancel.set()
+                raise
         if self._execution and self._execution.enabled and ended:
             keys = self._execution.keys([source_in(done.text, cut=done.finish_reason == "length") for done in ended])
             samples = [dataclasses.replace(sample, key=key) for sample, key in zip(samples, keys, strict=True)]
         for done, sample in zip(ended, samples, strict=True):
             self._count_sample(draw.places[at + done.index], sample)
         return bool(ended)
+
+    def _reader(self, draw: Draw) -> Callable[[Completion], Sample]:
+        return lambda done: read(self._inquiry, draw.member, done, self._programs, cancel=self._cancel)
 
     def _progress(self, member: Member) -> tuple[Progress, ...]:
         """Make the event of how the vote stands; none of a single sample whose text comes as tokens."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from avengers_edge.config import Settings, shipped_dir
+from avengers_edge.engine.devices import usable_cores
 from avengers_edge.engine.loader import load_options
 from avengers_edge.engine.model_pool import ModelPool
 from avengers_edge.engine.tool_calls import form_of
@@ -14,9 +15,11 @@ from avengers_edge.library.gguf import read_header
 from avengers_edge.library.store import Store
 from avengers_edge.records import Embedder, Team
 from avengers_edge.routing.embedder import OnnxEmbedder
-from avengers_edge.routing.form import FormEmbedder
+from avengers_edge.routing.features import FeatureEmbedder
 from avengers_edge.routing.router import Router
 from avengers_edge.routing.table import CentroidTable
+
+_EMBEDDER_THREADS = 4  # a short question gains nothing from more, and the language model wants the cores next
 
 
 def open_model_pool(settings: Settings) -> ModelPool:
@@ -33,14 +36,15 @@ def open_model_pool(settings: Settings) -> ModelPool:
     return ModelPool(path_of, need_of, settings)
 
 
-def open_shipped_embedder(settings: Settings) -> FormEmbedder:
+def open_shipped_embedder(settings: Settings) -> FeatureEmbedder:
     """Open what turns questions into vectors: the shipped sentence embedder, and the question's form."""
-    return FormEmbedder(open_sentence_embedder(settings))
+    return FeatureEmbedder(open_sentence_embedder(settings))
 
 
 def open_sentence_embedder(settings: Settings) -> OnnxEmbedder:
     """Open the shipped sentence embedder by itself."""
-    return OnnxEmbedder(shipped_dir() / "embedder", settings.providers, settings.threads)
+    threads = settings.threads or min(_EMBEDDER_THREADS, usable_cores())
+    return OnnxEmbedder(shipped_dir() / "embedder", settings.providers, threads)
 
 
 def open_router(catalog: Catalog, team: Team, embedder: Embedder) -> Router | None:

@@ -39,7 +39,7 @@ from avengers_edge.records import (
     Team,
 )
 from avengers_edge.records.basics import require, require_text
-from avengers_edge.routing.form import topic
+from avengers_edge.routing.features import routing_text
 from avengers_edge.routing.router import Router, pick_only, unfitted_route
 from avengers_edge.sandbox.programs import ProgramRunner, SandboxJudge
 from avengers_edge.voting.code_votes import Judge
@@ -231,7 +231,7 @@ class Avengers(Closing):
             router = self._router.get()
         if router is not None:
             with clock("embed"):
-                (vector,) = self._embedder.get().embed([topic(inquiry.question, ask.history or ())])
+                (vector,) = self._embedder.get().embed([routing_text(inquiry.question, ask.history or ())])
 
         def ranked(members: Sequence[Member]) -> Route:
             names = [member.name for member in members]

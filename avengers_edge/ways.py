@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from avengers_edge.records import (
+    AS_LONG_AS_FITS,
     Ask,
+    CancelToken,
     Completion,
     Kind,
     Member,
@@ -24,7 +26,7 @@ from avengers_edge.records import (
 )
 from avengers_edge.voting.choices import cyclic_order, letter_chances
 from avengers_edge.voting.keys import answer_key, canonical_key, extract_answer
-from avengers_edge.voting.kinds import comparison_of, find_choices, kind_of
+from avengers_edge.voting.kinds import SINGLE_SAMPLE_KINDS, comparison_of, find_choices, kind_of
 from avengers_edge.voting.markers import said_in
 from avengers_edge.voting.printed import printed_answer
 
@@ -56,8 +58,8 @@ class Programs(Protocol):
     def prepare(self) -> None:
         """Find out whether programs can be run here; NoSandbox if not."""
 
-    def run(self, source: str) -> ProgramRun:
-        """Run one program to its end."""
+    def run(self, source: str, cancel: CancelToken | None = None) -> ProgramRun:
+        """Run one program to its end; `cancel` ends it before."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,22 +92,36 @@ class Inquiry:
 
 
 def requests_for(
-    inquiry: Inquiry, member: Member, usual: SamplingParams, n: int, *, seed: int, greedy: bool, first: int = 0
+    inquiry: Inquiry,
+    member: Member,
+    usual: SamplingParams,
+    n: int,
+    *,
+    seed: int,
+    greedy: bool,
+    first: int = 0,
+    open_ended: bool = False,
 ) -> tuple[Request, ...]:
     """Ask a member as the user says, else as its mode says, else as `usual`: one request of n samples.
 
     A member that thinks before it answers is never asked greedily, where it would repeat itself without end. By letters
-    it is n requests, one for each order of the options, the first of which moves them by `first` places.
+    it is n requests, one for each order of the options, the first of which moves them by `first` places. `open_ended`
+    lets a single answer in free text or code go on until the model ends it, unless its way of asking or the user has a
+    limit: whatever is voted on, or measured, keeps that of the team.
 
     Raises:
         BadRequest: a value that sampling has no use for.
 
     """
     ask = inquiry.ask
+    usual = member.sampling(inquiry.kind, usual)
+    narrowed = member.mode is not None and member.mode.limits(inquiry.kind)
+    if open_ended and n == 1 and not narrowed and inquiry.kind in SINGLE_SAMPLE_KINDS:
+        usual = dataclasses.replace(usual, max_tokens=AS_LONG_AS_FITS)
     said: dict[str, Any] = {name: value for name in _SAMPLING if (value := getattr(ask, name)) is not None}
     if greedy and not member.thinks:
         said["temperature"] = 0.0
-    sampling = dataclasses.replace(member.sampling(inquiry.kind, usual), **said)
+    sampling = dataclasses.replace(usual, **said)
     if member.form != "letters":
         messages = messages_for(inquiry.question, inquiry.kind, member, ask)
         keep = ask.history is not None
@@ -132,7 +148,15 @@ def messages_for(question: str, kind: Kind, member: Member, ask: Ask | None = No
     return (*((Message("system", system),) if system else ()), *(ask.history or ()), user, *ask.results)
 
 
-def read(inquiry: Inquiry, member: Member, done: Completion, programs: Programs | None, *, shift: int = 0) -> Sample:
+def read(
+    inquiry: Inquiry,
+    member: Member,
+    done: Completion,
+    programs: Programs | None,
+    *,
+    shift: int = 0,
+    cancel: CancelToken | None = None,
+) -> Sample:
     """Read what a member wrote: the sample and the key that it votes for. A program is run for it.
 
     Args:
@@ -141,6 +165,7 @@ def read(inquiry: Inquiry, member: Member, done: Completion, programs: Programs 
         done: what it wrote.
         programs: runs a program; without one no program votes.
         shift: by letters, by how many places the options were moved.
+        cancel: ends a program that runs.
 
     Raises:
         NoSandbox: a program has to be run, and cannot be run here any longer.
@@ -149,7 +174,7 @@ def read(inquiry: Inquiry, member: Member, done: Completion, programs: Programs 
     if done.finish_reason == "cancelled":
         return _sample(member, done, None)
     if member.form == "program":
-        return _read_program(inquiry, member, done, programs)
+        return _read_program(inquiry, member, done, programs, cancel)
     if member.form == "letters":
         return _read_letter(inquiry, member, done, shift)
     compare = comparison_of(inquiry.ask) if inquiry.kind == "text" else None
@@ -198,13 +223,15 @@ def source_in(text: str, *, cut: bool) -> str | None:
     return extract_answer(text, "code", truncated=cut)
 
 
-def _read_program(inquiry: Inquiry, member: Member, done: Completion, programs: Programs | None) -> Sample:
+def _read_program(
+    inquiry: Inquiry, member: Member, done: Completion, programs: Programs | None, cancel: CancelToken | None
+) -> Sample:
     source = source_in(done.text, cut=done.finish_reason == "length")
     if source is None:
         return _sample(member, done, None, output="", failure="it wrote no whole program")
     if programs is None:
         return _sample(member, done, None, output="", failure="there is nothing to run it in")
-    run = programs.run(source)
+    run = programs.run(source, cancel)
     if run.printed is None:
         return _sample(member, done, None, output="", failure=run.reason or "it failed")
     answer = printed_answer(run.printed, inquiry.kind, choices=inquiry.choices)

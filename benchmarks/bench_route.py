@@ -36,12 +36,13 @@ def main() -> None:
 def time_warm(question: str, table: Path | None, runs: int) -> list[float]:
     """Embed and route the same question again and again, after one call to warm up."""
     from avengers_edge.config import shipped_dir
+    from avengers_edge.engine.devices import usable_cores
     from avengers_edge.routing.embedder import OnnxEmbedder
     from avengers_edge.routing.router import Router
     from avengers_edge.routing.table import CentroidTable
 
     started = time.perf_counter()
-    with OnnxEmbedder(shipped_dir() / "embedder") as embedder:
+    with OnnxEmbedder(shipped_dir() / "embedder", threads=min(4, usable_cores())) as embedder:
         print(f"{'embedder, imports and load':36} {1000 * (time.perf_counter() - started):8.1f} ms")
         path = table or next(iter(sorted(shipped_dir().rglob("*.safetensors"))), None)
         print(f"{'table':36} {path or 'made up: 64 clusters, 5 members'}")

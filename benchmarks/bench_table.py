@@ -55,7 +55,7 @@ def fit(draw: np.random.Generator) -> str:
     said = []
     for across in (False, True):
         begin = time.perf_counter()
-        table = fit_table(vectors, rows, FitOptions(clusters=CLUSTERS, across=across))
+        table = fit_table(vectors, rows, FitOptions(clusters=CLUSTERS, cluster_jointly=across))
         seconds = time.perf_counter() - begin
         how = "all at once" if across else "each data set by itself"
         said.append(f"fit {QUESTIONS} outcomes, K = {table.header.clusters}, {how}: {seconds:.1f} s")

@@ -20,11 +20,11 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from avengers_edge.calibration.evaluate import evaluate_table
 from avengers_edge.calibration.fit import FitOptions, fit_table
 from avengers_edge.calibration.outcomes import OutcomeRow, read_outcomes
+from avengers_edge.calibration.pipeline import embed_rows
 from avengers_edge.calibration.resampling import split_rows
-from avengers_edge.calibration.steps import embed_rows
 from avengers_edge.config import Settings
 from avengers_edge.opening import open_shipped_embedder
-from avengers_edge.routing.form import with_form
+from avengers_edge.routing.features import add_features
 from avengers_edge.routing.table import CentroidTable
 
 SEEDS = range(5)
@@ -49,15 +49,15 @@ class Way:
     hashed: bool = False
 
 
-PAPER = FitOptions(across=True, clusters=64, smoothing=0.0, top_k=1, beta=6.0)
+PAPER = FitOptions(cluster_jointly=True, clusters=64, pseudo_counts=0.0, top_k=1, beta=6.0)
 WAYS = (
     Way("the paper's: K = 64, nearest cluster, unsmoothed", False, PAPER),
     Way("the paper's, by rank in the three nearest", False, replace(PAPER, top_k=3), ranked=True),
-    Way("+ smoothed by 20 answers", False, replace(PAPER, smoothing=20.0)),
-    Way("+ ten nearest clusters, beta 20", False, FitOptions(across=True, clusters=64)),
+    Way("+ smoothed by 20 answers", False, replace(PAPER, pseudo_counts=20.0)),
+    Way("+ ten nearest clusters, beta 20", False, FitOptions(cluster_jointly=True, clusters=64)),
     Way("+ each data set by itself, K by size", False),
     Way("+ the question's form: the default", True),
-    Way("default, but all questions at once", True, FitOptions(across=True)),
+    Way("default, but all questions at once", True, FitOptions(cluster_jointly=True)),
     Way("default with K = 64", True, FitOptions(clusters=64)),
     Way("default with K = 128", True, FitOptions(clusters=128)),
     Way("default, agglomerative", True, FitOptions(method="agglomerative")),
@@ -100,7 +100,7 @@ def judged(way: Way, rows: Sequence[OutcomeRow], vectors: np.ndarray) -> str:
     """Fit and evaluate on every split; give a line of the table."""
     prompts = [row.prompt or "" for row in rows]
     chosen = hashed_words(prompts, vectors.shape[1]) if way.hashed else vectors
-    chosen = with_form(chosen, prompts) if way.form else chosen
+    chosen = add_features(chosen, prompts) if way.form else chosen
     found = []
     for seed in SEEDS:
         split = split_rows(rows, seed=seed)

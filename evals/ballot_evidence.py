@@ -18,11 +18,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from avengers_edge.calibration.ballots import Vote, Voter, hold, letters_vote, with_ballots
 from avengers_edge.calibration.evaluate import deal
 from avengers_edge.calibration.fit import FitOptions, fit_table
 from avengers_edge.calibration.outcomes import OutcomeRow, Vectors, by_dataset, read_lines, with_prompts
-from avengers_edge.calibration.steps import embed_rows, load_questions
+from avengers_edge.calibration.pipeline import embed_rows, load_questions
+from avengers_edge.calibration.sample_budgets import Vote, Voter, letters_vote, replay_vote, with_sample_budgets
 from avengers_edge.config import Settings
 from avengers_edge.errors import BadRequest
 from avengers_edge.opening import open_shipped_embedder
@@ -80,10 +80,10 @@ def cross_fit(
     for fold in range(FOLDS):
         train, test = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
         known = [rows[place] for place in train]
-        table = fit_table(vectors[train], known, FitOptions(members, smoothing=smoothing, partly=True))
+        table = fit_table(vectors[train], known, FitOptions(members, pseudo_counts=smoothing, partly=True))
         voted = [place for place in train if rows[place].id in votes]
         try:
-            table = with_ballots(table, vectors[train], known, [votes[rows[place].id] for place in voted])
+            table = with_sample_budgets(table, vectors[train], known, [votes[rows[place].id] for place in voted])
         except BadRequest as error:
             print(f"fold {fold}: {error}")
         router = Router(table)
@@ -118,11 +118,13 @@ def replay(
     if voters[0].name.endswith(":letters"):
         vote = letters_vote(voters[0])
     else:
-        vote = hold(voters if budget == 1 else pair, row.kind or "text", budget) or hold(voters, row.kind or "text", 1)
+        vote = replay_vote(voters if budget == 1 else pair, row.kind or "text", budget) or replay_vote(
+            voters, row.kind or "text", 1
+        )
     assert vote is not None
     fitted = table.header.confidence.get(vote.form)
     sure = None if fitted is None or vote.agreement is None else fitted.chance(vote.agreement, vote.expected)
-    routed = hold(voters, row.kind or "text", 1)
+    routed = replay_vote(voters, row.kind or "text", 1)
     assert routed is not None
     seconds = row.seconds or {}
     used = [voters[0].name] if vote.samples == 1 or len(pair) == 1 else [each.name for each in pair]

@@ -23,7 +23,6 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -148,11 +147,13 @@ def quantize(plain: Path, target: Path) -> None:
 
 def write_spec(folder: Path) -> None:
     """Write embedder.json, which names the files by their checksums and the set by its fingerprint."""
-    from avengers_edge.routing.embedder import FORMAT, EmbedderSpec, fingerprint_of
+    import msgspec
+
+    from avengers_edge.routing.embedder import EmbedderSpec, fingerprint_of
 
     onnx_sha256 = sha256_of(folder / "model.onnx")
     spec = EmbedderSpec(
-        format=FORMAT,
+        format=1,
         name=NAME,
         dimension=DIMENSION,
         max_tokens=MAX_TOKENS,
@@ -163,7 +164,7 @@ def write_spec(folder: Path) -> None:
         weights_sha256=WEIGHTS_SHA256,
         tools={name: importlib.metadata.version(name).split("+")[0] for name in TOOLS},
     )
-    content = json.dumps(asdict(spec), indent=2) + "\n"
+    content = json.dumps(msgspec.structs.asdict(spec), indent=2) + "\n"
     (folder / "embedder.json").write_text(content, encoding="utf-8", newline="\n")
 
 

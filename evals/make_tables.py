@@ -22,11 +22,11 @@ from lightweight_models import OCTET, QUESTION_FILES, REASON, TRIO, by_set, figu
 
 from avengers_edge.calibration.fit import FitOptions, fit_table
 from avengers_edge.calibration.outcomes import OutcomeRow, read_outcomes
+from avengers_edge.calibration.pipeline import embed_rows
 from avengers_edge.calibration.questions import read_questions
-from avengers_edge.calibration.steps import embed_rows
 from avengers_edge.config import Settings, shipped_dir
 from avengers_edge.opening import open_shipped_embedder
-from avengers_edge.routing.form import FormEmbedder
+from avengers_edge.routing.features import FeatureEmbedder
 from avengers_edge.routing.table import CentroidTable
 
 OPEN_7B = ("llama-3.1-8b-instruct", "gemma-2-9b-it", "qwen2.5-7b-instruct", "mistral-7b-instruct-v0.3")
@@ -75,7 +75,7 @@ def main() -> None:
             print(f"{name}: {sum(table.header.datasets.values())} questions, {table.header.clusters} clusters")
 
 
-def open_7b(data: Path, embedder: FormEmbedder) -> CentroidTable:
+def open_7b(data: Path, embedder: FeatureEmbedder) -> CentroidTable:
     """Fit the four models' table on public per-question outcomes."""
     rows = read_outcomes([data / "outcomes" / "llmrouter.jsonl.gz"], OPEN_7B)
     renamed = [
@@ -86,7 +86,7 @@ def open_7b(data: Path, embedder: FormEmbedder) -> CentroidTable:
 
 
 def prior(
-    args: argparse.Namespace, embedder: FormEmbedder, published: Mapping[str, Mapping[str, float]], source: str
+    args: argparse.Namespace, embedder: FeatureEmbedder, published: Mapping[str, Mapping[str, float]], source: str
 ) -> CentroidTable:
     """Spread published accuracies over clusters of the benchmarks' questions."""
     rows = []
@@ -97,12 +97,12 @@ def prior(
             OutcomeRow(q.id, q.dataset, q.category, scores, kind=q.answer_type, prompt=q.question) for q in questions
         ]
     said = f"prior: accuracies published in arXiv {source}, mixed by each cluster's data sets; not measured here"
-    table = fitted(rows, embedder, said, smoothing=0.0)
+    table = fitted(rows, embedder, said, pseudo_counts=0.0)
     return dataclasses.replace(table, counts=np.ones_like(table.counts))
 
 
 def fitted(
-    rows: Sequence[OutcomeRow], embedder: FormEmbedder, provenance: str, smoothing: float | None = None
+    rows: Sequence[OutcomeRow], embedder: FeatureEmbedder, provenance: str, pseudo_counts: float | None = None
 ) -> CentroidTable:
     """Embed and fit."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -110,7 +110,7 @@ def fitted(
     return fit_table(
         vectors,
         rows,
-        FitOptions(smoothing=smoothing),
+        FitOptions(pseudo_counts=pseudo_counts),
         embedder=embedder.fingerprint,
         fitted_at=now,
         provenance=provenance,

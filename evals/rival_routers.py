@@ -31,8 +31,8 @@ from avengers_edge.calibration.outcomes import (
     matrix,
     read_outcomes,
 )
+from avengers_edge.calibration.pipeline import embed_rows
 from avengers_edge.calibration.resampling import resample, split_rows, units_of
-from avengers_edge.calibration.steps import embed_rows
 from avengers_edge.calibration.study import Part, chosen_scores
 from avengers_edge.config import Settings
 from avengers_edge.opening import open_shipped_embedder
@@ -187,10 +187,10 @@ SETTINGS: Mapping[str, Sequence[object]] = MappingProxyType(
     {
         "clusters": (8, 16, 32, 64, 128, 256),
         "method": tuple(METHODS),
-        "across": (False, True),
+        "cluster_jointly": (False, True),
         "top_k": (1, 3, 5, 10, 20),
         "beta": (0.0, 6.0, 20.0, 40.0),
-        "smoothing": (None, 0.0, 5.0, 20.0, 80.0, 320.0),
+        "pseudo_counts": (None, 0.0, 5.0, 20.0, 80.0, 320.0),
     }
 )
 
@@ -251,7 +251,7 @@ def turned(vectors: Vectors, rows: Sequence[OutcomeRow], names: Sequence[str], s
                 expected = Router(fit_table(part.fitted, part.fitted_rows, options)).expected(part.judged)
                 chosen = chosen_scores(expected, part.judged_scores)
                 judged.append(100 * float(macro_accuracy(chosen[:, None], part.judged_rows)[0]))
-            yield f"{setting:<10}{value!s:<15}{np.mean(judged):>7.2f} ({min(judged):.2f} to {max(judged):.2f})"
+            yield f"{setting:<16}{value!s:<15}{np.mean(judged):>7.2f} ({min(judged):.2f} to {max(judged):.2f})"
 
 
 if __name__ == "__main__":

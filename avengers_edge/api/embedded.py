@@ -15,7 +15,7 @@ from avengers_edge.errors import AvengersError, BadRequest, Cancelled
 from avengers_edge.opening import open_sentence_embedder
 from avengers_edge.records import Answer, Ask, CancelToken, Closing, Event, Finished, Lazy, Token, Vectors
 from avengers_edge.records.basics import require, require_text
-from avengers_edge.routing.form import FormEmbedder, count_whole
+from avengers_edge.routing.features import FeatureEmbedder, count_within_limit
 from avengers_edge.runtime import Avengers as Runtime
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class Embedded:
         chosen = settings or load_settings(None if home is None else Path(home))
         sentences = Lazy(lambda: open_sentence_embedder(chosen))
         return cls(
-            Runtime.open(chosen, team, open_embedder=lambda: FormEmbedder(sentences.get())),
+            Runtime.open(chosen, team, open_embedder=lambda: FeatureEmbedder(sentences.get())),
             sentences.get,
         )
 
@@ -257,5 +257,5 @@ class Embedded:
         for place, text in enumerate(listed):
             require_text(text, f"text {place}")
         vectors = self._vectors()
-        count_whole(vectors, listed, "text {}")
+        count_within_limit(vectors, listed, "text {}")
         return vectors.embed(listed)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from avengers_edge.config import Settings
-from avengers_edge.engine.loader import Tuning, choose_repack, keep, load_options
+from avengers_edge.engine.loader import choose_repack, keep, load_options
 from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.engine.worker_engine import WorkerEngine
 from avengers_edge.library.catalog import Catalog
@@ -94,7 +94,7 @@ def tune(path: Path, settings: Settings, on_phase: OnPhase) -> tuple[bool, tuple
     else:
         repack = settings.repack
         curves = {repack: measured(repack)[1]}
-    keep(path, options, settings, Tuning(curves[repack], repack))
+    keep(path, options, settings, curves[repack], repack)
     return repack, tuple(curves), curves[repack]
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,15 @@ from numpy.typing import NDArray
 from avengers_edge.calibration.outcomes import Vectors
 from avengers_edge.errors import BadRequest, MissingExtra
 
+METHODS = ("kmeans", "agglomerative", "gmm", "spectral", "birch")
+_STARTS, _MANY, _STARTS_OF_MANY = 10, 5000, 3  # starts of many questions end alike, and each takes seconds
+_MOST_COMPARED = 4000
+"""Rows that the methods which compare all pairs are given; the others go to the nearest of their centroids."""
+
 
 @contextmanager
 def one_thread(purpose: str = "comparing routers") -> Iterator[None]:
-    """Hold the numeric libraries to one thread, and keep a bound on their work from being called a fault.
+    """Limit the numeric libraries to one thread, without warnings of a bound on their iterations.
 
     Raises:
         MissingExtra: scikit-learn, which brings what can do this, is not installed; `purpose` says what needs it.
@@ -33,13 +37,8 @@ def one_thread(purpose: str = "comparing routers") -> Iterator[None]:
         yield
 
 
-_STARTS, _MANY, _STARTS_OF_MANY = 10, 5000, 3
-_MOST_COMPARED = 4000
-"""Rows that the methods which compare all pairs are given; the others go to the nearest of their centroids."""
-
-
 def cluster(vectors: Vectors, clusters: int, method: str = "kmeans", seed: int = 42) -> Vectors:
-    """Cluster unit vectors (N, D) and give unit centroids (at most `clusters`, D), none of them far from every row.
+    """Cluster unit vectors (N, D) into unit centroids (at most `clusters`, D), each the nearest one to some row.
 
     A centroid is the mean of its cluster's vectors, scaled to length 1; a question belongs to the one at the highest
     cosine, whatever the method that found it. The same input gives the same centroids on the same machine.
@@ -51,20 +50,20 @@ def cluster(vectors: Vectors, clusters: int, method: str = "kmeans", seed: int =
     """
     if method not in METHODS:
         raise BadRequest(f"method is {method!r}: use one of {', '.join(METHODS)}")
-    check(clusters, len(vectors))
-    rows = vectors.astype(np.float64)
+    check_clusters(clusters, len(vectors))
+    rows, most = vectors.astype(np.float64), max(_MOST_COMPARED, clusters)
+    if method != "kmeans" and len(rows) > most:
+        rows = rows[np.sort(np.random.default_rng(seed).choice(len(rows), most, replace=False))]
     with one_thread("fitting a centroid table"):
-        chosen = rows if method == "kmeans" else _some(rows, max(_MOST_COMPARED, clusters), seed)
-        one = np.zeros(len(chosen), dtype=np.intp)  # which not every method can find
-        labels = METHODS[method](chosen, clusters, seed) if clusters > 1 else one
-    means = np.array([chosen[labels == label].mean(axis=0) for label in np.unique(labels)])
+        one = np.zeros(len(rows), dtype=np.intp)  # which not every method can find
+        labels = _labels(rows, clusters, method, seed) if clusters > 1 else one
+    means = np.array([rows[labels == label].mean(axis=0) for label in np.unique(labels)])
     lengths = np.linalg.norm(means, axis=1, keepdims=True)
     centroids = (means / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-    used = np.unique(nearest(vectors, centroids))
-    return np.ascontiguousarray(centroids[used])
+    return np.ascontiguousarray(centroids[np.unique(nearest(vectors, centroids))])
 
 
-def check(clusters: int, questions: int) -> None:
+def check_clusters(clusters: int, questions: int) -> None:
     """Refuse a number of clusters that so many questions cannot have.
 
     Raises:
@@ -76,67 +75,28 @@ def check(clusters: int, questions: int) -> None:
 
 
 def nearest(vectors: Vectors, centroids: Vectors) -> NDArray[np.intp]:
-    """Give each row (N, D) the place of the centroid (K, D) at the highest cosine, shape (N,)."""
+    """Find for each row (N, D) the place of the centroid (K, D) at the highest cosine, shape (N,)."""
     places: NDArray[np.intp] = (vectors.astype(np.float64) @ centroids.astype(np.float64).T).argmax(axis=1)
     return places
 
 
-def _some(rows: NDArray[np.float64], most: int, seed: int) -> NDArray[np.float64]:
-    if len(rows) <= most:
-        return rows
-    return rows[np.sort(np.random.default_rng(seed).choice(len(rows), most, replace=False))]
-
-
-def _kmeans(rows: NDArray[np.float64], clusters: int, seed: int) -> NDArray[Any]:
-    """K-means as in the reference implementation: k-means++, Elkan, at most 1000 iterations, the best of ten starts.
-
-    Three starts where there are many questions: they end alike there, and each takes seconds.
-    """
-    from sklearn.cluster import KMeans
-
-    starts = _STARTS if len(rows) <= _MANY else _STARTS_OF_MANY
-    model = KMeans(clusters, init="k-means++", n_init=starts, max_iter=1000, algorithm="elkan", random_state=seed)
-    labels: NDArray[Any] = model.fit_predict(rows)
-    return labels
-
-
-def _agglomerative(rows: NDArray[np.float64], clusters: int, seed: int) -> NDArray[Any]:  # noqa: ARG001
-    from sklearn.cluster import AgglomerativeClustering
-
-    labels: NDArray[Any] = AgglomerativeClustering(clusters, linkage="ward").fit_predict(rows)
-    return labels
-
-
-def _mixture(rows: NDArray[np.float64], clusters: int, seed: int) -> NDArray[Any]:
+def _labels(rows: NDArray[np.float64], clusters: int, method: str, seed: int) -> NDArray[Any]:
+    """Label each row; k-means as in the reference implementation: k-means++, Elkan, at most 1000 iterations."""
+    from sklearn import cluster as models
     from sklearn.mixture import GaussianMixture
 
-    model = GaussianMixture(clusters, covariance_type="spherical", reg_covar=1e-4, random_state=seed)
+    model: Any
+    if method == "kmeans":
+        starts = _STARTS if len(rows) <= _MANY else _STARTS_OF_MANY
+        model = models.KMeans(clusters, n_init=starts, max_iter=1000, algorithm="elkan", random_state=seed)
+    elif method == "agglomerative":
+        model = models.AgglomerativeClustering(clusters, linkage="ward")
+    elif method == "gmm":
+        model = GaussianMixture(clusters, covariance_type="spherical", reg_covar=1e-4, random_state=seed)
+    elif method == "spectral":
+        rows = np.exp(6.0 * (rows @ rows.T - 1))  # the router's own weights at beta 6
+        model = models.SpectralClustering(clusters, affinity="precomputed", random_state=seed)
+    else:
+        model = models.Birch(threshold=0.5, n_clusters=clusters)
     labels: NDArray[Any] = model.fit_predict(rows)
     return labels
-
-
-def _spectral(rows: NDArray[np.float64], clusters: int, seed: int) -> NDArray[Any]:
-    from sklearn.cluster import SpectralClustering
-
-    affinity = np.exp(6.0 * (rows @ rows.T - 1))  # the router's own weights at beta 6
-    model = SpectralClustering(clusters, affinity="precomputed", assign_labels="kmeans", random_state=seed)
-    labels: NDArray[Any] = model.fit_predict(affinity)
-    return labels
-
-
-def _birch(rows: NDArray[np.float64], clusters: int, seed: int) -> NDArray[Any]:  # noqa: ARG001
-    from sklearn.cluster import Birch
-
-    labels: NDArray[Any] = Birch(threshold=0.5, n_clusters=clusters).fit_predict(rows)
-    return labels
-
-
-METHODS: Mapping[str, Callable[[NDArray[np.float64], int, int], NDArray[Any]]] = MappingProxyType(
-    {
-        "kmeans": _kmeans,
-        "agglomerative": _agglomerative,
-        "gmm": _mixture,
-        "spectral": _spectral,
-        "birch": _birch,
-    }
-)

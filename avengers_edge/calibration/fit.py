@@ -1,6 +1,6 @@
-"""Outcomes in, centroid table out; or more outcomes for a table that is there, whose centroids stay.
+"""Outcomes in, centroid table out; or more outcomes for a table whose centroids stay.
 
-Fitting takes vectors, not texts: whoever calls has embedded the questions, so it is a pure function.
+Fitting takes vectors, not texts, so that it is a pure function.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from avengers_edge.calibration import clustering
-from avengers_edge.calibration.clustering import nearest
+from avengers_edge.calibration.clustering import check_clusters, cluster, nearest
 from avengers_edge.calibration.outcomes import (
     Floats,
     OutcomeRow,
@@ -26,17 +25,16 @@ from avengers_edge.calibration.outcomes import (
     matrix,
     measured,
 )
-from avengers_edge.calibration.shrinkage import cell_pseudo_counts, drawn_means, priors
+from avengers_edge.calibration.shrinkage import cell_pseudo_counts, priors, shrunk_means
 from avengers_edge.records import KINDS
 from avengers_edge.records.basics import require
 from avengers_edge.routing.table import FORMAT, CentroidTable, TableHeader
 
-METHOD = "kmeans"
 SEED = 42
 TOP_K, BETA = 10, 40.0
 _QUESTIONS_A_CLUSTER, _MOST_CLUSTERS = 80, 256
-_FLOOR_PERCENTILE = 1.0
-_ROUNDING = 1e-6  # so that a question at the floor is inside whatever order it is summed in
+_THRESHOLD_PERCENTILE = 1.0
+_ROUNDING = 1e-6  # so that a question at the threshold is inside whatever order it is summed in
 
 
 def default_clusters(questions: int, datasets: int = 1) -> int:
@@ -52,9 +50,9 @@ class FitOptions:
         members: the columns; None takes the members of the first row in its order.
         clusters: K; None takes `default_clusters`.
         method: of clustering, see `clustering.METHODS`.
-        across: cluster over the borders of data sets.
+        cluster_jointly: cluster all data sets together.
         seed: of the clustering.
-        smoothing: pseudo-counts, by how many answers of its data set a cell is completed; None estimates it.
+        pseudo_counts: of the shrinkage of each cell; None estimates them.
         top_k: how many of the nearest clusters a question is judged by.
         beta: how fast their weight falls with distance.
         partly: a member need not have answered every question; each cell is the mean over those that it answered.
@@ -63,17 +61,17 @@ class FitOptions:
 
     members: Sequence[str] | None = None
     clusters: int | None = None
-    method: str = METHOD
-    across: bool = False
+    method: str = "kmeans"
+    cluster_jointly: bool = False
     seed: int = SEED
-    smoothing: float | None = None
+    pseudo_counts: float | None = None
     top_k: int = TOP_K
     beta: float = BETA
     partly: bool = False
 
     def __post_init__(self) -> None:
-        given = 0.0 if self.smoothing is None else self.smoothing
-        require(0 <= given < math.inf, f"smoothing is {self.smoothing}: use 0 or more")
+        given = 0.0 if self.pseudo_counts is None else self.pseudo_counts
+        require(0 <= given < math.inf, f"smoothing is {given}: use 0 or more")
         require(0 <= self.seed < 2**32, f"seed is {self.seed}: use 0 to {2**32 - 1}")
 
 
@@ -91,12 +89,11 @@ def fit_table(
 ) -> CentroidTable:
     """Cluster the questions and take each member's mean score in each cluster (arXiv 2505.19797).
 
-    Beyond the recipe, because held-out questions say so: cells are drawn towards their data sets' means (see
-    `shrinkage`), and each data set is clustered by itself, K shared out by size, so
-    that no cluster straddles two of them. With fewer clusters than data sets, or `across`, all questions are clustered
-    at once as the paper does. The similarity floor is the first percentile of the questions' own cosine to their
-    centroid: what lies farther out than all but 1 % of them is foreign. The same input gives the same table to the last
-    bit on the same machine.
+    Beyond the recipe, because held-out questions say so: cells are shrunk towards their data sets' means (see
+    `shrinkage`), and each data set is clustered by itself, K shared out by size. With fewer clusters than data sets, or
+    `cluster_jointly`, all questions are clustered at once as the paper does. The out-of-distribution threshold is the
+    first percentile of the questions' own cosine to their centroid. The same input gives the same table to the last bit
+    on the same machine.
 
     Args:
         vectors: (N, D) unit rows, one a question.
@@ -114,14 +111,14 @@ def fit_table(
     members = checked_members(vectors, rows, options.members, partly=options.partly)
     datasets = by_dataset(rows)
     clusters = default_clusters(len(rows), len(datasets)) if options.clusters is None else options.clusters
-    clustering.check(clusters, len(rows))
-    within = not options.across and clusters >= len(datasets)
-    parts = list(datasets.values()) if within else [list(range(len(rows)))]
+    check_clusters(clusters, len(rows))
+    jointly = options.cluster_jointly or clusters < len(datasets)
+    parts = [list(range(len(rows)))] if jointly else list(datasets.values())
     centroids, assigned = _cluster_parts(vectors, parts, clusters, options)
     scores = matrix([row.scores for row in rows], members)
     macro = np.clip(macro_accuracy(scores, rows), 0, 1)
     sets = np.array([list(datasets).index(row.dataset) for row in rows], dtype=np.intp)
-    smoothing = cell_pseudo_counts(scores, assigned, sets) if options.smoothing is None else options.smoothing
+    estimated = options.pseudo_counts is None
     header = TableHeader(
         format=FORMAT,
         members=tuple(members),
@@ -129,26 +126,33 @@ def fit_table(
         clusters=len(centroids),
         method=options.method,
         seed=options.seed,
-        smoothing=float(smoothing),
+        smoothing=float(cell_pseudo_counts(scores, assigned, sets) if estimated else options.pseudo_counts or 0),
         datasets={name: len(places) for name, places in datasets.items()},
         macro=tuple(macro.tolist()),
         best_single=members[int(macro.argmax())],
-        similarity_floor=_floor(vectors, centroids[assigned]),
+        similarity_floor=_threshold(vectors, centroids[assigned]),
         kinds=KINDS,
         fitted_at=fitted_at,
         provenance=provenance,
         top_k=options.top_k,
         beta=float(options.beta),
     )
+    seconds, tokens = (
+        None if known is None else _cluster_means(known, assigned).astype(np.float32)
+        for known in (
+            measured([row.seconds for row in rows], members, partly=options.partly),
+            measured([row.tokens for row in rows], members, partly=options.partly),
+        )
+    )
     return CentroidTable(
         header,
         centroids=centroids,
         accuracy=np.clip(_cluster_means(scores, assigned), 0, 1).astype(np.float32),
-        counts=_cluster_counts(scores, assigned),
-        kinds=_count_kinds(rows, assigned),
-        prior=np.clip(priors(drawn_means(scores, sets), assigned, sets), 0, 1).astype(np.float32),
-        seconds=_measured_means([row.seconds for row in rows], members, assigned, partly=options.partly),
-        tokens=_measured_means([row.tokens for row in rows], members, assigned, partly=options.partly),
+        counts=_cluster_sums(~np.isnan(scores), assigned),
+        kinds=_cluster_sums(np.array([[row.kind == kind for kind in KINDS] for row in rows]), assigned),
+        prior=np.clip(priors(shrunk_means(scores, sets), assigned, sets), 0, 1).astype(np.float32),
+        seconds=seconds,
+        tokens=tokens,
     )
 
 
@@ -164,55 +168,33 @@ def share_out(total: int, sizes: Sequence[int]) -> list[int]:
 def _cluster_parts(
     vectors: Vectors, parts: Sequence[Sequence[int]], clusters: int, options: FitOptions
 ) -> tuple[Vectors, NDArray[np.intp]]:
-    """Cluster each part of the rows by itself; give all centroids (K, D) and the place of each row's own."""
+    """Cluster each part of the rows by itself: all centroids (K, D), and the number of each row's own."""
     assigned, found = np.empty(len(vectors), dtype=np.intp), 0
     centroids = []
     for places, share in zip(parts, share_out(clusters, [len(part) for part in parts]), strict=True):
-        chosen = np.asarray(places)
-        own = clustering.cluster(vectors[chosen], share, options.method, options.seed)
-        assigned[chosen] = found + clustering.nearest(vectors[chosen], own)
+        own = cluster(vectors[places], share, options.method, options.seed)
+        assigned[places] = found + nearest(vectors[places], own)
         found += len(own)
         centroids.append(own)
     return np.concatenate(centroids), assigned
 
 
-def _floor(vectors: Vectors, own: Vectors) -> float:
+def _threshold(vectors: Vectors, own: Vectors) -> float:
     similarity = (vectors.astype(np.float64) * own.astype(np.float64)).sum(axis=1)
-    floor = float(np.percentile(similarity, _FLOOR_PERCENTILE, method="lower")) - _ROUNDING
-    return min(max(floor, -1.0), 1.0)
+    return float(np.clip(np.percentile(similarity, _THRESHOLD_PERCENTILE, method="lower") - _ROUNDING, -1, 1))
 
 
 def _cluster_means(values: Floats, assigned: NDArray[np.intp]) -> Floats:
     return np.array([known_mean(values[assigned == cluster]) for cluster in range(assigned.max() + 1)])
 
 
-def _cluster_counts(scores: Floats, assigned: NDArray[np.intp]) -> NDArray[np.int32]:
-    known = ~np.isnan(scores)
-    counts = [known[assigned == cluster].sum(axis=0) for cluster in range(assigned.max() + 1)]
-    return np.array(counts, dtype=np.int32)
+def _cluster_sums(values: NDArray[Any], assigned: NDArray[np.intp]) -> NDArray[np.int32]:
+    sums = np.zeros((assigned.max() + 1, values.shape[1]), dtype=np.int32)
+    np.add.at(sums, assigned, values)
+    return sums
 
 
-def _measured_means(
-    values: Sequence[Mapping[str, float] | None],
-    members: Sequence[str],
-    assigned: NDArray[np.intp],
-    *,
-    partly: bool,
-) -> Vectors | None:
-    """Average per cluster, or None where a row or a member was not measured."""
-    known = measured(values, members, partly=partly)
-    return None if known is None else _cluster_means(known, assigned).astype(np.float32)
-
-
-def _count_kinds(rows: Sequence[OutcomeRow], assigned: NDArray[np.intp]) -> NDArray[np.int32]:
-    counts = np.zeros((assigned.max() + 1, len(KINDS)), dtype=np.int32)
-    for row, cluster in zip(rows, assigned, strict=True):
-        if row.kind is not None:
-            counts[cluster, KINDS.index(row.kind)] += 1
-    return counts
-
-
-def extend_table(
+def add_outcomes(
     table: CentroidTable, vectors: Vectors, rows: Sequence[OutcomeRow], *, fitted_at: str, provenance: str = ""
 ) -> CentroidTable:
     """Count each outcome in at the centroid nearest to its question; a member that the table lacks gets a column.
@@ -233,55 +215,56 @@ def extend_table(
         BadRequest: no rows, or a row without a score of every member of the first one.
 
     """
-    names = checked_members(vectors, rows, None)
-    members = [*table.header.members, *(name for name in names if name not in table.header.members)]
-    assigned, clusters = nearest(vectors, table.centroids), table.header.clusters
+    names, header = checked_members(vectors, rows, None), table.header
+    members = list(dict.fromkeys([*header.members, *names]))
     columns = [members.index(name) for name in names]
-    added = np.zeros((clusters, len(members)))
-    added[:, columns] = np.bincount(assigned, minlength=clusters)[:, None]
-    old = _widened(table.counts, len(members))
-    total = old + added
+    assigned = nearest(vectors, table.centroids)
+    before = _widened(table.counts, len(members))
+    total = before.copy()
+    total[:, columns] += np.bincount(assigned, minlength=header.clusters)[:, None]
 
-    def mixed(cells: Floats, values: Floats) -> Floats:
-        sums = np.zeros((clusters, len(members)))
-        for cluster in range(clusters):
-            sums[cluster, columns] = values[assigned == cluster].sum(axis=0)
-        known: Floats = np.divide(cells * old + sums, total, out=np.zeros_like(total), where=total > 0)
+    def mixed(cells: Vectors, values: Floats) -> Floats:
+        sums = np.zeros_like(total)
+        np.add.at(sums, (assigned[:, None], np.array(columns)), values)
+        known: Floats = np.divide(
+            _widened(cells, len(members)) * before + sums, total, out=np.zeros_like(total), where=total > 0
+        )
         return known
 
     def mixed_where_known(cells: Vectors | None, values: Sequence[Mapping[str, float] | None]) -> Vectors | None:
         known = measured(values, names)
         if cells is None or known is None:
             return None
-        by_cluster = mixed(_widened(cells, len(members)), known)
+        by_cluster = mixed(cells, known)
         overall = (by_cluster * total).sum(axis=0) / np.maximum(total.sum(axis=0), 1)
         return np.where(total > 0, by_cluster, overall).astype(np.float32)
 
     scores = matrix([row.scores for row in rows], names)
-    accuracy = np.clip(mixed(_widened(table.accuracy, len(members)), scores), 0, 1)
-    macro = _macro(table, members, names, scores, rows)
-    datasets = dict(table.header.datasets)
-    further = any(name in table.header.members for name in names)
+    macro = np.array([*header.macro, *[0.0] * (len(members) - len(header.macro))])
+    weight = len(rows) / (before[:, columns].sum(axis=0) + len(rows))
+    macro[columns] = (1 - weight) * macro[columns] + weight * macro_accuracy(scores, rows)
+    macro = np.clip(macro, 0, 1)
+    datasets = dict(header.datasets)
+    further = not set(names).isdisjoint(header.members)
     for name, places in by_dataset(rows).items():
         if further or name not in datasets:
             datasets[name] = datasets.get(name, 0) + len(places)
-    header = replace(
-        table.header,
-        members=tuple(members),
-        macro=tuple(macro.tolist()),
-        best_single=members[int(macro.argmax())],
-        datasets=datasets,
-        fitted_at=fitted_at,
-        provenance="; ".join(told for told in (table.header.provenance, provenance) if told),
-    )
     prior = table.prior
-    if prior is not None:  # of a new member nothing is known but how it answered on the whole
-        prior = np.hstack([prior, np.tile(macro[prior.shape[1] :], (clusters, 1))]).astype(np.float32)
+    if prior is not None:  # of a new member nothing is known but its overall accuracy
+        prior = np.hstack([prior, np.tile(macro[prior.shape[1] :], (header.clusters, 1))]).astype(np.float32)
     return replace(
         table,
-        header=header,
+        header=replace(
+            header,
+            members=tuple(members),
+            macro=tuple(macro.tolist()),
+            best_single=members[int(macro.argmax())],
+            datasets=datasets,
+            fitted_at=fitted_at,
+            provenance="; ".join(filter(None, (header.provenance, provenance))),
+        ),
         prior=prior,
-        accuracy=accuracy.astype(np.float32),
+        accuracy=np.clip(mixed(table.accuracy, scores), 0, 1).astype(np.float32),
         counts=total.astype(np.int32),
         seconds=mixed_where_known(table.seconds, [row.seconds for row in rows]),
         tokens=mixed_where_known(table.tokens, [row.tokens for row in rows]),
@@ -290,19 +273,4 @@ def extend_table(
 
 def _widened(cells: NDArray[Any], members: int) -> Floats:
     """Add columns of zeros: (K, M) to (K, members)."""
-    wide: Floats = np.zeros((len(cells), members))
-    wide[:, : cells.shape[1]] = cells
-    return wide
-
-
-def _macro(
-    table: CentroidTable, members: Sequence[str], names: Sequence[str], scores: Floats, rows: Sequence[OutcomeRow]
-) -> Floats:
-    fresh = macro_accuracy(scores, rows)
-    macro: Floats = np.array([*table.header.macro, *([0.0] * (len(members) - len(table.header.macro)))])
-    for place, name in enumerate(names):
-        column = members.index(name)
-        before = int(table.counts[:, column].sum()) if name in table.header.members else 0
-        weight = len(rows) / (before + len(rows))
-        macro[column] = (1 - weight) * macro[column] + weight * fresh[place]
-    return np.clip(macro, 0, 1)
+    return np.pad(cells.astype(np.float64), ((0, 0), (0, members - cells.shape[1])))

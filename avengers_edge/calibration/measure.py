@@ -11,13 +11,12 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from avengers_edge._util.jsonl import as_line, drop_partial_line, sole_writer
 from avengers_edge._util.timing import Eta
 from avengers_edge.calibration.outcomes import OutcomeRow, add, as_values, read_lines, restricted, write_outcomes
 from avengers_edge.calibration.questions import Question, group_of
-from avengers_edge.engine.protocol import Accepting, EngineFacts, generate_many
+from avengers_edge.engine.protocol import ManagedEngine, generate_many
 from avengers_edge.errors import AvengersError, BadRequest
 from avengers_edge.records import MOST_SAMPLES, Ask, Generation, Member, Request, Sample, Team
 from avengers_edge.voting.ballot import agreement
@@ -34,17 +33,6 @@ _TEMPLATE_TOKENS = 64  # what a chat template adds at the most, generously
 
 Grade = Callable[..., bool]
 """Judges a text: question, text, and `truncated` by name; see `graders.grade`."""
-
-
-class Counting(Accepting, Protocol):
-    """An engine that takes many requests at once and counts the tokens of their prompts."""
-
-    @property
-    def facts(self) -> EngineFacts:
-        """What llama.cpp made of the model."""
-
-    def count_tokens(self, request: Request) -> int:
-        """Count the prompt's tokens as the model will see them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +84,7 @@ def measure(
     plan: Plan,
     team: Team,
     out: Path,
-    lend: Callable[[str], contextlib.AbstractContextManager[Counting]],
+    lend: Callable[[str], contextlib.AbstractContextManager[ManagedEngine]],
     grade: Grade,
     *,
     programs: Programs | None = None,
@@ -196,7 +184,7 @@ def _measured(
     plan: Plan,
     team: Team,
     known: Mapping[str, OutcomeRow],
-    lend: Callable[[str], contextlib.AbstractContextManager[Counting]],
+    lend: Callable[[str], contextlib.AbstractContextManager[ManagedEngine]],
     judge: Judge,
 ) -> Iterator[OutcomeRow]:
     """Measure round by round, and in each model by model."""
@@ -252,7 +240,7 @@ def requests_of(inquiry: Inquiry, member: Member, team: Team, plan: Plan) -> tup
     return requests_for(inquiry, member, team.sampling, count, seed=plan.seed, greedy=plan.samples == 1)
 
 
-def _answers(engine: Counting, tasks: Sequence[Task], plan: Plan, judge: Judge) -> Iterator[OutcomeRow]:
+def _answers(engine: ManagedEngine, tasks: Sequence[Task], plan: Plan, judge: Judge) -> Iterator[OutcomeRow]:
     """Ask, and grade beside the asking; yield each task's outcome as it is graded."""
     cells = min(plan.cells, engine.facts.n_ctx_train)
     asked = []
@@ -286,7 +274,7 @@ def _answers(engine: Counting, tasks: Sequence[Task], plan: Plan, judge: Judge) 
             yield future.result()
 
 
-def _fits(engine: Counting, request: Request, cells: int) -> bool:
+def _fits(engine: ManagedEngine, request: Request, cells: int) -> bool:
     room = cells - request.sampling.max_tokens
     longest = sum(len(message.content.encode()) for message in request.messages) + _TEMPLATE_TOKENS
     # A token is a byte or more, and counting waits for a step.

@@ -1,10 +1,9 @@
-"""How far a cell is drawn to its data set, and a data set to the whole, as the outcomes themselves say.
+"""Shrinkage of cells towards their data sets, and of data sets towards a member's mean, estimated from the outcomes.
 
-Few answers a cell are noise, and so each is drawn towards what is known of its data set, which is drawn towards the
-member's mean over data sets. How strongly is the ratio of two variances, within groups and between them, estimated by
-the method of moments for one-way random effects (empirical Bayes: Efron and Morris 1975; the estimate is that of
-DerSimonian and Laird 1986). What routing needs is which member is better, so that the variances are those of contrasts:
-a member's score less the mean of all members on the same question.
+Its strength is the ratio of two variances, within groups and between them, estimated by the method of moments for
+one-way random effects (empirical Bayes: Efron and Morris 1975; the estimate is that of DerSimonian and Laird 1986).
+Routing needs to know which member is better, so that the variances are those of contrasts: a member's score less the
+mean of all members on the same question.
 """
 
 from __future__ import annotations
@@ -14,20 +13,19 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from avengers_edge.calibration.outcomes import Floats
+from avengers_edge.calibration.outcomes import Floats, known_mean
 
 USUAL = 20.0
 """Pseudo-counts where there is nothing to estimate from."""
 
 _LEAST, _MOST = 1.0, 1000.0
-_LEAST_GROUPS = 3
-"""Data sets that it takes to say how they differ."""
+_LEAST_GROUPS = 3  # data sets that it takes to estimate how they differ
 
 Places = NDArray[np.intp]
 
 
 def cell_pseudo_counts(scores: Floats, assigned: Places, datasets: Places) -> float:
-    """Estimate by how many answers of its data set a cell is to be completed.
+    """Estimate how many answers at the rate of its data set are added to a cell.
 
     Args:
         scores: (N, M), NaN where a member was not asked.
@@ -44,19 +42,19 @@ def cell_pseudo_counts(scores: Floats, assigned: Places, datasets: Places) -> fl
     return _pseudo_counts(parts)
 
 
-def drawn_means(scores: Floats, datasets: Places) -> Floats:
-    """Give each member's mean on each data set, (S, M), drawn towards its mean over the data sets it was asked of."""
+def shrunk_means(scores: Floats, datasets: Places) -> Floats:
+    """Average each member's scores by data set, (S, M), shrunk towards its mean over the data sets it was asked of."""
     means, counts = _means(scores, datasets)
     asked = counts > 0
-    overall = np.where(asked, means, 0).sum(axis=0) / np.maximum(asked.sum(axis=0), 1)
+    overall = means.sum(axis=0) / np.maximum(asked.sum(axis=0), 1)
     few = len(means) < _LEAST_GROUPS
     added = USUAL if few else _pseudo_counts(list(_variances(_contrasts(scores), datasets)))
-    drawn: Floats = (np.where(asked, means, 0) * counts + added * overall) / (counts + added)
-    return drawn
+    shrunk: Floats = (means * counts + added * overall) / (counts + added)
+    return shrunk
 
 
 def priors(means: Floats, assigned: Places, datasets: Places) -> Floats:
-    """Mix the data sets' means (S, M) by each cluster's make-up, to what its cells are drawn to, (K, M)."""
+    """Mix the data sets' means (S, M) by each cluster's make-up into its cells' priors, (K, M)."""
     shares = np.zeros((int(assigned.max()) + 1, len(means)))
     np.add.at(shares, (assigned, datasets), 1.0)
     mixed: Floats = shares / shares.sum(axis=1, keepdims=True) @ means
@@ -64,10 +62,7 @@ def priors(means: Floats, assigned: Places, datasets: Places) -> Floats:
 
 
 def _contrasts(scores: Floats) -> Floats:
-    known = ~np.isnan(scores)
-    means = np.where(known, scores, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    contrasts: Floats = scores - means[:, None]
-    return contrasts
+    return scores - known_mean(scores.T)[:, None]
 
 
 def _means(values: Floats, groups: Places) -> tuple[Floats, Floats]:
@@ -97,7 +92,7 @@ def _variances(contrasts: Floats, groups: Places) -> Iterator[tuple[float, float
 
 
 def _pseudo_counts(parts: list[tuple[float, float]]) -> float:
-    """Turn variances into the answers that weigh as much as what is drawn to."""
+    """Turn variances into the number of answers that weigh as much as the prior."""
     excess, unit = (sum(column) for column in zip(*parts, strict=True)) if parts else (0.0, 0.0)
     if unit <= 0:
         return USUAL

@@ -90,7 +90,7 @@ def measure(
     Run again, it goes on where it stopped; Ctrl-C is safe at any time:
       avengers calibrate measure --questions my-questions.jsonl --out outcomes.jsonl
     """
-    from avengers_edge.calibration.steps import load_questions, measure_team, without_code
+    from avengers_edge.calibration.pipeline import load_questions, measure_team, without_code
 
     chosen, left_out = without_code(load_questions(questions, datasets=datasets, limit=limit, seed=seed))
     if left_out:
@@ -184,7 +184,7 @@ def fit(
     """
     from avengers_edge._util.files import check_folder
     from avengers_edge.calibration.fit import FitOptions
-    from avengers_edge.calibration.steps import extend_with, fit_outcomes, load_outcomes
+    from avengers_edge.calibration.pipeline import add_to_table, fit_outcomes, load_outcomes
 
     check_folder(out)
     if add_to is not None and (wrong := [name for name in _NOT_WITH_ADD_TO if _is_given(name)]):
@@ -198,7 +198,7 @@ def fit(
     with StatusLine() as status:
         on_embedded = embedding_progress(status)
         if add_to is not None:
-            table = extend_with(session.settings(), add_to, rows, out, on_embedded, provenance=f"added {files}")
+            table = add_to_table(session.settings(), add_to, rows, out, on_embedded, provenance=f"added {files}")
         else:
             k = clusters if isinstance(clusters, int) else None
             table = fit_outcomes(
@@ -262,7 +262,7 @@ def evaluate(
     Take questions that it was not fitted on, or the result is too good:
       avengers calibrate evaluate --table my-table.safetensors --outcomes others.jsonl
     """
-    from avengers_edge.calibration.steps import evaluate_outcomes
+    from avengers_edge.calibration.pipeline import evaluate_outcomes
 
     with StatusLine() as status:
         found = evaluate_outcomes(session.settings(), table, outcomes, questions, embedding_progress(status))
@@ -317,8 +317,8 @@ def report(
       avengers calibrate report --outcomes outcomes.jsonl --out report.html
     """
     from avengers_edge._util.files import check_folder
+    from avengers_edge.calibration.pipeline import embed_rows, load_outcomes
     from avengers_edge.calibration.report import require_matplotlib, verdict, write_report
-    from avengers_edge.calibration.steps import embed_rows, load_outcomes
     from avengers_edge.calibration.study import run_study
     from avengers_edge.opening import open_shipped_embedder
 

@@ -28,6 +28,10 @@ from avengers_edge.cli.terminal import error_line, on_terminal
 from avengers_edge.errors import INTERRUPTED_EXIT_CODE, AvengersError, BadRequest
 
 _COMMANDS = {
+    "advise": (
+        "advise_command",
+        "Advise which team suits this machine: size, whether it fits, about how fast it is.",
+    ),
     "ask": ("ask_command", "Route PROMPT, sample, vote, print the answer."),
     "batch": ("batch_command", "Answer the questions of FILE (JSON lines) into another file."),
     "bench": ("bench_command", "Measure the speed of MODEL on this machine."),
@@ -149,13 +153,13 @@ def _recorded_interrupts() -> Iterator[list[int]]:
     """Record each Ctrl-C before it is raised: code in C may turn a KeyboardInterrupt into an error of its own."""
     received: list[int] = []
     before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield received
         return
 
     def record(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        signal.default_int_handler(number, frame)
+        before(number, frame)
 
     signal.signal(signal.SIGINT, record)
     try:

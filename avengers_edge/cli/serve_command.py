@@ -171,7 +171,8 @@ def serve(
             # Answers without a key of its own: the token stands in for one, on this machine and for this user alone.
             if options.loopback and options.certificate is None:
                 running.listens(address)
-            click.echo(f"page     {address}\nOpenAI   {address}/v1\nOllama   {address}   (Ctrl-C ends)", err=True)
+            click.echo(f"serving {address}  (Ctrl-C ends)", err=True)
+            click.echo(f"  page and Ollama's API {address}, OpenAI's {address}/v1", err=True)
             if opens:
                 webbrowser.open(address)
 

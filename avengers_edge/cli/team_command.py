@@ -403,7 +403,7 @@ def _check_measurable(session: Session, members: Sequence[Member]) -> None:
 def _calibrate_team(session: Session, name: str, questions: int) -> Team:
     """Measure a team on built-in questions, and fit its table; what was measured before is not measured again."""
     from avengers_edge.calibration.fit import FitOptions
-    from avengers_edge.calibration.steps import fit_outcomes, load_questions, measure_team, without_code
+    from avengers_edge.calibration.pipeline import fit_outcomes, load_questions, measure_team, without_code
     from avengers_edge.teams import Teams
 
     settings = session.settings()

@@ -1,10 +1,7 @@
 """The model's own chat template: a conversation becomes the text of a prompt.
 
-A template comes with a foreign file, and is a program. It runs in Jinja's `ImmutableSandboxedEnvironment`, which keeps
-it from Python's internals, from what it was given to read, and from long ranges. Here its size and that of its output
-are limited, and whatever it raises becomes an error of ours. Time and memory are limited by the worker process around
-it, see `worker.template_limits`; in the caller's own process nothing limits them.
-
+A template is a foreign program. It runs in Jinja's `ImmutableSandboxedEnvironment`, its size and that of its output are
+limited, and whatever it raises becomes an error of ours. Time and memory are limited by `worker.template_limits` alone.
 The helpers are those of Hugging Face's `apply_chat_template`, for which templates are written.
 """
 
@@ -12,9 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jinja2
@@ -114,22 +112,18 @@ class ChatTemplate:
         given = {"messages": _turns(messages), "add_generation_prompt": True, "tools": functions, **self._tokens}
         if thinking is not None:  # Qwen3's name for it, and Granite's
             given |= {"enable_thinking": thinking, "thinking": thinking}
+        parts, size = [], 0
         try:
-            text = self._run(given)
+            for part in self._template.generate(given):
+                parts.append(part)
+                size += len(part)
+                if size > MOST_OUTPUT:
+                    raise OverflowError(f"it writes more than {MOST_OUTPUT} characters")
         # A template is a program: it can fail in every way a program can.
         except Exception as error:
             raise BadRequest(f"the model's chat template refuses this conversation: {_line(error)}") from error
-        _require_shown(text, messages, tools)
+        _require_shown(text := "".join(parts), messages, tools)
         return text
-
-    def _run(self, given: Mapping[str, object]) -> str:
-        parts, left = [], MOST_OUTPUT
-        for part in self._template.generate(given):
-            parts.append(part)
-            left -= len(part)
-            if left < 0:
-                raise OverflowError(f"it writes more than {MOST_OUTPUT} characters")
-        return "".join(parts)
 
 
 # --- what a template is given ---
@@ -145,17 +139,11 @@ def _turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
     turns, known = [], dict[str, tuple[str, str]]()
     for message in messages:
         turn: dict[str, Any] = {"role": message.role, "content": message.content}
-        if message.calls:
-            for call in message.calls:
-                known[call.id] = (f"call{len(known) + 1:05}", call.name)
-            turn["tool_calls"] = [
-                {
-                    "id": known[call.id][0],
-                    "type": "function",
-                    "function": {"name": call.name, "arguments": json.loads(call.arguments)},
-                }
-                for call in message.calls
-            ]
+        for call in message.calls:
+            known[call.id] = (f"call{len(known) + 1:05}", call.name)
+            function = {"name": call.name, "arguments": json.loads(call.arguments)}
+            made = {"id": known[call.id][0], "type": "function", "function": function}
+            turn.setdefault("tool_calls", []).append(made)
         if message.call_id is not None:
             if message.call_id not in known:
                 raise BadRequest(f"a result is of the call {message.call_id[:40]!r}, which was not made before it")
@@ -180,13 +168,10 @@ def _require_shown(text: str, messages: Sequence[Message], tools: Tools | None) 
 
 
 def wants_thought(request: Request) -> bool | None:
-    """Return whether the model is to think before it answers; None leaves that to its template.
-
-    A text that is bounded from its first token has no place for a thought.
-    """
+    """Return whether the model is to think before it answers; None leaves that to its template."""
     sampling, tools = request.sampling, request.tools
     if sampling.grammar is not None or sampling.schema is not None or (tools is not None and tools.must):
-        return False
+        return False  # what is bounded from its first token has no place for a thought
     return None if sampling.thinking_budget is None else sampling.thinking_budget > 0
 
 
@@ -196,13 +181,9 @@ def opened_thought(prompt: str) -> str:
 
 
 def _without_thought(prompt: str, template: str) -> str:
-    """End a thought at the end of a prompt whose template was asked for none.
-
-    Some templates open a thought all the same. Some know thoughts, since they take them out of earlier turns, but no
-    variable that keeps the model from beginning one: the model thinks unless the prompt ends with an empty thought.
-    """
     if _OPEN.search(prompt):
         return f"{prompt.rstrip()}\n\n{CLOSING}\n\n"
+    # A template that takes thoughts out of earlier turns, but has no variable that keeps a new one from beginning.
     if CLOSING in template and "thinking" not in template and not _CLOSED.search(prompt):
         return prompt + _NO_THOUGHT
     return prompt
@@ -212,7 +193,7 @@ def _without_thought(prompt: str, template: str) -> str:
 
 
 class _Generation(Extension):
-    """`{% generation %}`, with which templates mark what a model is trained to say; here it changes nothing."""
+    """`{% generation %}`, which marks what a model is trained to say; here it changes nothing."""
 
     tags = {"generation"}  # noqa: RUF012 - as Jinja has it
 
@@ -228,8 +209,10 @@ def _environment() -> ImmutableSandboxedEnvironment:
         extensions=["jinja2.ext.loopcontrols", _Generation],
         optimized=False,  # or constants are computed, however large, when the model is loaded
     )
-    environment.globals.update(raise_exception=_raise_exception, strftime_now=_strftime_now)
-    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = lambda pattern: datetime.datetime.now().astimezone().strftime(pattern)
+    # Jinja's own tojson escapes HTML characters, which no model has been trained on.
+    environment.filters["tojson"] = functools.partial(json.dumps, ensure_ascii=False)
     return environment
 
 
@@ -237,23 +220,7 @@ def _raise_exception(message: str) -> None:
     raise jinja2.TemplateError(message)
 
 
-def _strftime_now(pattern: str) -> str:
-    return datetime.datetime.now().astimezone().strftime(pattern)
-
-
-def _to_json(
-    value: object,
-    indent: int | None = None,
-    ensure_ascii: bool = False,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    # Jinja's own tojson escapes HTML characters, which no model has been trained on.
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-
 def _line(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "it takes too much memory"
-    lines = str(error).split("\n", 1)[0].split()
-    return " ".join(lines)[:200] or type(error).__name__
+    return " ".join(str(error).partition("\n")[0].split())[:200] or type(error).__name__

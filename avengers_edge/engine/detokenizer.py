@@ -1,9 +1,8 @@
 """The text of one sample as its tokens arrive: whole characters, stop strings, the end of a thought.
 
-Models that think by themselves write a `<think>` section first; the templates of some open it in the prompt. A token
-limit would cut such a text before its answer. So a thought that has taken its budget is closed for the model, which
-then answers from what it has: "budget forcing" (s1, arXiv 2501.19393), Qwen3's "thinking budget" (arXiv 2505.09388) and
-llama.cpp's "reasoning budget".
+A model that thinks writes a `<think>` section first. One that has taken its budget is closed for the model, which then
+answers from what it has, before the token limit cuts the text: "budget forcing" (s1, arXiv 2501.19393), Qwen3's
+"thinking budget" (arXiv 2505.09388) and llama.cpp's "reasoning budget".
 """
 
 from __future__ import annotations
@@ -23,15 +22,9 @@ _HALF_TAG = len(CLOSING) - 1
 
 
 class Detokenizer:
-    """Collects token pieces (bytes) and decides which text may be shown.
+    """Collects token pieces (bytes) and decides which text may be shown; `opened` is what the prompt begins of it.
 
-    A character is decided when all its bytes are there, and text when no stop string can still begin in it. So neither
-    half a character nor half a stop string ever leaks into a stream.
-
-    Args:
-        stop: the stop strings.
-        opened: what the prompt begins of the text.
-
+    A character is decided when all its bytes are there, and text when no stop string can still begin in it.
     """
 
     def __init__(self, stop: Sequence[str] = (), opened: str = "") -> None:
@@ -43,7 +36,6 @@ class Detokenizer:
 
     @property
     def text(self) -> str:
-        """Everything decided so far."""
         return "".join(self._decided)
 
     def push(self, piece: bytes) -> str:
@@ -51,12 +43,7 @@ class Detokenizer:
         return self._decide(self._held + self._decoder.decode(piece))
 
     def close(self) -> str:
-        """Take the end of the sample; return what was held back for a stop string that never came.
-
-        A character whose last bytes never came is left out.
-        """
-        if self.stopped:
-            return ""
+        """Take the end of the sample; return what was held back, but no character whose last bytes never came."""
         rest, self._held = self._held, ""
         return self._keep(rest)
 
@@ -73,12 +60,9 @@ class Detokenizer:
         return self._keep(pending[:safe])
 
     def _longest_open_stop(self, pending: str) -> int:
-        """Measure the longest tail of `pending` that is the beginning of a stop string."""
-        for length in range(min(len(pending), max(map(len, self._stop), default=1) - 1), 0, -1):
-            tail = pending[-length:]
-            if any(stop.startswith(tail) for stop in self._stop):
-                return length
-        return 0
+        longest = min(len(pending), max(map(len, self._stop), default=1) - 1)
+        lengths = (n for n in range(longest, 0, -1) if any(stop.startswith(pending[-n:]) for stop in self._stop))
+        return next(lengths, 0)
 
     def _keep(self, text: str) -> str:
         self._decided.append(text)
@@ -86,17 +70,14 @@ class Detokenizer:
 
 
 class ThinkingBudget:
-    """Counts the tokens of one sample's thoughts. An answer keeps at least a sixth of the tokens there are.
+    """Counts the tokens of one sample's thoughts, of which the prompt may have `opened` one.
 
-    Args:
-        sampling: the budget; without one nothing is counted.
-        opened: whether the prompt ends in a thought.
-
+    An answer keeps at least a sixth of the tokens there are.
     """
 
-    def __init__(self, sampling: SamplingParams, *, opened: bool) -> None:
+    def __init__(self, sampling: SamplingParams, longest: int, *, opened: bool) -> None:
         budget = sampling.thinking_budget
-        self._left = None if budget is None else min(budget, sampling.max_tokens * 5 // 6)
+        self._left = None if budget is None else min(budget, longest * 5 // 6)
         self._thinking, self._tail = opened, b""
 
     def push(self, piece: bytes) -> bool:

@@ -1,7 +1,6 @@
 """What a machine computes with: the cores worth a thread each, its GPUs, and which of them llama.cpp can use.
 
-Which GPUs are present is read from the operating system's own files, or from the vendor's tool with a time limit. What
-the build sees is asked in a process of its own, which runs this module: looking at a CUDA device takes hundreds of
+What the build sees is asked in a process of its own, which runs this module: looking at a CUDA device takes hundreds of
 megabytes of its memory, and a broken driver can take the process down.
 """
 
@@ -9,58 +8,54 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import math
 import os
 import platform
-import shutil
-import subprocess
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+
+import msgspec
 
 from avengers_edge.engine.memory import DeviceMemory
-from avengers_edge.engine.spawn import DEVICES, environment, python_command
+from avengers_edge.engine.spawn import DEVICES, environment, output_of, python_command
 from avengers_edge.errors import BadRequest
 
 _ROOT = Path("/")
 _FEW = 4
-_SYSCTL_SECONDS = 5
+_SYSCTL = ("/usr/sbin/sysctl", "-n")
 
 
 def usable_cores(root: Path = _ROOT) -> int:
-    """Count the cores that are worth a thread each.
+    """Count the cores that are worth a thread each: allowed ones, each physical core once, within a container's quota.
 
-    Those of an affinity mask or cpuset, each physical core once, and no more than a container's quota pays for.
     `root` is where the system's files are looked for.
     """
     cpus = _allowed_cpus()
-    physical = mac_cores(_ask_mac()) if sys.platform == "darwin" else physical_cores(cpus, root)
+    if sys.platform == "darwin":  # an Intel Mac knows no performance cores
+        kinds = ("hw.perflevel0.physicalcpu", "hw.physicalcpu")
+        counts = (output_of([*_SYSCTL, kind], TOOL_SECONDS).strip() for kind in kinds)
+        physical = next((int(count) for count in counts if count.isdecimal()), None)
+    else:
+        physical = physical_cores(cpus, root)
     return choose_threads(len(cpus), physical, cpu_quota(root))
 
 
 def choose_threads(logical: int, physical: int | None, quota: float | None) -> int:
-    """Choose a number of threads.
-
-    Two threads of one core share its arithmetic units and gain nothing from each other, but below four cores they hide
-    what else the machine does. A thread beyond the quota only uses it up sooner: then all stand still together.
-    """
+    """Choose a number of threads."""
+    # Two threads of one core gain nothing from each other, but below four cores they hide what else the machine does. A
+    # thread beyond the quota only uses it up sooner: then all stand still together.
     threads = max(physical or logical, min(_FEW, logical))
     return threads if quota is None else min(threads, max(1, math.ceil(quota)))
 
 
 def physical_cores(cpus: Collection[int], root: Path = _ROOT) -> int | None:
     """Count the physical cores of some logical ones; None where the system does not say."""
-    cores = set()
-    for cpu in cpus:
-        file = root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
-        try:
-            cores.add(file.read_text(encoding="ascii").strip())
-        except (OSError, ValueError):
-            return None
-    return len(cores)
+    files = (root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list" for cpu in cpus)
+    with contextlib.suppress(OSError, ValueError):
+        return len({file.read_text(encoding="ascii").strip() for file in files})
+    return None
 
 
 def cpu_quota(root: Path = _ROOT) -> float | None:
@@ -69,12 +64,6 @@ def cpu_quota(root: Path = _ROOT) -> float | None:
         own = (root / "proc/self/cgroup").read_text(encoding="utf-8")
         return min((quota for folder in _groups(own, root) if (quota := _quota_of(folder))), default=None)
     return None
-
-
-def mac_cores(said: str) -> int | None:
-    """Read what `sysctl -n` names of the performance cores, or of all where there is one kind only."""
-    words = said.split()
-    return int(words[0]) if words and words[0].isdecimal() else None
 
 
 def _groups(own: str, root: Path) -> Iterator[Path]:
@@ -105,15 +94,6 @@ def _allowed_cpus() -> Collection[int]:
     return range(os.cpu_count() or 1)
 
 
-def _ask_mac() -> str:
-    # An Intel Mac does not know the first name, and tells the second one all the same.
-    command = ["/usr/sbin/sysctl", "-n", "hw.perflevel0.physicalcpu", "hw.physicalcpu"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=_SYSCTL_SECONDS, check=False).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ""
-
-
 TOOL_SECONDS = 10
 PROBE_SECONDS = 30
 
@@ -124,6 +104,11 @@ _VULKAN_LOADERS = (
     "usr/lib/*/libvulkan.so.1",
     "System32/vulkan-1.dll",  # below Windows' own folder
 )
+_TOOLS = {
+    "NVIDIA": ("the CUDA toolkit", "GGML_CUDA"),
+    "Apple": ("the Xcode command line tools", "GGML_METAL"),
+    "AMD": ("ROCm", "GGML_HIP"),
+}
 _GPU_BACKENDS = ("cuda", "metal", "hip", "vulkan", "sycl", "opencl", "musa", "cann")
 _KINDS = {0: "cpu", 1: "gpu", 2: "igpu", 3: "accelerator"}  # enum ggml_backend_dev_type
 
@@ -151,15 +136,13 @@ class Device:
 
 
 def find_gpus(root: Path = _ROOT) -> tuple[Gpu, ...]:
-    """Look for GPUs without llama.cpp, without root and without a hang.
-
-    `root` is where the system's files are looked for; another than `/` asks no tool.
-    """
+    """Look for GPUs without llama.cpp in the system's files below `root`, and by NVIDIA's tool where that is `/`."""
     if sys.platform == "darwin" and root == _ROOT:
         return (Gpu("Apple", platform.processor() or "Apple silicon"),) if platform.machine() == "arm64" else ()
     found = parse_nvidia_proc(_texts(root, "proc/driver/nvidia/gpus/*/information"))
     if not found and root == _ROOT:
-        found = parse_nvidia_smi(_run_tool("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"))
+        command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        found = parse_nvidia_smi(output_of(command, TOOL_SECONDS))
     vendors = [_PCI_VENDORS.get(code.strip()) for code in _texts(root, "sys/class/drm/card[0-9]/device/vendor")]
     if "AMD" in vendors or (root / "dev/kfd").exists():
         found += (Gpu("AMD", "AMD GPU"),)
@@ -195,32 +178,6 @@ def _texts(root: Path, pattern: str) -> list[str]:
     return texts
 
 
-def _run_tool(*command: str) -> str:
-    program = shutil.which(command[0])
-    if program is None:
-        return ""
-    return _output_of([program, *command[1:]], TOOL_SECONDS)
-
-
-def _output_of(command: Sequence[str], seconds: float, env: Mapping[str, str] | None = None) -> str:
-    """Return what a program prints, nothing where it fails or takes too long."""
-    try:
-        done = subprocess.run(
-            command,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=seconds,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout if done.returncode == 0 else ""
-
-
 # --- what the build can use ---
 
 
@@ -241,10 +198,9 @@ def gpu_backends(folder: Path | None = None) -> tuple[str, ...]:
 
 
 def find_devices(backends: Collection[str] | None = None) -> tuple[Device, ...]:
-    """Ask llama.cpp, in a process of its own, which GPUs it uses and how much memory is free there.
+    """Ask llama.cpp, in a process of its own, which GPUs it offloads to and how much memory is free there.
 
-    A build without a GPU backend is not asked; one that dies or says nothing in time has none. Integrated GPUs are
-    used, as llama.cpp does by default, only where there is no other.
+    A build without a GPU backend is not asked; one that dies or says nothing in time has none.
     """
     if not (gpu_backends() if backends is None else backends):
         return ()
@@ -252,21 +208,16 @@ def find_devices(backends: Collection[str] | None = None) -> tuple[Device, ...]:
         command = python_command(DEVICES)
     except BadRequest:
         return ()
-    return used_devices(parse_devices(_output_of(command, PROBE_SECONDS, environment())))
-
-
-def used_devices(devices: Collection[Device]) -> tuple[Device, ...]:
-    """Choose the devices that llama.cpp offloads to, of all it lists."""
-    discrete = tuple(device for device in devices if device.kind == "gpu")
-    return discrete or tuple(device for device in devices if device.kind == "igpu")
+    listed = parse_devices(output_of(command, PROBE_SECONDS, environment()))
+    discrete = tuple(device for device in listed if device.kind == "gpu")
+    return discrete or tuple(device for device in listed if device.kind == "igpu")  # llama.cpp's own choice
 
 
 def parse_devices(text: str) -> tuple[Device, ...]:
     """Read what `report_devices` wrote: one JSON list, in the last line."""
-    lines = text.strip().splitlines()
     try:
-        return tuple(Device(**values) for values in json.loads(lines[-1] if lines else "[]"))
-    except (ValueError, TypeError, RecursionError):
+        return msgspec.json.decode(text.strip().splitlines()[-1], type=tuple[Device, ...])
+    except (ValueError, IndexError, RecursionError):
         return ()
 
 
@@ -284,10 +235,10 @@ def shares_main_memory(devices: Collection[Device]) -> bool:
 
 def report_devices() -> None:
     """Write llama.cpp's devices to standard output as JSON."""
-    sys.stdout.write(json.dumps(_list_devices()) + "\n")
+    sys.stdout.write(msgspec.json.encode(_list_devices()).decode() + "\n")
 
 
-def _list_devices() -> list[dict[str, Any]]:
+def _list_devices() -> list[Device]:
     import ctypes
 
     from llama_cpp import llama_cpp as llama
@@ -307,15 +258,12 @@ def _list_devices() -> list[dict[str, Any]]:
     for place in range(ggml.ggml_backend_dev_count()):
         handle, free, total = ggml.ggml_backend_dev_get(place), size(), size()
         ggml.ggml_backend_dev_memory(handle, ctypes.byref(free), ctypes.byref(total))
-        devices.append(
-            {
-                "name": ggml.ggml_backend_dev_name(handle).decode("utf-8", "replace"),
-                "description": ggml.ggml_backend_dev_description(handle).decode("utf-8", "replace"),
-                "kind": _KINDS.get(ggml.ggml_backend_dev_type(handle), "other"),
-                "free": free.value,
-                "total": total.value,
-            }
+        name, description = (
+            function(handle).decode("utf-8", "replace")
+            for function in (ggml.ggml_backend_dev_name, ggml.ggml_backend_dev_description)
         )
+        kind = _KINDS.get(ggml.ggml_backend_dev_type(handle), "other")
+        devices.append(Device(name, description, kind, free.value, total.value))
     return devices
 
 
@@ -327,12 +275,7 @@ def remedy(
 ) -> str | None:
     """Return how to make llama.cpp use a GPU that is there; None where nothing is to be done.
 
-    Args:
-        gpus: what the machine has.
-        backends: the GPU backends of this build.
-        devices: what they see.
-        vulkan: whether the Vulkan loader is installed, which is then easier than AMD's own tools.
-
+    `backends` are those of this build, `devices` what they see, `vulkan` whether the loader is there.
     """
     if not gpus or devices:
         return None
@@ -341,15 +284,9 @@ def remedy(
             f"the build has {', '.join(backends)} but sees no device: check the driver (nvidia-smi, rocminfo or "
             "vulkaninfo), and that no variable such as CUDA_VISIBLE_DEVICES hides it"
         )
-    vendors = {gpu.vendor for gpu in gpus}
-    if "NVIDIA" in vendors:
-        tools, flag = "the CUDA toolkit", "GGML_CUDA"
-    elif "Apple" in vendors:
-        tools, flag = "the Xcode command line tools", "GGML_METAL"
-    elif "AMD" in vendors and not vulkan:
-        tools, flag = "ROCm", "GGML_HIP"
-    else:
-        tools, flag = "the Vulkan SDK", "GGML_VULKAN"
+    vendors = {gpu.vendor for gpu in gpus} - ({"AMD"} if vulkan else set())  # Vulkan is easier than AMD's own tools
+    named = (_TOOLS[vendor] for vendor in _TOOLS if vendor in vendors)
+    tools, flag = next(named, ("the Vulkan SDK", "GGML_VULKAN"))
     return f"install {tools}, then build llama.cpp for the GPU: {build_command(flag)}"
 
 

@@ -42,8 +42,7 @@ _Sequence = list[int]
 def vet(text: str) -> None:
     """Refuse GBNF that llama.cpp cannot read, or cannot follow in bounded time and memory."""
     rules = _Rules(text)
-    rules.require_defined()
-    _limit_beginnings(rules)
+    _limit_beginnings(rules.names, rules.defined())
 
 
 class _Rules:
@@ -182,26 +181,19 @@ class _Rules:
         if optional is not None:
             sequence.append(optional)
 
-    def require_defined(self) -> None:
-        """Refuse a grammar without a root, or with a name that stands for nothing."""
+    def defined(self) -> list[list[_Sequence]]:
+        """Return the alternatives of each rule, all of which have to be there, and one called root."""
         if "root" not in self._numbers:
             raise BadRequest("the grammar has no rule `root`, where a text begins")
         for name, number in self._numbers.items():
             if self.bodies[number] is None:
                 raise BadRequest(f"the grammar uses the rule {name[:40]!r} but does not define it")
-
-    def defined(self) -> list[list[_Sequence]]:
-        """Return the alternatives of each rule."""
         return [body or [] for body in self.bodies]
 
 
-def _limit_beginnings(rules: _Rules) -> None:
-    """Refuse left recursion, and rules with too many ways to begin.
-
-    llama.cpp walks from a rule into each rule that it may begin with, without remembering what it saw, and keeps a
-    stack for each way. It overlooks that a rule made only of rules that may be empty may be empty.
-    """
-    bodies = rules.defined()
+def _limit_beginnings(names: list[str], bodies: list[list[_Sequence]]) -> None:
+    # llama.cpp walks from a rule into each rule that it may begin with, without remembering what it saw, and keeps a
+    # stack for each way. It overlooks that a rule made only of rules that may be empty may be empty.
     empty = _may_be_empty(bodies)
     first = [
         [symbol for sequence in body for symbol in _beginnings(number, sequence, empty)]
@@ -221,7 +213,7 @@ def _limit_beginnings(rules: _Rules) -> None:
                 walk.pop()
             elif ways[follower] == -1:
                 raise BadRequest(
-                    f"the grammar's rule {rules.names[follower]!r} can begin with itself: let it end with itself"
+                    f"the grammar's rule {names[follower]!r} can begin with itself: let it end with itself"
                 )
             elif ways[follower] == 0:
                 if len(walk) >= 1000:  # llama.cpp recurses

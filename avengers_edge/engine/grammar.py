@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import time
 from typing import Any
 
@@ -20,16 +21,12 @@ _MOST_SECONDS = 2.0  # seconds of processor time to look at a vocabulary
 _MOST_SECONDS_TO_ACCEPT = 0.1
 
 
+@functools.lru_cache(maxsize=8)  # one reading for all samples of a request
 def grammar_text(sampling: SamplingParams) -> str | None:
-    """Return the GBNF that bounds a text, made from the JSON schema if there is one, or None if nothing does.
+    """Return the GBNF that bounds a text, if anything does, vetted for `Grammar`; raise `BadRequest` where it fails.
 
-    What comes back is safe to hand to `Grammar`. A schema is enforced or refused, keyword by keyword: `oneOf` is taken
-    as `anyOf`, properties come in the schema's order, and none is written that the schema does not name unless it
-    names none.
-
-    Raises:
-        BadRequest: the grammar or the schema is malformed, contradicts itself or is too large to be followed.
-
+    A schema is enforced or refused, keyword by keyword: `oneOf` is taken as `anyOf`, properties come in the schema's
+    order, and none is written that the schema does not name unless it names none.
     """
     if sampling.schema is not None:
         _limit_size("schema", sampling.schema)
@@ -38,13 +35,11 @@ def grammar_text(sampling: SamplingParams) -> str | None:
             vet(text)
         except BadRequest as error:
             raise BadRequest(f"made of the schema, {error}") from error
-    elif sampling.grammar is not None:
+        return text
+    if sampling.grammar is not None:
         _limit_size("grammar", sampling.grammar)
-        text = sampling.grammar
-        vet(text)
-    else:
-        return None
-    return text
+        vet(sampling.grammar)
+    return sampling.grammar
 
 
 def unwritable_tokens(vocab: object) -> NDArray[np.bool_]:
@@ -59,10 +54,6 @@ class Grammar(Closing):
 
     `vocab` is a loaded model's, `text` comes from `grammar_text`, `unwritable` from `unwritable_tokens`. A token that
     ends generation is allowed where the grammar is complete.
-
-    Raises:
-        BadRequest: llama.cpp refuses the grammar.
-
     """
 
     def __init__(self, vocab: object, text: str, unwritable: NDArray[np.bool_]) -> None:
@@ -75,17 +66,12 @@ class Grammar(Closing):
             )
 
     def allows(self, token: int) -> bool:
-        """Return whether this token may come next."""
         return bool(self.allowed(np.array([token], np.int32))[0])
 
     def allowed(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Return for each of these tokens whether it may come next.
-
-        Raises:
-            BadRequest: the grammar has become too ambiguous to follow.
-
-        """
-        self._require_open()
+        """Return for each of these tokens whether it may come next; refused once following it takes too long."""
+        if not self._sampler:
+            raise EngineDied("the grammar was closed while it was in use: ask again")
         candidates = np.zeros(tokens.size, np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)]))
         candidates["id"] = tokens
         data = candidates.ctypes.data_as(ctypes.POINTER(llama.llama_token_data))
@@ -99,13 +85,7 @@ class Grammar(Closing):
         return kept
 
     def accept(self, token: int) -> None:
-        """Go on after this token; after one that ends generation there is nothing to go on to.
-
-        Raises:
-            EngineDied: the grammar does not allow it.
-            BadRequest: the grammar has become too ambiguous to follow.
-
-        """
+        """Go on after this token; after one that ends generation there is nothing to go on to."""
         if not self.allows(token):  # llama.cpp would end the process
             raise EngineDied(f"token {token} was drawn though the grammar does not allow it")
         if self._ends(token):
@@ -115,17 +95,12 @@ class Grammar(Closing):
         _limit_time(started, _MOST_SECONDS_TO_ACCEPT)
 
     def close(self) -> None:
-        """Free the state; a second call does nothing."""
         if self._sampler:
             llama.llama_sampler_free(self._sampler)
             self._sampler = None
 
     def _ends(self, token: int) -> bool:
         return bool(llama.llama_vocab_is_eog(self._vocab, token))
-
-    def _require_open(self) -> None:
-        if not self._sampler:
-            raise EngineDied("the grammar was closed while it was in use: ask again")
 
 
 def _limit_size(name: str, text: str) -> None:

@@ -65,17 +65,12 @@ _MOST_VALUES = 256
 
 
 def schema_grammar(schema: str) -> str:
-    """Return the GBNF of the JSON texts that a schema allows.
-
-    Raises:
-        BadRequest: it is not JSON, not a schema, contradicts itself, or has a keyword that cannot be enforced.
-
-    """
+    """Return the GBNF of the JSON texts that a schema allows; what is not JSON or cannot be enforced is refused."""
     return "".join(f"{name} ::= {rule}\n" for name, rule in schema_rules({"root": schema}).items())
 
 
 def schema_rules(schemas: Mapping[str, str]) -> dict[str, str]:
-    """Return the GBNF rules of several schemas, each under its name, and those that they need; raises as the above."""
+    """Return the GBNF rules of several schemas, each under its name, and those that they need."""
     return _Rules({name: _json(schema) for name, schema in schemas.items()}).write()
 
 
@@ -113,7 +108,6 @@ class _Rules:
         self._pending: list[tuple[str, str, object]] = [(name, name, schema) for name, schema in schemas.items()]
 
     def write(self) -> dict[str, str]:
-        """Write the rules."""
         while self._pending:
             name, self._within, schema = self._pending.pop()
             self._rules[name] = self._alternatives(schema, 0)

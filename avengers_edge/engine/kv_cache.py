@@ -1,57 +1,20 @@
-"""Who holds which cells of the KV cache: sequence ids, reservations of running requests, the prefix cache.
-
-A prefix that was evaluated is kept for a chat's next turn, or for a prompt that begins alike, until room is needed.
-"""
+"""Who holds which cells of the KV cache: sequence ids, reservations of running requests, the prefix cache."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-Logits = NDArray[np.float32]
+if TYPE_CHECKING:
+    from avengers_edge.engine.llama_context import LlamaContext
 
 _LEAST_SHARED = 16  # tokens below which sharing does not pay for a sequence
 _MOST_KEPT = 16
 _RETOKENIZED = 8
 """Tokens at the end of an answer that may differ in the next turn, which is tokenized as a whole."""
-
-
-class Context(Protocol):
-    """A KV cache and the step that fills it; see `LlamaContext`. A sequence has at most `longest` cells."""
-
-    cells: int
-    longest: int
-    split: bool
-    sequences: int
-    batch_size: int
-    outputs: int
-
-    def decode(self, tokens: list[int], positions: list[int], sequences: list[int], wanted: list[bool]) -> Logits:
-        """Evaluate one token a row; give the logits of the wanted ones."""
-
-    def copy_prefix(self, source: int, target: int, tokens: int) -> None:
-        """Share another sequence's first cells with a sequence."""
-
-    def rollback(self, sequence: int, tokens: int) -> None:
-        """Drop all cells of a sequence but the first."""
-
-    def release(self, sequence: int) -> None:
-        """Drop a sequence."""
-
-    def clear(self) -> None:
-        """Drop every sequence."""
-
-    def save(self, path: Path, sequence: int, tokens: list[int]) -> None:
-        """Write a sequence to a file."""
-
-    def restore(self, path: Path, sequence: int) -> list[int]:
-        """Read a sequence back; give its tokens."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,71 +28,69 @@ class PrefixEntry:
 
 
 class KVCacheManager:
-    """The book-keeping of one context's cells. What is kept from earlier requests gives way to what is asked now.
+    """The book-keeping of one context's cells. What is kept from earlier requests gives way to what is asked now."""
 
-    Args:
-        context: the cache.
-        supports_rollback: whether the model's sequences can be cut back.
-
-    """
-
-    def __init__(self, context: Context, *, supports_rollback: bool) -> None:
+    def __init__(self, context: LlamaContext, *, supports_rollback: bool) -> None:
         self._context, self._supports_rollback = context, supports_rollback
-        self._prefixes = PrefixCache()
+        self._kept: list[PrefixEntry] = []  # the prefix cache, least recently used first
         self._free = list(range(context.sequences))  # a heap: the lowest is taken first
         self._reserved = 0
 
+    @property
+    def _kept_cells(self) -> int:
+        prompts = {entry.group: entry.shared for entry in self._kept}
+        return sum(prompts.values()) + sum(len(entry.tokens) - entry.shared for entry in self._kept)
+
+    @property
+    def unreserved(self) -> int:
+        """How many cells no request has reserved; kept prefixes may lie in them."""
+        return self._context.cells - self._reserved
+
     def can_reserve(self, cells: int, sequences: int = 0) -> bool:
         """Return whether so much can be reserved, at the worst by giving up all prefixes that are kept."""
-        return self._reserved + cells <= self._context.cells and len(self._free) + len(self._prefixes) >= sequences
+        return self._reserved + cells <= self._context.cells and len(self._free) + len(self._kept) >= sequences
 
     def has_free(self, cells: int) -> bool:
         """Return whether so much is free without giving up a prefix."""
-        return bool(self._free) and self._reserved + self._prefixes.cells + cells <= self._context.cells
+        return bool(self._free) and self._reserved + self._kept_cells + cells <= self._context.cells
 
     def reserve(self, cells: int) -> None:
         """Set cells aside for a request; they are there when it comes to use them."""
         self._reserved += cells
-        while self._prefixes and self._reserved + self._prefixes.cells > self._context.cells:
-            self._drop([self._prefixes.pop()])
+        while self._kept and self._reserved + self._kept_cells > self._context.cells:
+            self._drop(self._kept[:1])
 
     def release(self, cells: int) -> None:
-        """End a reservation."""
         self._reserved -= cells
 
     def open(self) -> int:
-        """Open a free sequence."""
         if not self._free:
-            self._drop([self._prefixes.pop()])
+            self._drop(self._kept[:1])
         return heapq.heappop(self._free)
 
     def open_for(self, prompt: list[int], running: Collection[PrefixEntry], *, beyond: int) -> tuple[int, int]:
-        """Reserve a prompt its cells and `beyond` more; take a sequence, and say how much of the prompt it has already.
+        """Reserve a prompt its cells and `beyond` more; return its sequence and how much of the prompt that has.
 
-        A kept sequence that the prompt goes on from is taken over as it is, and the samples beside it, which the
-        conversation did not choose, are dropped. Any other is left as it is, and only its beginning is shared, unless
-        there is no room for both.
+        A kept sequence that the prompt goes on from is taken over, and the samples beside it, which the conversation
+        did not choose, are dropped. Of any other only the beginning is shared, unless there is no room for both.
         """
-        found = best_prefix([*self._prefixes, *running], prompt, supports_rollback=self._supports_rollback)
+        found = best_prefix([*self._kept, *running], prompt, supports_rollback=self._supports_rollback)
         need = len(prompt) + beyond
-        if found and found[0] in self._prefixes:
+        if found and found[0] in self._kept:
             source, reused = found
             if reused + _RETOKENIZED >= len(source.tokens) or not self.has_free(need):
-                self._drop(self._prefixes.take(source))
+                self._kept.remove(source)
+                self._drop([entry for entry in self._kept if entry.group == source.group])
                 self.reserve(need)
                 if reused < len(source.tokens):
                     self._context.rollback(source.sequence, reused)
                 return source.sequence, reused
         self.reserve(need)
         sequence = self.open()
-        if found and (found[0] in running or found[0] in self._prefixes):  # it did not have to give way
+        if found and (found[0] in running or found[0] in self._kept):  # it did not have to give way
             self._context.copy_prefix(found[0].sequence, sequence, found[1])
             return sequence, found[1]
         return sequence, 0
-
-    def copy_prefix(self, source: int, target: int, tokens: int) -> None:
-        """Share another sequence's first cells with one that was just opened."""
-        self._context.copy_prefix(source, target, tokens)
 
     def close(self, sequence: int) -> None:
         """Release a sequence; cells that no other one shares are free at once."""
@@ -137,8 +98,10 @@ class KVCacheManager:
         heapq.heappush(self._free, sequence)
 
     def keep(self, entry: PrefixEntry) -> None:
-        """Keep a sequence for a next turn."""
-        self._drop(self._prefixes.add(entry))
+        """Keep a sequence for a next turn, instead of those that it begins with."""
+        self._drop([old for old in self._kept if entry.tokens[: len(old.tokens)] == old.tokens])
+        self._kept.append(entry)
+        self._drop(self._kept[:-_MOST_KEPT])
 
     def reset_if_empty(self) -> None:
         """With nothing held any more, let the next run find the cache as the first one did: same places, same sums."""
@@ -146,69 +109,28 @@ class KVCacheManager:
             self._context.clear()
 
     def save(self, path: Path) -> int:
-        """Write the most recently used kept sequence to a file; give its number of tokens, 0 where nothing is kept."""
-        entry = self._prefixes.latest
-        if entry is None:
+        """Write the most recently used kept sequence to a file; return its number of tokens, 0 for none."""
+        if not self._kept:
             return 0
-        self._context.save(path, entry.sequence, entry.tokens)
-        return len(entry.tokens)
+        self._context.save(path, self._kept[-1].sequence, self._kept[-1].tokens)
+        return len(self._kept[-1].tokens)
 
     def restore(self, path: Path) -> int:
-        """Keep a sequence from a file; give its number of tokens, 0 where the file is of no use here."""
+        """Keep a sequence from a file; return its number of tokens, 0 where the file is of no use here."""
         if not self.can_reserve(0, sequences=1):
             return 0
         sequence = self.open()
         tokens = self._context.restore(path, sequence)
-        if not tokens or self._reserved + self._prefixes.cells + len(tokens) > self._context.cells:
+        if not tokens or self._reserved + self._kept_cells + len(tokens) > self._context.cells:
             self.close(sequence)
             return 0
         self.keep(PrefixEntry(sequence, tokens, group=-1 - sequence))
         return len(tokens)
 
-    def _drop(self, given_up: Iterable[PrefixEntry]) -> None:
+    def _drop(self, given_up: list[PrefixEntry]) -> None:
         for entry in given_up:
+            self._kept.remove(entry)
             self.close(entry.sequence)
-
-
-class PrefixCache:
-    """Sequences kept after their request, least recently used first. They are given up when room is needed."""
-
-    def __init__(self) -> None:
-        self._entries: list[PrefixEntry] = []
-
-    def __iter__(self) -> Iterator[PrefixEntry]:
-        return iter(tuple(self._entries))
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    @property
-    def cells(self) -> int:
-        """How many cells they hold."""
-        prompts = {entry.group: entry.shared for entry in self._entries}
-        return sum(prompts.values()) + sum(len(entry.tokens) - entry.shared for entry in self._entries)
-
-    @property
-    def latest(self) -> PrefixEntry | None:
-        """The most recently used one."""
-        return self._entries[-1] if self._entries else None
-
-    def add(self, entry: PrefixEntry) -> list[PrefixEntry]:
-        """Keep one more; give those that it makes superfluous or that are too many."""
-        superfluous = [old for old in self._entries if entry.tokens[: len(old.tokens)] == old.tokens]
-        self._entries = [old for old in self._entries if old not in superfluous] + [entry]
-        excess = len(self._entries) - _MOST_KEPT
-        return superfluous + [self._entries.pop(0) for _ in range(excess)]
-
-    def take(self, entry: PrefixEntry) -> list[PrefixEntry]:
-        """Take one out; give up the samples beside it, which were not chosen."""
-        lost = [old for old in self._entries if old.group == entry.group and old is not entry]
-        self._entries = [old for old in self._entries if old not in (*lost, entry)]
-        return lost
-
-    def pop(self) -> PrefixEntry:
-        """Drop the least recently used."""
-        return self._entries.pop(0)
 
 
 def best_prefix(
@@ -216,8 +138,7 @@ def best_prefix(
 ) -> tuple[PrefixEntry, int] | None:
     """Find the sequence that holds most of a prompt, and how many of its tokens can be taken over.
 
-    The prompt's last token is never taken over: each sample feeds it. Without rollback a prompt can only go on from
-    where a sequence ends.
+    The last is never taken over: each sample feeds it. Without rollback a prompt can only go on from a sequence's end.
     """
     best: tuple[PrefixEntry, int] | None = None
     for entry in entries:

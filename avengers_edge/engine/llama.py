@@ -15,18 +15,24 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from avengers_edge.engine import protocol
 from avengers_edge.engine.chat_template import ChatTemplate, opened_thought, wants_thought
 from avengers_edge.engine.grammar import Grammar, grammar_text, unwritable_tokens
-from avengers_edge.engine.llama_context import LlamaContext, LlamaModel
-from avengers_edge.engine.protocol import EngineFacts, LoadOptions, RequestHandle, refuse_waiting_on, wait_for
+from avengers_edge.engine.llama_context import LlamaContext, LlamaModel, measure_steps
+from avengers_edge.engine.protocol import (
+    EngineFacts,
+    LoadOptions,
+    ManagedEngine,
+    RequestHandle,
+    refuse_waiting_on,
+    wait_for,
+)
 from avengers_edge.engine.sampler import Constraint, TokenSampler, check
 from avengers_edge.engine.scheduler import Scheduler
 from avengers_edge.engine.sequence import SequenceGroup
-from avengers_edge.engine.step_cost import UNMEASURED, StepCurve, measure_steps
+from avengers_edge.engine.step_cost import UNMEASURED, StepCurve
 from avengers_edge.engine.tool_calls import OnceCalled, begins_call, call_grammar
 from avengers_edge.errors import AvengersError, BadRequest, ContextFull, EngineDied
-from avengers_edge.records import Closing, Generation, OnFinish, OnToken, Request, Tools
+from avengers_edge.records import OnFinish, OnToken, Request
 
 TemplateLimits = Callable[[], AbstractContextManager[object]]
 
@@ -35,7 +41,7 @@ _LONGEST_TOKEN = 64  # characters, about; what is longer by far is not worth bei
 _CPU_PREFILL_CHUNK, _GPU_PREFILL_CHUNK = 128, 448  # without samples; small where slow, so that Ctrl-C takes effect
 
 
-class LlamaEngine(Closing):
+class LlamaEngine(ManagedEngine):
     """A `records.Engine` over llama.cpp. Any thread may ask; one thread, its own, touches the native handles.
 
     Args:
@@ -67,15 +73,13 @@ class LlamaEngine(Closing):
     ) -> None:
         self._heartbeat = on_heartbeat or (lambda: None)
         self._template_limits = template_limits
-        self._grammar_text = functools.lru_cache(maxsize=8)(grammar_text)  # one reading for all samples of a request
-        self._calls_text = functools.lru_cache(maxsize=8)(self._call_grammar)
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._died: AvengersError | None = None
         loaded: concurrent.futures.Future[EngineFacts] = concurrent.futures.Future()
-        self._owner = threading.Thread(
+        self.server = threading.Thread(
             target=self._own, args=(path, options, curve, loaded), name=f"llama {path.name}", daemon=True
         )
-        self._owner.start()
+        self.server.start()
         try:
             self.facts = wait_for(loaded)
         except BaseException:
@@ -84,51 +88,25 @@ class LlamaEngine(Closing):
 
     @property
     def alive(self) -> bool:
-        """Return whether it can still answer."""
-        return self._owner.is_alive() and self._died is None
+        return self.server.is_alive() and self._died is None
 
     def close(self) -> None:
         """Cancel what is under way, free the context, then the model; a second call does nothing."""
         self._inbox.put(None)
-        if threading.current_thread() is not self._owner:
-            self._owner.join()
+        if threading.current_thread() is not self.server:
+            self.server.join()
 
     def submit(
         self, request: Request, *, on_finish: OnFinish | None = None, on_token: OnToken | None = None
     ) -> RequestHandle:
-        """Submit a request. The callbacks are called from the owner thread, which waits for them.
-
-        Raises:
-            EngineDied: the engine is closed or has failed.
-
-        """
-        group = SequenceGroup(request, on_finish, on_token, self._owner)
+        group = SequenceGroup(request, on_finish, on_token, self.server)
         self._post(lambda: self._begin(group))
         return group.handle
 
-    def generate(
-        self,
-        request: Request,
-        *,
-        on_finish: OnFinish | None = None,
-        on_token: OnToken | None = None,
-        cancel: threading.Event | None = None,
-    ) -> Generation:
-        """Sample one request; see `records.Engine`."""
-        return protocol.generate(self, self._owner, request, on_finish=on_finish, on_token=on_token, cancel=cancel)
-
     def count_tokens(self, request: Request) -> int:
-        """Count the prompt's tokens as the model will see them."""
         return len(self._call(lambda: self._model.tokenize(self._prompt(request))))
 
     def measure(self, budget: float) -> StepCurve:
-        """Measure the step-time curve in about `budget` seconds, and go by it from now on.
-
-        Raises:
-            BadRequest: requests are under way.
-
-        """
-
         def measured() -> StepCurve:
             if self._scheduler.busy:
                 raise BadRequest("the engine is answering: measure it when it is idle")
@@ -140,11 +118,9 @@ class LlamaEngine(Closing):
         return self._call(measured)
 
     def save_state(self, path: Path) -> int:
-        """Write the KV cells of the conversation last used to a file; give its tokens, 0 where there is none."""
         return self._call(lambda: self._scheduler.kv_cache.save(path))
 
     def load_state(self, path: Path) -> int:
-        """Read a conversation's KV cells back; give its tokens, 0 where they are of no use to this model."""
         return self._call(lambda: self._scheduler.kv_cache.restore(path))
 
     def counters(self) -> dict[str, float]:
@@ -157,11 +133,7 @@ class LlamaEngine(Closing):
     # --- on the owner thread ----------------------------------------------------------------------------------------
 
     def _own(
-        self,
-        path: Path,
-        options: LoadOptions,
-        curve: StepCurve | None,
-        loaded: concurrent.futures.Future[EngineFacts],
+        self, path: Path, options: LoadOptions, curve: StepCurve | None, loaded: concurrent.futures.Future[EngineFacts]
     ) -> None:
         try:
             with LlamaModel(path, options, self._heartbeat) as self._model:
@@ -181,7 +153,6 @@ class LlamaEngine(Closing):
             self._refuse_the_rest()
 
     def _serve(self) -> None:
-        """Do steps while there are requests, and between them what else is asked for."""
         while True:
             try:
                 command = self._inbox.get(block=not self._scheduler.busy)
@@ -212,13 +183,10 @@ class LlamaEngine(Closing):
             group.fail(error)
 
     def _refuse_the_rest(self) -> None:
-        while True:
-            try:
-                command = self._inbox.get_nowait()
-            except queue.Empty:
-                return
-            if command is not None:
-                command()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if command := self._inbox.get_nowait():
+                    command()
 
     def _begin(self, group: SequenceGroup) -> None:
         if self._died:
@@ -229,7 +197,7 @@ class LlamaEngine(Closing):
             self._sampler_for(group.request, 0).close()  # a grammar is refused before the prompt is evaluated
             prompt = self._prompt(group.request)
             group.begin(self._model.tokenize(prompt), opened_thought(prompt))
-            self._scheduler.check(len(group.prompt), group.request)
+            self._scheduler.fit(group)
             self._scheduler.add(group)
         except BaseException as error:  # it is the request's
             group.fail(error)
@@ -250,16 +218,13 @@ class LlamaEngine(Closing):
 
     def _constraint_for(self, request: Request) -> Constraint | None:
         tools = request.tools
-        text = self._grammar_text(request.sampling) if tools is None else self._calls_text(tools)
+        text = grammar_text(request.sampling) if tools is None else call_grammar(tools, self._template.call_form)
         if text is None:
             return None
         grammar = Grammar(self._model.vocab, text, self._unwritable)
         if tools is None or tools.must:
             return grammar
         return OnceCalled(grammar, begins_call(tools), self._model.piece)
-
-    def _call_grammar(self, tools: Tools) -> str:
-        return call_grammar(tools, self._template.call_form)
 
     @functools.cached_property
     def _unwritable(self) -> NDArray[np.bool_]:
@@ -270,7 +235,6 @@ class LlamaEngine(Closing):
         return Scheduler(self._model, self._context, curve, self._sampler_for, prefill_chunk=chunk)
 
     def _call(self, function: Callable[[], _T]) -> _T:
-        """Run a function on the owner thread between two steps, and wait for what it gives."""
         result: concurrent.futures.Future[_T] = concurrent.futures.Future()
 
         def command() -> None:
@@ -282,7 +246,7 @@ class LlamaEngine(Closing):
             except BaseException as error:  # it is the caller's
                 result.set_exception(error)
 
-        refuse_waiting_on(self._owner)
+        refuse_waiting_on(self.server)
         self._post(command)
         return wait_for(result)
 

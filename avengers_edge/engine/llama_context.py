@@ -1,7 +1,4 @@
-"""llama.cpp as this process has it: a model (weights, vocabulary) and a context (the KV cache, a step that fills it).
-
-Both own native memory, so they are context managers.
-"""
+"""llama.cpp as this process has it: a model (weights, vocabulary) and a context (the KV cache and its steps)."""
 
 from __future__ import annotations
 
@@ -21,35 +18,35 @@ from typing import Any
 
 import llama_cpp.llama_cpp as llama
 import numpy as np
+from numpy.typing import NDArray
 
 from avengers_edge.engine.detokenizer import CLOSING, OPENING, THOUGHT_END
 from avengers_edge.engine.devices import usable_cores
-from avengers_edge.engine.kv_cache import Logits
 from avengers_edge.engine.protocol import EngineFacts, LoadOptions
+from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import BadRequest, EngineDied
 from avengers_edge.records import Closing
 
+Logits = NDArray[np.float32]
 logger = logging.getLogger("avengers_edge.llama")
 
 _LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}  # ggml.h; not llama_cpp/_logger.py
 _BUFFER = re.compile(r"(\S+) +(model|KV|RS|compute|output) buffer size = +([\d.]+) MiB")
 _OFFLOADED = re.compile(r"offloaded (\d+)/(\d+) layers")
 _ALL_LAYERS = 999
+_REPACKS = platform.machine().lower() not in {"x86_64", "amd64"}
+"""Measured on x86-64: repacked K-quants load six times slower, prefill 1.7 times slower and decode no faster. Arm
+kernels are written for repacked weights, so there llama.cpp's own default stays."""
 
 
 class LlamaModel(Closing):
-    """A loaded GGUF file: weights and vocabulary. `on_progress` is called now and then while it loads.
-
-    Raises:
-        EngineDied: llama.cpp refuses the file or runs out of memory.
-
-    """
+    """A loaded GGUF file: weights and vocabulary. `on_progress` is called now and then while it loads."""
 
     def __init__(self, path: Path, options: LoadOptions, on_progress: Callable[[], None] | None = None) -> None:
         log = start_backend()
         params = llama.llama_model_default_params()
         params.n_gpu_layers = (_ALL_LAYERS if options.gpu_layers < 0 else options.gpu_layers) if can_offload() else 0
-        params.use_extra_bufts = _repack_by_default() if options.repack is None else options.repack
+        params.use_extra_bufts = _REPACKS if options.repack is None else options.repack
 
         def loading(_share: float, _user_data: object) -> bool:
             if on_progress:
@@ -67,6 +64,10 @@ class LlamaModel(Closing):
         self.vocabulary = int(llama.llama_vocab_n_tokens(self.vocab))
         self.n_ctx_train = int(llama.llama_model_n_ctx_train(self.handle))
         self.layers = int(llama.llama_model_n_layer(self.handle))
+        template = llama.llama_model_chat_template(self.handle, None)
+        self.chat_template = str(template, "utf-8", "replace") if template else None
+        self.bos = self._token_text(llama.llama_vocab_bos(self.vocab))
+        self.eos = self._token_text(llama.llama_vocab_eos(self.vocab))
         # A recurrent state has no past to go back to, and a sliding window has dropped its own.
         self.supports_rollback = not (
             llama.llama_model_is_recurrent(self.handle)
@@ -75,40 +76,18 @@ class LlamaModel(Closing):
         )
 
     def close(self) -> None:
-        """Free the weights; a second call does nothing."""
         if self.handle:
             llama.llama_model_free(self.handle)
             self.handle = None
 
-    @property
-    def chat_template(self) -> str | None:
-        """The template inside the file, or None."""
-        raw = llama.llama_model_chat_template(self.handle, None)
-        return str(raw, "utf-8", "replace") if raw else None
-
-    @property
-    def bos(self) -> str:
-        """The text of the beginning-of-sequence token."""
-        return self._token_text(llama.llama_vocab_bos(self.vocab))
-
-    @property
-    def eos(self) -> str:
-        """The text of the end-of-sequence token."""
-        return self._token_text(llama.llama_vocab_eos(self.vocab))
-
     @functools.cached_property
     def thought_end(self) -> tuple[int, ...]:
-        """The tokens that end a thought which has taken its budget."""
         return tuple(self.tokenize(THOUGHT_END, begins=False))
 
     def tokenize(self, prompt: str, *, begins: bool = True) -> list[int]:
         """Turn a rendered prompt into tokens; markers of the template become their special tokens.
 
         Where it `begins` a text, a model that wants its beginning marked gets that.
-
-        Raises:
-            BadRequest: the prompt is not valid Unicode.
-
         """
         try:
             raw = prompt.encode("utf-8")
@@ -142,7 +121,6 @@ class LlamaModel(Closing):
             size = -length
 
     def ends_generation(self, token: int) -> bool:
-        """Return whether the model ends its turn with this token."""
         return bool(llama.llama_vocab_is_eog(self.vocab, token))
 
     def _token_text(self, token: int) -> str:
@@ -151,24 +129,15 @@ class LlamaModel(Closing):
         return str(llama.llama_vocab_get_text(self.vocab, token), "utf-8", "replace")
 
 
-def _repack_by_default() -> bool:
-    # Measured on x86-64: repacked K-quants load six times slower, prefill 1.7 times slower and decode no faster. Arm
-    # kernels are written for repacked weights, so there llama.cpp's own default stays.
-    return platform.machine().lower() not in {"x86_64", "amd64"}
-
-
 class NativeLog:
-    """Sends llama.cpp's log to `logging`; remembers its last complaints, the only reason it gives, and what it took.
-
-    llama.cpp has one log callback a process, so there is one of these; ctypes needs it kept alive.
-    """
+    """Sends llama.cpp's log to `logging`; remembers its last complaints, the only reason it gives, and what it took."""
 
     def __init__(self) -> None:
         self.complaints: collections.deque[str] = collections.deque(maxlen=8)
         self.buffers: list[tuple[str, int]] = []
         self.offloaded = 0
         self._level = logging.DEBUG
-        self.callback = llama.llama_log_callback(self._write)
+        self.callback = llama.llama_log_callback(self._write)  # ctypes needs it kept alive
 
     def _write(self, level: int, text: bytes, _user_data: object) -> None:
         self._level = _LEVELS.get(level, self._level)  # level 5 continues the last line
@@ -186,7 +155,6 @@ class NativeLog:
         logger.log(self._level, "%s", line)
 
     def reset(self) -> None:
-        """Begin the record of another model."""
         self.complaints.clear()
         self.buffers.clear()
         self.offloaded = 0
@@ -198,7 +166,7 @@ class NativeLog:
 
 @functools.cache
 def start_backend() -> NativeLog:
-    """Initialise llama.cpp and take over its log, once a process."""
+    """Initialise llama.cpp and take over its log, of which a process has one."""
     log = NativeLog()
     llama.llama_log_set(log.callback, ctypes.c_void_p(0))
     llama.llama_backend_init()
@@ -262,10 +230,6 @@ class LlamaContext(Closing):
     In a unified cache the same cells serve every sample of a prompt, and each sample's attention passes over the cells
     of all others. In a split one (llama.cpp's streams) a sample's attention reads its own cells only, prompts are
     copied, and one step decodes together what lies in neighbouring sequences.
-
-    Raises:
-        EngineDied: the cache or the compute buffers cannot be had.
-
     """
 
     def __init__(self, model: LlamaModel, options: LoadOptions) -> None:
@@ -309,7 +273,6 @@ class LlamaContext(Closing):
         )
 
     def close(self) -> None:
-        """Free the cache; a second call does nothing."""
         if self.handle:
             llama.llama_free(self.handle)
             self.handle = self._memory = None
@@ -322,9 +285,6 @@ class LlamaContext(Closing):
         Returns:
             The logits of what follows each row that is `wanted`, in order: shape (wanted rows, vocabulary). It is
             llama.cpp's own buffer, good until the next step.
-
-        Raises:
-            EngineDied: llama.cpp reports anything but success.
 
         """
         columns, rows, count = (tokens, positions, sequences), range(len(wanted)), sum(wanted)
@@ -373,13 +333,7 @@ class LlamaContext(Closing):
         llama.llama_memory_clear(self._memory, False)
 
     def save(self, path: Path, sequence: int, tokens: Sequence[int]) -> None:
-        """Write a sequence's tokens and cells to a file, with a digest: llama.cpp aborts on a state that was cut.
-
-        Raises:
-            EngineDied: llama.cpp does not give them out.
-            OSError: the file cannot be written.
-
-        """
+        """Write a sequence's tokens and cells to a file, with a digest: llama.cpp aborts on a state that was cut."""
         size = llama.llama_state_seq_get_size(self.handle, sequence)
         cells = (ctypes.c_uint8 * size)()
         if not size or llama.llama_state_seq_get_data(self.handle, cells, size, sequence) != size:
@@ -409,3 +363,67 @@ class LlamaContext(Closing):
             self.release(sequence)
             return []
         return [int(token) for token in np.frombuffer(content, np.int32, count)]
+
+
+_SAMPLES = (1, 2, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 63, 96, 128, 192, 255)
+_PROMPT_ROWS = 256  # more than any step of samples has
+_CONTEXT = 64  # tokens before each row, as an early sample has
+_REPEATS = 3
+_LEAST = 16  # samples; beyond, the curve goes on as it went
+
+
+def measure_steps(
+    context: LlamaContext, *, budget: float, on_heartbeat: Callable[[], None] = lambda: None, token: int = 0
+) -> StepCurve:
+    """Time steps of one row a sample, and one of prompt tokens only. The cache has to be empty, and is so afterwards.
+
+    Narrow ones are timed in any case, wide ones and all of them again while `budget` seconds last; the quickest time
+    counts, since whatever else the machine does only ever adds.
+    """
+    end = time.monotonic() + budget
+    most = min(context.outputs, context.sequences - 1, context.cells - _CONTEXT)
+    widths = [rows for rows in _SAMPLES if rows <= most]
+    prompt_rows = min(_PROMPT_ROWS, context.batch_size, context.cells - _CONTEXT, context.longest)
+    best: dict[int, float] = {}
+
+    def timed(sequences: Sequence[int], first: int, *, wanted: bool) -> None:
+        count = len(sequences)
+        positions = [first] * count if wanted else list(range(first, first + count))
+        begin = time.perf_counter()
+        context.decode([token] * count, positions, list(sequences), [wanted] * count)
+        seconds = max(round(time.perf_counter() - begin, 6), 1e-6)  # as it is kept, so that every plan is the same
+        best[count] = min(seconds, best.get(count, seconds))
+        on_heartbeat()
+
+    def step(rows: int) -> None:
+        samples = range(1, rows + 1)
+        for sample in samples:
+            context.copy_prefix(0, sample, _CONTEXT)
+        at = _CONTEXT
+        if context.split:  # the cells are copied by the first step that reads them
+            context.decode([token] * rows, [at] * rows, list(samples), [False] * rows)
+            at += 1
+        timed(samples, at, wanted=True)
+        for sample in samples:
+            context.release(sample)
+
+    def prompt() -> None:
+        timed([1] * prompt_rows, 0, wanted=False)
+        context.release(1)
+
+    context.clear()
+    try:
+        timed([0] * _CONTEXT, 0, wanted=False)
+        step(1)  # warms up
+        best.clear()
+        for repeat in range(_REPEATS):
+            for rows in widths:
+                if rows <= _LEAST or time.monotonic() < end:
+                    step(rows)
+            if not repeat or time.monotonic() < end:
+                prompt()
+            if time.monotonic() >= end:
+                break
+    finally:
+        context.clear()
+    return StepCurve(tuple(sorted(best.items())))

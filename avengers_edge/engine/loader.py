@@ -2,8 +2,8 @@
 
     <home>/tuning/<model>-<key>.json     step-time curve and load options of one model, build, device and thread count
 
-It is measured at the first use of a model, in seconds, and by `avengers bench`, which also tries the load options. A
-plan made from it depends on nothing else, so that the same seed gives the same text as long as it stays.
+It is measured at the first use of a model, in seconds, and by `avengers bench`, which also tries the load options. As
+long as it stays the same seed gives the same text.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import logging
 import platform
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
+
+import msgspec
 
 from avengers_edge._util.files import write_whole
 from avengers_edge.config import Settings
@@ -27,7 +30,6 @@ from avengers_edge.records import CancelToken
 
 logger = logging.getLogger("avengers_edge.tuning")
 
-_FORMAT = 1
 _MOST_BYTES = 64 * 1024
 FIRST_USE_SECONDS = 2.0
 _PROMPT, _TOKENS, _WIDTH = 200, 150, 10  # a voted answer to a word problem, for weighing load options
@@ -38,16 +40,8 @@ OpenEngine = Callable[[str, Path, int], ManagedEngine]
 """Loads a model: its name, its file, and how many layers go to a device (-1: all)."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Tuning:
-    """The step-time curve, and whether weights are repacked at load (None: as the engine does by itself)."""
-
-    curve: StepCurve
-    repack: bool | None
-
-
 def load_options(settings: Settings, gpu_layers: int) -> LoadOptions:
-    """Return how a model is loaded of which so many layers may go to a device (-1: all)."""
+    """Return how a model is loaded of which `gpu_layers` may go to a device (-1: all)."""
     options = LoadOptions(
         cells=settings.part,
         threads=settings.threads,
@@ -71,7 +65,15 @@ def llama_opener(settings: Settings, stop: CancelToken | None = None) -> OpenEng
     def open_engine(_model: str, path: Path, gpu_layers: int) -> ManagedEngine:
         wanted = load_options(settings, gpu_layers)
         options, curve = tuned(path, wanted, settings)
-        engine = _open(path, options, curve, settings, stopped)
+        engine: ManagedEngine
+        if settings.worker:
+            from avengers_edge.engine.worker_engine import WorkerEngine
+
+            engine = WorkerEngine(path, options, curve=curve, timeout=settings.patience, stop=stopped)
+        else:
+            from avengers_edge.engine.llama import LlamaEngine
+
+            engine = LlamaEngine(path, options, curve=curve)
         if curve is None:
             try:
                 with stopped.calling(engine.close):
@@ -84,44 +86,32 @@ def llama_opener(settings: Settings, stop: CancelToken | None = None) -> OpenEng
     return open_engine
 
 
-def _open(
-    path: Path, options: LoadOptions, curve: StepCurve | None, settings: Settings, stop: CancelToken
-) -> ManagedEngine:
-    if settings.worker:
-        from avengers_edge.engine.worker_engine import WorkerEngine
-
-        return WorkerEngine(path, options, curve=curve, timeout=settings.patience, stop=stop)
-    from avengers_edge.engine.llama import LlamaEngine
-
-    return LlamaEngine(path, options, curve=curve)
-
-
 def tuned(path: Path, options: LoadOptions, settings: Settings) -> tuple[LoadOptions, StepCurve | None]:
     """Complete load options by what was measured; the curve is None where nothing was yet."""
     known = _read(_file_of(path, options, settings))
     if known is None:
         return options, None
-    repack = known.repack if options.repack is None else options.repack
-    return dataclasses.replace(options, repack=repack), known.curve
+    curve, repack = known
+    return dataclasses.replace(options, repack=repack if options.repack is None else options.repack), curve
 
 
 def measure_first(engine: ManagedEngine, path: Path, options: LoadOptions, settings: Settings) -> StepCurve:
     """Measure a model that was just loaded for the first time, and keep the curve."""
     logger.info("measuring %s on this machine, once", path.name)
     curve = engine.measure(FIRST_USE_SECONDS)
-    keep(path, options, settings, Tuning(curve, options.repack))
+    keep(path, options, settings, curve, options.repack)
     return curve
 
 
-def keep(path: Path, options: LoadOptions, settings: Settings, tuning: Tuning) -> None:
-    """Write a measurement to the home folder; where that cannot be written it is only lost."""
+def keep(path: Path, options: LoadOptions, settings: Settings, curve: StepCurve, repack: bool | None) -> None:
+    """Write a measurement to the home folder, with whether to repack weights; where that fails it is only lost."""
     values = {
-        "format": _FORMAT,
+        "format": 1,
         "model": path.name,
         "build": _build(),
         "threads": options.threads or usable_cores(),
-        "repack": tuning.repack,
-        "seconds_by_rows": [list(point) for point in tuning.curve.points],
+        "repack": repack,
+        "seconds_by_rows": [list(point) for point in curve.points],
     }
     try:
         write_whole(_file_of(path, options, settings), json.dumps(values, indent=1).encode())
@@ -130,30 +120,24 @@ def keep(path: Path, options: LoadOptions, settings: Settings, tuning: Tuning) -
 
 
 def choose_repack(measured: Callable[[bool], tuple[float, StepCurve]]) -> tuple[bool, dict[bool, StepCurve]]:
-    """Try weight repacking off and on, and choose what answers a question sooner.
+    """Try weight repacking off and on; choose what answers a question sooner, and give the curves.
 
-    `measured` loads the model so and gives the seconds of loading, and the curve; where that kills the engine, as
-    repacking does on some machines, the other way is chosen.
-
-    Raises:
-        AvengersError: the model cannot be loaded either way.
-
+    `measured` loads the model so and gives the seconds of loading, and the curve. Where it fails, as repacking does on
+    some machines, the other way is chosen; where both fail, that is raised.
     """
     cost: dict[bool, float] = {}
     curves: dict[bool, StepCurve] = {}
-    failure: AvengersError | None = None
     for repack in (False, True):
         try:
             load, curve = measured(repack)
-        except AvengersError as error:
-            failure = error
+        except AvengersError:
+            if repack and not cost:
+                raise
             continue
         prompt_rows, prompt_seconds = curve.points[-1]
         curves[repack] = curve
         cost[repack] = load + _PROMPT * prompt_seconds / prompt_rows + _TOKENS * curve.seconds(_WIDTH)
-    if not cost:
-        raise failure or BadRequest("nothing was measured")
-    return min(cost, key=lambda repack: cost[repack]), curves
+    return min(cost, key=cost.__getitem__), curves
 
 
 def _file_of(path: Path, options: LoadOptions, settings: Settings) -> Path:
@@ -182,16 +166,18 @@ def _build() -> str:
     return f"{importlib.metadata.version('llama-cpp-python')} {platform.machine()} {made}"
 
 
-def _read(file: Path) -> Tuning | None:
+class _Kept(msgspec.Struct):
+    format: Literal[1]
+    repack: bool | None
+    seconds_by_rows: tuple[tuple[int, float], ...]
+
+
+def _read(file: Path) -> tuple[StepCurve, bool | None] | None:
     try:
         if not file.is_file():  # a pipe would never end
             return None
         with file.open("rb") as opened:
-            values = json.loads(opened.read(_MOST_BYTES))
-        repack, points = values["repack"], values["seconds_by_rows"]
-        typed = all(type(rows) is int and type(seconds) is float for rows, seconds in points)
-        if values["format"] != _FORMAT or not typed or not (repack is None or isinstance(repack, bool)):
-            return None
-        return Tuning(StepCurve(tuple((rows, seconds) for rows, seconds in points)), repack)
-    except (OSError, ValueError, OverflowError, KeyError, TypeError, RecursionError, BadRequest):
+            kept = msgspec.json.decode(opened.read(_MOST_BYTES), type=_Kept)
+        return StepCurve(kept.seconds_by_rows), kept.repack
+    except (OSError, ValueError, RecursionError, BadRequest):
         return None  # what cannot be read is measured again

@@ -1,20 +1,17 @@
-"""How much memory there is, what of a model goes where, and the words of a refusal.
-
-Nothing here loads a model: it is arithmetic on what is free and on what a model needs.
-"""
+"""How much memory there is, what of a model goes where, and the words of a refusal."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from avengers_edge.engine.spawn import output_of
 from avengers_edge.errors import DoesNotFit
 
 LEAST_CELLS = 256
@@ -28,34 +25,25 @@ _DEVICE_RESERVE = 256 * 2**20  # what a device's driver and its scratch take bes
 
 
 class Need(Protocol):
-    """What a model takes, in bytes; `layers` can be offloaded. `library.estimate` makes one from a file's header."""
+    """What a model takes, in bytes, as `library.estimate` tells from a file's header.
+
+    `compute` does not grow with the context, `layers` can be offloaded, `total` is all with so many cells.
+    """
 
     @property
-    def weights(self) -> int:
-        """The bytes of all tensors."""
-
+    def weights(self) -> int: ...
     @property
-    def kv_per_cell(self) -> int:
-        """The bytes of one token's keys and values."""
-
+    def kv_per_cell(self) -> int: ...
     @property
-    def compute(self) -> int:
-        """The bytes that do not grow with the context."""
-
+    def compute(self) -> int: ...
     @property
-    def layers(self) -> int:
-        """How many layers there are to offload, the output layer included."""
-
-    def total(self, cells: int) -> int:
-        """All of it, with a KV cache of so many cells."""
+    def layers(self) -> int: ...
+    def total(self, cells: int) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceMemory:
-    """The free bytes of all devices that llama.cpp uses together.
-
-    `unified` where they are main memory, as on Apple silicon or an integrated GPU: what is put there counts in both.
-    """
+    """The free bytes of all devices that llama.cpp uses together; `unified` where what is put there counts in both."""
 
     free: int
     unified: bool = False
@@ -71,10 +59,7 @@ class Placement:
 
 
 def available_bytes() -> int | None:
-    """Return how much memory can be had without swapping; None where the system does not say.
-
-    A container's limit counts where it is lower than what the machine has.
-    """
+    """Return how much memory this machine or container has left without swapping; None where it does not say."""
     limits = [_system_bytes(), _cgroup_bytes()]
     return min((limit for limit in limits if limit is not None), default=None)
 
@@ -87,25 +72,14 @@ def largest_context(need: Need, available: int) -> int:
 
 
 def layers_that_fit(need: Need, cells: int, free: int) -> int:
-    """Return how many layers a device with so many free bytes can take, all layers taken for equally large.
-
-    The compute buffers have to be there whatever the number of layers is.
-    """
+    """Return how many layers a device with so many free bytes can take, all layers taken for equally large."""
     spread = need.weights + need.kv_per_cell * cells
     room = free - _DEVICE_RESERVE - need.compute
     return max(0, min(need.layers, room * need.layers // max(1, spread)))
 
 
 def place(need: Need, cells: int, wanted: int, device: DeviceMemory | None) -> Placement:
-    """Choose the layers to offload: as many as wanted (-1: all) and as fit.
-
-    Args:
-        need: what the model takes.
-        cells: the size of its KV cache in tokens.
-        wanted: layers to offload at the most.
-        device: what the devices have free; None where there is no device, or it does not say.
-
-    """
+    """Choose the layers to offload: as many as `wanted` (-1: all) and as fit, beside a KV cache of `cells` tokens."""
     total = need.total(cells)
     if wanted == 0 or device is None:
         return Placement(wanted, total, 0)
@@ -118,14 +92,8 @@ def place(need: Need, cells: int, wanted: int, device: DeviceMemory | None) -> P
 def refusal(model: str, need: Need, cells: int, host: int, free: int, holders: Iterable[str] = ()) -> DoesNotFit:
     """Return why a model is not loaded: both numbers, what stands in the way, and what would fit.
 
-    Args:
-        model: its name.
-        need: what it takes in all.
-        cells: the context it was to have.
-        host: the bytes of main memory that this takes.
-        free: the bytes it could have, those of idle models that would be evicted for it included.
-        holders: resident models that cannot be evicted and whose memory would have been enough.
-
+    `host` bytes of main memory are needed and `free` could be had; `holders` are resident models that cannot be evicted
+    and whose memory would have been enough.
     """
     numbers = (
         f"{model} needs about {host / 1e9:.2f} GB of memory for a context of {cells} tokens and "
@@ -161,21 +129,11 @@ def _system_bytes() -> int | None:
     if sys.platform == "win32":
         return _windows_bytes()
     elif sys.platform == "darwin":  # noqa: RET505 - mypy reads platforms only so
-        return _mac_bytes()
+        return parse_vm_stat(output_of(["/usr/bin/vm_stat"], _VM_STAT_SECONDS))
     else:
         with contextlib.suppress(AttributeError, OSError, ValueError):
             return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         return None
-
-
-def _mac_bytes() -> int | None:
-    try:
-        said = subprocess.run(
-            ["/usr/bin/vm_stat"], capture_output=True, text=True, timeout=_VM_STAT_SECONDS, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return parse_vm_stat(said.stdout)
 
 
 def parse_vm_stat(text: str) -> int | None:
@@ -206,15 +164,12 @@ def _windows_bytes() -> int | None:
 
 def _cgroup_bytes() -> int | None:
     """Read what this process's control group (version 2) leaves; pages of files that were read can be had."""
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = _OWN_CGROUP.read_text(encoding="utf-8").splitlines()
-        own = next(line.removeprefix("0::") for line in lines if line.startswith("0::"))
-        folder = _CGROUPS / own.lstrip("/")
-        limit = (folder / "memory.max").read_text(encoding="ascii").strip()
-        if limit == "max":
-            return None
-        used = int((folder / "memory.current").read_text(encoding="ascii"))
-        details = (line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
-        given_back = sum(int(count) for name, count in details if name in ("active_file", "inactive_file"))
-        return max(0, int(limit) - used + given_back)
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        own = re.search("^0::/(.*)$", _OWN_CGROUP.read_text(encoding="utf-8"), re.MULTILINE)
+        limit, used, details = (
+            (_CGROUPS / own[1] / f"memory.{name}").read_text(encoding="ascii")  # type: ignore[index]
+            for name in ("max", "current", "stat")
+        )
+        given_back = sum(map(int, re.findall(r"^(?:in)?active_file (\d+)$", details, re.MULTILINE)))
+        return max(0, int(limit) - int(used) + given_back)  # or it is "max"
     return None

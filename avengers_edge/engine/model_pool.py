@@ -3,7 +3,7 @@
     <home>/kv/<pid>-<random>-<model>.state     one model's KV state, readable by this user only
 
 A file lives from a model's unloading to its return, at most as long as its process: what a killed process left is
-removed when the next one starts. All of it is a convenience, so nothing that goes wrong here stops an answer.
+removed when the next one starts. It is a convenience, so nothing that goes wrong with it stops an answer.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import dataclasses
 import logging
+import math
 import os
 import re
 import secrets
@@ -21,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from avengers_edge.config import Settings
 from avengers_edge.engine import devices
@@ -38,38 +39,23 @@ _OLDEST_SECONDS = 24 * 3600  # a container gives its processes the same few numb
 _DISK_RESERVE = 512 * 2**20
 
 
-class Keeping(Protocol):
-    """An engine whose conversation can be written to a file and read again."""
-
-    def save_state(self, path: Path) -> int:
-        """Write the most recent conversation's KV cells; return how many tokens, 0 for none."""
-
-    def load_state(self, path: Path) -> int:
-        """Read them back; return how many tokens, 0 where the file does not fit."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Parked:
-    state: Path
-    source: tuple[Path, int, int]
-
-
 class Parking(Closing):
     """The saved conversations of one process's models; with `keep` False it saves none."""
 
     def __init__(self, folder: Path, *, keep: bool = True) -> None:
         self._folder, self._keeps = folder, keep
-        self._parked: dict[str, _Parked] = {}
+        self._parked: dict[str, tuple[Path, object]] = {}  # where the state is, and of which file of the model
         self._lock = threading.Lock()
         self._closed = False
         sweep(folder)
 
-    def park(self, model: str, path: Path, engine: Keeping, most_bytes: int) -> None:
+    def park(self, model: str, path: Path, engine: ManagedEngine, most_bytes: int) -> None:
         """Save a model's conversation if there is one and the disk has room for `most_bytes`."""
         if not self._keeps:
             return
         self._drop(model)
-        state = self._folder / f"{os.getpid()}-{secrets.token_hex(4)}-{_safe(model)}.state"
+        safe = re.sub(r"[^A-Za-z0-9._-]", "_", model)[:100]
+        state = self._folder / f"{os.getpid()}-{secrets.token_hex(4)}-{safe}.state"
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._folder.chmod(0o700)
@@ -79,7 +65,9 @@ class Parking(Closing):
             os.close(os.open(state, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
             if (tokens := engine.save_state(state)) > 0:
                 state.chmod(0o600)
-                self._keep(model, _Parked(state, _signature(path)))
+                with self._lock:
+                    if not self._closed:
+                        self._parked[model] = state, _signature(path)
                 logger.info("kept %d tokens of the conversation with %s", tokens, model)
         except Exception as error:
             logger.warning("the conversation with %s is not kept: %s", model, error)
@@ -87,14 +75,15 @@ class Parking(Closing):
             if model not in self._parked:
                 _remove(state)
 
-    def resume(self, model: str, path: Path, engine: Keeping) -> None:
+    def resume(self, model: str, path: Path, engine: ManagedEngine) -> None:
         """Restore the conversation of a model, if it was saved and the model's file is still the same."""
         parked = self._parked.get(model)
         if parked is None:
             return
         try:
-            if parked.source == _signature(path):
-                logger.info("resumed %d tokens of the conversation with %s", engine.load_state(parked.state), model)
+            state, source = parked
+            if source == _signature(path):
+                logger.info("resumed %d tokens of the conversation with %s", engine.load_state(state), model)
         except Exception as error:
             logger.warning("the conversation with %s is not resumed: %s", model, error)
         finally:
@@ -105,60 +94,42 @@ class Parking(Closing):
         with self._lock:
             self._closed = True
             left, self._parked = self._parked, {}
-        for parked in left.values():
-            _remove(parked.state)
-
-    def _keep(self, model: str, parked: _Parked) -> None:
-        with self._lock:
-            if not self._closed:
-                self._parked[model] = parked
+        for state, _ in left.values():
+            _remove(state)
 
     def _drop(self, model: str) -> None:
         with self._lock:
             parked = self._parked.pop(model, None)
         if parked:
-            _remove(parked.state)
+            _remove(parked[0])
 
 
 def sweep(folder: Path) -> None:
     """Remove what processes left that are gone."""
-    with contextlib.suppress(OSError):
-        for path in folder.iterdir():
-            named = _NAME.fullmatch(path.name)
-            if named is None:
-                continue
+    for path in folder.glob("*.state"):
+        if named := _NAME.fullmatch(path.name):
             with contextlib.suppress(OSError):
                 if not _lives(int(named[1])) or time.time() - path.stat().st_mtime > _OLDEST_SECONDS:
                     path.unlink()
 
 
 def _lives(pid: int) -> bool:
-    if os.name == "nt":
-        return _lives_on_windows(pid)  # os.kill would end it there
+    if os.name == "nt":  # os.kill would end it there
+        kernel: Any = getattr(ctypes, "windll").kernel32  # noqa: B009 - there is none elsewhere
+        handle = kernel.OpenProcess(0x1000, False, pid)  # PROCESS_QUERY_LIMITED_INFORMATION
+        return bool(handle and kernel.CloseHandle(handle))
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # it lives and is another user's
+    except OSError:  # another user's
         return True
     return True
 
 
-def _lives_on_windows(pid: int) -> bool:
-    kernel: Any = getattr(ctypes, "windll").kernel32  # noqa: B009 - there is none elsewhere
-    handle = kernel.OpenProcess(0x1000, False, pid)  # PROCESS_QUERY_LIMITED_INFORMATION
-    if handle:
-        kernel.CloseHandle(handle)
-    return bool(handle)
-
-
-def _signature(path: Path) -> tuple[Path, int, int]:
+def _signature(path: Path) -> object:
     status = path.stat()
     return path, status.st_size, status.st_mtime_ns
-
-
-def _safe(model: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]", "_", model)[:100]
 
 
 def _remove(path: Path) -> None:
@@ -171,10 +142,7 @@ _LONGEST_WAIT = 3600.0  # Windows cannot wait for more than 49 days at once
 
 @dataclass(slots=True, eq=False)
 class _Resident:
-    """A model in memory: where it lies, what it takes, who uses it.
-
-    `unseen` are those of its bytes in main memory that the system still calls available.
-    """
+    """A model in memory; `unseen` are those of its bytes there that the system still calls available."""
 
     model: str
     path: Path
@@ -186,16 +154,18 @@ class _Resident:
     leases: int = 1
 
     def close(self) -> None:
-        _close(self.model, self.engine)
+        try:
+            self.engine.close()
+        except Exception:  # it must not keep the next one from loading
+            logger.exception("%s could not be closed", self.model)
 
 
 class ModelPool(Closing):
     """Loads models on demand and keeps them while there is memory.
 
     A model is loaded if what it needs is free, or becomes free when idle models leave, the least recently used one
-    first; nothing leaves when even that would not be enough. A model that is answering or pinned never leaves. What
-    the system says is free is read again after each one. Weights are mapped files, which the system goes on calling
-    available, so each model's bytes that were not seen to be taken when it was loaded are subtracted.
+    first; nothing leaves when even that would not be enough. A model that is answering or pinned never leaves. Weights
+    are mapped files, which the system goes on calling available, so each model's `unseen` bytes are subtracted.
 
     Args:
         path_of: finds a model's verified file.
@@ -241,8 +211,7 @@ class ModelPool(Closing):
         """Lend a loaded model for as long as the block runs, loading it first if need be.
 
         Raises:
-            NotFound: the model is not installed.
-            VerificationFailed: its file is not what was verified.
+            NotFound, VerificationFailed: whatever `path_of` raises.
             DoesNotFit: it needs more memory than can be had.
             EngineDied: llama.cpp cannot load it, or this was closed.
             Cancelled: loading was stopped before it was loaded.
@@ -260,10 +229,7 @@ class ModelPool(Closing):
             self._give_back(held)
 
     def stop_loading(self) -> None:
-        """Abandon the load under way, and begin no other; what is loaded stays until `close`.
-
-        What loads in a process of its own ends with that process. In this one it cannot be ended, and is freed later.
-        """
+        """Abandon the load under way (without a worker it is freed later), and begin no other; what is loaded stays."""
         self._stopped.set()
 
     def close(self) -> None:
@@ -314,23 +280,17 @@ class ModelPool(Closing):
 
     def _load(self, model: str) -> _Resident:
         path = self._path_of(model)
-        self._forget_dead()
+        self._unload(lambda: [held for held in self._residents.values() if not held.engine.alive])
         need = self._need_of(path)
         placement = self._make_room(model, need)
         before = self._available()
         engine = self._open(model, path, placement.gpu_layers)
+        kv_bytes = need.kv_per_cell * self._settings.cells
+        held = _Resident(model, path, engine, placement, kv_bytes, placement.host, self._clock())
         try:
             after = self._available()
-            taken = 0 if before is None or after is None else max(0, before - after)
-            held = _Resident(
-                model,
-                path,
-                engine,
-                placement,
-                kv_bytes=need.kv_per_cell * self._settings.cells,
-                unseen=max(0, placement.host - taken),
-                used_at=self._clock(),
-            )
+            if before is not None and after is not None:
+                held.unseen = max(0, placement.host - max(0, before - after))
             self._parking.resume(model, path, engine)
             if not engine.alive:
                 raise EngineDied(f"{model} died while it was loaded: ask again")
@@ -339,7 +299,7 @@ class ModelPool(Closing):
                     raise EngineDied(f"{model} was loaded after its models were closed: open them again")
                 self._residents[model] = held
         except BaseException:
-            _close(model, engine)
+            held.close()
             raise
         return held
 
@@ -355,22 +315,18 @@ class ModelPool(Closing):
             raise
 
     def _make_room(self, model: str, need: Need) -> Placement:
-        """Evict what has to leave, and no more; say where the model goes.
-
-        Raises:
-            DoesNotFit: there is not enough memory whatever leaves; then nothing has left.
-
-        """
+        """Evict what has to leave, and no more; return where the model goes, or refuse it before any leaves."""
         free, device = self._free(), self._free_device()
         with self._changed:
             idle = self._idle()
         placement = self._place(need, device, idle)
         if free is not None and placement.host > (reach := free + sum(held.placement.host for held in idle)):
             raise self._refusal(model, need, placement.host, reach)
+        layers = need.layers if self._settings.gpu_layers < 0 else min(self._settings.gpu_layers, need.layers)
         while True:
             placement = self._place(need, device)
             short = free is None or placement.host > free
-            on_device = not short and self._lacks_layers(need, placement)
+            on_device = not short and 0 <= placement.gpu_layers < layers
             if not (short or on_device) or not self._evict_oldest(on_device=on_device):
                 break
             free, device = self._free(), self._free_device()
@@ -379,14 +335,9 @@ class ModelPool(Closing):
         return placement
 
     def _place(self, need: Need, device: DeviceMemory | None, leaving: Sequence[_Resident] = ()) -> Placement:
-        """Return where a model would go without those that are leaving."""
         if device is not None:
             device = dataclasses.replace(device, free=device.free + sum(held.placement.device for held in leaving))
         return place(need, self._settings.cells, self._settings.gpu_layers, device)
-
-    def _lacks_layers(self, need: Need, placement: Placement) -> bool:
-        wanted, got = self._settings.gpu_layers, placement.gpu_layers
-        return 0 <= got < (need.layers if wanted < 0 else min(wanted, need.layers))
 
     def _free(self) -> int | None:
         free = self._available()
@@ -413,60 +364,39 @@ class ModelPool(Closing):
         return [held for held in self._by_age() if not held.leases and held.model not in self._settings.pin]
 
     def _evict_oldest(self, *, on_device: bool) -> bool:
-        """Close the idle model that was used the longest ago, `on_device` one that has layers there; False for none."""
-        with self._changed:
-            leaving = next((held for held in self._idle() if held.placement.device or not on_device), None)
-            if leaving is not None:
-                del self._residents[leaving.model]
-        if leaving is not None:
-            self._put_aside(leaving)
-        return leaving is not None
-
-    def _forget_dead(self) -> None:
-        with self._changed:
-            dead = [held for held in self._residents.values() if not held.engine.alive]
-            for held in dead:
-                del self._residents[held.model]
-        for held in dead:
-            held.close()
+        """Close the least recently used idle model, `on_device` one that has layers there; False for none."""
+        return self._unload(lambda: [held for held in self._idle() if held.placement.device or not on_device][:1])
 
     def _close_expired(self) -> None:
+        self._unload(lambda: [held for held in self._idle() if self._due(held) <= self._clock()])
+
+    def _unload(self, choose: Callable[[], list[_Resident]]) -> bool:
+        """Close those that are chosen, and park their conversations; False for none."""
         with self._changed:
-            leaving = [held for held in self._idle() if (due := self._due(held)) is not None and due <= self._clock()]
+            leaving = choose()
             for held in leaving:
                 del self._residents[held.model]
         for held in leaving:
-            self._put_aside(held)
+            try:
+                if held.engine.alive:
+                    self._parking.park(held.model, held.path, held.engine, held.kv_bytes)
+            finally:
+                held.close()
+            logger.info("unloaded %s", held.model)
+        return bool(leaving)
 
-    def _put_aside(self, held: _Resident) -> None:
-        try:
-            if held.engine.alive:
-                self._parking.park(held.model, held.path, held.engine, held.kv_bytes)
-        finally:
-            held.close()
-        logger.info("unloaded %s", held.model)
-
-    def _due(self, held: _Resident) -> float | None:
-        return held.used_at + self._settings.keep_alive if self._settings.keep_alive >= 0 else None
+    def _due(self, held: _Resident) -> float:
+        return held.used_at + self._settings.keep_alive if self._settings.keep_alive >= 0 else math.inf
 
     def _watch_idle(self) -> None:
         while True:
             with self._changed:
                 while not self._closed:
-                    due = min((at for held in self._idle() if (at := self._due(held)) is not None), default=None)
-                    left = None if due is None else due - self._clock()
-                    if left is not None and left <= 0:
+                    left = min(map(self._due, self._idle()), default=math.inf) - self._clock()
+                    if left <= 0:
                         break
-                    self._changed.wait(None if left is None else min(left, _LONGEST_WAIT))
+                    self._changed.wait(min(left, _LONGEST_WAIT))
                 if self._closed:
                     return
             with self._moving:
                 self._close_expired()
-
-
-def _close(model: str, engine: ManagedEngine) -> None:
-    """Free a model; one that cannot be closed must not keep the next one from loading."""
-    try:
-        engine.close()
-    except Exception:
-        logger.exception("%s could not be closed", model)

@@ -1,21 +1,19 @@
-"""An engine as its callers see it: how it is loaded, what it is, what it can be asked, a request under way.
-
-It is known without importing llama.cpp, so that the process which holds a model and the one which asks share it.
-"""
+"""An engine as its callers see it: how it is loaded, what it is, a request under way. It imports no llama.cpp."""
 
 from __future__ import annotations
 
+import abc
 import concurrent.futures
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from avengers_edge.config import KV_TYPES
 from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import BadRequest
-from avengers_edge.records import CancelToken, Completion, Engine, Generation, OnFinish, OnToken, Request
+from avengers_edge.records import CancelToken, Closing, Completion, Generation, OnFinish, OnToken, Request
 
 _T = TypeVar("_T")
 _MOST_SEQUENCES = 256  # LLAMA_MAX_SEQ
@@ -26,9 +24,8 @@ _POLL_SECONDS, _LONG_POLL_SECONDS = 0.02, 0.5
 class LoadOptions:
     """How a model is loaded. Fields as in `config.Settings`; `cells` is the size of the KV cache in tokens.
 
-    `sequences` bounds how many samples, prompts and kept prefixes are held at once; all share the cells of one unified
-    cache, or with `split` have as many each. `gpu_layers` -1 offloads all layers where the build can. `repack` None
-    leaves weight repacking to what is measured, or to the engine. `kv_type` is the ggml type of keys and values.
+    `sequences` bounds how many samples, prompts and kept prefixes are held at once; all share one unified cache, or
+    with `split` have `cells` each. `gpu_layers` -1: all. `repack` None leaves weight repacking to what was measured.
     """
 
     cells: int = 8192
@@ -53,11 +50,9 @@ class LoadOptions:
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """A loaded model as llama.cpp reports it: the proof that `doctor` shows.
+    """A loaded model as llama.cpp reports it.
 
-    `buffers` are its own log lines of memory taken, as (what, bytes): `("CPU_Mapped model", 485_000_000)`,
-    `("CUDA0 KV", …)`. `cells` are those that one sequence can have. `layers_offloaded` of `layers` are on a device.
-    `features` is what the build can do.
+    `buffers` are (what, bytes) of its own log, such as `("CUDA0 KV", …)`; `cells` are those that one sequence can have.
     """
 
     name: str
@@ -84,13 +79,7 @@ class RequestHandle:
         self._cancel()
 
     def result(self, cancel: threading.Event | None = None) -> Generation:
-        """Wait for the end; on `cancel` or Ctrl-C the request is cancelled first.
-
-        Raises:
-            BadRequest: it is asked for from a callback, which the engine waits for.
-            AvengersError: whatever ended the request early.
-
-        """
+        """Wait for the end, or raise what ended the request early; on `cancel` or Ctrl-C it is cancelled first."""
         refuse_waiting_on(self._server)
         token = cancel if isinstance(cancel, CancelToken) else CancelToken(cancel)
         try:
@@ -106,40 +95,51 @@ class RequestHandle:
             raise
 
 
-class Accepting(Protocol):
-    """An engine that takes a request without waiting for its end."""
+class ManagedEngine(Closing):
+    """A `records.Engine` that can be watched, put aside and closed: a model in this process or in one of its own."""
 
-    def submit(
-        self, request: Request, *, on_finish: OnFinish | None = None, on_token: OnToken | None = None
-    ) -> RequestHandle:
-        """Submit a request without waiting for its end."""
-
-
-class ManagedEngine(Engine, Accepting, Protocol):
-    """A loaded model that can be watched, put aside and closed; in this process or in one of its own."""
+    facts: EngineFacts
+    server: threading.Thread
+    """The thread that runs callbacks; it cannot wait for this engine."""
 
     @property
+    @abc.abstractmethod
     def alive(self) -> bool:
         """Whether it can still answer; a dead engine is loaded anew."""
 
-    @property
-    def facts(self) -> EngineFacts:
-        """What llama.cpp really did with the model."""
+    @abc.abstractmethod
+    def submit(
+        self, request: Request, *, on_finish: OnFinish | None = None, on_token: OnToken | None = None
+    ) -> RequestHandle:
+        """Submit a request, from any thread, without waiting for its end."""
 
+    def generate(
+        self,
+        request: Request,
+        *,
+        on_finish: OnFinish | None = None,
+        on_token: OnToken | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Generation:
+        """Sample one request; see `records.Engine`."""
+        refuse_waiting_on(self.server)  # before it is under way
+        return self.submit(request, on_finish=on_finish, on_token=on_token).result(cancel)
+
+    @abc.abstractmethod
     def count_tokens(self, request: Request) -> int:
-        """Count the tokens of a request's prompt."""
+        """Count the prompt's tokens as the model will see them."""
 
+    @abc.abstractmethod
     def measure(self, budget: float) -> StepCurve:
-        """Measure the step-time curve in about so many seconds, and go by it."""
+        """Measure the step-time curve in about so many seconds, and go by it; refused while requests are under way."""
 
+    @abc.abstractmethod
     def save_state(self, path: Path) -> int:
         """Write the most recent conversation's KV cells; return how many tokens, 0 for none."""
 
+    @abc.abstractmethod
     def load_state(self, path: Path) -> int:
         """Read them back; return how many tokens, 0 where the file does not fit."""
-
-    def close(self) -> None:
-        """Free its memory; a second call does nothing."""
 
 
 def wait_for(future: concurrent.futures.Future[_T]) -> _T:
@@ -151,32 +151,13 @@ def wait_for(future: concurrent.futures.Future[_T]) -> _T:
 
 
 def refuse_waiting_on(server: threading.Thread | None) -> None:
-    """Refuse to let an engine's own thread wait for that engine.
-
-    Raises:
-        BadRequest: the current thread is the engine's.
-
-    """
+    """Refuse to let an engine's own thread wait for that engine."""
     if server is threading.current_thread():
         raise BadRequest("a callback cannot wait for the engine that calls it: ask from another thread")
 
 
-def generate(
-    engine: Accepting,
-    server: threading.Thread,
-    request: Request,
-    *,
-    on_finish: OnFinish | None,
-    on_token: OnToken | None,
-    cancel: threading.Event | None,
-) -> Generation:
-    """Sample one request of an engine whose callbacks run on the thread `server`; see `records.Engine`."""
-    refuse_waiting_on(server)  # before it is under way
-    return engine.submit(request, on_finish=on_finish, on_token=on_token).result(cancel)
-
-
 def generate_many(
-    engine: Accepting,
+    engine: ManagedEngine,
     requests: Iterable[Request],
     *,
     in_flight: int = 64,
@@ -184,11 +165,7 @@ def generate_many(
 ) -> Iterator[tuple[int, Generation]]:
     """Sample many requests in one batch; yield each one's place in the order and result as it ends.
 
-    Requests are drawn as room comes free. Leaving the iteration early cancels the others.
-
-    Raises:
-        AvengersError: whatever ended a request early.
-
+    Requests are drawn as room comes free. Leaving the iteration early, or an error of one, cancels the others.
     """
     places: dict[concurrent.futures.Future[Generation], tuple[int, RequestHandle]] = {}
     incoming = enumerate(requests)

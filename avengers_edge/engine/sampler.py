@@ -1,7 +1,4 @@
-"""From a row of logits to a token.
-
-llama.cpp's sampler chains copy the whole vocabulary into structs first, 1.5 ms a token at 152,000 tokens. Here a draw
-is some vectorised passes over the row and a search in two levels: a tenth of that, whatever the temperature.
+"""From a row of logits to a token, in a tenth of the time of llama.cpp's sampler chains.
 
 Options apply in the order of llama.cpp's common sampler: logit bias, penalties, top_k, top_p, min_p, temperature. So
 top_p and min_p cut the distribution at temperature 1, whatever the temperature is.
@@ -39,28 +36,16 @@ class Drawn:
 
 
 class Constraint(Protocol):
-    """What may be written next, given what was accepted so far."""
+    """What may be written next, given the tokens that were accepted so far."""
 
-    def allows(self, token: int) -> bool:
-        """Return whether this token may come next."""
-
-    def allowed(self, tokens: Tokens) -> NDArray[np.bool_]:
-        """Return for each of these tokens whether it may come next."""
-
-    def accept(self, token: int) -> None:
-        """Go on after this token, which is allowed."""
-
-    def close(self) -> None:
-        """Free it; a second call does nothing."""
+    def allows(self, token: int) -> bool: ...
+    def allowed(self, tokens: Tokens) -> NDArray[np.bool_]: ...
+    def accept(self, token: int) -> None: ...
+    def close(self) -> None: ...
 
 
 def check(sampling: SamplingParams, n_vocab: int) -> None:
-    """Refuse what cannot be sampled from a vocabulary of `n_vocab` tokens.
-
-    Raises:
-        BadRequest: a logit bias names a token that the model does not have.
-
-    """
+    """Refuse a logit bias of a token that a vocabulary of `n_vocab` tokens does not have."""
     for token, _ in sampling.logit_bias:
         if token >= n_vocab:
             raise BadRequest(f"logit_bias names token {token}: the model has tokens 0 to {n_vocab - 1}")
@@ -89,13 +74,7 @@ class TokenSampler:
         self._counts = Counter[int]()
 
     def draw(self, logits: Row) -> Drawn:
-        """Draw the token that follows, from logits of shape (V,), which are only read and not kept.
-
-        Raises:
-            EngineDied: the model gave logits that are no distribution.
-            BadRequest: the constraint leaves no token.
-
-        """
+        """Draw the token that follows, from logits of shape (V,), which are only read and not kept."""
         adjusted = self._adjusted(logits)
         top = adjusted.max()
         if not math.isfinite(top):
@@ -113,7 +92,6 @@ class TokenSampler:
         return _with_logprobs(logits, token, self._sampling.logprobs)
 
     def close(self) -> None:
-        """Close the constraint; a second call does nothing."""
         if self._constraint is not None:
             self._constraint.close()
 

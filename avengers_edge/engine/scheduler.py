@@ -1,13 +1,9 @@
 """Continuous batching: many requests with many samples each, one `llama_decode` a step.
 
-A prompt is evaluated once, all but its last token, on a sequence of its own. Each sample then shares those cells (the
-last sample takes the sequence over) and starts by evaluating the last prompt token itself. So every sample, early or
-late, begins in the same way, and a waiting one can start whenever another ends.
-
-One step: end what was cancelled, admit requests, start samples, plan the rows, decode, draw. A row is the next token
-of a running sample, a draft token after it (`speculation`), or a token of a prompt. How many samples run and what
-fills up a step is read off the measured `StepCurve`. A request of one sample shares its prompt with nobody, so the step
-that ends the prompt draws that sample's first token as well.
+A prompt is evaluated once, all but its last token. Each sample shares those cells (the last one takes the sequence
+over) and evaluates the last prompt token itself, so it begins in the same way whenever it starts. One step: end what
+was cancelled, admit requests, start samples, plan the rows, decode, draw. A row is the next token of a sample, a draft
+token after it, or a token of a prompt; how many of each is read off the measured `StepCurve`.
 """
 
 from __future__ import annotations
@@ -16,25 +12,33 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from avengers_edge.engine.detokenizer import Detokenizer, ThinkingBudget
-from avengers_edge.engine.kv_cache import Context, KVCacheManager, Logits, PrefixEntry
+from avengers_edge.engine.kv_cache import KVCacheManager, PrefixEntry
 from avengers_edge.engine.sampler import TokenSampler
-from avengers_edge.engine.sequence import Sequence, SequenceGroup, Vocabulary, derive_seed
+from avengers_edge.engine.sequence import Sequence, SequenceGroup, derive_seed
 from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import AvengersError, BadRequest, ContextFull
-from avengers_edge.records import FinishReason, Request
+from avengers_edge.records import AS_LONG_AS_FITS, FinishReason, Request
+
+if TYPE_CHECKING:
+    from avengers_edge.engine.llama_context import LlamaContext, LlamaModel, Logits
 
 _AT_ONCE = 8
+_LEAST_ANSWER, _LEAST_SHARE = 16, 16
+"""A prompt leaves an answer 16 tokens and a sixteenth of the context at the least, or what was asked for."""
+_LEAST_GRANT = 512
+"""Tokens that an answer without a limit gets where others leave less."""
+
 """Requests that run beside each other whatever each of them wants: one of a thousand samples does not hold up all."""
 
 
 class Scheduler:
     """The requests of one context. Used by the thread that owns it; others may call `SequenceGroup.cancel` only.
 
-    A sample is started only when the cells for its longest course are free, so none fails midway. Seconds are shared
-    out: a step's time is divided among its rows, so that a request's seconds are what it costs the machine, whatever
-    else ran beside it.
+    A sample is started only when the cells for its longest course are free, so none fails midway. A step's time is
+    divided among its rows, so that a request's seconds are what it costs the machine, whatever else ran beside it.
 
     Args:
         model: names tokens.
@@ -47,8 +51,8 @@ class Scheduler:
 
     def __init__(
         self,
-        model: Vocabulary,
-        context: Context,
+        model: LlamaModel,
+        context: LlamaContext,
         curve: StepCurve,
         sampler_for: Callable[[Request, int], TokenSampler],
         *,
@@ -70,33 +74,41 @@ class Scheduler:
         self.steps, self.step_seconds = 0, 0.0
         self.prefilled, self.drafted, self.accepted = 0, 0, 0
 
-    def check(self, prompt_tokens: int, request: Request) -> None:
-        """Refuse a request of which not even one sample fits.
+    def fit(self, group: SequenceGroup) -> None:
+        """Hold what a request may write to what fits behind its prompt; refuse one that leaves no room for an answer.
 
         Raises:
             BadRequest: the prompt has no token at all.
             ContextFull: the message has the need and the limit.
 
         """
-        if prompt_tokens < 1:
+        tokens, wanted = len(group.prompt), group.request.sampling.max_tokens
+        if tokens < 1:
             raise BadRequest(f"{self._model.name} reads nothing in this prompt: ask something else")
-        need = prompt_tokens + request.sampling.max_tokens
         limit = min(self._context.longest, self._model.n_ctx_train)
-        if need > limit:
+        least = min(wanted, max(_LEAST_ANSWER, limit // _LEAST_SHARE))
+        if tokens + least > limit:
             setting = "`--context`, which the slots share" if self._context.split else "`context` in settings.toml"
             raise ContextFull(
-                f"{prompt_tokens} prompt tokens and {request.sampling.max_tokens} to generate need {need} tokens of "
-                f"context, and {self._model.name} has {limit}: shorten the prompt, lower max_tokens"
+                f"{tokens} prompt tokens and {least} for an answer need {tokens + least} tokens of context, and "
+                f"{self._model.name} has {limit}: shorten the prompt"
                 + (f" or raise {setting}" if limit < self._model.n_ctx_train else "")
             )
+        group.longest = min(wanted, limit - tokens)
+
+    def _granted(self, group: SequenceGroup) -> int:
+        """Return how much a request may write now; without a limit of its own half of what is free."""
+        tokens = len(group.prompt)
+        if group.request.sampling.max_tokens < AS_LONG_AS_FITS or self._context.split:
+            return group.longest
+        limit = min(self._context.longest, self._model.n_ctx_train) - tokens
+        return min(limit, max(_LEAST_GRANT, (self.kv_cache.unreserved - tokens) // 2))
 
     def add(self, group: SequenceGroup) -> None:
-        """Queue a request that was checked."""
         self._waiting.append(group)
 
     @property
     def busy(self) -> bool:
-        """Return whether there is anything to do."""
         return bool(self._waiting or self._groups)
 
     def step(self) -> list[SequenceGroup]:
@@ -124,9 +136,8 @@ class Scheduler:
         given_up = [*self._groups, *self._waiting]
         for sequence in self._running:
             sequence.sampler.close()
-        self._running.clear()
-        self._groups.clear()
-        self._waiting.clear()
+        for queue in (self._running, self._groups, self._waiting):
+            queue.clear()
         return given_up
 
     # --- who runs ---------------------------------------------------------------------------------------------------
@@ -137,7 +148,7 @@ class Scheduler:
         fair = max(1, self.max_running // _AT_ONCE)
         while self._waiting and sum(min(group.needed, fair) for group in self._groups) < self.max_running:
             group = self._waiting[0]
-            longest = group.request.sampling.max_tokens
+            longest = group.longest = self._granted(group)
             if not self.kv_cache.can_reserve(len(group.prompt) + longest, sequences=min(group.runs, 2)):
                 self._short = True
                 return
@@ -175,12 +186,12 @@ class Scheduler:
             for group in ready:
                 waiting = min(group.unstarted, self.max_running - len(self._running))
                 for _ in range(self.curve.beside(len(self._running), waiting)):
-                    if self.kv_cache.has_free(group.request.sampling.max_tokens):
+                    if self.kv_cache.has_free(group.longest):
                         self._start(group)
 
     def _start(self, group: SequenceGroup) -> bool:
         first, last = group.started == 0, group.started == group.runs - 1
-        longest = group.request.sampling.max_tokens
+        longest = group.longest
         if group.seq_id is None or not (first or self.kv_cache.can_reserve(longest, sequences=0 if last else 1)):
             return False
         seed = derive_seed(group.request.seed, group.started)
@@ -196,7 +207,7 @@ class Scheduler:
         else:
             seq_id = self.kv_cache.open() if group.spare_seq_id is None else group.spare_seq_id
             group.spare_seq_id = None
-            self.kv_cache.copy_prefix(group.seq_id, seq_id, group.prefill_length)
+            self._context.copy_prefix(group.seq_id, seq_id, group.prefill_length)
         sequence = Sequence(
             group,
             group.started,
@@ -204,7 +215,7 @@ class Scheduler:
             seq_id,
             sampler,
             Detokenizer(group.request.sampling.stop, group.opened),
-            ThinkingBudget(group.request.sampling, opened=bool(group.opened)),
+            ThinkingBudget(group.request.sampling, group.longest, opened=bool(group.opened)),
             token=group.prompt[-1],
             position=group.prefill_length,
         )
@@ -217,7 +228,6 @@ class Scheduler:
     # --- one step ---------------------------------------------------------------------------------------------------
 
     def _evaluate(self, prefill: list[tuple[SequenceGroup, int]]) -> None:
-        """Plan the rows, decode them, draw from them."""
         self._plan_drafts(sum(count for _, count in prefill))
         self._running.sort(key=lambda sequence: sequence.seq_id)
         taken_over = {sequence.group.id: sequence.seq_id for sequence in self._running}
@@ -281,7 +291,6 @@ class Scheduler:
                 self._end(sequence, reason)
 
     def _settle_draft(self, sequence: Sequence, drafted: int) -> None:
-        """Drop the cells of draft tokens that were not accepted."""
         if drafted:
             self.accepted += sequence.accepted
             sequence.group.lookup.record(drafted, sequence.accepted)
@@ -300,7 +309,7 @@ class Scheduler:
         sequence.sampler.close()
         sequence.emit(sequence.detokenizer.close())
         group.running -= 1
-        self.kv_cache.release(group.request.sampling.max_tokens)
+        self.kv_cache.release(group.longest)
         # A turn that the user stopped is part of the conversation; a sample that lost the vote is not.
         if group.request.keep and (reason != "cancelled" or group.cancelled):
             tokens = [*group.prompt, *sequence.tokens][: sequence.position]
@@ -311,7 +320,7 @@ class Scheduler:
 
     def _close(self, group: SequenceGroup) -> None:
         self._groups.remove(group)
-        unused = group.request.sampling.max_tokens if not group.started else 0
+        unused = group.longest if not group.started else 0
         self.kv_cache.release(len(group.prompt) + unused)
         if group.spare_seq_id is not None:
             self.kv_cache.close(group.spare_seq_id)
@@ -324,10 +333,7 @@ class Scheduler:
 
 
 def share_prefill(unready: list[SequenceGroup], rows: int) -> list[tuple[SequenceGroup, int]]:
-    """Share rows out among the requests with prompts to evaluate: in order, but the first leaves half to the others.
-
-    Few long pieces are evaluated faster than many short ones, and one long prompt does not hold up all that come after.
-    """
+    """Share rows out among the requests with prompts to evaluate: in order, but the first leaves half to the others."""
     if not unready:
         return []
     first, *others = unready

@@ -7,10 +7,9 @@ import hashlib
 import threading
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from avengers_edge.engine.detokenizer import Detokenizer, ThinkingBudget
-from avengers_edge.engine.kv_cache import Logits
 from avengers_edge.engine.protocol import RequestHandle
 from avengers_edge.engine.sampler import Drawn, TokenSampler
 from avengers_edge.engine.speculation import PromptLookup
@@ -25,23 +24,8 @@ from avengers_edge.records import (
     TokenLogprob,
 )
 
-
-class Vocabulary(Protocol):
-    """What the scheduler asks of a model."""
-
-    name: str
-    n_ctx_train: int
-    supports_rollback: bool
-
-    @property
-    def thought_end(self) -> tuple[int, ...]:
-        """The tokens that end a thought which has taken its budget."""
-
-    def piece(self, token: int) -> bytes:
-        """Return a token's bytes."""
-
-    def ends_generation(self, token: int) -> bool:
-        """Return whether the model ends its turn with this token."""
+if TYPE_CHECKING:
+    from avengers_edge.engine.llama_context import LlamaModel, Logits
 
 
 def derive_seed(seed: int, index: int) -> int:
@@ -60,6 +44,7 @@ class SequenceGroup:
     server: threading.Thread | None = None
     prompt: list[int] = field(default_factory=list)
     opened: str = ""  # a thought that the prompt's end begins: each sample's text begins with it
+    longest: int = 0  # tokens that a sample may write: what was asked for, held to what fits
     cancelling: threading.Event = field(default_factory=threading.Event)  # set from any thread
     id: int = 0  # which request a kept sequence is of
     seq_id: int | None = None  # holds the prompt's cells until the last sample has started
@@ -81,7 +66,6 @@ class SequenceGroup:
         self.handle = RequestHandle(self.cancelling.set, self.server)  # it does not hold this, whose end frees it
 
     def begin(self, prompt: list[int], opened: str = "") -> None:
-        """Take the prompt's tokens, and the thought that it opens."""
         self.prompt, self.opened, self.lookup = prompt, opened, PromptLookup(prompt)
 
     def cancel(self) -> None:
@@ -90,7 +74,6 @@ class SequenceGroup:
 
     @property
     def cancelled(self) -> bool:
-        """Whether its end was asked for."""
         return self.cancelling.is_set()
 
     @property
@@ -105,7 +88,6 @@ class SequenceGroup:
 
     @property
     def ready(self) -> bool:
-        """Return whether samples can start."""
         return self.evaluated >= self.prefill_length
 
     @property
@@ -115,7 +97,6 @@ class SequenceGroup:
 
     @property
     def unstarted(self) -> int:
-        """How many samples could still start."""
         return 0 if self.settled else self.runs - self.started
 
     @property
@@ -143,7 +124,6 @@ class SequenceGroup:
             self.error = error
 
     def emit(self, index: int, piece: str) -> None:
-        """Pass decided text on to the callback."""
         if piece and self.on_token and not self.error:
             try:
                 self.on_token(index, piece)
@@ -151,25 +131,20 @@ class SequenceGroup:
                 self.error = error
 
     def finish(self) -> None:
-        """Settle the handle with the result, or with the error."""
         if self.error:
             self.fail(self.error)
-        else:
-            self.handle.future.set_result(self.generation())
-
-    def fail(self, error: BaseException) -> None:
-        """Settle the handle with an error."""
-        self.handle.future.set_exception(error)
-
-    def generation(self) -> Generation:
-        """Sum the group up."""
-        return Generation(
+            return
+        generation = Generation(
             completions=tuple(self.completions[index] for index in sorted(self.completions)),
             prompt_tokens=len(self.prompt),
             prefill_ms=self.prefill_seconds * 1000,
             decode_ms=self.decode_seconds * 1000,
             reused_tokens=self.reused,
         )
+        self.handle.future.set_result(generation)
+
+    def fail(self, error: BaseException) -> None:
+        self.handle.future.set_exception(error)
 
 
 @dataclass(slots=True, eq=False)
@@ -193,7 +168,7 @@ class Sequence:
 
     def propose(self) -> tuple[int, ...]:
         """Draft what follows, no longer than the sample may still become."""
-        left = self.group.request.sampling.max_tokens - len(self.tokens) - 1
+        left = self.group.longest - len(self.tokens) - 1
         return self.group.lookup.draft(self.tokens or self.group.prompt)[:left]
 
     def rows(self) -> list[tuple[int, int, int]]:
@@ -201,25 +176,16 @@ class Sequence:
         return [(token, self.position + i, self.seq_id) for i, token in enumerate((self.token, *self.draft))]
 
     def emit(self, piece: str) -> None:
-        """Pass decided text on to the callback."""
         self.group.emit(self.index, piece)
 
     def completion(self, reason: FinishReason) -> Completion:
-        """Sum the sample up."""
         logprobs = None if self.group.request.sampling.logprobs is None else tuple(self.logprobs)
         return Completion(self.index, self.seed, self.detokenizer.text, len(self.tokens), reason, logprobs)
 
-    def advance(self, logits: Logits, model: Vocabulary) -> FinishReason | None:
-        """Draw until a draft token is not accepted or the sample ends; say how it ended if it did.
+    def advance(self, logits: Logits, model: LlamaModel) -> FinishReason | None:
+        """Draw until a draft token is not accepted or the sample ends; return how it ended if it did.
 
-        Args:
-            logits: what follows the token that was fed and each draft token, shape (1 + draft tokens, vocabulary).
-            model: names tokens.
-
-        Raises:
-            BadRequest: the grammar leaves no token.
-            EngineDied: the logits are no distribution.
-
+        `logits` has what follows the token that was fed and each draft token, shape (1 + draft tokens, vocabulary).
         """
         self.accepted = 0
         for row in logits:
@@ -231,7 +197,7 @@ class Sequence:
             self.accepted += 1
         return None
 
-    def _append(self, drawn: Drawn, model: Vocabulary) -> FinishReason | None:
+    def _append(self, drawn: Drawn, model: LlamaModel) -> FinishReason | None:
         if model.ends_generation(drawn.token):
             return "stop"
         self.token = drawn.token
@@ -245,11 +211,11 @@ class Sequence:
             return "stop"
         if self.thinking.push(piece) and not self.forced:
             self.forced.extend(model.thought_end)
-        return "length" if len(self.tokens) == self.group.request.sampling.max_tokens else None
+        return "length" if len(self.tokens) == self.group.longest else None
 
 
-def _named(drawn: Drawn, logprob: float, model: Vocabulary) -> TokenLogprob:
-    def text(token: int) -> str:
-        return model.piece(token).decode("utf-8", "replace")
-
-    return TokenLogprob(text(drawn.token), logprob, tuple((text(token), value) for token, value in drawn.top))
+def _named(drawn: Drawn, logprob: float, model: LlamaModel) -> TokenLogprob:
+    first, *top = (
+        (model.piece(token).decode("utf-8", "replace"), value) for token, value in ((drawn.token, logprob), *drawn.top)
+    )
+    return TokenLogprob(*first, tuple(top))

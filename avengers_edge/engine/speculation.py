@@ -1,10 +1,9 @@
 """Speculative decoding without a draft model: draft tokens read off the prompt and the sibling samples.
 
-Samples of one question repeat its words and each other's. A step has rows to spare (its cost grows in tiles), so a
-draft is evaluated beside the samples: where the sample then draws the drafted token, the next row is already there.
-Every token is still drawn from the model's own distribution with the sample's own random number, so what a draft
-changes is the number of steps, not the text. This is prompt-lookup decoding (Saxena, 2023) across samples, with the
-acceptance rule of speculative sampling (arXiv 2211.17192) for a draft that is certain of itself.
+Samples of one question repeat its words and each other's, and a step has rows to spare. Where a sample draws the token
+that was drafted, the next row is already there. Every token is still drawn from the model's own distribution with the
+sample's own random number, so a draft changes the number of steps, not the text. This is prompt-lookup decoding
+(Saxena, 2023) across samples, with the acceptance rule of speculative sampling (arXiv 2211.17192).
 """
 
 from __future__ import annotations

@@ -1,19 +1,12 @@
 """How a model writes calls of functions: known by its chat template, and held to by a grammar.
 
-Three forms, each by the family that made it common:
-
-    <tool_call>
-    {"name": "f", "arguments": {…}}
-    </tool_call>                                    Hermes 2 Pro (Nous Research), Qwen2.5, Qwen3
-    [{"name": "f", "arguments": {…}}, …]            Mistral, after its token [TOOL_CALLS], which prints nothing
-    {"name": "f", "parameters": {…}}                Llama 3.1 (Meta's "JSON based tool calling"), one at a time
-
 Where a call has to be made, the model's own form is the grammar. Where one may be, the grammar sets in when a call has
 begun, in whichever form: models do not always keep to theirs, and Qwen2.5-Coder writes blocks of JSON.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,10 +25,7 @@ _ANY = '{"type": "object"}'
 
 @dataclass(frozen=True, slots=True)
 class CallForm:
-    """One way of writing calls: what the arguments are called, and the grammar's first rule over `one` call.
-
-    `several` is that rule where more than one call is allowed.
-    """
+    """One way of writing calls: what the arguments are called, and the grammar's first rule for one call or several."""
 
     name: str
     key: str
@@ -43,12 +33,15 @@ class CallForm:
     several: str
 
 
+# <tool_call>, a line of JSON, </tool_call>: Hermes 2 Pro (Nous Research), Qwen2.5, Qwen3
 HERMES = CallForm(
     "hermes", "arguments",
     root=r'"<tool_call>\n" one "\n</tool_call>"',
     several=r'"<tool_call>\n" one "\n</tool_call>" ("\n<tool_call>\n" one "\n</tool_call>")*',
 )  # fmt: skip
+# [{"name": "f", "arguments": {…}}, …], after the token [TOOL_CALLS], which prints nothing
 MISTRAL = CallForm("mistral", "arguments", root='" "? "[" one "]"', several='" "? "[" one (", " one)* "]"')
+# {"name": "f", "parameters": {…}}: Llama 3.1 (Meta's "JSON based tool calling"), one at a time
 LLAMA = CallForm("llama", "parameters", root="one", several="one")
 
 _FOREIGN = ("<function=", "<arg_key>", "[ARGS]")
@@ -75,15 +68,12 @@ def form_of(template: str | None) -> CallForm | None:
     return LLAMA if "ipython" in template and re.search(r'"parameters\\?"', template) else None
 
 
+@functools.lru_cache(maxsize=8)  # one reading for all samples of a request
 def call_grammar(tools: Tools, form: CallForm) -> str:
     """Return the GBNF of calls of these tools, for `OnceCalled` unless a call has to be made.
 
-    Arguments that have to be valid are bound by their schema; others are where it can be enforced, and are any JSON
-    object where it cannot.
-
-    Raises:
-        BadRequest: arguments have to be valid, and their schema cannot be enforced.
-
+    Arguments are bound by their schema. Where it cannot be enforced they are any JSON object, or refused if they have
+    to be valid.
     """
     allowed = [tool for tool in tools.functions if tools.only in (None, tool.name)]
     schemas = [_enforceable(tool, tools) for tool in allowed]
@@ -91,7 +81,7 @@ def call_grammar(tools: Tools, form: CallForm) -> str:
     try:
         vet(text)
     except BadRequest as error:
-        if any(_bound(tool, tools) for tool in allowed):
+        if any(tools.must or tool.strict for tool in allowed):
             raise BadRequest(f"tools together: made of their parameters, {error}") from error
         text = _text(allowed, [_ANY] * len(allowed), tools, form)
     return text
@@ -118,31 +108,21 @@ def _text(allowed: Sequence[Tool], schemas: Sequence[str], tools: Tools, form: C
     return "".join(f"{name} ::= {rule}\n" for name, rule in rules.items())
 
 
-def _bound(tool: Tool, tools: Tools) -> bool:
-    return tools.must or tool.strict
-
-
 def _enforceable(tool: Tool, tools: Tools) -> str:
     try:
         vet(schema_grammar(tool.parameters))
     except BadRequest as error:
-        if _bound(tool, tools):
+        if tools.must or tool.strict:
             raise BadRequest(f"tools has parameters of {tool.name} that cannot be enforced: {error}") from error
         return _ANY
     return tool.parameters
 
 
 class OnceCalled:
-    """A `sampler.Constraint` that lets a text go as it likes until a call begins, and then holds it to the grammar.
+    """A `sampler.Constraint` that leaves a text free until a call begins, and then holds it to the calls' grammar.
 
-    So a model may answer in prose, but a call that it begins ends as a valid one. The tokens that began it are gone
-    through again; where they are not what the grammar begins with, the text stays free.
-
-    Args:
-        grammar: of the calls, from their very beginning; closed with this.
-        begins: finds the beginning of a call.
-        piece: gives a token's bytes.
-
+    The tokens that began it are gone through again; where they are not what the grammar begins with, the text stays
+    free. `begins` finds the beginning of a call, `piece` gives a token's bytes, `grammar` is closed with this.
     """
 
     def __init__(self, grammar: Constraint, begins: re.Pattern[bytes], piece: Callable[[int], bytes]) -> None:
@@ -152,15 +132,12 @@ class OnceCalled:
         self._bound, self._free = False, False
 
     def allows(self, token: int) -> bool:
-        """Return whether this token may come next."""
         return self._grammar.allows(token) if self._bound else True
 
     def allowed(self, tokens: Tokens) -> NDArray[np.bool_]:
-        """Return for each of these tokens whether it may come next."""
         return self._grammar.allowed(tokens) if self._bound else np.ones(tokens.size, np.bool_)
 
     def accept(self, token: int) -> None:
-        """Go on after this token."""
         if self._bound:
             self._grammar.accept(token)
         elif not self._free and (piece := self._piece(token)):
@@ -170,7 +147,6 @@ class OnceCalled:
                 self._bind(begin)
 
     def close(self) -> None:
-        """Close the grammar; a second call does nothing."""
         self._grammar.close()
 
     def _beginning(self) -> int | None:

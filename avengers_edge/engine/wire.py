@@ -31,65 +31,62 @@ class _Frame(msgspec.Struct, frozen=True, tag=True, tag_field="is", forbid_unkno
     """A frame; its class is named in the field `is`."""
 
 
+class _Numbered(_Frame, frozen=True):
+    """A command, or what is sent in answer to the command of that number."""
+
+    id: int
+
+
 # --- what the parent says ----------------------------------------------------------------------
 
 
-class Open(_Frame, frozen=True):
+class Open(_Numbered, frozen=True):
     """Load this model; the first frame of all. Answered by `Ready`."""
 
-    id: int
     path: str
     options: LoadOptions
     curve: StepCurve | None
 
 
-class Submit(_Frame, frozen=True):
+class Submit(_Numbered, frozen=True):
     """Sample this; `Token`, `Finish` and `Part` frames may follow before `Done`."""
 
-    id: int
     request: Request
     wants_finish: bool
     wants_tokens: bool
 
 
-class Cancel(_Frame, frozen=True):
+class Cancel(_Numbered, frozen=True):
     """Cancel a request; it still ends with `Done`."""
 
-    id: int
 
-
-class StopDecision(_Frame, frozen=True):
+class StopDecision(_Numbered, frozen=True):
     """The answer to a `Finish`: how many more samples are needed at the least."""
 
-    id: int
     needed: int
 
 
-class Count(_Frame, frozen=True):
+class Count(_Numbered, frozen=True):
     """Count the prompt's tokens. Answered by `Number`."""
 
-    id: int
     request: Request
 
 
-class Measure(_Frame, frozen=True):
+class Measure(_Numbered, frozen=True):
     """Measure the step-time curve in about `budget` seconds. Answered by `Measured`."""
 
-    id: int
     budget: float
 
 
-class SaveState(_Frame, frozen=True):
+class SaveState(_Numbered, frozen=True):
     """Write the kept prefix to a file. Answered by `Number`."""
 
-    id: int
     path: str
 
 
-class LoadState(_Frame, frozen=True):
+class LoadState(_Numbered, frozen=True):
     """Read a kept prefix from a file. Answered by `Number`."""
 
-    id: int
     path: str
 
 
@@ -100,60 +97,52 @@ class Heartbeat(_Frame, frozen=True):
     """The engine makes progress."""
 
 
-class Ready(_Frame, frozen=True):
+class Ready(_Numbered, frozen=True):
     """The model is loaded."""
 
-    id: int
     facts: EngineFacts
 
 
-class Token(_Frame, frozen=True):
+class Token(_Numbered, frozen=True):
     """A piece of sample `index`'s text was decided."""
 
-    id: int
     index: int
     piece: str
 
 
-class Finish(_Frame, frozen=True):
+class Finish(_Numbered, frozen=True):
     """A sample ended; the worker waits for the `StopDecision`."""
 
-    id: int
     completion: Completion
 
 
-class Part(_Frame, frozen=True):
+class Part(_Numbered, frozen=True):
     """One completion of the generation that `Done` announces: many with log-probabilities are too long for a frame."""
 
-    id: int
     completion: Completion
 
 
-class Done(_Frame, frozen=True):
+class Done(_Numbered, frozen=True):
     """A request ended; the completions of its generation came before, as `Part` frames."""
 
-    id: int
     generation: Generation
 
 
-class Number(_Frame, frozen=True):
+class Number(_Numbered, frozen=True):
     """The answer to `Count`, `SaveState` and `LoadState`."""
 
-    id: int
     value: int
 
 
-class Measured(_Frame, frozen=True):
+class Measured(_Numbered, frozen=True):
     """The answer to `Measure`."""
 
-    id: int
     curve: StepCurve
 
 
-class Failed(_Frame, frozen=True):
+class Failed(_Numbered, frozen=True):
     """A request or call ended with an error, told by the name of its class; after a `fatal` one the worker ends."""
 
-    id: int
     kind: str
     message: str
     fatal: bool

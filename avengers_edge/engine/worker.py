@@ -179,8 +179,8 @@ class _Server:
             status = _CANNOT_GO_ON
             traceback.print_exc()
         finally:
-            self._commands.put(None)
             self._leave(status)
+            self._commands.put(None)  # where it returns, as in tests
 
     def obey(self, make: MakeEngine) -> None:
         """Load the model of the first frame and answer the others."""
@@ -217,7 +217,7 @@ class _Server:
                 case _:
                     self._die(f"a {type(command).__name__} frame has no place here")
         except Exception as error:
-            self._fail(command.id, error)  # type: ignore[union-attr]  # all commands have one
+            self._fail(command.id, error)  # type: ignore[union-attr]  # a heartbeat is refused above
 
     def _submit(self, engine: ManagedEngine, command: wire.Submit) -> None:
         ident = command.id

@@ -18,20 +18,18 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from avengers_edge.engine import protocol, wire
-from avengers_edge.engine.protocol import EngineFacts, LoadOptions, RequestHandle, refuse_waiting_on, wait_for
+from avengers_edge.engine import wire
+from avengers_edge.engine.protocol import LoadOptions, ManagedEngine, RequestHandle, refuse_waiting_on, wait_for
 from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.engine.worker_process import SHUTDOWN_SECONDS, Watchdog, WorkerProcess
 from avengers_edge.errors import EngineDied
-from avengers_edge.records import MOST_SAMPLES, CancelToken, Closing, Completion, Generation, OnFinish, OnToken, Request
+from avengers_edge.records import MOST_SAMPLES, CancelToken, Completion, OnFinish, OnToken, Request
 
 logger = logging.getLogger("avengers_edge.llama")
 
 
 @dataclasses.dataclass(slots=True, eq=False)
 class _Call:
-    """Something the worker was asked for."""
-
     future: Future[Any]
     on_finish: OnFinish | None = None
     on_token: OnToken | None = None
@@ -39,17 +37,16 @@ class _Call:
     failure: BaseException | None = None
 
     def settle(self, value: object = None, error: BaseException | None = None) -> None:
-        failure = self.failure if self.failure is not None else error
-        if failure is not None:
+        if (failure := self.failure or error) is not None:
             self.future.set_exception(failure)
         else:
             self.future.set_result(value)
 
 
-class WorkerEngine(Closing):
+class WorkerEngine(ManagedEngine):
     """A `records.Engine` in a process of its own; `close` ends it, and so does the end of this process.
 
-    Callbacks run on a thread of this object's. One that raises cancels its request, which then ends with that error.
+    A callback that raises cancels its request, which then ends with that error.
 
     Args:
         path: the GGUF file.
@@ -64,8 +61,6 @@ class WorkerEngine(Closing):
         AvengersError: whatever else loading it raises.
 
     """
-
-    facts: EngineFacts
 
     def __init__(
         self,
@@ -88,14 +83,11 @@ class WorkerEngine(Closing):
         self._name = path.name
         self._process = WorkerProcess(path.name, _command)
         self.pid: int = self._process.popen.pid
+        roles = {"frames": self._read, "stderr": self._process.read_stderr, "watchdog": self._watch}
         self._threads = [
-            threading.Thread(target=target, name=f"{path.name}: {role}", daemon=True)
-            for target, role in (
-                (self._read, "frames"),
-                (self._process.read_stderr, "stderr"),
-                (self._watch, "watchdog"),
-            )
+            threading.Thread(target=target, name=f"{path.name}: {role}", daemon=True) for role, target in roles.items()
         ]
+        self.server = self._threads[0]
         try:
             for thread in self._threads:
                 thread.start()
@@ -108,52 +100,28 @@ class WorkerEngine(Closing):
 
     @property
     def alive(self) -> bool:
-        """Whether it can be asked; False from the moment its end is known."""
         return self._death is None and self._process.running
 
     def submit(
         self, request: Request, *, on_finish: OnFinish | None = None, on_token: OnToken | None = None
     ) -> RequestHandle:
-        """Submit a request, from any thread.
-
-        Raises:
-            BadRequest: the request is too long to be passed on, or a value in it has the wrong type.
-            EngineDied: the worker is dead.
-
-        """
         ident = next(self._ids)
-        handle = RequestHandle(functools.partial(self._cancel, ident), self._threads[0])
+        handle = RequestHandle(functools.partial(self._cancel, ident), self.server)
         call = _Call(handle.future, on_finish, on_token)
         self._start(ident, call, wire.Submit(ident, request, on_finish is not None, on_token is not None))
         return handle
 
-    def generate(
-        self,
-        request: Request,
-        *,
-        on_finish: OnFinish | None = None,
-        on_token: OnToken | None = None,
-        cancel: threading.Event | None = None,
-    ) -> Generation:
-        """Sample one request; see `records.Engine`."""
-        server = self._threads[0]
-        return protocol.generate(self, server, request, on_finish=on_finish, on_token=on_token, cancel=cancel)
-
     def count_tokens(self, request: Request) -> int:
-        """Count the prompt's tokens as the model will see them."""
         return int(self._ask(lambda ident: wire.Count(ident, request)))
 
     def measure(self, budget: float) -> StepCurve:
-        """Measure the step-time curve in about `budget` seconds."""
         curve: StepCurve = self._ask(lambda ident: wire.Measure(ident, float(budget)))
         return curve
 
     def save_state(self, path: Path) -> int:
-        """Write the prefix kept last to a file; give its number of tokens, 0 for none."""
         return int(self._ask(lambda ident: wire.SaveState(ident, os.fspath(path.absolute()))))
 
     def load_state(self, path: Path) -> int:
-        """Read a kept prefix from a file; give its number of tokens, 0 where it is of no use."""
         return int(self._ask(lambda ident: wire.LoadState(ident, os.fspath(path.absolute()))))
 
     def close(self) -> None:
@@ -170,7 +138,7 @@ class WorkerEngine(Closing):
     # --- asking --------------------------------------------------------------------------------
 
     def _ask(self, command: Callable[[int], wire.Command]) -> Any:  # noqa: ANN401  # each command has its own answer
-        refuse_waiting_on(self._threads[0])
+        refuse_waiting_on(self.server)
         ident = next(self._ids)
         call = _Call(Future())
         self._start(ident, call, command(ident))
@@ -200,7 +168,8 @@ class WorkerEngine(Closing):
         except OSError as error:
             logger.debug("%s", error)
         finally:
-            self._on_exit()
+            self._fail_all(self._process.death())
+            self._process.close_stdin()
 
     def _receive(self, line: bytes) -> None:
         try:
@@ -262,11 +231,6 @@ class WorkerEngine(Closing):
         call.settle(value, error)
 
     # --- its end -------------------------------------------------------------------------------
-
-    def _on_exit(self) -> None:
-        """Fail all that waits with how it died."""
-        self._fail_all(self._process.death())
-        self._process.close_stdin()
 
     def _fail_all(self, death: str) -> None:
         with self._lock:

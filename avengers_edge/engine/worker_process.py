@@ -46,7 +46,6 @@ class WorkerProcess:
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended yet."""
         return self.popen.poll() is None
 
     @property
@@ -68,12 +67,10 @@ class WorkerProcess:
                 raise
 
     def lines(self) -> Iterator[bytes]:
-        """Read what it sends until it closes its pipe."""
         with _pipe(self.popen.stdout) as stream:
             yield from wire.lines(stream.read)
 
     def read_stderr(self) -> None:
-        """Read its standard error until it closes that pipe."""
         self._stderr.read(_pipe(self.popen.stderr))
 
     def kill(self, why: str) -> None:
@@ -157,7 +154,6 @@ class Watchdog:
 
     @property
     def poll_seconds(self) -> float:
-        """How many seconds lie between two polls."""
         return min(self.timeout / _POLLS, _LONGEST_POLL)
 
     def expired(self, received: int, *, excused: bool) -> bool:

@@ -7,7 +7,7 @@ from avengers_edge.records.basics import KINDS, MOST_SAMPLES, SEED_LIMIT, EarlyS
 from avengers_edge.records.events import Event, Finished, Loading, Progress, Routed, Token
 from avengers_edge.records.members import AnswerForm, Member, Mode, Team
 from avengers_edge.records.protocols import CancelToken, Closing, Embedder, Engine, Lazy, OnFinish, OnToken, Vectors
-from avengers_edge.records.requests import Ask, Message, Request, SamplingParams, Tool, ToolCall, Tools
+from avengers_edge.records.requests import AS_LONG_AS_FITS, Ask, Message, Request, SamplingParams, Tool, ToolCall, Tools
 from avengers_edge.records.results import (
     Answer,
     Calibration,
@@ -24,6 +24,7 @@ from avengers_edge.records.results import (
 )
 
 __all__ = [
+    "AS_LONG_AS_FITS",
     "KINDS",
     "MOST_SAMPLES",
     "SEED_LIMIT",

@@ -53,6 +53,10 @@ class Mode:
         """Return whether questions with answers of this kind can be asked so."""
         return self.answer == "text" or kind in self.instructions
 
+    def limits(self, kind: Kind) -> bool:
+        """Whether it has a token limit of its own for this kind."""
+        return self.max_tokens is not None and kind in self.instructions
+
     def sampling(self, kind: Kind, usual: SamplingParams) -> SamplingParams:
         """Return the way a kind of answer is sampled where it is usually sampled so."""
         own = {name: value for name in _OWN if (value := getattr(self, name)) is not None}

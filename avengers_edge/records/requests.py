@@ -25,6 +25,9 @@ MOST_TOOLS = 128
 MOST_SCHEMA_BYTES = 64 * 1024
 """Of all parameters together."""
 
+AS_LONG_AS_FITS = 2**20
+"""The `max_tokens` of an answer that ends where the model ends it, or where the context is full."""
+
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 

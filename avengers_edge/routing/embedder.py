@@ -6,17 +6,16 @@ A folder holds `model.onnx` and `tokenizer.json`, and `embedder.json` says what 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
 # ONNX Runtime reports home from its native code. Its own switch comes too late, the first event is recorded at import;
 # this variable stops the events, the files they are queued in and the upload.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
+import msgspec
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
@@ -24,24 +23,21 @@ from tokenizers import Encoding, Tokenizer
 
 from avengers_edge.errors import AvengersError, BadRequest, NotFound, VerificationFailed
 from avengers_edge.records import Closing
-from avengers_edge.routing.form import CHARACTERS_READ
+from avengers_edge.routing.features import CHARACTERS_READ
 
 SPEC_FILE, MODEL_FILE, TOKENIZER_FILE = "embedder.json", "model.onnx", "tokenizer.json"
-FORMAT = 1
 BATCH_SIZE = 16
 _ERRORS_ONLY = 3
-_MOST_THREADS = 4  # a short question gains nothing from more, and the language model wants the cores next
 
 
-@dataclass(frozen=True, slots=True)
-class EmbedderSpec:
+class EmbedderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The content of `embedder.json`: what the files are, how to use them, what they were made of and with."""
 
-    format: int
+    format: Literal[1]
     name: str
-    dimension: int
-    max_tokens: int
-    pooling: str
+    dimension: Annotated[int, msgspec.Meta(ge=1, le=8192)]
+    max_tokens: Annotated[int, msgspec.Meta(ge=3, le=8192)]
+    pooling: Literal["mean"]
     fingerprint: str
     onnx_sha256: str
     tokenizer_sha256: str
@@ -49,22 +45,9 @@ class EmbedderSpec:
     tools: dict[str, str]
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            wanted = {"int": int, "str": str}.get(str(field.type), dict)
-            if type(getattr(self, field.name)) is not wanted:
-                raise VerificationFailed(f"{SPEC_FILE}: {field.name} is {getattr(self, field.name)!r}")
-        if self.format != FORMAT or self.pooling != "mean":
-            raise VerificationFailed(
-                f"{SPEC_FILE} has format {self.format} and pooling {self.pooling!r}, this release reads {FORMAT} and "
-                "'mean': update avengers-edge"
-            )
-        if not (1 <= self.dimension <= 8192 and 3 <= self.max_tokens <= 8192):
-            raise VerificationFailed(
-                f"{SPEC_FILE}: dimension {self.dimension} or max_tokens {self.max_tokens} is absurd"
-            )
         facts = (self.onnx_sha256, self.tokenizer_sha256, self.pooling, self.max_tokens)
         if self.fingerprint != fingerprint_of(*facts):
-            raise VerificationFailed(f"{SPEC_FILE}: the fingerprint does not follow from the other fields")
+            raise ValueError("the fingerprint does not follow from the other fields")
 
 
 def fingerprint_of(onnx_sha256: str, tokenizer_sha256: str, pooling: str, max_tokens: int) -> str:
@@ -84,7 +67,7 @@ class OnnxEmbedder(Closing):
     Args:
         folder: holds `model.onnx`, `tokenizer.json` and `embedder.json`.
         providers: ONNX Runtime execution providers in order of preference.
-        threads: for one operator; None takes the machine's cores, at most 4.
+        threads: for one operator.
 
     Raises:
         NotFound: a file is not there.
@@ -93,9 +76,7 @@ class OnnxEmbedder(Closing):
 
     """
 
-    def __init__(
-        self, folder: Path, providers: Sequence[str] = ("CPUExecutionProvider",), threads: int | None = None
-    ) -> None:
+    def __init__(self, folder: Path, providers: Sequence[str] = ("CPUExecutionProvider",), threads: int = 1) -> None:
         self.spec = _read_spec(folder)
         _verify(folder / MODEL_FILE, self.spec.onnx_sha256)
         vocabulary = _verify(folder / TOKENIZER_FILE, self.spec.tokenizer_sha256)
@@ -127,12 +108,8 @@ class OnnxEmbedder(Closing):
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count each text's tokens, those beyond `most_tokens` too, within its first `CHARACTERS_READ` characters."""
-        counts = []
-        for text in texts:
-            encoding = self._tokenizer.encode(_readable(text))
-            beyond = (part.special_tokens_mask.count(0) for part in encoding.overflowing)
-            counts.append(len(encoding) + sum(beyond))
-        return counts
+        encodings = [self._tokenizer.encode(_readable(text)) for text in texts]
+        return [len(each) + sum(part.special_tokens_mask.count(0) for part in each.overflowing) for each in encodings]
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed into shape (len(texts), D) in the order given, rows of length 1; an empty text has a vector too."""
@@ -140,8 +117,12 @@ class OnnxEmbedder(Closing):
             raise BadRequest("embed takes a list of texts, not one text")
         encodings = [self._tokenizer.encode(_readable(text)) for text in texts]
         vectors = np.empty((len(encodings), self.spec.dimension), dtype=np.float32)
-        for batch in _batches_by_length(encodings):
-            vectors[batch] = self._embed_batch([encodings[index] for index in batch])
+        by_length = sorted(
+            range(len(encodings)), key=lambda place: len(encodings[place])
+        )  # little of a batch is padding
+        for start in range(0, len(by_length), BATCH_SIZE):
+            batch = by_length[start : start + BATCH_SIZE]
+            vectors[batch] = self._embed_batch([encodings[place] for place in batch])
         return vectors
 
     def _embed_batch(self, encodings: Sequence[Encoding]) -> NDArray[np.float32]:
@@ -174,23 +155,12 @@ def _readable(text: str) -> str:
     return text[:CHARACTERS_READ].encode("utf-8", "replace").decode("utf-8")
 
 
-def _batches_by_length(encodings: Sequence[Encoding]) -> Iterator[list[int]]:
-    """Group indices so that little of a batch is padding."""
-    order = sorted(range(len(encodings)), key=lambda index: len(encodings[index]))
-    for start in range(0, len(order), BATCH_SIZE):
-        yield order[start : start + BATCH_SIZE]
-
-
 def _read_spec(folder: Path) -> EmbedderSpec:
     path = folder / SPEC_FILE
     try:
-        values: Any = json.loads(_read(path))
-    except (ValueError, RecursionError) as error:
-        raise VerificationFailed(f"{path} is not valid JSON: install the package again") from error
-    known = {field.name for field in fields(EmbedderSpec)}
-    if not isinstance(values, dict) or set(values) != known:
-        raise VerificationFailed(f"{path} does not have exactly the keys {', '.join(sorted(known))}")
-    return EmbedderSpec(**values)
+        return msgspec.json.decode(_read(path), type=EmbedderSpec)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise VerificationFailed(f"{path}: {error}: install the package again") from error
 
 
 def _verify(path: Path, sha256: str) -> bytes:
@@ -209,7 +179,7 @@ def _read(path: Path) -> bytes:
         raise NotFound(f"embedder file {path} cannot be read ({error.strerror}): install the package again") from error
 
 
-def _open_session(path: Path, providers: Sequence[str], threads: int | None) -> onnxruntime.InferenceSession:
+def _open_session(path: Path, providers: Sequence[str], threads: int) -> onnxruntime.InferenceSession:
     available = onnxruntime.get_available_providers()
     missing = [name for name in providers if name not in available]
     if missing or not providers:
@@ -219,18 +189,14 @@ def _open_session(path: Path, providers: Sequence[str], threads: int | None) -> 
     onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
-    options.intra_op_num_threads = threads or min(_MOST_THREADS, os.cpu_count() or 1)
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Idle workers would otherwise burn the cores that llama.cpp is about to use.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(path, options, providers=list(providers))
     except Exception as error:  # ONNX Runtime's own types share no base class
-        raise AvengersError(f"ONNX Runtime cannot load {path}: {_first_line(error)}") from error
+        raise AvengersError(f"ONNX Runtime cannot load {path}: {str(error).partition(chr(10))[0]}") from error
     if not set(providers) & set(session.get_providers()):
         raise AvengersError(f"execution provider {providers[0]} did not start: use CPUExecutionProvider")
     return session
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

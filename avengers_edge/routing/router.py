@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from avengers_edge.errors import BadRequest, NotFound
 from avengers_edge.records import Ranked, Route
+from avengers_edge.records.basics import require
 from avengers_edge.routing.table import CentroidTable
 
 Vector = NDArray[np.float64]
@@ -21,8 +22,8 @@ class Router:
     The nearest `top_k` clusters at cosine distance d weigh softmax(-beta d), and a member's score is the weighted mean
     of its accuracies there. Nearest clusters and weights are those of the Avengers (arXiv 2505.19797), which then adds
     weight / (rank + 0.1); the accuracy itself routes as well and is a number that a user can read. Each accuracy is
-    first drawn towards its prior, that of its data sets, as if `header.smoothing` more answers had been seen at that
-    rate, so that a cluster of five questions does not overrule all the others.
+    first shrunk towards its prior, that of its data sets, by `header.smoothing` pseudo-counts, so that a cluster of
+    five questions does not overrule all the others.
 
     Args:
         table: what was measured.
@@ -37,20 +38,18 @@ class Router:
     def __init__(self, table: CentroidTable, *, top_k: int | None = None, beta: float | None = None) -> None:
         header = table.header
         top_k, beta = header.top_k if top_k is None else top_k, header.beta if beta is None else beta
-        if top_k < 1:
-            raise BadRequest(f"top_k is {top_k}: use 1 or more")
-        if not 0 <= beta < float("inf"):
-            raise BadRequest(f"beta is {beta}: use 0 or more")
+        require(top_k >= 1, f"top_k is {top_k}: use 1 or more")
+        require(0 <= beta < math.inf, f"beta is {beta}: use 0 or more")
         self.table = table
         self._top_k, self._beta = min(top_k, header.clusters), beta
         self._centroids = table.centroids.astype(np.float64)
         self._overall = np.array(header.macro)
         counts = table.counts.astype(np.float64)
-        added = np.where(counts + header.smoothing > 0, counts + header.smoothing, 1)
         prior = self._overall if table.prior is None else table.prior.astype(np.float64)
+        answers = counts + header.smoothing
         known = table.accuracy * counts + header.smoothing * prior
-        self._accuracy = np.where(counts + header.smoothing > 0, known / added, prior)
-        self._variance = binomial_variance(self._accuracy, counts + header.smoothing)
+        self._accuracy = np.where(answers > 0, known / np.where(answers > 0, answers, 1), prior)
+        self._variance = binomial_variance(self._accuracy, answers)
         self._overall_variance = binomial_variance(self._overall, counts.sum(axis=0))
         self._overall_samples: int | None = None
         if table.samples is not None:  # what most questions are worth
@@ -72,13 +71,13 @@ class Router:
     ) -> Route:
         """Rank members for the question with this unit vector, shape (D,).
 
-        A question whose nearest centroid is farther than the table's `similarity_floor` is ranked by overall accuracy,
+        A question whose nearest centroid is below the out-of-distribution threshold is ranked by overall accuracy,
         voted on as most questions are, and the route's `fallback` says so. Equal scores go to the faster member, then
         to table order.
 
         Loading a model takes longer than many an answer, so where the best member's model is not loaded and a loaded
         one's score is within the margin of error of the best, that one comes first and `fallback` says so. The margin
-        is one standard error of the difference. An accuracy p out of N answers, the smoothing's counted, has the
+        is one standard error of the difference. An accuracy p out of N answers, pseudo-counts included, has the
         binomial variance p (1 - p) / N; with cluster weights w the variance of a score is the sum of w^2 times those,
         and that of a difference is the sum of both scores'. Members were asked the same questions and tend to fail at
         the same ones, so the true margin is narrower.
@@ -86,23 +85,23 @@ class Router:
         Args:
             vector: the question's embedding.
             members: rank only these; None ranks all.
-            prefer: Avengers-Pro's dial (arXiv 2508.12631). At 1 a score is the expected accuracy, 0 to 1. Below 1 it is
-                prefer * p + (1 - prefer) * (1 - q): p and q are expected accuracy and seconds, scaled to 0 to 1 over
-                the ranked members. A table without seconds ranks by accuracy whatever `prefer` says.
+            prefer: the quality weight w, as in Avengers-Pro (arXiv 2508.12631). At 1 a score is the expected
+                accuracy, 0 to 1. Below 1 it is w * p + (1 - w) * (1 - q): p and q are expected accuracy and seconds,
+                scaled to 0 to 1 over the ranked members. A table without seconds ranks by accuracy at any weight.
             resident: models that are loaded; a member's model is its name up to the colon.
 
         Raises:
-            BadRequest: a vector of the wrong shape, no members, or `prefer` outside 0 to 1.
+            BadRequest: a vector of the wrong shape, no members, or a weight outside 0 to 1.
             NotFound: a member that the table does not have.
 
         """
-        if not 0 <= prefer <= 1:
-            raise BadRequest(f"prefer is {prefer}: use 0 (fast) to 1 (accurate)")
+        require(0 <= prefer <= 1, f"prefer is {prefer}: use 0 (fast) to 1 (accurate)")
         columns = self._columns(members)
-        similarity = self._centroids @ self._checked(vector)
-        nearest, near, weights = self._near(similarity)
-        best = float(near[0])
-        floor = self.table.header.similarity_floor
+        question, dimension = np.asarray(vector, dtype=np.float64), self._centroids.shape[1]
+        if question.shape != (dimension,) or not np.isfinite(question).all():
+            raise BadRequest(f"a vector of shape {question.shape} cannot be routed: use {dimension} finite numbers")
+        nearest, near, weights = self._near(self._centroids @ question)
+        best, floor = float(near[0]), self.table.header.similarity_floor
         if best < floor:
             accuracy, variance, seconds = self._overall, self._overall_variance, self._overall_seconds
             fallback = f"nearest cluster at cosine {best:.2f}, below {floor:.2f}: ranked by overall accuracy"
@@ -118,9 +117,11 @@ class Router:
         if prefer < 1 and seconds is not None:
             # Seconds are taken as exact, and so is the scale.
             variance = variance * (prefer / max(np.ptp(scores), 1e-9)) ** 2
-            scores = prefer * spread(scores) + (1 - prefer) * (1 - spread(cost))
-        ranking = self._ranked(columns, np.clip(scores, 0, 1), cost)
+            scores = prefer * scaled(scores) + (1 - prefer) * (1 - scaled(cost))
+        scores = np.clip(scores, 0, 1)
+        order = sorted(range(len(columns)), key=lambda place: (-scores[place], cost[place], place))
         names = [self.table.header.members[column] for column in columns]
+        ranking = tuple(Ranked(names[place], float(scores[place])) for place in order)
         ranking, reason = favour_resident(ranking, dict(zip(names, variance, strict=True)), resident)
         expected = dict(zip(names, accuracy[columns].tolist(), strict=True))
         return Route(
@@ -128,11 +129,11 @@ class Router:
             similarity=best,
             ranking=ranking,
             margin=ranking[0].score - ranking[1].score if len(ranking) > 1 else 0.0,
-            fallback="; ".join(said for said in (fallback, reason) if said) or None,
+            fallback=fallback,
             samples=samples,
             expected=tuple(expected[ranked.model] for ranked in ranking),
             confidence=self.table.header.confidence,
-        )
+        ).noting(reason)
 
     def best_of(self, members: Collection[str]) -> str:
         """Name the one of these members that is best over all; a team may have fewer of them than its table."""
@@ -140,7 +141,7 @@ class Router:
         return self.table.header.members[best]
 
     def expected(self, vectors: NDArray[np.float32]) -> Vector:
-        """Give the members' expected accuracies, (N, D) to (N, M): what `route` ranks by at `prefer` 1."""
+        """Return the members' expected accuracies, (N, D) to (N, M): what `route` ranks by at `prefer` 1."""
         similarity = vectors.astype(np.float64) @ self._centroids.T
         nearest, near, weights = self._near(similarity)
         accuracy = weighted(self._accuracy[nearest], weights)
@@ -152,13 +153,6 @@ class Router:
         nearest = np.argsort(-similarity, axis=-1, kind="stable")[..., : self._top_k]
         near = np.take_along_axis(similarity, nearest, axis=-1)
         return nearest, near, softmax(-self._beta * (1 - near))
-
-    def _checked(self, vector: ArrayLike) -> Vector:
-        checked = np.asarray(vector, dtype=np.float64)
-        dimension = self._centroids.shape[1]
-        if checked.shape != (dimension,) or not np.isfinite(checked).all():
-            raise BadRequest(f"a vector of shape {checked.shape} cannot be routed: use {dimension} finite numbers")
-        return checked
 
     def _columns(self, members: Sequence[str] | None) -> list[int]:
         names = self.table.header.members
@@ -172,11 +166,6 @@ class Router:
                 f"ask it alone with `avengers ask --model {missing[0]}`"
             )
         return sorted({names.index(name) for name in members})
-
-    def _ranked(self, columns: Sequence[int], scores: Vector, cost: Vector) -> tuple[Ranked, ...]:
-        order = sorted(range(len(columns)), key=lambda place: (-scores[place], cost[place], columns[place]))
-        names = self.table.header.members
-        return tuple(Ranked(names[columns[place]], float(scores[place])) for place in order)
 
 
 def softmax(values: Vector) -> Vector:
@@ -193,7 +182,7 @@ def weighted(rows: Vector, weights: Vector) -> Vector:
 
 
 def binomial_variance(rates: Vector, counts: Vector) -> Vector:
-    """Give the variance of rates seen over so many answers each; one that was never seen counts as seen once."""
+    """Return the variance of rates seen over so many answers each; one that was never seen counts as seen once."""
     variance: Vector = rates * (1 - rates) / np.maximum(counts, 1)
     return variance
 
@@ -220,11 +209,10 @@ def _model(member: str) -> str:
     return member.partition(":")[0]
 
 
-def spread(values: Vector) -> Vector:
+def scaled(values: Vector) -> Vector:
     """Scale to 0 for the least and 1 for the greatest; all 0 where they are equal."""
-    width = values.max() - values.min()
-    scaled: Vector = (values - values.min()) / width if width > 0 else np.zeros_like(values)
-    return scaled
+    width = np.ptp(values)
+    return (values - values.min()) / width if width > 0 else np.zeros_like(values)
 
 
 def pick_only(member: str) -> Route:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import MISSING, asdict, astuple, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -25,8 +26,8 @@ FORMAT = 2
 MOST_BYTES = 64 * 1024 * 1024
 _METADATA_KEY = "avengers-edge"  # one key only: safetensors does not write several in a fixed order
 _UNIT_TOLERANCE = 1e-3
-_CURE = "fit it again with `avengers calibrate fit`, or put an undamaged one in its place"
-_ALWAYS, _MEASURED = ("centroids", "accuracy", "counts", "kinds"), ("prior", "seconds", "tokens", "samples")
+_REMEDY = "fit it again with `avengers calibrate fit`, or put an undamaged one in its place"
+_OTHER_EMBEDDER = "ask one member with `avengers ask --model NAME`, or fit it again with `avengers calibrate fit`"
 
 Matrix = NDArray[np.float32]
 Counts = NDArray[np.int32]
@@ -35,10 +36,6 @@ Counts = NDArray[np.int32]
 def _require(holds: bool, complaint: str) -> None:
     if not holds:
         raise VerificationFailed(f"centroid table: {complaint}")
-
-
-def _require_format(found: object) -> None:
-    _require(found == FORMAT, f"its format is {str(found)[:20]}, and this version of avengers-edge reads {FORMAT}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +47,11 @@ class TableHeader:
         embedder: fingerprint of the embedder whose vectors were clustered.
         clusters: the number of clusters K.
         method: clustering method; `seed` is the one it started from.
-        smoothing: pseudo-counts, how many answers at the rate of its prior are added to each cell.
+        smoothing: pseudo-counts: so many answers at the rate of its prior are added to each cell.
         datasets: how many questions of which data set the table was fitted on.
         macro: each member's accuracy, averaged over data sets, in column order.
         best_single: the member with the best of these; the first one where several are equal.
-        similarity_floor: cosine to the nearest centroid below which a question is foreign to the table.
+        similarity_floor: out-of-distribution threshold, a cosine to the nearest centroid.
         kinds: answer kinds in the column order of the tensor `kinds`.
         fitted_at: when, in ISO 8601.
         provenance: where the outcomes came from, for a reader.
@@ -83,7 +80,6 @@ class TableHeader:
     confidence: Mapping[VoteForm, Calibration] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _require_format(self.format)
         _require(bool(self.members) and all(self.members), "it names no members")
         _require(len(set(self.members)) == len(self.members), "it names a member twice")
         _require(len(self.macro) == len(self.members), "it has not one overall accuracy a member")
@@ -154,7 +150,7 @@ class CentroidTable:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Name the tensors that this table has."""
-        found = {name: getattr(self, name) for name in (*_ALWAYS, *_MEASURED)}
+        found = {each.name: getattr(self, each.name) for each in _TENSORS}
         return {name: tensor for name, tensor in found.items() if tensor is not None}
 
     def save(self, path: Path) -> None:
@@ -164,12 +160,8 @@ class CentroidTable:
             AvengersError: the file cannot be written.
 
         """
-        values = {each.name: getattr(self.header, each.name) for each in fields(TableHeader)}
-        values |= {
-            "datasets": dict(self.header.datasets),
-            "confidence": {form: astuple(fitted) for form, fitted in self.header.confidence.items()},
-        }
-        header = json.dumps(values, sort_keys=True, ensure_ascii=False)
+        confidence = {form: astuple(fitted) for form, fitted in self.header.confidence.items()}
+        header = json.dumps(asdict(self.header) | {"confidence": confidence}, sort_keys=True, ensure_ascii=False)
         plain = {name: np.ascontiguousarray(tensor) for name, tensor in self.tensors().items()}
         try:
             write_named(path, tensors.save(plain, metadata={_METADATA_KEY: header}))
@@ -188,18 +180,20 @@ class CentroidTable:
         try:
             table = _parse(_read(path))
         except VerificationFailed as error:
-            raise VerificationFailed(f"{path}: {error}: {_CURE}") from error
-        if table.header.embedder != fingerprint:
+            raise VerificationFailed(f"{path}: {error}: {_REMEDY}") from error
+        found = table.header.embedder, table.centroids.shape[1]
+        if found[0] != fingerprint:
             raise VerificationFailed(
-                f"{path} was fitted with embedder {table.header.embedder[:12]}, this one is {fingerprint[:12]}: "
-                "ask one member with `avengers ask --model NAME`, or fit the table again with `avengers calibrate fit`"
+                f"{path} was fitted with embedder {found[0][:12]}, this one is {fingerprint[:12]}: {_OTHER_EMBEDDER}"
             )
-        if dimension is not None and table.centroids.shape[1] != dimension:
+        if dimension not in (None, found[1]):
             raise VerificationFailed(
-                f"{path} has centroids of {table.centroids.shape[1]} dimensions, this embedder has {dimension}: "
-                "ask one member with `avengers ask --model NAME`, or fit the table again with `avengers calibrate fit`"
+                f"{path} has centroids of {found[1]} dimensions, this embedder has {dimension}: {_OTHER_EMBEDDER}"
             )
         return table
+
+
+_TENSORS = fields(CentroidTable)[1:]
 
 
 def _read(path: Path) -> bytes:
@@ -208,7 +202,7 @@ def _read(path: Path) -> bytes:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise NotFound(
-            f"centroid table {path} cannot be read ({error.strerror}): mend it, or ask one member with "
+            f"centroid table {path} cannot be read ({error.strerror}): restore it, or ask one member with "
             "`avengers ask --model NAME`"
         ) from error
     _require(len(content) <= MOST_BYTES, f"it is larger than {MOST_BYTES:,} bytes")
@@ -218,64 +212,26 @@ def _read(path: Path) -> bytes:
 def _parse(content: bytes) -> CentroidTable:
     try:
         loaded = tensors.load(content)
-        # The library checked the length and the JSON, but its reader from memory does not hand the metadata out.
+        # The library checked the length and the JSON, but its reader from memory does not return the metadata.
         length = int.from_bytes(content[:8], "little")
-        values = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_METADATA_KEY])
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        values = msgspec.json.decode(json.loads(content[8 : 8 + length])["__metadata__"][_METADATA_KEY])
+    except (SafetensorError, msgspec.MsgspecError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise VerificationFailed(f"not a centroid table, or damaged ({type(error).__name__})") from error
-    _require(set(_ALWAYS) <= set(loaded) <= {*_ALWAYS, *_MEASURED}, f"it holds the tensors {', '.join(sorted(loaded))}")
+    always = {each.name for each in _TENSORS if each.default is MISSING}
+    known = {each.name for each in _TENSORS}
+    _require(always <= set(loaded) <= known, f"it holds the tensors {', '.join(sorted(loaded))}")
     return CentroidTable(_header_from(values), **loaded)
 
 
-def _header_from(values: object) -> TableHeader:
+def _header_from(values: Any) -> TableHeader:  # noqa: ANN401 - it is what JSON holds
     known = {each.name for each in fields(TableHeader)}
-    if not isinstance(values, dict):
-        raise VerificationFailed("centroid table: its header is no object")
-    _require_format(values.get("format"))
+    _require(isinstance(values, dict), "its header is no object")
+    found = str(values.get("format"))[:20]
+    _require(found == str(FORMAT), f"its format is {found}, and this version of avengers-edge reads {FORMAT}")
     _require(known - {"confidence"} <= set(values) <= known, f"its header has not the keys {', '.join(sorted(known))}")
-    values = {"confidence": {}, **values}
-    for name, wanted in _JSON_TYPES.items():
-        _require(wanted(values[name]), f"its header has {name} {str(values[name])[:60]!r}")
-    sequences = {name: tuple(values[name]) for name in ("members", "macro", "kinds")}
-    confidence = {form: Calibration(*slopes) for form, slopes in values["confidence"].items()}
-    return TableHeader(**{**values, **sequences, "confidence": confidence})
-
-
-def _is_confidence(value: object) -> bool:
-    return isinstance(value, dict) and all(
-        form in get_args(VoteForm) and isinstance(slopes, list) and len(slopes) == 3 and all(map(_is_number, slopes))
-        for form, slopes in value.items()
-    )
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and abs(value) < 2**63
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, float) and math.isfinite(value)
-
-
-_JSON_TYPES = {
-    "format": _is_count,
-    "members": lambda value: isinstance(value, list) and all(map(_is_text, value)),
-    "embedder": _is_text,
-    "clusters": _is_count,
-    "method": _is_text,
-    "seed": _is_count,
-    "smoothing": _is_number,
-    "datasets": lambda value: isinstance(value, dict) and all(map(_is_count, value.values())),
-    "macro": lambda value: isinstance(value, list) and all(map(_is_number, value)),
-    "best_single": _is_text,
-    "similarity_floor": _is_number,
-    "kinds": lambda value: isinstance(value, list) and all(map(_is_text, value)),
-    "fitted_at": _is_text,
-    "provenance": _is_text,
-    "top_k": _is_count,
-    "beta": _is_number,
-    "confidence": _is_confidence,
-}
+    try:
+        slopes = msgspec.convert(values.get("confidence", {}), dict[VoteForm, tuple[float, float, float]])
+        confidence = {form: Calibration(*each) for form, each in slopes.items()}
+        return replace(msgspec.convert(values | {"confidence": {}}, TableHeader), confidence=confidence)
+    except msgspec.ValidationError as error:
+        raise VerificationFailed(f"centroid table: its header: {error}") from error

@@ -105,6 +105,10 @@ class Watchdog:
                     self._cut = "output"
                     return
 
+    def stop(self) -> None:
+        """Ask the process to end before its time, from any thread; `run` then returns."""
+        self._ask_to_end()
+
     def end(self) -> None:
         """End the process if it still runs, and all that it started with it; wait until they are gone."""
         if self._process.poll() is None:

@@ -24,6 +24,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from avengers_edge.errors import NoSandbox
+from avengers_edge.records import CancelToken
 from avengers_edge.sandbox.execution import Execution, Limits, Watchdog
 from avengers_edge.sandbox.inside import seccomp
 
@@ -175,7 +176,13 @@ class Sandbox:
         return self._mechanism.words
 
     def run_python(
-        self, source: str, *, stdin: str | None = None, limits: Limits | None = None, packages: Sequence[str] = ()
+        self,
+        source: str,
+        *,
+        stdin: str | None = None,
+        limits: Limits | None = None,
+        packages: Sequence[str] = (),
+        cancel: CancelToken | None = None,
     ) -> Execution:
         """Run a program as `python program.py` would; return what became of it.
 
@@ -183,11 +190,12 @@ class Sandbox:
             source: the program.
             stdin: what it can read; nothing without it.
             limits: what it may use.
+            cancel: ends the program before its time.
             packages: which installed packages it may import beside the standard library, where they are installed.
 
         """
         job = {"parts": [source], "name": "__main__"}
-        return self._run(job, limits, stdin, packages)[0]
+        return self._run(job, limits, stdin, packages, cancel)[0]
 
     def run_tested(self, parts: Sequence[str], *, limits: Limits | None = None) -> Execution:
         """Run the parts of a program one after the other in one module; it passes if the last one ran to its end.
@@ -217,7 +225,12 @@ class Sandbox:
         return tuple(given) if lines or execution.passed else None
 
     def _run(
-        self, job: Mapping[str, object], limits: Limits | None, stdin: str | None = None, packages: Sequence[str] = ()
+        self,
+        job: Mapping[str, object],
+        limits: Limits | None,
+        stdin: str | None = None,
+        packages: Sequence[str] = (),
+        cancel: CancelToken | None = None,
     ) -> tuple[Execution, bytes]:
         limits = limits or Limits()
         token = secrets.token_hex(16).encode() if job.get("tested") else b""
@@ -260,7 +273,8 @@ class Sandbox:
             *outputs, told = (read for read, _ in pipes)
             watchdog = Watchdog(process, outputs, told if self._mechanism.wrapper else None, limits)
             try:
-                watchdog.run()
+                with (cancel or CancelToken()).calling(watchdog.stop):
+                    watchdog.run()
             finally:
                 watchdog.end()
             return watchdog.result(token, self._mechanism.name)

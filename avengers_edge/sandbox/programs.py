@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from avengers_edge.errors import AvengersError, MissingExtra, NoSandbox
-from avengers_edge.records import Lazy
+from avengers_edge.records import CancelToken, Lazy
 from avengers_edge.sandbox.execution import MIB, Execution, Limits
 from avengers_edge.sandbox.linux import Sandbox, package_folders, passes
 
@@ -52,7 +52,7 @@ class Interpreter(Protocol):
     def describe(self) -> str:
         """Describe the interpreter and its confinement in words."""
 
-    def run(self, source: str) -> ProgramRun:
+    def run(self, source: str, cancel: CancelToken | None = None) -> ProgramRun:
         """Run one program to its end, or to the limit that ends it; whatever it does is a finding, not an error."""
 
 
@@ -72,10 +72,10 @@ class CPython:
         sympy = "with SymPy" if "sympy" in package_folders(self._packages) else "without SymPy, which is not installed"
         return f"CPython {platform.python_version()}, {sympy}, in {self._sandbox.describe()}"
 
-    def run(self, source: str) -> ProgramRun:
+    def run(self, source: str, cancel: CancelToken | None = None) -> ProgramRun:
         """Run one program to its end, or to the limit that ends it."""
         try:
-            execution = self._sandbox.run_python(source, limits=self._limits, packages=self._packages)
+            execution = self._sandbox.run_python(source, limits=self._limits, packages=self._packages, cancel=cancel)
         except NoSandbox as error:  # which worked before: the machine is short of something
             return _failed(str(error))
         return _ended(execution.stdout) if execution.passed else _failed(self._why(execution))
@@ -114,7 +114,7 @@ class Monty:
 
         return f"Monty {__version__}, for a part of Python and without SymPy, in a worker process"
 
-    def run(self, source: str) -> ProgramRun:
+    def run(self, source: str, cancel: CancelToken | None = None) -> ProgramRun:  # noqa: ARG002 - 5 s at the most
         """Run one program to its end, or to the limit that ends it, in a worker process that ends with it."""
         import pydantic_monty
 
@@ -189,9 +189,9 @@ class ProgramRunner:
         """Describe the interpreter of this machine and its confinement in words."""
         return self._interpreter.get().describe()
 
-    def run(self, source: str) -> ProgramRun:
+    def run(self, source: str, cancel: CancelToken | None = None) -> ProgramRun:
         """Run a program without input, network or files, within 5 seconds and 512 MiB."""
-        return self._interpreter.get().run(source)
+        return self._interpreter.get().run(source, cancel)
 
 
 class SandboxJudge:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import re
 import secrets
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import TypeAlias
 from avengers_edge.election import Emit, events_of
 from avengers_edge.errors import Cancelled, ContextFull, DoesNotFit
 from avengers_edge.records import SEED_LIMIT, Answer, Ask, CancelToken, Event, Finished, Generation, Token
-from avengers_edge.routing.form import count_whole
+from avengers_edge.routing.features import count_within_limit
 from avengers_edge.server.model_registry import ModelRegistry, NamedVectors, ResolvedModel
 from avengers_edge.server.options import Limits
 from avengers_edge.server.parameters import Parameters
@@ -38,7 +39,10 @@ def respond(
         else:
             yield from _complete(registry, target, parameters, cancel, tokens=tokens)
     except ContextFull as error:
-        raise Problem(error.http_status, str(error), parameters.prompt_field, "context_length_exceeded") from error
+        # In the words that clients look for, before ours.
+        limit = re.search(r"has (\d+)", str(error))
+        known = f"This model's maximum context length is {limit[1]} tokens. " if limit else ""
+        raise Problem(400, known + str(error), parameters.prompt_field, "context_length_exceeded") from error
 
 
 def result_of(event: Event | Generation | None) -> Result:
@@ -66,7 +70,7 @@ def _complete(
     ask = Ask(system=said.system, history=said.history, tools=parameters.tools, results=said.results)
     seed = secrets.randbelow(SEED_LIMIT) if parameters.seed is None else parameters.seed
     inquiry = Inquiry.of(said.question, ask)
-    (request,) = requests_for(inquiry, member, team.sampling, parameters.n, seed=seed, greedy=False)
+    (request,) = requests_for(inquiry, member, team.sampling, parameters.n, seed=seed, greedy=False, open_ended=True)
     sampling = dataclasses.replace(request.sampling, **parameters.sampling)
     request = dataclasses.replace(request, sampling=sampling, keep=parameters.n == 1)
     with registry.lease(member.model) as engine:
@@ -90,7 +94,7 @@ def embed(vectors: NamedVectors, wanted: EmbeddingRequest, limits: Limits, cance
     if len(texts) > limits.texts:
         raise refuse("input", f"input has {len(texts)} texts: send up to {limits.texts}")
     try:
-        counts = count_whole(vectors, texts, "input[{}]")
+        counts = count_within_limit(vectors, texts, "input[{}]")
     except DoesNotFit as error:
         raise Problem(error.http_status, str(error), "input", "does_not_fit") from error
     order = sorted(range(len(counts)), key=counts.__getitem__)  # so that little of a batch is padding

@@ -15,7 +15,7 @@ from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Installed, Store
 from avengers_edge.opening import open_model_pool, open_sentence_embedder
 from avengers_edge.records import Closing, Engine, Lazy, Member, Vectors
-from avengers_edge.routing.form import FormEmbedder
+from avengers_edge.routing.features import FeatureEmbedder
 from avengers_edge.runtime import Avengers
 from avengers_edge.server.problems import Problem
 
@@ -74,7 +74,7 @@ class ModelRegistry(Closing):
         shared = Lazy(lambda: open_sentence_embedder(settings))
 
         def open_team(name: str) -> Avengers:
-            return Avengers.open(settings, name, model_pool=pool, open_embedder=lambda: FormEmbedder(shared.get()))
+            return Avengers.open(settings, name, model_pool=pool, open_embedder=lambda: FeatureEmbedder(shared.get()))
 
         return cls(
             open_team(team or settings.team),

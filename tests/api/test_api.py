@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from api_fakes import ROUTE, SUM, TALE, Embedding
+from api_fakes import ROUTE, SUM, TALE, Embedding, Endless
 from fakes import QueuedEngine, WordEngine
 
 from avengers_edge import (
@@ -179,6 +179,22 @@ def test_a_cancelled_answer_is_what_there_is_by_then(held):
     cancel.set()
     (last,) = events
     assert (last.answer.text, last.answer.samples[0].finish_reason) == ("Once", "cancelled")
+
+
+@pytest.mark.parametrize("ask", ["answer", "stream", "submit"])
+def test_a_plain_event_cancels_what_waits_for_a_loaded_model(ask):
+    cancel = threading.Event()
+    with Embedding(engine=Endless(), face=Avengers).team as team:
+        timer = threading.Timer(0.05, cancel.set)
+        timer.start()
+        given = getattr(team, ask)(TALE, cancel=cancel)
+        answer = {
+            "answer": lambda: given,
+            "stream": lambda: list(given)[-1].answer,
+            "submit": lambda: given.result(LONG),
+        }
+        assert answer[ask]().text == "Once"
+        timer.join()
 
 
 def test_a_result_that_is_cancelled_is_what_there_is_by_then(held):

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avengers_edge.calibration.clustering import METHODS, cluster, nearest
-from avengers_edge.calibration.fit import FitOptions, extend_table, fit_table, share_out
+from avengers_edge.calibration.fit import FitOptions, add_outcomes, fit_table, share_out
 from avengers_edge.calibration.outcomes import OutcomeRow
-from avengers_edge.calibration.steps import select_members
+from avengers_edge.calibration.pipeline import select_members
 from avengers_edge.errors import BadRequest
 from avengers_edge.routing.router import Router
 from avengers_edge.routing.table import CentroidTable
@@ -80,7 +80,7 @@ def test_no_cluster_straddles_two_data_sets_unless_told() -> None:
     vectors = at(0, 10, 0, 10)
     mixed = [*rows({"a": 1}, {"a": 1}), *rows({"a": 0}, {"a": 0}, dataset="z")]
     assert sorted(fit(vectors, mixed, clusters=2).accuracy.ravel()) == [0, 1]
-    assert sorted(fit(vectors, mixed, clusters=2, across=True).accuracy.ravel()) == [0.5, 0.5]
+    assert sorted(fit(vectors, mixed, clusters=2, cluster_jointly=True).accuracy.ravel()) == [0.5, 0.5]
     assert fit(vectors, mixed, clusters=1).accuracy.ravel() == [0.5]
 
 
@@ -96,7 +96,7 @@ def test_expected_accuracies_are_what_routes_are_ranked_by() -> None:
 
 def test_a_new_member_gets_a_column_and_nothing_else_moves() -> None:
     old = fit(TWO_PLACES, rows(*[{"a": 1.0}] * 5, *[{"a": 0.0}] * 5), clusters=2)
-    new = extend_table(old, at(2, 92, 93), rows({"b": 0.5}, {"b": 1.0}, {"b": 0.0}, first=10), fitted_at="later")
+    new = add_outcomes(old, at(2, 92, 93), rows({"b": 0.5}, {"b": 1.0}, {"b": 0.0}, first=10), fitted_at="later")
     assert new.header.members == ("a", "b")
     assert new.centroids.tobytes() == old.centroids.tobytes()
     assert new.accuracy[:, 0].tolist() == old.accuracy[:, 0].tolist()
@@ -112,7 +112,7 @@ def test_a_new_member_is_not_quick_where_it_answered_nothing() -> None:
     timed = [replace(row, seconds={"a": 4.0}) for row in rows(*[{"a": 1.0}] * 10)]
     old = fit(TWO_PLACES, timed, clusters=2)
     added = [replace(row, seconds={"b": 6.0}) for row in rows({"b": 1.0}, {"b": 1.0}, first=10)]
-    new = extend_table(old, at(2, 3), added, fitted_at="later", provenance="b's own")
+    new = add_outcomes(old, at(2, 3), added, fitted_at="later", provenance="b's own")
     assert new.seconds is not None
     assert new.seconds.tolist() == [[4.0, 6.0], [4.0, 6.0]]
     assert new.header.provenance.endswith("b's own")
@@ -121,13 +121,13 @@ def test_a_new_member_is_not_quick_where_it_answered_nothing() -> None:
 def test_what_is_added_to_a_prior_soon_outweighs_it() -> None:
     fitted = fit(TWO_PLACES, rows(*[{"a": 1.0}] * 10), clusters=2)
     prior = replace(fitted, counts=np.ones_like(fitted.counts))  # each cell is worth one answer
-    new = extend_table(prior, at(*[1] * 6), rows(*[{"a": 0.0}] * 6, first=10), fitted_at="later")
+    new = add_outcomes(prior, at(*[1] * 6), rows(*[{"a": 0.0}] * 6, first=10), fitted_at="later")
     assert new.header.macro == pytest.approx((2 / 8,))
 
 
 def test_more_outcomes_count_as_if_they_had_been_there() -> None:
     old = fit(TWO_PLACES, rows(*[{"a": 1.0}] * 5, *[{"a": 0.0}] * 5), clusters=2)
-    new = extend_table(old, at(1, 1, 1, 1, 1), rows(*[{"a": 0.0}] * 5, first=10), fitted_at="later")
+    new = add_outcomes(old, at(1, 1, 1, 1, 1), rows(*[{"a": 0.0}] * 5, first=10), fitted_at="later")
     east = int(new.centroids[:, 0].argmax())
     assert new.accuracy[east, 0] == pytest.approx(0.5)
     assert new.counts[east, 0] == 10
@@ -140,7 +140,7 @@ def test_extending_with_half_is_fitting_on_all_at_the_same_centroids(scores: lis
     every = rows(*({"a": score} for score in scores))
     halves = [0, 1, 5, 6], [2, 3, 4, 7, 8, 9]
     base = fit(TWO_PLACES[halves[0]], [every[i] for i in halves[0]], clusters=2)
-    new = extend_table(base, TWO_PLACES[halves[1]], [every[i] for i in halves[1]], fitted_at="n")
+    new = add_outcomes(base, TWO_PLACES[halves[1]], [every[i] for i in halves[1]], fitted_at="n")
     places = nearest(TWO_PLACES, base.centroids)
     for place in range(2):
         mean = math.fsum(scores[i] for i in range(10) if places[i] == place) / 5

@@ -16,8 +16,8 @@ import pytest
 
 from avengers_edge.calibration.measure import Measured, Plan, measure
 from avengers_edge.calibration.outcomes import read_outcomes, restricted, write_outcomes
+from avengers_edge.calibration.pipeline import without_code
 from avengers_edge.calibration.questions import Question
-from avengers_edge.calibration.steps import without_code
 from avengers_edge.engine.protocol import EngineFacts, RequestHandle
 from avengers_edge.errors import AvengersError, BadRequest, EngineDied, NoSandbox
 from avengers_edge.records import Completion, Generation, Member, Mode, Request, Team

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avengers_edge.calibration.shrinkage import USUAL, cell_pseudo_counts, drawn_means, priors
+from avengers_edge.calibration.shrinkage import USUAL, cell_pseudo_counts, priors, shrunk_means
 
 NAN = float("nan")
 
@@ -44,7 +44,7 @@ def test_where_nothing_tells_the_usual_strength_is_taken() -> None:
 
 def test_a_data_set_that_a_member_was_not_asked_of_is_expected_to_be_like_the_others() -> None:
     scores = np.array([[1.0, NAN], [1.0, NAN], [0.0, 1.0], [0.0, 0.0]])
-    means = drawn_means(scores, np.array([0, 0, 1, 1]))
+    means = shrunk_means(scores, np.array([0, 0, 1, 1]))
     assert means[0, 1] == pytest.approx(0.5)
     assert means[:, 0] == pytest.approx([(2 + USUAL * 0.5) / (2 + USUAL), USUAL * 0.5 / (2 + USUAL)])
 
@@ -69,6 +69,6 @@ def test_whatever_was_answered_strengths_are_finite_and_means_are_shares(
     scores = np.array([row[:2] for row in rows])
     datasets, assigned = (np.unique([row[at] for row in rows], return_inverse=True)[1] for at in (2, 3))
     assert 1 <= cell_pseudo_counts(scores, assigned, datasets) <= 1000
-    means = drawn_means(scores, datasets)
+    means = shrunk_means(scores, datasets)
     assert ((means >= 0) & (means <= 1)).all()
     assert ((priors(means, assigned, datasets) >= 0) & (priors(means, assigned, datasets) <= 1 + 1e-9)).all()

@@ -14,7 +14,7 @@ from avengers_edge.api.sync import Avengers
 from avengers_edge.cli.chat.turns import Note, Turns, _count_oldest
 from avengers_edge.errors import BadRequest, Cancelled, ContextFull, DoesNotFit
 from avengers_edge.records import Ask, Finished, Loading, Member, Message, Progress, Routed, Team, Token
-from avengers_edge.routing.form import topic
+from avengers_edge.routing.features import routing_text
 from avengers_edge.runtime import Avengers as Runtime
 
 SUM = "How many apples are 2 and 3 apples?"
@@ -241,9 +241,9 @@ def test_whoever_leaves_does_not_wait_for_a_model_that_is_being_loaded() -> None
 
 def test_a_turn_is_about_what_the_user_said_before() -> None:
     said = (user("How far is Rome?"), model("Far."))
-    assert topic("And in miles?", said) == "How far is Rome?\nAnd in miles?"
-    assert topic("And in miles?", (user("x" * 900), model("y"), *said)) == "How far is Rome?\nAnd in miles?"
-    assert topic("z" * 900, said) == "z" * 900
+    assert routing_text("And in miles?", said) == "How far is Rome?\nAnd in miles?"
+    assert routing_text("And in miles?", (user("x" * 900), model("y"), *said)) == "How far is Rome?\nAnd in miles?"
+    assert routing_text("z" * 900, said) == "z" * 900
 
 
 @pytest.mark.parametrize("history", [(Message("system", "Purr."),), ("cats",)])

@@ -11,20 +11,24 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 import types
 from pathlib import Path
 
 import pytest
+from api_fakes import Embedding, Endless
 from click.testing import CliRunner
 from fakes import QueuedEngine
 from test_cli import run  # noqa: F401 - a fixture
 
 from avengers_edge.cli.chat import chat_command as command
+from avengers_edge.cli.chat.turns import Turns
 from avengers_edge.cli.root_command import cli
 from avengers_edge.engine.model_pool import ModelPool
 from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore
 from avengers_edge.history.conversations import Turn
+from avengers_edge.records import Ask
 
 TALE = "Tell me a tale about a dragon"
 
@@ -245,7 +249,7 @@ def start_worker(name, command=None):  # one that says nothing
     return spawn.start_worker(name, (sys.executable, {tests!r} + "/worker_child.py", "mute"))
 
 worker_process.start_worker = start_worker
-embedded.FormEmbedder = lambda embedder: embedder
+embedded.FeatureEmbedder = lambda embedder: embedder
 embedded.open_sentence_embedder = lambda settings: None
 runtime.open_model_pool = lambda settings: model_pool.ModelPool(pathlib.Path, lambda path: Need(), settings)
 from avengers_edge.__main__ import main
@@ -359,3 +363,11 @@ def test_export_of_what_was_said_is_what_was_said(chat, run):  # noqa: F811
     assert [turn["content"] for turn in exported["turns"]] == [TALE, "Once."]
     assert exported["turns"][1]["model"] == "smollm2-135m-instruct:think"
     assert CliRunner().invoke(cli, ["chats", "list"]).stdout.endswith(f"2 turns  {TALE}\n")
+
+
+def test_the_event_that_ctrl_c_sets_ends_a_turn_that_waits_for_a_loaded_model():
+    cancel = threading.Event()
+    threading.Timer(0.05, cancel.set).start()
+    with Turns(Embedding(engine=Endless()).team) as turns:
+        last = list(turns.send("Tell me a tale", Ask(), cancel))[-1]
+    assert (last.answer.text, last.answer.samples[0].finish_reason) == ("Once", "cancelled")

@@ -81,6 +81,30 @@ def test_several_ctrl_c_while_a_model_loads_are_130_and_no_traceback():
     assert (done.returncode, "Traceback" in done.stderr) == (130, False), done.stderr
 
 
+SLOW_LOAD = """
+import sys, threading
+from avengers_edge.engine.model_pool import ModelPool
+def lease(self, model):
+    print("loading", flush=True)
+    threading.Event().wait(60)
+ModelPool.lease = lease
+from avengers_edge.__main__ import main
+main()
+"""
+
+
+@posix
+def test_ctrl_c_again_and_again_until_the_process_is_gone_is_130():
+    command = [sys.executable, "-c", SLOW_LOAD, "ask", "--model", "smollm2-135m-instruct", "What is 2 + 2?"]
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **streams) as process:
+        assert process.stdout.readline() == "loading\n"
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            threading.Event().wait(0.001)
+        assert (process.returncode, "Traceback" in process.stderr.read()) == (130, False)
+
+
 def test_ctrl_c_that_ends_as_another_error_is_130_and_the_handler_is_the_old_one(monkeypatch):
     def swallow(self, model):
         with pytest.raises(KeyboardInterrupt):

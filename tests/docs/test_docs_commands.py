@@ -26,12 +26,13 @@ from avengers_edge.records import Completion, Generation, TokenLogprob
 
 # What cannot be run beside the fast tests, and the tests that run it.
 ONLY_READ = {
-    r"serve\b": "tests/server, tests/native: it listens until it is stopped",
+    r"serve\b|stop\b": "tests/server, tests/native: it listens until it is stopped",
     r"setup\b|models pull\b": "tests/cli/test_cli_models.py: they download",
     r"bundle\b": "tests/library, tests/native: it runs pip, or needs an archive",
     r"bench\b|doctor\b|-v ask\b": "tests/cli, tests/native: they load a real model, or read every module",
     r".*--calibrate\b|calibrate (measure|report|convert)\b": "tests/calibration, tests/native: they take minutes",
     r"models import --link /srv": "tests/library: a model in several files",
+    r"models find --link": "tests/library: it wants another program's files",
     r"ask --(schema|grammar|tests)\b": "tests/runtime, tests/native: the fake below is bound by nothing",
 }
 # The programs of others, and files that are there only where the commands before them were run.

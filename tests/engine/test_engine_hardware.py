@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avengers_edge.engine import devices
+from avengers_edge.engine import devices, spawn
 from avengers_edge.engine.devices import (
     Device,
     Gpu,
@@ -21,7 +21,6 @@ from avengers_edge.engine.devices import (
     find_gpus,
     gpu_backends,
     has_vulkan,
-    mac_cores,
     parse_devices,
     parse_nvidia_proc,
     parse_nvidia_smi,
@@ -111,16 +110,14 @@ def test_the_vulkan_loader_of_windows_is_in_its_system_folder(tmp_path, monkeypa
 
 @pytest.mark.parametrize("error", [OSError("no"), subprocess.TimeoutExpired("nvidia-smi", 1)])
 def test_a_tool_that_hangs_or_cannot_run_says_nothing(monkeypatch, error):
-    monkeypatch.setattr(devices.shutil, "which", lambda name: f"/bin/{name}")
-    monkeypatch.setattr(devices.subprocess, "run", failing(error))
-    assert devices._run_tool("nvidia-smi") == ""
+    monkeypatch.setattr(spawn.subprocess, "run", failing(error))
+    assert spawn.output_of(["nvidia-smi"], 1) == ""
     assert find_devices(["cuda"]) == ()
 
 
 def test_a_tool_that_fails_says_nothing(monkeypatch):
-    monkeypatch.setattr(devices.shutil, "which", lambda name: f"/bin/{name}")
-    monkeypatch.setattr(devices.subprocess, "run", answering("NVIDIA H200", returncode=9))
-    assert devices._run_tool("nvidia-smi") == ""
+    monkeypatch.setattr(spawn.subprocess, "run", answering("NVIDIA H200", returncode=9))
+    assert spawn.output_of(["nvidia-smi"], 1) == ""
 
 
 def test_a_builds_backends_are_read_from_its_libraries(tmp_path):
@@ -131,7 +128,7 @@ def test_a_builds_backends_are_read_from_its_libraries(tmp_path):
 
 
 def test_a_build_without_a_gpu_backend_is_not_asked(monkeypatch):
-    monkeypatch.setattr(devices.subprocess, "run", failing(AssertionError("asked")))
+    monkeypatch.setattr(spawn.subprocess, "run", failing(AssertionError("asked")))
     assert find_devices([]) == ()
 
 
@@ -151,7 +148,7 @@ def test_free_memory_of_all_gpus_is_added_up_and_integrated_ones_count_where_the
     said = [{"name": kind, "description": "", "kind": kind, "free": free, "total": 99} for kind, free in values]
     monkeypatch.setattr(devices.sys, "platform", "linux")
     monkeypatch.setattr(devices, "gpu_backends", lambda: ("cuda",))
-    monkeypatch.setattr(devices.subprocess, "run", answering("chatter\n" + json.dumps(said) + "\n"))
+    monkeypatch.setattr(spawn.subprocess, "run", answering("chatter\n" + json.dumps(said) + "\n"))
     assert device_memory() == memory
 
 
@@ -163,13 +160,13 @@ def test_a_gpu_of_apple_silicon_computes_in_main_memory(monkeypatch):
 
 def test_a_probe_that_dies_sees_no_device(monkeypatch):
     monkeypatch.setattr(devices, "gpu_backends", lambda: ("cuda",))
-    monkeypatch.setattr(devices.subprocess, "run", answering("", returncode=-11))
+    monkeypatch.setattr(spawn.subprocess, "run", answering("", returncode=-11))
     assert device_memory() is None
 
 
 def test_a_frozen_program_is_not_run_again_to_look_for_devices(monkeypatch):
     monkeypatch.setattr(devices.sys, "frozen", True, raising=False)
-    monkeypatch.setattr(devices.subprocess, "run", failing(AssertionError("asked")))
+    monkeypatch.setattr(spawn.subprocess, "run", failing(AssertionError("asked")))
     assert find_devices(["cuda"]) == ()
 
 
@@ -215,8 +212,7 @@ def test_the_build_command_is_the_shells():
 @pytest.mark.native
 def test_llama_cpp_lists_its_devices():
     listed = devices._list_devices()
-    assert "cpu" in [each["kind"] for each in listed]
-    assert parse_devices(json.dumps(listed))
+    assert "cpu" in [device.kind for device in listed]
 
 
 @pytest.mark.native
@@ -310,6 +306,12 @@ def test_this_machine_has_a_core():
     assert usable_cores() >= 1
 
 
-@pytest.mark.parametrize(("said", "count"), [("4\n8\n", 4), ("6\n", 6), ("", None), ("what?\n", None)])
-def test_a_mac_names_its_performance_cores_first(said, count):
-    assert mac_cores(said) == count
+@pytest.mark.parametrize(
+    ("performance", "all_cores", "count"), [("4\n", "8\n", 4), ("", "6\n", 6), ("", "", 12), ("what?\n", "?", 12)]
+)
+def test_a_mac_names_its_performance_cores_first(monkeypatch, tmp_path, performance, all_cores, count):
+    said = {"hw.perflevel0.physicalcpu": performance, "hw.physicalcpu": all_cores}
+    monkeypatch.setattr(devices.sys, "platform", "darwin")
+    monkeypatch.setattr(devices, "_allowed_cpus", lambda: range(12))
+    monkeypatch.setattr(devices, "output_of", lambda command, seconds: said[command[-1]])
+    assert usable_cores(tmp_path) == count

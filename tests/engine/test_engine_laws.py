@@ -130,5 +130,5 @@ def test_a_stop_string_ends_a_sample_and_is_not_in_its_text(engine):
 
 
 def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(engine):
-    with pytest.raises(ContextFull, match=r"\d+ prompt tokens and 24 to generate need \d+ tokens .* has \d+"):
+    with pytest.raises(ContextFull, match=r"\d+ prompt tokens and 24 for an answer need \d+ tokens .* has \d+"):
         engine.generate(ask(1, text="abc " * 6_000))

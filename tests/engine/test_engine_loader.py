@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from avengers_edge.config import Settings
-from avengers_edge.engine.loader import Tuning, choose_repack, keep, measure_first, tuned
+from avengers_edge.engine.loader import choose_repack, keep, measure_first, tuned
 from avengers_edge.engine.protocol import LoadOptions
 from avengers_edge.engine.step_cost import StepCurve
 from avengers_edge.errors import BadRequest, EngineDied
@@ -53,7 +53,7 @@ MICROSECONDS = st.integers(1, 10**9).map(lambda count: count / 10**6)
 @given(st.dictionaries(st.integers(1, 600), MICROSECONDS, min_size=1), st.sampled_from([None, False, True]))
 def test_a_measurement_comes_back_as_it_was(here, model, points, repack):
     curve = StepCurve(tuple(sorted(points.items())))
-    keep(model, OPTIONS, here, Tuning(curve, repack))
+    keep(model, OPTIONS, here, curve, repack)
     options, found = tuned(model, OPTIONS, here)
     assert found == curve
     assert options == dataclasses.replace(OPTIONS, repack=repack)
@@ -61,13 +61,13 @@ def test_a_measurement_comes_back_as_it_was(here, model, points, repack):
 
 def test_what_was_asked_for_is_not_overruled_by_what_was_measured(here, model):
     forced = dataclasses.replace(OPTIONS, repack=False)
-    keep(model, forced, here, Tuning(CURVE, True))
+    keep(model, forced, here, CURVE, True)
     assert tuned(model, forced, here)[0].repack is False
 
 
 def test_a_later_measurement_replaces_the_earlier(here, model):
-    keep(model, OPTIONS, here, Tuning(CURVE, False))
-    keep(model, OPTIONS, here, Tuning(OTHER, True))
+    keep(model, OPTIONS, here, CURVE, False)
+    keep(model, OPTIONS, here, OTHER, True)
     assert tuned(model, OPTIONS, here)[1] == OTHER
     assert file_of(here).is_file()
 
@@ -86,24 +86,24 @@ def test_a_later_measurement_replaces_the_earlier(here, model):
     ids=str,
 )
 def test_a_measurement_holds_only_for_the_options_it_was_made_with(here, model, other):
-    keep(model, OPTIONS, here, Tuning(CURVE, None))
+    keep(model, OPTIONS, here, CURVE, None)
     others = dataclasses.replace(OPTIONS, **other)
     assert tuned(model, others, here) == (others, None)
-    keep(model, others, here, Tuning(OTHER, None))
+    keep(model, others, here, OTHER, None)
     assert tuned(model, OPTIONS, here)[1] == CURVE
     assert tuned(model, others, here)[1] == OTHER
 
 
 def test_all_cores_are_as_many_threads_as_there_are(here, model, monkeypatch):
     monkeypatch.setattr("avengers_edge.engine.loader.usable_cores", lambda: 3)
-    keep(model, LoadOptions(threads=None), here, Tuning(CURVE, None))
+    keep(model, LoadOptions(threads=None), here, CURVE, None)
     assert tuned(model, LoadOptions(threads=3), here)[1] == CURVE
     monkeypatch.setattr("avengers_edge.engine.loader.usable_cores", lambda: 4)
     assert tuned(model, LoadOptions(threads=None), here)[1] is None
 
 
 def test_a_file_of_another_size_or_name_is_another_model(here, model):
-    keep(model, OPTIONS, here, Tuning(CURVE, None))
+    keep(model, OPTIONS, here, CURVE, None)
     namesake = model.with_name("other-model.gguf")
     namesake.write_bytes(model.read_bytes())
     assert tuned(namesake, OPTIONS, here)[1] is None
@@ -112,7 +112,7 @@ def test_a_file_of_another_size_or_name_is_another_model(here, model):
 
 
 def test_the_same_file_in_another_folder_is_the_same_model(here, model, tmp_path):
-    keep(model, OPTIONS, here, Tuning(CURVE, None))
+    keep(model, OPTIONS, here, CURVE, None)
     moved = tmp_path / "elsewhere" / model.name
     moved.parent.mkdir()
     model.rename(moved)
@@ -120,7 +120,7 @@ def test_the_same_file_in_another_folder_is_the_same_model(here, model, tmp_path
 
 
 def test_another_build_of_llama_cpp_is_measured_again(here, model, monkeypatch):
-    keep(model, OPTIONS, here, Tuning(CURVE, None))
+    keep(model, OPTIONS, here, CURVE, None)
     version = importlib.metadata.version
     monkeypatch.setattr(importlib.metadata, "version", lambda name: version(name) + ".post1")
     assert tuned(model, OPTIONS, here)[1] is None
@@ -173,16 +173,16 @@ POINTS = [
 
 @pytest.mark.parametrize("content", GARBAGE.values(), ids=GARBAGE.keys())
 def test_a_file_that_cannot_be_read_is_measured_again(here, model, content):
-    keep(model, OPTIONS, here, Tuning(CURVE, None))
+    keep(model, OPTIONS, here, CURVE, None)
     file_of(here).write_bytes(content)
     assert tuned(model, OPTIONS, here) == (OPTIONS, None)
-    keep(model, OPTIONS, here, Tuning(CURVE, None))
+    keep(model, OPTIONS, here, CURVE, None)
     assert tuned(model, OPTIONS, here)[1] == CURVE
 
 
 @pytest.mark.parametrize("points", POINTS)
 def test_points_that_are_no_curve_are_measured_again(here, model, points):
-    keep(model, OPTIONS, here, Tuning(CURVE, None))
+    keep(model, OPTIONS, here, CURVE, None)
     values = json.loads(file_of(here).read_bytes()) | {"seconds_by_rows": "here"}
     file_of(here).write_text(json.dumps(values).replace('"here"', points), encoding="utf-8")
     assert tuned(model, OPTIONS, here) == (OPTIONS, None)
@@ -192,14 +192,14 @@ def test_points_that_are_no_curve_are_measured_again(here, model, points):
     "wrong", [{"format": 0}, {"format": 99}, {"format": "1"}, {"repack": 1}, {"repack": "yes"}, {"repack": [True]}]
 )
 def test_another_format_or_a_wrong_option_is_measured_again(here, model, wrong):
-    keep(model, OPTIONS, here, Tuning(CURVE, None))
+    keep(model, OPTIONS, here, CURVE, None)
     file_of(here).write_text(json.dumps(json.loads(file_of(here).read_bytes()) | wrong), encoding="utf-8")
     assert tuned(model, OPTIONS, here) == (OPTIONS, None)
 
 
 @pytest.mark.parametrize("missing", ["format", "repack", "seconds_by_rows"])
 def test_a_field_that_is_missing_is_measured_again(here, model, missing):
-    keep(model, OPTIONS, here, Tuning(CURVE, None))
+    keep(model, OPTIONS, here, CURVE, None)
     values = json.loads(file_of(here).read_bytes())
     del values[missing]
     file_of(here).write_text(json.dumps(values), encoding="utf-8")
@@ -215,7 +215,7 @@ NUMBERS = st.one_of(st.integers(), st.floats(), st.integers(10**300, 10**420), s
 @example([[math.inf, 0.5]])
 @example([[1, 1e-320], [2, 5e-324]])
 def test_whatever_points_the_file_has_there_is_no_curve_or_one_that_can_be_gone_by(here, model, points):
-    keep(model, OPTIONS, here, Tuning(CURVE, None))
+    keep(model, OPTIONS, here, CURVE, None)
     values = json.loads(file_of(here).read_bytes())
     file_of(here).write_text(json.dumps(values | {"seconds_by_rows": points}), encoding="utf-8")
     _, curve = tuned(model, OPTIONS, here)
@@ -228,24 +228,24 @@ def test_whatever_points_the_file_has_there_is_no_curve_or_one_that_can_be_gone_
 
 
 def test_a_folder_in_the_files_place_is_measured_again_each_time(here, model, caplog):
-    keep(model, OPTIONS, here, Tuning(CURVE, None))
+    keep(model, OPTIONS, here, CURVE, None)
     place = file_of(here)
     place.unlink()
     (place / "something").mkdir(parents=True)
     assert tuned(model, OPTIONS, here) == (OPTIONS, None)
-    keep(model, OPTIONS, here, Tuning(CURVE, None))
+    keep(model, OPTIONS, here, CURVE, None)
     assert "cannot be kept" in caplog.text
     assert [each.name for each in place.parent.iterdir()] == [place.name]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
 def test_a_link_that_leads_nowhere_is_measured_again(here, model):
-    keep(model, OPTIONS, here, Tuning(CURVE, None))
+    keep(model, OPTIONS, here, CURVE, None)
     place = file_of(here)
     place.unlink()
     place.symlink_to(place.name)
     assert tuned(model, OPTIONS, here) == (OPTIONS, None)
-    keep(model, OPTIONS, here, Tuning(CURVE, None))
+    keep(model, OPTIONS, here, CURVE, None)
     assert tuned(model, OPTIONS, here)[1] == CURVE
 
 
@@ -254,7 +254,7 @@ def test_where_the_home_cannot_be_written_a_measurement_is_only_lost(here, model
     blocked = here.home / place
     blocked.parent.mkdir(parents=True, exist_ok=True)
     blocked.write_text("a file where a folder should be", encoding="utf-8")
-    keep(model, OPTIONS, here, Tuning(CURVE, None))
+    keep(model, OPTIONS, here, CURVE, None)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert model.name in caplog.text
     assert tuned(model, OPTIONS, here) == (OPTIONS, None)

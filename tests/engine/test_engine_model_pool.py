@@ -418,7 +418,7 @@ def test_the_first_measurement_of_a_model_is_given_up_too(home, monkeypatch, tmp
         raise EngineDied("its worker process was unloaded")
 
     engine.measure = measure
-    monkeypatch.setattr(loader, "_open", lambda *_: engine)
+    monkeypatch.setattr("avengers_edge.engine.worker_engine.WorkerEngine", lambda *_, **__: engine)
     with pytest.raises(EngineDied):
         loader.llama_opener(Settings(home=home, gpu_layers=0), stop)("a", tmp_path / "a.gguf", 0)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from avengers_edge.engine.scheduler import share_prefill
 from avengers_edge.engine.sequence import SequenceGroup, derive_seed
 from avengers_edge.engine.step_cost import StepCurve
-from avengers_edge.records import SEED_LIMIT, Message, Request, SamplingParams
+from avengers_edge.records import AS_LONG_AS_FITS, SEED_LIMIT, Message, Request, SamplingParams
 
 
 def ask(text="abcdefgh", n=4, max_tokens=10, temperature=1.0, seed=0, least=None, keep=False):
@@ -497,3 +497,25 @@ def test_rows_shared_out_by_hand():
     assert shared([2, 3, 4], 100) == [2, 3, 4]
     assert shared([100, 1], 10) == [9, 1]
     assert shared([100, 100, 1], 10) == [5, 5, 0]
+
+
+def test_a_limit_beyond_the_context_is_held_to_what_fits():
+    engine = FakeLlama(cells=64)
+    (generation,) = engine.run([ask("ab", n=1, max_tokens=10**8)])
+    assert generation.completions[0].finish_reason in ("stop", "length")
+    group = engine.submit(ask("ab", n=1, max_tokens=10**8))
+    assert len(group.prompt) + group.longest == 64
+
+
+def test_of_what_has_no_limit_the_first_takes_half_of_what_is_free_and_others_run_beside_it():
+    engine = FakeLlama(cells=4096)
+    groups = [engine.submit(ask(text, n=1, max_tokens=AS_LONG_AS_FITS)) for text in ("ab", "cd", "ef")]
+    engine.step()
+    assert [group.longest for group in groups] == sorted((group.longest for group in groups), reverse=True)
+    assert groups[0].longest == (4096 - len(groups[0].prompt)) // 2
+    assert all(group.longest >= 512 for group in groups)
+    assert len(engine.scheduler._groups) == 3
+    for group in groups:
+        group.cancel()
+    while engine.scheduler.busy:
+        engine.step()

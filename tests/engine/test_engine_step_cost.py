@@ -10,8 +10,9 @@ from fake_llama import FLAT, STEEP, FakeContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from avengers_edge.engine import step_cost
-from avengers_edge.engine.step_cost import UNMEASURED, StepCurve, measure_steps
+from avengers_edge.engine import llama_context
+from avengers_edge.engine.llama_context import measure_steps
+from avengers_edge.engine.step_cost import UNMEASURED, StepCurve
 from avengers_edge.errors import BadRequest, EngineDied
 
 LEAST_PREFILL = 16
@@ -205,7 +206,7 @@ class TimedContext(FakeContext):
 def timed(monkeypatch):
     def run(context, budget, **options):
         monkeypatch.setattr(
-            step_cost, "time", SimpleNamespace(monotonic=context.clock, perf_counter=context.clock, sleep=None)
+            llama_context, "time", SimpleNamespace(monotonic=context.clock, perf_counter=context.clock, sleep=None)
         )
         return measure_steps(context, budget=budget, **options)
 

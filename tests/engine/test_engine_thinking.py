@@ -71,7 +71,7 @@ def test_what_is_bounded_from_its_first_token_has_no_place_for_a_thought(samplin
 
 def due(pieces, budget=4, max_tokens=100, *, open_at_start=False):
     """The place of the piece with which a thought has taken its budget, or None."""
-    counted = ThinkingBudget(SamplingParams(thinking_budget=budget, max_tokens=max_tokens), opened=open_at_start)
+    counted = ThinkingBudget(SamplingParams(thinking_budget=budget), max_tokens, opened=open_at_start)
     return next((place for place, piece in enumerate(pieces) if counted.push(piece)), None)
 
 
@@ -102,7 +102,7 @@ def test_the_tokens_of_thoughts_are_counted_and_no_others(pieces, options, place
 def test_a_tag_is_seen_however_tokens_cut_it(parts, data):
     text = "".join(parts).encode()
     cuts = sorted(data.draw(st.sets(st.integers(0, len(text)))) | {0, len(text)})
-    counted = ThinkingBudget(SamplingParams(thinking_budget=0), opened=False)
+    counted = ThinkingBudget(SamplingParams(thinking_budget=0), 512, opened=False)
     last = False
     for begin, end in itertools.pairwise(cuts):
         last = counted.push(text[begin:end])

@@ -530,6 +530,13 @@ def test_a_cancelled_request_gives_what_there_is(engine):
     assert engine.generate(question("BEAT"), cancel=cancel).completions[0].finish_reason == "cancelled"
 
 
+@pytest.mark.parametrize("below", [lambda event: event, CancelToken])
+def test_an_event_that_is_set_while_a_request_is_under_way_cancels_it(engine, below):
+    cancel = threading.Event()
+    generation = engine.generate(question("BEAT"), on_token=lambda *_: cancel.set(), cancel=below(cancel))
+    assert generation.completions[0].finish_reason == "cancelled"
+
+
 def test_a_callback_may_cancel_and_submit(engine):
     others = []
 

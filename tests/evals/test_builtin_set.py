@@ -16,8 +16,8 @@ import pytest
 from builtin_sets import OTHER_SEED, questions_of, the_set
 
 from avengers_edge.calibration.graders import Grader
+from avengers_edge.calibration.pipeline import load_outcomes, load_questions
 from avengers_edge.calibration.questions import Question, builtin_questions, read_questions
-from avengers_edge.calibration.steps import load_outcomes, load_questions
 from avengers_edge.config import shipped_dir
 from avengers_edge.errors import BadRequest
 from avengers_edge.voting.keys import answer_key, canonical_key

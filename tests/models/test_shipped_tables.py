@@ -10,7 +10,7 @@ import pytest
 
 from avengers_edge.config import Settings, shipped_dir
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.routing.form import FormEmbedder
+from avengers_edge.routing.features import FeatureEmbedder
 from avengers_edge.routing.router import Router
 from avengers_edge.routing.table import CentroidTable
 
@@ -18,14 +18,14 @@ CATALOG = Catalog.of(Settings(home=Path("nowhere")))
 
 
 @pytest.fixture(scope="module")
-def embedder() -> FormEmbedder:
+def embedder() -> FeatureEmbedder:
     """What the shipped embedder says of itself, without loading it."""
     spec = json.loads((shipped_dir() / "embedder" / "embedder.json").read_text(encoding="utf-8"))
-    return FormEmbedder(SimpleNamespace(fingerprint=spec["fingerprint"], dimension=spec["dimension"]))
+    return FeatureEmbedder(SimpleNamespace(fingerprint=spec["fingerprint"], dimension=spec["dimension"]))
 
 
 @pytest.mark.parametrize("name", ["starter", "open-7b", "avengers-10", "trio", "octet"])
-def test_the_table_is_of_this_embedder_and_team(name: str, embedder: FormEmbedder) -> None:
+def test_the_table_is_of_this_embedder_and_team(name: str, embedder: FeatureEmbedder) -> None:
     team = CATALOG.load_team(name)
     table = CentroidTable.load(CATALOG.find_table(team), fingerprint=embedder.fingerprint, dimension=embedder.dimension)
     assert sorted(table.header.members) == sorted(member.name for member in team.members)

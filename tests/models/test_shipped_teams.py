@@ -13,7 +13,7 @@ import pytest
 from avengers_edge.config import Settings, shipped_dir
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.records import KINDS
-from avengers_edge.routing.form import FormEmbedder
+from avengers_edge.routing.features import FeatureEmbedder
 from avengers_edge.routing.table import CentroidTable
 
 CATALOG = Catalog(shipped_dir())
@@ -68,7 +68,7 @@ def test_a_prior_has_the_published_figures_and_says_that_it_is_one(name, models)
     team = CATALOG.load_team(name)
     assert team.models == models
     spec = json.loads((shipped_dir() / "embedder" / "embedder.json").read_text(encoding="utf-8"))
-    embedder = FormEmbedder(SimpleNamespace(fingerprint=spec["fingerprint"], dimension=spec["dimension"]))
+    embedder = FeatureEmbedder(SimpleNamespace(fingerprint=spec["fingerprint"], dimension=spec["dimension"]))
     table = CentroidTable.load(CATALOG.find_table(team), fingerprint=embedder.fingerprint)
     assert table.header.provenance.startswith("prior: accuracies published in arXiv 2601.07206")
     assert (table.counts == 1).all()

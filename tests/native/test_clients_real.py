@@ -82,4 +82,4 @@ def test_what_goes_wrong_is_the_clients_own_error(client):
         client.chat.completions.create(model=MODEL, messages=ASKED, temperature=3)
     with pytest.raises(openai.APIStatusError) as error:
         client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "word " * 12_000}])
-    assert error.value.status_code == 413
+    assert error.value.status_code == 400

@@ -132,9 +132,9 @@ def test_a_worker_that_is_killed_fails_its_stream_and_the_next_request_is_answer
     assert server.chat().status_code == 200
 
 
-def test_a_prompt_past_the_context_is_413_and_tells_both_numbers(server):
+def test_a_prompt_past_the_context_is_400_and_tells_both_numbers(server):
     answer = server.chat("word " * 12_000)
-    assert answer.status_code == 413
+    assert answer.status_code == 400
     assert "tokens" in answer.json()["error"]["message"]
 
 

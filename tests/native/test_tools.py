@@ -134,7 +134,6 @@ def test_valid_arguments_are_let_through_and_read_as_they_are(follow, arguments,
 def caller(small_engine, monkeypatch):
     """The real model as if it came with a template that has a place for tools."""
     monkeypatch.setattr(small_engine, "_template", ChatTemplate(TEMPLATE))
-    small_engine._calls_text.cache_clear()
     return small_engine
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from avengers_edge.errors import BadRequest, NotFound
 from avengers_edge.records import Ranked, Route
-from avengers_edge.routing.router import Router, pick_only, spread, unfitted_route
+from avengers_edge.routing.router import Router, pick_only, scaled, unfitted_route
 from avengers_edge.routing.table import FORMAT, CentroidTable, TableHeader
 
 EAST, NORTH = [1.0, 0.0], [0.0, 1.0]
@@ -206,9 +206,9 @@ def test_a_router_without_meaning_is_refused(options: Any) -> None:
         Router(TABLE, **options)
 
 
-def test_spread_runs_from_0_to_1_and_equal_values_are_0() -> None:
-    assert spread(np.array([2.0, 4.0, 3.0])).tolist() == [0, 1, 0.5]
-    assert spread(np.array([2.0, 2.0])).tolist() == [0, 0]
+def test_scaled_values_run_from_0_to_1_and_equal_values_are_0() -> None:
+    assert scaled(np.array([2.0, 4.0, 3.0])).tolist() == [0, 1, 0.5]
+    assert scaled(np.array([2.0, 2.0])).tolist() == [0, 0]
 
 
 def test_a_member_that_the_user_named_is_the_whole_ranking() -> None:

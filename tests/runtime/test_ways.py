@@ -13,6 +13,7 @@ from fakes import WordLengthEmbedder
 
 from avengers_edge.errors import AvengersError, BadRequest, NoSandbox
 from avengers_edge.records import (
+    AS_LONG_AS_FITS,
     Answer,
     Ask,
     Completion,
@@ -59,7 +60,7 @@ class Printer:
         if self.missing:
             raise NoSandbox(self.missing)
 
-    def run(self, source: str) -> Ran:
+    def run(self, source: str, cancel=None) -> Ran:
         self.ran.append(source)
         return Ran(f"{source[6:-1]}\n") if source.startswith("print(") else Ran(None, source)
 
@@ -319,6 +320,20 @@ def test_one_way_is_sampled_where_the_user_decides_otherwise(how):
 def test_a_budget_of_one_is_the_greedy_answer_of_the_best_way():
     answer, engine = ask({"brief": 0.7, "program": 0.6}, {"brief": ["Answer: 5"]}, budget=1)
     assert ([way for way, _ in engine.requests], answer.samples_requested) == (["brief"], 1)
+
+
+# --- how long an answer may be
+
+
+def test_a_single_free_text_ends_where_the_model_ends_it_and_what_is_voted_on_keeps_its_limit():
+    def limit(question, **options):
+        _, engine = ask({"brief": 0.7}, {"brief": ["Once.", "Answer: 5"] * 4}, question, Ask(seed=1, **options))
+        return {request.sampling.max_tokens for _, request in engine.requests}
+
+    assert limit("Tell me a tale about a dragon") == {AS_LONG_AS_FITS}
+    assert limit("Tell me a tale about a dragon", max_tokens=9) == {9}
+    assert limit("Tell me a tale about a dragon", samples=2) == {50}
+    assert limit(SUM, samples=1) == {50}
 
 
 # --- thinking before the answer

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from avengers_edge.cli.doctor_command import check_programs
 from avengers_edge.errors import AvengersError, MissingExtra, NoSandbox
+from avengers_edge.records import CancelToken
 from avengers_edge.sandbox import programs
 from avengers_edge.sandbox.execution import MIB
 from avengers_edge.sandbox.linux import Sandbox
@@ -287,7 +288,7 @@ class Fake:
     def describe(self):
         return f"fake {self.name}"
 
-    def run(self, source):
+    def run(self, source, cancel=None):
         return ProgramRun(f"{self.name}: {source}", None)
 
 
@@ -395,3 +396,14 @@ def test_doctor_says_in_one_line_which_interpreter_runs_programs(monkeypatch):
     assert finding.remedy is None
     assert finding.found == "are not run: members that answer by one are passed over"
     assert finding.advice.endswith("none here: install bubblewrap")
+
+
+def test_a_program_ends_when_it_is_cancelled():
+    try:
+        runner = CPython(Sandbox.find(), PATIENT)
+    except AvengersError as error:
+        pytest.skip(str(error))
+    cancel = CancelToken()
+    threading.Timer(0.5, cancel.set).start()
+    assert runner.run("while True: pass", cancel).printed is None  # not after the minute that it has
+    assert runner.run("print(1)", cancel).printed is None  # nor is it begun

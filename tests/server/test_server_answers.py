@@ -76,7 +76,7 @@ def test_every_sample_is_told_where_its_text_is_asked_for_and_none_otherwise():
 def test_another_team_answers_by_its_name_in_the_model_or_in_the_extension():
     for how in ({"model": "avengers/other"}, {"avengers": {"team": "other"}}):
         served = Served()
-        assert served.chat("Hi", **how).json()["avengers"]["models"] == ["small"]
+        assert served.chat(SUM, **how).json()["avengers"]["models"] == ["small"]
         assert served.engine.requests[0].sampling.max_tokens == 7
 
 

@@ -11,7 +11,7 @@ from fakes import Lengths
 from server_fakes import Served
 
 from avengers_edge.errors import Cancelled
-from avengers_edge.routing.form import CHARACTERS_READ
+from avengers_edge.routing.features import CHARACTERS_READ
 from avengers_edge.server.answering import embed
 from avengers_edge.server.options import Limits
 from avengers_edge.server.schemas import EmbeddingRequest

@@ -284,12 +284,12 @@ def test_a_route_of_no_question_is_400_by_the_prompt(fields):
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("model", ["avengers", "big"])
-def test_a_question_past_the_context_is_413_by_the_field_that_holds_it(model, stream):
+def test_a_question_past_the_context_is_400_in_the_words_that_clients_look_for(model, stream):
     served = Served()
     served.engine.error = ContextFull("9 prompt tokens and 9 to generate need 18 tokens, and big has 8")
-    refused(served.chat(model=model, stream=stream), 413, "context_length_exceeded", "messages")
+    refused(served.chat(model=model, stream=stream), 400, "context_length_exceeded", "messages")
     body = {"model": model, "prompt": SUM, "stream": stream}
-    refused(served("POST", "/v1/completions", body), 413, "context_length_exceeded", "prompt")
+    refused(served("POST", "/v1/completions", body), 400, "context_length_exceeded", "prompt")
 
 
 JSON = st.recursive(

@@ -11,8 +11,9 @@ from fakes import Lengths, WordEngine, WordLengthEmbedder
 
 from avengers_edge.api.sync import Avengers
 from avengers_edge.config import Settings, shipped_dir
+from avengers_edge.engine.protocol import RequestHandle
 from avengers_edge.opening import open_shipped_embedder
-from avengers_edge.records import Member, Ranked, Route, Team
+from avengers_edge.records import Completion, Generation, Member, Ranked, Route, Team
 from avengers_edge.routing.table import CentroidTable
 from avengers_edge.runtime import Avengers as Runtime
 
@@ -20,6 +21,15 @@ SUM = "How many apples are 2 and 3 apples?"
 TALE = "Tell me a tale"
 PAIR = Team("pair", "two models", (Member("big"), Member("small")), "t", samples=3, switch_below=0.0)
 ROUTE = Route(1, 0.5, (Ranked("big", 0.8), Ranked("small", 0.4)), 0.4)
+
+
+class Endless:
+    """Waits as a request of a loaded model does until it is cancelled."""
+
+    def generate(self, request, *, on_finish=None, on_token=None, cancel=None):
+        said = Generation((Completion(0, 0, "Once", 1, "cancelled"),), 5, 1.0, 2.0)
+        handle = RequestHandle(lambda: handle.future.done() or handle.future.set_result(said))
+        return handle.result(cancel)
 
 
 class Ranks:

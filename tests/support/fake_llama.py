@@ -157,7 +157,7 @@ class FakeLlama:
     def submit(self, request, *, on_finish=None, on_token=None) -> SequenceGroup:
         group = SequenceGroup(request, on_finish, on_token)
         group.begin(self.model.tokenize(request.messages[-1].content), self.opened)
-        self.scheduler.check(len(group.prompt), request)
+        self.scheduler.fit(group)
         self.scheduler.add(group)
         return group
 

@@ -1,12 +1,12 @@
 """Converters from what the benchmarks publish into question files; nothing of any benchmark is shipped.
 
-rows ← benchmark ← wording ← one module a family of benchmarks ← convert
-                   arrays  ← reading ┘
+published → rows → exams, solutions, puzzles, dialogues → convert, which reads benchmarks.toml
 """
 
-from avengers_edge.calibration.benchmarks.benchmark import Benchmark, HubTable
 from avengers_edge.calibration.benchmarks.convert import (
     BENCHMARKS,
+    Benchmark,
+    HubTable,
     convert_hub,
     convert_path,
     convert_rows,

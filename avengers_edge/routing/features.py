@@ -1,7 +1,7 @@
-"""Questions as they are embedded: what a chat's turn is about, texts that fit whole, and a question's form.
+"""Questions as they are embedded: the text to route by, texts that fit whole, and a question's surface features.
 
-The form is what a question looks like, beside what it is about: length, lettered options, code, formulas, digits.
-Sentence embedders see topics; benchmarks and people's habits differ in form as well, and models' strengths follow it.
+These are what a question looks like: length, lettered options, code, formulas, digits. Sentence embedders see topics;
+benchmarks and people's habits differ in these features as well, and models' strengths follow them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,8 @@ from avengers_edge.records import Closing, Embedder, Message, Vectors
 _CHARACTERS = 800  # about 200 tokens of the embedder's 256
 
 
-def topic(question: str, history: Sequence[Message]) -> str:
-    """Say what a turn is about: "and in miles?" is about what was asked before.
-
-    It is the user's turns in their order, as many of the latest as fit into what the embedder reads.
-    """
+def routing_text(question: str, history: Sequence[Message]) -> str:
+    """Join the latest user turns that fit into what the embedder reads: "and in miles?" is about those before it."""
     said = [question]
     for message in reversed(history):
         if message.role == "user":
@@ -38,8 +35,8 @@ CHARACTERS_READ = 16_384
 """Only so much of a text is tokenized: 64 characters for each token that the model can see."""
 
 
-def count_whole(vectors: Vectors, texts: Sequence[str], naming: str) -> list[int]:
-    """Count each text's tokens.
+def count_within_limit(vectors: Vectors, texts: Sequence[str], naming: str) -> list[int]:
+    """Count each text's tokens, where none is longer than what `vectors` can see of it.
 
     Args:
         vectors: what is to embed them.
@@ -47,28 +44,27 @@ def count_whole(vectors: Vectors, texts: Sequence[str], naming: str) -> list[int
         naming: how one is named by its place, like `text {}`.
 
     Raises:
-        DoesNotFit: one is longer than what can be seen of it.
+        DoesNotFit: one is longer.
 
     """
     for place, text in enumerate(texts):
         if len(text) > CHARACTERS_READ:
-            _refuse(naming.format(place), f"{len(text)} characters", CHARACTERS_READ)
+            raise _too_long(naming.format(place), f"{len(text)} characters", CHARACTERS_READ)
     counts = vectors.count_tokens(texts)
     for place, count in enumerate(counts):
         if count > vectors.most_tokens:
-            _refuse(naming.format(place), f"{count} tokens", vectors.most_tokens)
+            raise _too_long(naming.format(place), f"{count} tokens", vectors.most_tokens)
     return counts
 
 
-def _refuse(named: str, has: str, most: int) -> None:
-    raise DoesNotFit(f"{named} has {has} and the embedder reads {most}: split it")
+def _too_long(named: str, has: str, most: int) -> DoesNotFit:
+    return DoesNotFit(f"{named} has {has} and the embedder reads {most}: split it")
 
 
 WEIGHT = 0.7
-"""How much form counts beside the embedding's length of 1; chosen on held-out outcomes (see the README's Evidence)."""
+"""Weight of the features beside the embedding's length of 1; chosen on held-out outcomes (see docs/evidence.md)."""
 
 _VERSION = 1
-_CHARACTERS_READ = 16_384
 _OPTION = re.compile(r"(?:^|\s)\(?[A-J][).:]\s")
 _OPTION_LINE = re.compile(r"^\s*\(?[A-J][).:]", re.MULTILINE)
 _FORMULA = re.compile(r"[=+*/^\\$]")
@@ -78,13 +74,12 @@ _MEAN = (6.04, 1.93, 0.465, 2.32, 0.107, 0.0238, 0.592, 0.389, 0.187, 0.0346, 0.
 _DEVIATION = (1.09, 1.21, 0.499, 2.78, 0.309, 0.0419, 0.492, 0.488, 0.39, 0.0275, 0.398, 1.27, 0.258, 0.377)
 
 
-def form_of(text: str) -> NDArray[np.float32]:
+def surface_features(text: str) -> NDArray[np.float32]:
     """Describe a text by 14 figures, each about 0 on average and 1 in spread over benchmark questions, shape (14,)."""
-    text = text[:_CHARACTERS_READ]
-    figures = np.array(_figures(text), dtype=np.float64)
+    figures = np.array(_figures(text[:CHARACTERS_READ]), dtype=np.float64)
     standard = (figures - np.array(_MEAN)) / np.array(_DEVIATION)
-    form: NDArray[np.float32] = np.clip(standard, -4, 4).astype(np.float32)
-    return form
+    features: NDArray[np.float32] = np.clip(standard, -4, 4).astype(np.float32)
+    return features
 
 
 def _figures(text: str) -> tuple[float, ...]:
@@ -107,10 +102,10 @@ def _figures(text: str) -> tuple[float, ...]:
     )
 
 
-class FormEmbedder(Closing):
-    """An embedder that adds a text's form to what another one says of it: vectors of length 1 again.
+class FeatureEmbedder(Closing):
+    """An embedder that adds surface features to another one's vectors, which have length 1 again.
 
-    A vector is (e, WEIGHT f / sqrt(14)) scaled to length 1, with e the other embedder's vector and f the form.
+    A vector is (e, WEIGHT f / sqrt(14)) scaled to length 1, with e the other embedder's vector and f the features.
     """
 
     def __init__(self, inner: Embedder) -> None:
@@ -123,7 +118,7 @@ class FormEmbedder(Closing):
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the other embedder and how form is added."""
+        """Identifies the other embedder and how features are added."""
         facts = f"{self.inner.fingerprint}\nform {_VERSION} {WEIGHT}\n"
         return hashlib.sha256(facts.encode()).hexdigest()
 
@@ -134,12 +129,12 @@ class FormEmbedder(Closing):
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed into shape (len(texts), D), rows of length 1."""
-        return with_form(self.inner.embed(texts), texts)
+        return add_features(self.inner.embed(texts), texts)
 
 
-def with_form(vectors: NDArray[np.float32], texts: Sequence[str]) -> NDArray[np.float32]:
-    """Add each text's form to its unit vector, (N, D) to (N, D + 14)."""
-    forms = np.array([form_of(text) for text in texts], dtype=np.float32).reshape(len(texts), len(_MEAN))
-    joined = np.hstack([vectors, WEIGHT / math.sqrt(len(_MEAN)) * forms])
+def add_features(vectors: NDArray[np.float32], texts: Sequence[str]) -> NDArray[np.float32]:
+    """Add each text's surface features to its unit vector, (N, D) to (N, D + 14)."""
+    features = np.array([surface_features(text) for text in texts], dtype=np.float32).reshape(len(texts), len(_MEAN))
+    joined = np.hstack([vectors, WEIGHT / math.sqrt(len(_MEAN)) * features])
     unit: NDArray[np.float32] = (joined / np.linalg.norm(joined, axis=1, keepdims=True)).astype(np.float32)
     return unit

@@ -1,4 +1,4 @@
-"""What votes are worth: recorded answers in, each cluster's sample budget and a calibration of confidence out.
+"""Sample budgets of clusters and a calibration of confidence, from recorded answers.
 
 A vote is a function of its samples, so that it is replayed here from what was recorded, by the rules of `election`: two
 ways of one model begin with their greedy answers and are sampled on where these differ; one way has all its samples
@@ -8,8 +8,9 @@ vote.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -25,16 +26,16 @@ from avengers_edge.voting.kinds import SINGLE_SAMPLE_KINDS
 LEAST_QUESTIONS = 30
 """A budget and a calibration rest on so many questions at least."""
 
-BUDGETS = (1, 2, 4, 6, 8, 10, 12, 16)
-_CONFIDENT = 1.96
-"""Standard errors of a gain that is more than chance in 19 of 20 cases."""
-
-_LETTERS = ":letters"
+BUDGETS = (2, 4, 6, 8, 10, 12, 16)
+_CONFIDENT = 1.96  # standard errors of a gain that is more than chance in 19 of 20 cases
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Voter:
-    """One member's record on one question: its expected accuracy, its greedy answer, and its samples, if any."""
+    """One member's record on one question: its expected accuracy, its greedy answer, and its samples, if any.
+
+    `agreement` is the winner's share where the greedy answer was elected, as by letters.
+    """
 
     name: str
     expected: float
@@ -42,10 +43,20 @@ class Voter:
     samples: Answers = ()
     agreement: float | None = None
 
+    @property
+    def model(self) -> str:
+        """The member's model."""
+        return self.name.partition(":")[0]
+
+    @property
+    def by_letters(self) -> bool:
+        """Whether its greedy answer is a vote over the orders of the options."""
+        return self.name.endswith(":letters")
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Vote:
-    """How a vote went: how right its winner is, the winner's share, and who is expected to know best how well."""
+    """A replayed vote: the winner's score, its share, the first voter's expected accuracy, and the samples counted."""
 
     form: VoteForm
     score: float
@@ -54,7 +65,7 @@ class Vote:
     samples: int
 
 
-def hold(voters: Sequence[Voter], kind: Kind, budget: int) -> Vote | None:
+def replay_vote(voters: Sequence[Voter], kind: Kind, budget: int) -> Vote | None:
     """Replay a vote; None where too few samples were recorded for it.
 
     Args:
@@ -63,50 +74,44 @@ def hold(voters: Sequence[Voter], kind: Kind, budget: int) -> Vote | None:
         budget: how many samples may vote. 1 is the greedy answer of the first voter that has one.
 
     """
-    first, *others = voters
     if budget == 1:
         return _greedy(voters)
+    first, *others = voters
     weights = [vote_weight(voter.expected, kind) for voter in voters[:2]]
     if not others:
-        answers = first.samples[:budget]
-        return _elected("samples", [(*each, weights[0]) for each in answers], first, budget)
-    pair = (first.greedy, others[0].greedy)
-    opening = [(*answer, weight) for answer, weight in zip(pair, weights, strict=True)]
-    keys = [key for key, _ in pair]
+        return _elected("samples", [(*each, weights[0]) for each in first.samples[:budget]], first, budget)
+    opening, *rest = (
+        [(*answer, weight) for answer, weight in zip(pair, weights, strict=True)]
+        for pair in [(first.greedy, others[0].greedy), *zip(first.samples, others[0].samples, strict=False)]
+    )
+    keys = [key for key, _, _ in opening]
     if None in keys or keys[0] == keys[1]:
         return _elected("ways", opening, first, 2)
-    rest = [
-        (*answer, weight)
-        for both in zip(first.samples, others[0].samples, strict=False)
-        for answer, weight in zip(both, weights, strict=True)
-    ]
-    return _elected("ways", [*opening, *rest][:budget], first, budget)
+    return _elected("ways", [*opening, *itertools.chain(*rest)][:budget], first, budget)
 
 
 def _greedy(voters: Sequence[Voter]) -> Vote:
-    for voter in voters:
-        if voter.greedy[0] is not None or voter is voters[-1]:
-            return Vote("greedy", voter.greedy[1], None, voter.expected, 1)
-    raise AssertionError("there is no voter")
+    voter = next((each for each in voters if each.greedy[0] is not None), voters[-1])
+    return Vote("greedy", voter.greedy[1], None, voter.expected, 1)
 
 
 def _elected(form: VoteForm, votes: Sequence[tuple[str | None, float, int]], first: Voter, count: int) -> Vote | None:
     if len(votes) < count:
         return None
-    standing = tally([key for key, _, _ in votes], [weight for _, _, weight in votes])
-    right = next((score for key, score, _ in votes if standing and key == standing[0].key), 0.0)
-    return Vote(form, right, agreement(standing), first.expected, count)
+    ranked = tally([key for key, _, _ in votes], [weight for _, _, weight in votes])
+    right = next((score for key, score, _ in votes if ranked and key == ranked[0].key), 0.0)
+    return Vote(form, right, agreement(ranked), first.expected, count)
 
 
 def letters_vote(voter: Voter) -> Vote:
-    """Give the vote over the orders of the options, which a greedy answer by letters is."""
+    """Return the vote over the orders of the options, which a greedy answer by letters is."""
     return Vote("letters", voter.greedy[1], voter.agreement, voter.expected, 1)
 
 
-def with_ballots(
+def with_sample_budgets(
     table: CentroidTable, vectors: Vectors, rows: Sequence[OutcomeRow], votes: Sequence[OutcomeRow]
 ) -> CentroidTable:
-    """Give a table the sample budgets and the calibrated confidence that recorded votes support.
+    """Add the sample budgets and the calibrated confidence that recorded votes support to a table.
 
     A budget is worth what it gains over the greedy answer to the same questions, kind by kind. It pays only if at least
     `LEAST_QUESTIONS` questions say so and the gain is more than chance (a 95 % interval above 0); of those that pay,
@@ -130,17 +135,18 @@ def with_ballots(
             "no question was answered both greedily and several times by the members it would be routed to: measure "
             "the same questions with `avengers calibrate measure`, without and with --samples 8"
         )
-    budgets = {kind: _budget([voters for own, voters in records if own == kind], kind) for kind, _ in records}
-    chosen = [_of_cluster(made_of, table, budgets) for made_of in table.kinds]
-    held = [
-        vote
+    budgets: dict[str, int] = {
+        kind: _budget([voters for own, voters in records if own == kind], kind) for kind, _ in records
+    }
+    kinds = [table.header.kinds[made_of.argmax()] if made_of.any() else "" for made_of in table.kinds]
+    replayed = [
+        letters_vote(voters[0]) if voters[0].by_letters else replay_vote(voters, kind, max(2, budgets[kind]))
         for kind, voters in records
-        if (vote := letters_vote(voters[0]) if _by_letters(voters) else hold(voters, kind, max(2, budgets[kind])))
     ]
     return dataclasses.replace(
         table,
-        header=dataclasses.replace(table.header, confidence=calibrated(held)),
-        samples=np.array(chosen, dtype=np.int32),
+        header=dataclasses.replace(table.header, confidence=calibrated([vote for vote in replayed if vote])),
+        samples=np.array([budgets.get(kind, 1) for kind in kinds], dtype=np.int32),
     )
 
 
@@ -154,24 +160,20 @@ def _records(
     for row, accuracy in zip(rows, expected, strict=True):
         if row.kind is None or row.kind in SINGLE_SAMPLE_KINDS:
             continue
-        samples = sampled.get((row.id, row.prompt), {})
-        order = sorted(range(len(members)), key=lambda place: -accuracy[place])
+        samples, agreements = sampled.get((row.id, row.prompt), {}), row.agreement or {}
+        ranked = [members[place] for place in np.argsort(-accuracy, kind="stable")]
+        shares = dict(zip(members, accuracy.tolist(), strict=True))
         voters = [
-            Voter(
-                members[place],
-                float(accuracy[place]),
-                greedy,
-                samples.get(members[place], ()),
-                (row.agreement or {}).get(members[place]),
-            )
-            for place in order
-            if (greedy := _greedy_of(row, members[place]))
+            Voter(name, shares[name], greedy, samples.get(name, ()), agreements.get(name))
+            for name in ranked
+            if (greedy := _greedy_of(row, name))
         ]
-        if not voters or voters[0].name != members[order[0]]:
+        if not voters or voters[0].name != ranked[0]:
             continue
-        by_letters = any(each.name.endswith(_LETTERS) for each in voters[:2])
-        second = [each for each in voters[1:2] if not by_letters and _model(each) == _model(voters[0])]
-        records.append((row.kind, (voters[0], *second)))
+        first, second = voters[0], voters[1:2]
+        if any(each.by_letters or each.model != first.model for each in (first, *second)):
+            second = []
+        records.append((row.kind, (first, *second)))
     return records
 
 
@@ -183,42 +185,24 @@ def _greedy_of(row: OutcomeRow, name: str) -> tuple[str | None, float] | None:
     return answers[0] if answers else (f"of {name}", row.scores[name])
 
 
-def _model(voter: Voter) -> str:
-    return voter.name.partition(":")[0]
-
-
-def _by_letters(voters: Sequence[Voter]) -> bool:
-    return voters[0].name.endswith(_LETTERS)
-
-
 def _budget(records: Sequence[Sequence[Voter]], kind: Kind) -> int:
     """Choose the budget of one kind of answer."""
-    best, best_mean = 1, 0.0
     paying: list[tuple[int, float, float]] = []
-    for budget in BUDGETS[1:]:
-        pairs = [
-            (vote.score, hold(voters, kind, 1).score)  # type: ignore[union-attr]
+    for budget in BUDGETS:
+        gains = [
+            vote.score - _greedy(voters).score
             for voters in records
-            if not _by_letters(voters) and (vote := hold(voters, kind, budget)) is not None
+            if not voters[0].by_letters and (vote := replay_vote(voters, kind, budget)) is not None
         ]
-        if len(pairs) < LEAST_QUESTIONS:
+        if len(gains) < LEAST_QUESTIONS:
             continue
-        gains = np.array([voted - alone for voted, alone in pairs])
-        error = float(gains.std(ddof=1)) / math.sqrt(len(gains))
-        if gains.mean() - _CONFIDENT * error > 0:
-            paying.append((budget, float(gains.mean()), error))
-    if paying:
-        best, best_mean, error = max(paying, key=lambda each: each[1])
-        best = next(budget for budget, mean, _ in paying if mean >= best_mean - error)
-    return best
-
-
-def _of_cluster(made_of: Sequence[int], table: CentroidTable, budgets: Mapping[Kind, int]) -> int:
-    counts = [int(count) for count in made_of]
-    if not any(counts):
+        mean, error = float(np.mean(gains)), float(np.std(gains, ddof=1)) / math.sqrt(len(gains))
+        if mean - _CONFIDENT * error > 0:
+            paying.append((budget, mean, error))
+    if not paying:
         return 1
-    most = table.header.kinds[counts.index(max(counts))]
-    return next((budget for kind, budget in budgets.items() if kind == most), 1)
+    _, best, error = max(paying, key=lambda each: each[1])
+    return next(budget for budget, mean, _ in paying if mean >= best - error)
 
 
 def calibrated(votes: Sequence[Vote]) -> dict[VoteForm, Calibration]:

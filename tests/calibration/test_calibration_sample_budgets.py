@@ -12,8 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avengers_edge.calibration.ballots import LEAST_QUESTIONS, Vote, Voter, calibrated, hold, letters_vote, with_ballots
 from avengers_edge.calibration.outcomes import Answers, OutcomeRow
+from avengers_edge.calibration.sample_budgets import (
+    LEAST_QUESTIONS,
+    Vote,
+    Voter,
+    calibrated,
+    letters_vote,
+    replay_vote,
+    with_sample_budgets,
+)
 from avengers_edge.errors import BadRequest
 from avengers_edge.records import Calibration, Kind
 from avengers_edge.routing.router import Router
@@ -32,27 +40,27 @@ def voter(greedy: tuple[str | None, float], *samples: tuple[str | None, float], 
 
 
 def test_a_budget_of_one_is_the_greedy_answer_of_the_first_who_has_one() -> None:
-    assert hold([voter(RIGHT), voter(WRONG)], "number", 1) == Vote("greedy", 1.0, None, 0.5, 1)
-    assert hold([voter(NONE), voter(RIGHT)], "number", 1) == Vote("greedy", 1.0, None, 0.5, 1)
-    assert hold([voter(NONE), voter(NONE)], "number", 1) == Vote("greedy", 0.0, None, 0.5, 1)
+    assert replay_vote([voter(RIGHT), voter(WRONG)], "number", 1) == Vote("greedy", 1.0, None, 0.5, 1)
+    assert replay_vote([voter(NONE), voter(RIGHT)], "number", 1) == Vote("greedy", 1.0, None, 0.5, 1)
+    assert replay_vote([voter(NONE), voter(NONE)], "number", 1) == Vote("greedy", 0.0, None, 0.5, 1)
 
 
 def test_two_ways_that_agree_or_of_which_one_is_silent_need_no_sample() -> None:
     for pair, score in (((RIGHT, RIGHT), 1.0), ((WRONG, WRONG), 0.0), ((NONE, RIGHT), 1.0), ((WRONG, NONE), 0.0)):
-        vote = hold([voter(pair[0]), voter(pair[1])], "number", 8)
+        vote = replay_vote([voter(pair[0]), voter(pair[1])], "number", 8)
         assert vote == Vote("ways", score, 1.0, 0.5, 2)
 
 
 def test_two_ways_that_disagree_vote_on_in_turn() -> None:
     voters = [voter(WRONG, WRONG), voter(RIGHT, RIGHT)]
-    assert hold(voters, "number", 2) == Vote("ways", 0.0, 0.5, 0.5, 2)  # a tie, which the first one wins
-    assert hold([voter(WRONG, RIGHT), voter(RIGHT, RIGHT)], "number", 4) == Vote("ways", 1.0, 0.75, 0.5, 4)
-    assert hold(voters, "number", 6) is None  # so many were not recorded
+    assert replay_vote(voters, "number", 2) == Vote("ways", 0.0, 0.5, 0.5, 2)  # a tie, which the first one wins
+    assert replay_vote([voter(WRONG, RIGHT), voter(RIGHT, RIGHT)], "number", 4) == Vote("ways", 1.0, 0.75, 0.5, 4)
+    assert replay_vote(voters, "number", 6) is None  # so many were not recorded
 
 
 def test_votes_weigh_by_the_record_of_who_casts_them() -> None:
     good, poor = voter(RIGHT, RIGHT, expected=0.9), voter(WRONG, WRONG, expected=0.2)
-    vote = hold([good, poor], "number", 4)
+    vote = replay_vote([good, poor], "number", 4)
     assert vote is not None
     heavy, light = (math.log(11 * p / (1 - p)) for p in (0.9, 0.2))
     assert vote.score == 1.0
@@ -61,8 +69,8 @@ def test_votes_weigh_by_the_record_of_who_casts_them() -> None:
 
 def test_one_way_votes_by_its_samples_and_letters_by_their_orders() -> None:
     one = dataclasses.replace(voter(RIGHT, WRONG, RIGHT, RIGHT), agreement=0.7)
-    assert hold([one], "number", 2) == Vote("samples", 0.0, 0.5, 0.5, 2)
-    assert hold([one], "number", 3) == Vote("samples", 1.0, pytest.approx(2 / 3), 0.5, 3)
+    assert replay_vote([one], "number", 2) == Vote("samples", 0.0, 0.5, 0.5, 2)
+    assert replay_vote([one], "number", 3) == Vote("samples", 1.0, pytest.approx(2 / 3), 0.5, 3)
     assert letters_vote(one) == Vote("letters", 1.0, 0.7, 0.5, 1)
 
 
@@ -77,7 +85,7 @@ def test_a_vote_is_as_right_as_one_of_its_answers_and_never_made_up(
     budget: int,
 ) -> None:
     voters = [voter(first, *(one for one, _ in rest)), voter(second, *(other for _, other in rest))]
-    vote = hold(voters, "number", budget)
+    vote = replay_vote(voters, "number", budget)
     if vote is not None:
         assert vote.score in (0.0, *(score for each in voters for _, score in (each.greedy, *each.samples)))
         assert vote.samples in (1, 2, budget)
@@ -137,7 +145,7 @@ SETTLED = (RIGHT, RIGHT, (), ())
 
 def budgets(*cases: tuple[tuple[str | None, float], tuple[str | None, float], Answers, Answers]) -> list[int]:
     rows, votes = recorded(cases)
-    found = with_ballots(table(), np.array([EAST] * len(rows), dtype=np.float32), rows, votes)
+    found = with_sample_budgets(table(), np.array([EAST] * len(rows), dtype=np.float32), rows, votes)
     assert found.samples is not None
     return found.samples.tolist()
 
@@ -153,14 +161,14 @@ def test_without_votes_and_greedy_answers_of_who_is_routed_to_there_is_no_budget
     silent = dataclasses.replace(row, scores={MEMBERS[1]: 1.0}, answers={MEMBERS[1]: (RIGHT,)})
     for known, samples in ((row, []), (silent, votes)):
         with pytest.raises(BadRequest, match="without and with --samples 8"):
-            with_ballots(table(), np.array([EAST], dtype=np.float32), [known], samples)
+            with_sample_budgets(table(), np.array([EAST], dtype=np.float32), [known], samples)
 
 
 @pytest.mark.parametrize("kind", ["text", "code"])
 def test_what_is_not_voted_on_says_nothing_of_votes(kind: Kind) -> None:
     rows, votes = recorded([HELPED] * LEAST_QUESTIONS, kind)
     with pytest.raises(BadRequest, match="--samples 8"):
-        with_ballots(table(), np.array([EAST] * len(rows), dtype=np.float32), rows, votes)
+        with_sample_budgets(table(), np.array([EAST] * len(rows), dtype=np.float32), rows, votes)
 
 
 def test_budgets_and_confidence_come_back_from_the_file_and_out_of_the_router(tmp_path: Path) -> None:

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from avengers_edge._util.text import counted
-from avengers_edge.calibration.ballots import with_ballots
 from avengers_edge.calibration.evaluate import choose_clusters, evaluate_table
-from avengers_edge.calibration.fit import FitOptions, extend_table, fit_table
+from avengers_edge.calibration.fit import FitOptions, add_outcomes, fit_table
 from avengers_edge.calibration.graders import Grader
 from avengers_edge.calibration.measure import CELLS, OnMeasured, Plan, measure
 from avengers_edge.calibration.outcomes import OutcomeRow, Vectors, read_outcomes
 from avengers_edge.calibration.questions import Question, builtin_questions, read_questions
+from avengers_edge.calibration.sample_budgets import with_sample_budgets
 from avengers_edge.config import Settings
 from avengers_edge.errors import BadRequest, NoSandbox, NotFound
 from avengers_edge.library.catalog import Catalog
@@ -220,7 +220,7 @@ def fit_outcomes(
     """Fit a table to outcomes and write it; choose K by cross-validation, and so many members, where asked to.
 
     With `votes`, outcomes of several samples, each cluster learns how many a vote is worth beside the single
-    answers of `rows`; see `ballots`.
+    answers of `rows`; see `sample_budgets`.
 
     Raises:
         BadRequest: what `fit_table` refuses.
@@ -238,12 +238,12 @@ def fit_outcomes(
         options = dataclasses.replace(options, clusters=choose_clusters(vectors, rows, options))
     table = fit(options)
     if votes:
-        table = with_ballots(table, vectors, rows, votes)
+        table = with_sample_budgets(table, vectors, rows, votes)
     table.save(out)
     return table
 
 
-def extend_with(
+def add_to_table(
     settings: Settings,
     base: Path,
     rows: Sequence[OutcomeRow],
@@ -256,7 +256,7 @@ def extend_with(
     with open_shipped_embedder(settings) as embedder:
         table = CentroidTable.load(base, fingerprint=embedder.fingerprint, dimension=embedder.dimension)
         vectors = embed_rows(embedder, rows, on_embedded)
-    table = extend_table(table, vectors, rows, fitted_at=_now(), provenance=provenance)
+    table = add_outcomes(table, vectors, rows, fitted_at=_now(), provenance=provenance)
     table.save(out)
     return table
 
