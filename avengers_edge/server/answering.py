@@ -6,7 +6,6 @@ import base64
 import dataclasses
 import re
 import secrets
-import threading
 from collections.abc import Iterator
 from typing import TypeAlias
 
@@ -14,7 +13,7 @@ from avengers_edge.election import Emit, events_of
 from avengers_edge.errors import Cancelled, ContextFull, DoesNotFit
 from avengers_edge.records import SEED_LIMIT, Answer, Ask, CancelToken, Event, Finished, Generation, Token
 from avengers_edge.routing.features import count_within_limit
-from avengers_edge.server.model_registry import ModelRegistry, NamedVectors, ResolvedModel
+from avengers_edge.server.model_registry import ModelRegistry, ResolvedModel
 from avengers_edge.server.options import Limits
 from avengers_edge.server.parameters import Parameters
 from avengers_edge.server.problems import Problem, refuse
@@ -83,8 +82,9 @@ def _complete(
     yield generation
 
 
-def embed(vectors: NamedVectors, wanted: EmbeddingRequest, limits: Limits, cancel: threading.Event) -> EmbeddingList:
+def embed(registry: ModelRegistry, wanted: EmbeddingRequest, limits: Limits, cancel: CancelToken) -> EmbeddingList:
     """Embed the texts."""
+    vectors = registry.vectors
     if wanted.model not in (vectors.name, "avengers"):
         complaint = f"there is no embedding model {wanted.model[:80]!r}: use {vectors.name}"
         raise Problem(404, complaint, "model", "model_not_found")
