@@ -46,10 +46,8 @@ from avengers_edge.server.replies import (
     ModelList,
     OpenAIDialect,
     RouteDetails,
-    choices_of,
-    details_of,
     ignored_header,
-    usage_of,
+    reply_of,
 )
 from avengers_edge.server.responses_api import ResponsesRequest
 from avengers_edge.server.runs import TOKEN_HEADER, RunRequest, require_token, run_stream
@@ -210,8 +208,7 @@ class App:
 
         result: Result = await self.answers.run(last, request.receive)
         on_result(result)
-        details = details_of(result, member, parameters.ignored, texts=parameters.extension.texts)
-        reply = dialect.whole(choices_of(result, parameters.tools), usage_of(result), details)
+        reply = dialect.whole(*reply_of(result, member, parameters))
         return JSONReply(reply, headers=ignored_header(parameters.ignored))
 
     async def _load(self, request: Request, body: OllamaChatRequest | GenerateRequest) -> Response:

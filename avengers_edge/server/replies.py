@@ -26,6 +26,7 @@ from avengers_edge.records import (
     Tools,
     Vote,
 )
+from avengers_edge.server.parameters import Parameters
 from avengers_edge.server.problems import Problem
 from avengers_edge.voting.calls import ParsedReply, read_calls
 
@@ -349,11 +350,33 @@ def _message(choice: Choice) -> ReplyMessage:
     return ReplyMessage(choice.text or None, tool_calls=calls)
 
 
-def choices_of(result: Answer | Generation, tools: Tools | None = None) -> list[Choice]:
-    """Return the texts, and the calls of these tools in them: the elected one, or all that a member wrote."""
+def reply_of(
+    result: Answer | Generation, member: str | None, parameters: Parameters
+) -> tuple[list[Choice], Usage, AnswerDetails]:
+    """Return the texts (the elected one, or all that a member wrote), what they cost and how they came about."""
+    tools, ignored = parameters.tools, parameters.ignored
     if isinstance(result, Answer):
-        return [_choice(0, result.text, result.shown.finish_reason, None, tools)]
-    return [_choice(done.index, done.text, done.finish_reason, done.logprobs, tools) for done in result.completions]
+        choices = [_choice(0, result.text, result.shown.finish_reason, None, tools)]
+        details = msgspec.convert(result, AnswerDetails, from_attributes=True)
+        details = msgspec.structs.replace(
+            details,
+            output=result.shown.output,
+            saved_tokens=result.usage.saved_tokens,
+            samples=details.samples if parameters.extension.texts else UNSET,
+            ignored=ignored,
+        )
+        return choices, usage_of(result), details
+    texts = result.completions
+    details = AnswerDetails(
+        model=member or "",
+        models=(member or "",),
+        samples_requested=len(texts),
+        samples_used=len(texts),
+        timings_ms=Milliseconds(prefill=round(result.prefill_ms, 3), decode=round(result.decode_ms, 3)),
+        ignored=ignored,
+    )
+    choices = [_choice(done.index, done.text, done.finish_reason, done.logprobs, tools) for done in texts]
+    return choices, usage_of(result), details
 
 
 def usage_of(result: Answer | Generation) -> Usage:
@@ -373,30 +396,6 @@ def ignored_header(ignored: Sequence[str]) -> dict[str, str]:
     return {"X-Avengers-Ignored": named} if ignored else {}
 
 
-def details_of(
-    result: Answer | Generation, member: str | None = None, ignored: Sequence[str] = (), *, texts: bool = False
-) -> AnswerDetails:
-    """Return how an answer came about; `texts` adds every sample of a vote, `ignored` what was passed over."""
-    if isinstance(result, Answer):
-        details = msgspec.convert(result, AnswerDetails, from_attributes=True)
-        return msgspec.structs.replace(
-            details,
-            output=result.shown.output,
-            saved_tokens=result.usage.saved_tokens,
-            samples=details.samples if texts else UNSET,
-            ignored=tuple(ignored),
-        )
-    ended = len(result.completions)
-    return AnswerDetails(
-        model=member or "",
-        models=(member or "",),
-        samples_requested=ended,
-        samples_used=ended,
-        timings_ms=Milliseconds(prefill=round(result.prefill_ms, 3), decode=round(result.decode_ms, 3)),
-        ignored=tuple(ignored),
-    )
-
-
 def _choice(
     index: int, text: str, reason: str, logprobs: tuple[TokenLogprob, ...] | None, tools: Tools | None
 ) -> Choice:
@@ -404,12 +403,9 @@ def _choice(
     said = ParsedReply(text) if tools is None else read_calls(text, tools.names)
     if not said.calls:
         return Choice(index, text, reason, logprobs)
-    calls = tuple(dataclasses.replace(call, id=_new_id()) for call in said.calls)
+    ids = ("".join(secrets.choice(_LETTERS) for _ in range(_ID_LETTERS)) for _ in said.calls)
+    calls = tuple(dataclasses.replace(call, id=ident) for call, ident in zip(said.calls, ids, strict=True))
     return Choice(index, said.content, "tool_calls", logprobs, calls)
-
-
-def _new_id() -> str:
-    return "".join(secrets.choice(_LETTERS) for _ in range(_ID_LETTERS))
 
 
 def _chat_logprobs(tokens: Sequence[TokenLogprob]) -> Values:
