@@ -6,7 +6,6 @@ import base64
 import dataclasses
 import re
 import secrets
-import threading
 from collections.abc import Iterator
 from typing import TypeAlias
 
@@ -14,7 +13,7 @@ from avengers_edge.election import Emit, events_of
 from avengers_edge.errors import Cancelled, ContextFull, DoesNotFit
 from avengers_edge.records import SEED_LIMIT, Answer, Ask, CancelToken, Event, Finished, Generation, Token
 from avengers_edge.routing.features import count_within_limit
-from avengers_edge.server.model_registry import ModelRegistry, NamedVectors, ResolvedModel
+from avengers_edge.server.model_registry import ModelRegistry, ResolvedModel
 from avengers_edge.server.options import Limits
 from avengers_edge.server.parameters import Parameters
 from avengers_edge.server.problems import Problem, refuse
@@ -31,13 +30,7 @@ Result: TypeAlias = Answer | Generation
 def respond(
     registry: ModelRegistry, target: ResolvedModel, parameters: Parameters, cancel: CancelToken, *, tokens: bool
 ) -> Iterator[Event | Generation]:
-    """Do what is asked for; the last event is `Finished`, or what a member wrote.
-
-    Raises:
-        Problem: 400, something that only the other kind of asking knows, or too long for the context.
-        AvengersError: what `Avengers.run` raises.
-
-    """
+    """Do what is asked for; the last event is `Finished`, or what a member wrote."""
     try:
         # A program has to be run and letters have to be weighed: what such a member writes is no answer by itself.
         if target.member is None or parameters.voted or target.member.form != "text":
@@ -89,14 +82,9 @@ def _complete(
     yield generation
 
 
-def embed(vectors: NamedVectors, wanted: EmbeddingRequest, limits: Limits, cancel: threading.Event) -> EmbeddingList:
-    """Embed the texts.
-
-    Raises:
-        Problem: another model or dimension, or a text that cannot be seen whole.
-        Cancelled: `cancel` was set before the last batch.
-
-    """
+def embed(registry: ModelRegistry, wanted: EmbeddingRequest, limits: Limits, cancel: CancelToken) -> EmbeddingList:
+    """Embed the texts."""
+    vectors = registry.vectors
     if wanted.model not in (vectors.name, "avengers"):
         complaint = f"there is no embedding model {wanted.model[:80]!r}: use {vectors.name}"
         raise Problem(404, complaint, "model", "model_not_found")

@@ -28,16 +28,12 @@ from avengers_edge.server.metrics import Metrics
 from avengers_edge.server.middleware import AccessMiddleware, close_unread
 from avengers_edge.server.model_registry import ROUTED_NAME, ModelRegistry, ResolvedModel
 from avengers_edge.server.ollama_api import (
-    MANAGING,
     GenerateRequest,
     NameRequest,
     OllamaChatRequest,
     OllamaEmbedRequest,
     bare_name,
-    show,
-    tag,
 )
-from avengers_edge.server.ollama_api import VERSION as OLLAMA_VERSION
 from avengers_edge.server.openapi import description
 from avengers_edge.server.options import ServeOptions
 from avengers_edge.server.parameters import Parameters, parameters_of
@@ -50,13 +46,11 @@ from avengers_edge.server.replies import (
     ModelList,
     OpenAIDialect,
     RouteDetails,
-    choices_of,
-    details_of,
     ignored_header,
-    usage_of,
+    reply_of,
 )
 from avengers_edge.server.responses_api import ResponsesRequest
-from avengers_edge.server.runs import TOKEN_HEADER, RunRequest, RunStream, require_token
+from avengers_edge.server.runs import TOKEN_HEADER, RunRequest, require_token, run_stream
 from avengers_edge.server.schemas import ChatCompletionRequest, CompletionRequest, EmbeddingRequest, RouteRequest
 from avengers_edge.server.streaming import EventStream
 from avengers_edge.server.validation import Given, convert, read_request
@@ -77,14 +71,7 @@ _Body = TypeVar("_Body", bound=msgspec.Struct)
 
 
 class App:
-    """The server as an ASGI application: `asgi`.
-
-    Args:
-        registry: the teams and models; closed at the server's end.
-        options: who may call, and the limits.
-        routes: further paths, like the page's.
-
-    """
+    """The server as an ASGI application: `asgi`. It closes the registry at its end; `routes` are further paths."""
 
     def __init__(self, registry: ModelRegistry, options: ServeOptions, routes: tuple[BaseRoute, ...] = ()) -> None:
         self._registry, self._options, self._limits = registry, options, options.limits
@@ -94,7 +81,7 @@ class App:
         self._quick = RequestExecutor("quick", 2, limits.width + limits.queue, limits.seconds)
         self._state, self._reason = "loading", ""
         self._warming: asyncio.Task[None] | None = None
-        self._warmed = 0.0  # when that was tried last
+        self._warmed, self._started = 0.0, int(time.time())  # when that was tried last; when the server was made
         self.on_stop: Callable[[], None] = lambda: None
         versioned: list[tuple[str, Handler, str]] = [
             ("/chat/completions", self._asks(ChatCompletionRequest), "POST"),
@@ -122,7 +109,7 @@ class App:
         ]
         others: list[tuple[str, Handler, str]] = [
             *versioned,  # for clients whose address lacks the version
-            *((f"/api/{name}", _refuse_managing, "POST") for name in MANAGING),
+            *((f"/api/{name}", _refuse_managing, "POST") for name in ollama_api.MANAGING),
             ("/api/delete", _refuse_managing, "DELETE"),
             ("/api/run", self._run_events, "POST"),
             ("/api/stop", self._stop, "POST"),
@@ -221,8 +208,7 @@ class App:
 
         result: Result = await self.answers.run(last, request.receive)
         on_result(result)
-        details = details_of(result, member, parameters.ignored, texts=parameters.extension.texts)
-        reply = dialect.whole(choices_of(result, parameters.tools), usage_of(result), details)
+        reply = dialect.whole(*reply_of(result, member, parameters))
         return JSONReply(reply, headers=ignored_header(parameters.ignored))
 
     async def _load(self, request: Request, body: OllamaChatRequest | GenerateRequest) -> Response:
@@ -268,13 +254,12 @@ class App:
         return JSONReply(await self._quick.run(decide, request.receive))
 
     async def _embed(self, request: Request) -> Response:
-        return JSONReply(await self._vectors((await self._read(request, EmbeddingRequest, self._quick)).body, request))
+        wanted = (await self._read(request, EmbeddingRequest, self._quick)).body
+        return JSONReply(await self._vectors(wanted, request))
 
     async def _vectors(self, wanted: EmbeddingRequest, request: Request) -> EmbeddingList:
-        def vectors(cancel: CancelToken) -> EmbeddingList:
-            return embed(self._registry.vectors, wanted, self._limits, cancel)
-
-        return await self._quick.run(vectors, request.receive)
+        work = functools.partial(embed, self._registry, wanted, self._limits)
+        return await self._quick.run(work, request.receive)
 
     # --- Ollama's own paths --------------------------------------------------------------------
 
@@ -290,9 +275,8 @@ class App:
         if body.input is None:
             return JSONReply({"embedding": rows[0]})
         spent = {"total_duration": time.perf_counter_ns() - began, "load_duration": 0}
-        return JSONReply(
-            {"model": body.model, "embeddings": rows, **spent, "prompt_eval_count": found.usage.total_tokens}
-        )
+        counted = {"prompt_eval_count": found.usage.total_tokens}
+        return JSONReply({"model": body.model, "embeddings": rows, **spent, **counted})
 
     async def _ollama_tags(self, request: Request) -> Response:
         """List what can be asked, or with `/api/ps` what is loaded."""
@@ -301,7 +285,7 @@ class App:
         def listed(_: CancelToken) -> list[dict[str, Any]]:
             installed = self._registry.installed()
             names = self._registry.resident() if loaded_only else self._registry.names()
-            return [tag(name, installed.get(name.partition(":")[0])) for name in names]
+            return [ollama_api.tag(name, installed.get(name.partition(":")[0])) for name in names]
 
         return JSONReply({"models": await self._quick.run(listed, request.receive)})
 
@@ -311,12 +295,12 @@ class App:
         def described(_: CancelToken) -> dict[str, Any]:
             target = self._registry.resolve(bare_name(body.model or body.name))
             file = self._registry.installed().get(target.member.model if target.member else "")
-            return show(read_header(file.path) if file else None)
+            return ollama_api.show(read_header(file.path) if file else None)
 
         return JSONReply(await self._quick.run(described, request.receive))
 
     async def _ollama_version(self, _request: Request) -> Response:
-        return JSONReply({"version": OLLAMA_VERSION})
+        return JSONReply({"version": ollama_api.VERSION})
 
     # --- the user's own command line -----------------------------------------------------------
 
@@ -328,7 +312,7 @@ class App:
             target = self._registry.resolve(ROUTED_NAME, body.team)
             return target.avengers.run(body.question, body.ask, cancel, tokens=body.tokens)
 
-        return RunStream(self.answers, run)
+        return run_stream(self.answers, run)
 
     async def _stop(self, request: Request) -> Response:
         require_token(request.headers.get(TOKEN_HEADER), self._options.token)
@@ -338,20 +322,20 @@ class App:
     # --- the server itself ---------------------------------------------------------------------
 
     async def _models(self, request: Request) -> Response:
-        tasks = await self._quick.run(self._tasks, request.receive)
-        return JSONReply(ModelList([_listed(*each) for each in tasks.items()]))
+        known = await self._quick.run(self._known, request.receive)
+        return JSONReply(ModelList([*known.values()]))
 
     async def _model(self, request: Request) -> Response:
         name = request.path_params["name"]
-        tasks = await self._quick.run(self._tasks, request.receive)
-        if name not in tasks:
-            complaint = f"there is no model {name[:80]!r}: use one of {', '.join(tasks)}"
+        known = await self._quick.run(self._known, request.receive)
+        if name not in known:
+            complaint = f"there is no model {name[:80]!r}: use one of {', '.join(known)}"
             raise Problem(404, complaint, "model", "model_not_found")
-        return JSONReply(_listed(name, tasks[name]))
+        return JSONReply(known[name])
 
-    def _tasks(self, _: CancelToken) -> dict[str, str]:
-        """Return the task of each model name."""
-        return {**dict.fromkeys(self._registry.names(), "chat"), self._registry.vectors.name: "embedding"}
+    def _known(self, _: CancelToken) -> dict[str, Model]:
+        tasks = {**dict.fromkeys(self._registry.names(), "chat"), self._registry.vectors.name: "embedding"}
+        return {name: Model(name, {"task": task}, self._started) for name, task in tasks.items()}
 
     async def _health(self, _request: Request) -> Response:
         ready = self._is_ready()
@@ -371,13 +355,6 @@ class App:
         return JSONReply(description(self._limits))
 
 
-def _listed(name: str, task: str) -> Model:
-    return Model(name, {"task": task}, _STARTED)
-
-
-_STARTED = int(time.time())
-
-
 def _failure(path: str, problem: Problem) -> object:
     """Write a problem as the path's API does."""
     if path.endswith("/messages"):
@@ -388,9 +365,8 @@ def _failure(path: str, problem: Problem) -> object:
 
 
 async def _refuse_managing(_request: Request) -> Response:
-    raise Problem(
-        400, "models are managed on the command line: `avengers models pull NAME`, `avengers models remove NAME`"
-    )
+    commands = "`avengers models pull NAME`, `avengers models remove NAME`"
+    raise Problem(400, f"models are managed on the command line: {commands}")
 
 
 async def _not_found(_scope: Scope, _receive: Receive, _send: Send) -> None:

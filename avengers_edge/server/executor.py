@@ -77,15 +77,7 @@ class RequestHandle(Generic[_T]):
 
 
 class RequestExecutor:
-    """Runs work in threads; for one event loop.
-
-    Args:
-        name: of its threads.
-        width: how many requests run at once.
-        queue: how many may wait.
-        seconds: how long one may take, waiting included.
-
-    """
+    """Runs `width` requests at once in threads, for one event loop; `queue` more wait, and `seconds` are for both."""
 
     def __init__(self, name: str, width: int, queue: int, seconds: float) -> None:
         self._width, self._queue, self._seconds = width, queue, seconds
@@ -119,12 +111,7 @@ class RequestExecutor:
     async def submit(
         self, function: Callable[[RequestHandle[_T]], _T], receive: Receive
     ) -> AsyncIterator[RequestHandle[_T]]:
-        """Run a function in a thread; it is cancelled when the client leaves or the block is left.
-
-        Raises:
-            Problem: 503, the queue is full, or the server shuts down.
-
-        """
+        """Run a function in a thread; it is cancelled when the client leaves or the block is left."""
         self.require_capacity()
         handle, began, loop = RequestHandle[_T](), time.monotonic(), asyncio.get_running_loop()
         try:

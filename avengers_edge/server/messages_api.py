@@ -13,9 +13,9 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from avengers_edge.records import Progress, ToolCall
+from avengers_edge.records import ToolCall
 from avengers_edge.server.problems import Problem, refuse
-from avengers_edge.server.replies import EVENT_STREAM, AnswerDetails, Choice, Dialect, Usage, Values, event_frame
+from avengers_edge.server.replies import AnswerDetails, Choice, Dialect, Usage, Values, event_frame
 from avengers_edge.server.schemas import Body, Extension, FunctionName, ModelName
 
 _REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
@@ -76,12 +76,7 @@ class MessagesRequest(Body, frozen=True, kw_only=True):
     avengers: Extension = Extension()
 
     def chat(self) -> Values:
-        """Return the same request as the body of a chat completion.
-
-        Raises:
-            Problem: 400, a block that is neither text nor call nor result.
-
-        """
+        """Return the same request as the body of a chat completion."""
         system = [{"role": "system", "content": _text(self.system, "system")}] if self.system else []
         choice = self.tool_choice
         body: Values = {
@@ -146,12 +141,11 @@ def _tool(tool: MessagesTool, place: int) -> Values:
 
 
 @dataclasses.dataclass(slots=True)
-class _MessagesDialect:
+class _MessagesDialect(Dialect):
     """A message with content blocks, or the events by which it comes about."""
 
     model: str
     ident: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
-    media_type = EVENT_STREAM
     at_work = event_frame({"type": "ping"}, "ping")
 
     def whole(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> Values:
@@ -180,9 +174,6 @@ class _MessagesDialect:
         reason = {"stop_reason": _REASONS[choice.finish_reason], "stop_sequence": None}
         yield self._event("message_delta", delta=reason, usage=_usage(usage), avengers=details)
         yield self._event("message_stop")
-
-    def progress(self, event: Progress) -> bytes:  # noqa: ARG002 - there is no place for it
-        return self.at_work
 
     def failed(self, problem: Problem) -> bytes:
         return event_frame(failure(problem), "error")

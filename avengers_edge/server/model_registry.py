@@ -69,12 +69,7 @@ class ModelRegistry(Closing):
 
     @classmethod
     def open(cls, settings: Settings, team: str | None = None) -> ModelRegistry:
-        """Open what the settings' home folder has.
-
-        Raises:
-            NotFound: no such team.
-
-        """
+        """Open what the settings' home folder has."""
         store, pool = Store(settings.home), open_model_pool(settings)
         shared = Lazy(lambda: open_sentence_embedder(settings))
 
@@ -101,10 +96,6 @@ class ModelRegistry(Closing):
         """Find what a model name means, with the team that is named beside it in `team_field`.
 
         A bare model is that model without a way of asking, also where the team has members of it.
-
-        Raises:
-            Problem: 404 with the names there are; 400 where a member is asked and a team is named.
-
         """
         routed, _, named = model.partition("/")
         if routed == ROUTED_NAME and (named or model == ROUTED_NAME):

@@ -20,9 +20,8 @@ from msgspec import Meta
 
 from avengers_edge.library.gguf import GGUFHeader
 from avengers_edge.library.store import Installed
-from avengers_edge.records import Progress
 from avengers_edge.server.problems import Problem, refuse
-from avengers_edge.server.replies import AnswerDetails, Choice, Usage, Values
+from avengers_edge.server.replies import AnswerDetails, Choice, Dialect, Usage, Values
 from avengers_edge.server.schemas import Body, FunctionTool, Text
 from avengers_edge.voting.markers import ThoughtSplitter
 
@@ -91,6 +90,10 @@ class _Asking(Body, frozen=True, kw_only=True):
     keep_alive: float | str | None = None
     think: bool | str | None = None
 
+    def dialect(self) -> _OllamaDialect:
+        field: Literal["message", "response"] = "message" if isinstance(self, OllamaChatRequest) else "response"
+        return _OllamaDialect(self.model, field, thinks=self.think is not False)
+
     def _body(self, messages: Iterable[Values]) -> Values:
         body = msgspec.structs.asdict(self.options)
         for name in ("num_predict", "seed", "top_k"):
@@ -112,18 +115,9 @@ class OllamaChatRequest(_Asking, frozen=True, kw_only=True):
     tools: list[FunctionTool] | None = None
 
     def chat(self) -> Values:
-        """Return the same request as the body of a chat completion.
-
-        Raises:
-            Problem: 400, pictures.
-
-        """
+        """Return the same request as the body of a chat completion."""
         body = self._body(_messages(self.messages))
         return body | {"tools": msgspec.to_builtins(self.tools or [])}
-
-    def dialect(self) -> _OllamaDialect:
-        """Return how the answer is written."""
-        return _OllamaDialect(self.model, "message", thinks=self.think is not False)
 
     @property
     def loads_only(self) -> bool:
@@ -143,21 +137,12 @@ class GenerateRequest(_Asking, frozen=True, kw_only=True):
     context: list[int] | None = None
 
     def chat(self) -> Values:
-        """Return the same request as the body of a chat completion.
-
-        Raises:
-            Problem: 400, pictures, a gap to be filled, a template or a context of token ids.
-
-        """
+        """Return the same request as the body of a chat completion."""
         for name, why in _REFUSED.items():
             if getattr(self, name):
                 raise refuse(name, f"{name} is not supported: {why}")
         system = [{"role": "system", "content": self.system}] if self.system else []
         return self._body([*system, {"role": "user", "content": self.prompt}])
-
-    def dialect(self) -> _OllamaDialect:
-        """Return how the answer is written."""
-        return _OllamaDialect(self.model, "response", thinks=self.think is not False)
 
     @property
     def loads_only(self) -> bool:
@@ -222,7 +207,7 @@ def _messages(messages: Sequence[OllamaMessage]) -> Iterator[Values]:
 
 
 @dataclasses.dataclass(slots=True)
-class _OllamaDialect:
+class _OllamaDialect(Dialect):
     """An answer as one object, or as lines of JSON of which the last says what it cost.
 
     `field` is where the text is: a `message` of `/api/chat` or a `response` of `/api/generate`. Thoughts have a field
@@ -243,9 +228,6 @@ class _OllamaDialect:
         said, thought = splitter.push(choice.text)
         return self._line(said + splitter.close(), thought, choice) | self._cost(choice, usage, details)
 
-    def begin(self, index: int) -> Iterator[bytes]:  # noqa: ARG002 - the first line is the first piece
-        return iter(())
-
     def piece(self, index: int, text: str) -> Iterator[bytes]:  # noqa: ARG002 - one choice only
         said, thought = self.thoughts.push(text)
         if said or (thought and self.thinks):
@@ -255,9 +237,6 @@ class _OllamaDialect:
         (choice,) = choices
         last = self._line(self.thoughts.close(), "", choice)
         yield _json_line(last | self._cost(choice, usage, details))
-
-    def progress(self, event: Progress) -> bytes:  # noqa: ARG002 - there is no place for it
-        return b""
 
     def failed(self, problem: Problem) -> bytes:
         return _json_line(failure(problem))

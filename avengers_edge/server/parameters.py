@@ -63,24 +63,13 @@ class Parameters:
 
     @property
     def voted(self) -> bool:
-        """Whether a member that is asked by its name is to vote: it is where a number of samples is given.
-
-        Raises:
-            Problem: 400, options of a vote without a vote.
-
-        """
+        """Whether a member that is asked by its name is to vote: it is where a number of samples is given."""
         if self.extension.samples is None and self.extension != Extension():
             raise refuse("avengers", "a member that is asked by its name votes only if avengers.samples is given")
         return self.extension.samples is not None
 
     def ask(self, member: str | None) -> Ask:
-        """Return the options of `Avengers.run`; a member skips routing.
-
-        Raises:
-            BadRequest: a value that cannot be used.
-            Problem: 400, something that a vote has no meaning for.
-
-        """
+        """Return the options of `Avengers.run`; a member skips routing."""
         if self.n > 1:
             raise refuse(
                 "n", "n asks for several answers, and a vote elects one: use n=1, or a member's own name as model"
@@ -106,12 +95,7 @@ class Parameters:
 
 
 def parameters_of(given: Given[ChatCompletionRequest | CompletionRequest]) -> Parameters:
-    """Check what the fields of a request mean together.
-
-    Raises:
-        Problem: 400, naming the field.
-
-    """
+    """Check what the fields of a request mean together."""
     request = given.body
     sampling, tools = _sampling(request), None
     if isinstance(request, ChatCompletionRequest):

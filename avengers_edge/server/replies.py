@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import secrets
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -25,6 +26,7 @@ from avengers_edge.records import (
     Tools,
     Vote,
 )
+from avengers_edge.server.parameters import Parameters
 from avengers_edge.server.problems import Problem
 from avengers_edge.voting.calls import ParsedReply, read_calls
 
@@ -129,8 +131,8 @@ class Milliseconds(msgspec.Struct, frozen=True, kw_only=True):
 class AnswerDetails(msgspec.Struct, frozen=True, kw_only=True):
     """The object `avengers` of an answer: how it came about, by the fields of `records.Answer`.
 
-    `ignored` names what was passed over of the request. `samples` are there where their texts were asked for,
-    `corrected` where the first sample was streamed: null, or the elected text where that is another one.
+    `samples` are there where their texts were asked for, `corrected` where the first sample was streamed: null, or the
+    elected text where that is another one.
     """
 
     model: str
@@ -219,38 +221,39 @@ class Choice:
     calls: tuple[ToolCall, ...] = ()
 
 
-class Dialect(Protocol):
-    """One API's way of writing an answer: whole, or as the frames of a stream."""
+class Dialect(abc.ABC):
+    """One API's way of writing an answer: whole, or as the frames of a stream. `at_work` keeps a connection alive."""
 
-    @property
-    def media_type(self) -> str:
-        """The content type of a stream."""
+    media_type = EVENT_STREAM
+    at_work = b": at work\n\n"
 
-    @property
-    def at_work(self) -> bytes:
-        """What keeps a silent connection alive."""
-
+    @abc.abstractmethod
     def whole(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> object:
         """Return the response that is not streamed, as a value that msgspec can write."""
 
-    def begin(self, index: int) -> Iterator[bytes]:
+    def begin(self, index: int) -> Iterator[bytes]:  # noqa: ARG002
         """Return the frames before a choice's first piece."""
+        return iter(())
 
+    @abc.abstractmethod
     def piece(self, index: int, text: str) -> Iterator[bytes]:
         """Return the frames of a piece of text."""
 
+    @abc.abstractmethod
     def end(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> Iterator[bytes]:
         """Return the last frames: calls, why each choice ended, what it cost. All text was sent."""
 
-    def progress(self, event: Progress) -> bytes:
-        """Return the frame of a vote under way; b"" where the API has no place for it."""
+    def progress(self, event: Progress) -> bytes:  # noqa: ARG002
+        """Return the frame of a vote under way."""
+        return self.at_work
 
+    @abc.abstractmethod
     def failed(self, problem: Problem) -> bytes:
         """Return the frame of a failure in the midst of a stream."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class OpenAIDialect:
+class OpenAIDialect(Dialect):
     """Chat completions (`chat`) or text completions, as server-sent events where they are streamed."""
 
     chat: bool
@@ -258,8 +261,6 @@ class OpenAIDialect:
     include_usage: bool = False
     ident: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
     created: int = dataclasses.field(default_factory=lambda: int(time.time()))
-    media_type = EVENT_STREAM
-    at_work = b": at work\n\n"
 
     def whole(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> Completion:
         """Return the response that is not streamed."""
@@ -349,11 +350,33 @@ def _message(choice: Choice) -> ReplyMessage:
     return ReplyMessage(choice.text or None, tool_calls=calls)
 
 
-def choices_of(result: Answer | Generation, tools: Tools | None = None) -> list[Choice]:
-    """Return the texts, and the calls of these tools in them: the elected one, or all that a member wrote."""
+def reply_of(
+    result: Answer | Generation, member: str | None, parameters: Parameters
+) -> tuple[list[Choice], Usage, AnswerDetails]:
+    """Return the texts (the elected one, or all that a member wrote), what they cost and how they came about."""
+    tools, ignored = parameters.tools, parameters.ignored
     if isinstance(result, Answer):
-        return [_choice(0, result.text, result.shown.finish_reason, None, tools)]
-    return [_choice(done.index, done.text, done.finish_reason, done.logprobs, tools) for done in result.completions]
+        choices = [_choice(0, result.text, result.shown.finish_reason, None, tools)]
+        details = msgspec.convert(result, AnswerDetails, from_attributes=True)
+        details = msgspec.structs.replace(
+            details,
+            output=result.shown.output,
+            saved_tokens=result.usage.saved_tokens,
+            samples=details.samples if parameters.extension.texts else UNSET,
+            ignored=ignored,
+        )
+        return choices, usage_of(result), details
+    texts = result.completions
+    details = AnswerDetails(
+        model=member or "",
+        models=(member or "",),
+        samples_requested=len(texts),
+        samples_used=len(texts),
+        timings_ms=Milliseconds(prefill=round(result.prefill_ms, 3), decode=round(result.decode_ms, 3)),
+        ignored=ignored,
+    )
+    choices = [_choice(done.index, done.text, done.finish_reason, done.logprobs, tools) for done in texts]
+    return choices, usage_of(result), details
 
 
 def usage_of(result: Answer | Generation) -> Usage:
@@ -373,30 +396,6 @@ def ignored_header(ignored: Sequence[str]) -> dict[str, str]:
     return {"X-Avengers-Ignored": named} if ignored else {}
 
 
-def details_of(
-    result: Answer | Generation, member: str | None = None, ignored: Sequence[str] = (), *, texts: bool = False
-) -> AnswerDetails:
-    """Return how an answer came about; `texts` adds every sample of a vote, `ignored` what was passed over."""
-    if isinstance(result, Answer):
-        details = msgspec.convert(result, AnswerDetails, from_attributes=True)
-        return msgspec.structs.replace(
-            details,
-            output=result.shown.output,
-            saved_tokens=result.usage.saved_tokens,
-            samples=details.samples if texts else UNSET,
-            ignored=tuple(ignored),
-        )
-    ended = len(result.completions)
-    return AnswerDetails(
-        model=member or "",
-        models=(member or "",),
-        samples_requested=ended,
-        samples_used=ended,
-        timings_ms=Milliseconds(prefill=round(result.prefill_ms, 3), decode=round(result.decode_ms, 3)),
-        ignored=tuple(ignored),
-    )
-
-
 def _choice(
     index: int, text: str, reason: str, logprobs: tuple[TokenLogprob, ...] | None, tools: Tools | None
 ) -> Choice:
@@ -404,12 +403,9 @@ def _choice(
     said = ParsedReply(text) if tools is None else read_calls(text, tools.names)
     if not said.calls:
         return Choice(index, text, reason, logprobs)
-    calls = tuple(dataclasses.replace(call, id=_new_id()) for call in said.calls)
+    ids = ("".join(secrets.choice(_LETTERS) for _ in range(_ID_LETTERS)) for _ in said.calls)
+    calls = tuple(dataclasses.replace(call, id=ident) for call, ident in zip(said.calls, ids, strict=True))
     return Choice(index, said.content, "tool_calls", logprobs, calls)
-
-
-def _new_id() -> str:
-    return "".join(secrets.choice(_LETTERS) for _ in range(_ID_LETTERS))
 
 
 def _chat_logprobs(tokens: Sequence[TokenLogprob]) -> Values:

@@ -15,17 +15,10 @@ from msgspec import Meta
 
 from avengers_edge.records import Progress, ToolCall
 from avengers_edge.server.problems import Problem, refuse
-from avengers_edge.server.replies import EVENT_STREAM, AnswerDetails, Choice, Dialect, Usage, Values, event_frame
+from avengers_edge.server.replies import AnswerDetails, Choice, Dialect, Usage, Values, event_frame
 from avengers_edge.server.schemas import Body, Extension, FunctionName, ModelName, Text
 
 _TEXT_PARTS = ("input_text", "output_text", "text")
-
-
-class Reasoning(Body, frozen=True):
-    """How much a hosted model is to think, which is passed over."""
-
-    effort: str | None = None
-    summary: str | None = None
 
 
 class TextFormat(Body, frozen=True):
@@ -87,18 +80,13 @@ class ResponsesRequest(Body, frozen=True, kw_only=True):
     previous_response_id: str | None = None
     conversation: Any = None
     background: bool = False
-    reasoning: Reasoning | None = None
+    reasoning: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
     truncation: str | None = None
     avengers: Extension = Extension()
 
     def chat(self) -> Values:
-        """Return the same request as the body of a chat completion.
-
-        Raises:
-            Problem: 400, what would need a memory, a picture or a tool of a provider's.
-
-        """
+        """Return the same request as the body of a chat completion."""
         for name in ("previous_response_id", "conversation"):
             if getattr(self, name) is not None:
                 raise refuse(
@@ -207,7 +195,7 @@ def _tool(tool: FlatTool, place: int) -> Values:
 
 
 @dataclasses.dataclass(slots=True)
-class _ResponsesDialect:
+class _ResponsesDialect(Dialect):
     """A response object, or the events by which it comes about, numbered in order."""
 
     model: str
@@ -216,8 +204,6 @@ class _ResponsesDialect:
     created: int = dataclasses.field(default_factory=lambda: int(time.time()))
     numbers: Iterator[int] = dataclasses.field(default_factory=itertools.count)
     begun: bool = False
-    media_type = EVENT_STREAM
-    at_work = b": at work\n\n"
 
     def whole(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> Values:
         (choice,) = choices

@@ -10,7 +10,7 @@ import hmac
 from collections.abc import Callable, Iterator
 
 import msgspec
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from avengers_edge.errors import AvengersError
 from avengers_edge.records import Ask, CancelToken, Event
@@ -31,26 +31,21 @@ class RunRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tokens: bool = True
 
 
-class RunStream:
-    """A response of events, sent as they come; an error is the last line."""
+def run_stream(executor: RequestExecutor, run: Callable[[CancelToken], Iterator[Event]]) -> ASGIApp:
+    """Make a response of events, sent as they come; an error is the last line."""
 
-    def __init__(self, executor: RequestExecutor, run: Callable[[CancelToken], Iterator[Event]]) -> None:
-        self._executor, self._run = executor, run
+    def produce(handle: RequestHandle[None]) -> None:
+        try:
+            for event in run(handle.cancel):
+                handle.emit(_line(type(event).__name__, event))
+        except AvengersError as error:
+            handle.emit(_line("error", {"type": type(error).__name__, "message": str(error)}))
+        except Exception as error:  # in the words of a refusal, without a word of the inside
+            problem = problem_of(error)
+            handle.emit(_line("error", {"type": _KINDS.get(problem.status, ""), "message": problem.message}))
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        """Send them."""
-
-        def produce(handle: RequestHandle[None]) -> None:
-            try:
-                for event in self._run(handle.cancel):
-                    handle.emit(_line(type(event).__name__, event))
-            except AvengersError as error:
-                handle.emit(_line("error", {"type": type(error).__name__, "message": str(error)}))
-            except Exception as error:  # in the words of a refusal, without a word of the inside
-                problem = problem_of(error)
-                handle.emit(_line("error", {"type": _KINDS.get(problem.status, ""), "message": problem.message}))
-
-        async with self._executor.submit(produce, receive) as handle:
+    async def respond(_scope: Scope, receive: Receive, send: Send) -> None:
+        async with executor.submit(produce, receive) as handle:
             headers = [(b"content-type", b"application/x-ndjson")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             while (lines := await handle.events(_LONG)) is not None:
@@ -60,17 +55,14 @@ class RunStream:
                 last = _line("error", {"type": "AvengersError", "message": handle.refusal.message})
             await send({"type": "http.response.body", "body": last, "more_body": False})
 
+    return respond
+
 
 def _line(name: str, value: object) -> bytes:
     return msgspec.json.encode({name: value}) + b"\n"
 
 
 def require_token(sent: str | None, token: str | None) -> None:
-    """Refuse whoever has not read the run file.
-
-    Raises:
-        Problem: 403.
-
-    """
+    """Refuse whoever has not read the run file."""
     if token is None or sent is None or not hmac.compare_digest(sent.encode(), token.encode()):
         raise Problem(403, "this path is for the command line of the user who started the server", code="no_token")

@@ -1,4 +1,4 @@
-"""An answer as server-sent events. Comments tell of a vote's progress; the elected text follows.
+"""An answer as a stream of frames. Those of a vote's progress come first, and then the elected text.
 
 A client that asked for it gets the first sample as it is written instead; the last chunk then has, as
 `avengers.corrected`, the elected text where that is another one. Calls of tools come whole, at the end; a text
@@ -21,7 +21,7 @@ from avengers_edge.server.answering import Result, result_of
 from avengers_edge.server.executor import RequestExecutor, RequestHandle
 from avengers_edge.server.parameters import Parameters
 from avengers_edge.server.problems import Problem, problem_of
-from avengers_edge.server.replies import Choice, Dialect, choices_of, details_of, ignored_header, usage_of
+from avengers_edge.server.replies import Choice, Dialect, ignored_header, reply_of
 from avengers_edge.voting.calls import CallFilter
 
 logger = logging.getLogger("avengers_edge.server")
@@ -36,17 +36,7 @@ _PIECES = re.compile(r"\S{1,200}\s{0,40}|\s{1,40}")
 
 
 class EventStream:
-    """A response that is sent while it is made.
-
-    Args:
-        executor: runs the work.
-        respond: the work, event by event.
-        dialect: the shapes of what is sent.
-        parameters: what the client wants to see.
-        member: the member that is asked by its name, if one is.
-        on_result: called with the result.
-
-    """
+    """A response that is sent while `respond` makes it; `member` is asked by its name, if one is."""
 
     def __init__(
         self,
@@ -61,13 +51,7 @@ class EventStream:
         self._member, self._on_result = member, on_result
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; an error before the first event has a status of its own, a later one is the last event.
-
-        Raises:
-            Problem: it was refused or aborted before the first event.
-            AvengersError: it failed before the first event.
-
-        """
+        """Send it; an error before the first event has a status of its own, a later one is the last event."""
 
         def produce(handle: RequestHandle[Result]) -> Result:
             event = None
@@ -96,11 +80,7 @@ class EventStream:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _bodies(self, handle: RequestHandle[Result], events: list[Event] | None) -> AsyncIterator[bytes]:
-        writer = _StreamWriter(
-            self._dialect,
-            self._parameters,
-            voted=self._member is None or self._parameters.extension.samples is not None,
-        )
+        writer = _StreamWriter(self._dialect, self._parameters, self._member)
         try:
             while events is not None:
                 frames = list(writer.write(events))
@@ -114,15 +94,16 @@ class EventStream:
             yield self._dialect.failed(problem_of(error))
             return
         self._on_result(result)
-        yield b"".join(writer.finish(result, self._member))
+        yield b"".join(writer.finish(result))
 
 
 class _StreamWriter:
     """Decides which pieces are sent: all of a text that is not voted on, and then what is missing of the answer."""
 
-    def __init__(self, dialect: Dialect, parameters: Parameters, *, voted: bool) -> None:
-        self._dialect, self._parameters, self._voted = dialect, parameters, voted
-        self._live = not voted or parameters.extension.stream == "first"
+    def __init__(self, dialect: Dialect, parameters: Parameters, member: str | None) -> None:
+        self._dialect, self._parameters, self._member = dialect, parameters, member
+        self._voted = member is None or parameters.extension.samples is not None
+        self._live = not self._voted or parameters.extension.stream == "first"
         self._sent: dict[int, list[str]] = {}
         self._filters: dict[int, CallFilter] = collections.defaultdict(CallFilter)
 
@@ -142,11 +123,9 @@ class _StreamWriter:
         """Whether a piece is shown: one of a sample that is voted on only where the client asked for it."""
         return not self._voted or not token.voted or (self._live and token.sample == 0)
 
-    def finish(self, result: Result, member: str | None) -> Iterator[bytes]:
+    def finish(self, result: Result) -> Iterator[bytes]:
         """Return the frames of the answer's end: what was not sent of it, why it ended and how it came about."""
-        parameters = self._parameters
-        choices = choices_of(result, parameters.tools)
-        details = details_of(result, member, parameters.ignored, texts=parameters.extension.texts)
+        choices, usage, details = reply_of(result, self._member, self._parameters)
         voted_on = self._voted and 0 in self._sent
         for choice in choices:
             yield from self._rest(choice)
@@ -154,7 +133,7 @@ class _StreamWriter:
             elected, sent = choices[0].text, "".join(self._sent[0])
             same = sent.rstrip() == elected.rstrip()
             details = msgspec.structs.replace(details, corrected=None if same else elected)
-        yield from self._dialect.end(choices, usage_of(result), details)
+        yield from self._dialect.end(choices, usage, details)
 
     def _rest(self, choice: Choice) -> Iterator[bytes]:
         """Send of a text what was not sent of it, unless another one was sent."""

@@ -154,10 +154,6 @@ def convert(values: dict[str, Any], kind: type[_T], limits: Limits, *, strict: b
     """Turn a parsed object into a request; what is unknown and cannot make the answer wrong is passed over.
 
     With `strict` unknown fields and numbers above a limit are refused, instead of passed over or held to it.
-
-    Raises:
-        Problem: 400, naming the field.
-
     """
     values = _without_null(values)
     ignored: dict[str, None] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def test_no_further_batch_is_embedded_when_the_client_has_gone():
             return super().embed(texts)
 
     with pytest.raises(Cancelled):
-        embed(Leaving(), EmbeddingRequest(model="lengths", input=["a"] * 40), Limits(), cancel)
+        embed(SimpleNamespace(vectors=Leaving()), EmbeddingRequest(model="lengths", input=["a"] * 40), Limits(), cancel)
     assert len(embedded) == 16
 
 
