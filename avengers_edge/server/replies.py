@@ -18,6 +18,7 @@ from avengers_edge.records import (
     Answer,
     Generation,
     Kind,
+    Loading,
     Progress,
     Ranked,
     Sample,
@@ -243,8 +244,8 @@ class Dialect(abc.ABC):
     def end(self, choices: Sequence[Choice], usage: Usage, details: AnswerDetails) -> Iterator[bytes]:
         """Return the last frames: calls, why each choice ended, what it cost. All text was sent."""
 
-    def progress(self, event: Progress) -> bytes:  # noqa: ARG002
-        """Return the frame of a vote under way."""
+    def progress(self, event: Progress | Loading) -> bytes:  # noqa: ARG002
+        """Return the frame of a vote under way, or of a model that is loaded."""
         return self.at_work
 
     @abc.abstractmethod
@@ -302,8 +303,10 @@ class OpenAIDialect(Dialect):
             yield event_frame(msgspec.structs.replace(self._chunk(), usage=usage))
         yield b"data: [DONE]\n\n"
 
-    def progress(self, event: Progress) -> bytes:
+    def progress(self, event: Progress | Loading) -> bytes:
         """Return a comment."""
+        if isinstance(event, Loading):
+            return f": loading {event.model}\n\n".encode("utf-8", "replace")
         leading = ""
         if event.leader is not None:
             key = "".join(letter if letter.isprintable() else " " for letter in event.leader.key)[:80]

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from avengers_edge.records import Progress, ToolCall
+from avengers_edge.records import Loading, Progress, ToolCall
 from avengers_edge.server.problems import Problem, refuse
 from avengers_edge.server.replies import AnswerDetails, Choice, Dialect, Usage, Values, event_frame
 from avengers_edge.server.schemas import Body, Extension, FunctionName, ModelName, Text
@@ -254,7 +254,9 @@ class _ResponsesDialect(Dialect):
         whole |= {"output": [done, *calls]}  # as it was streamed, an empty text too
         yield self._event(f"response.{whole['status']}", response=whole)
 
-    def progress(self, event: Progress) -> bytes:
+    def progress(self, event: Progress | Loading) -> bytes:
+        if isinstance(event, Loading):
+            return f": loading {event.model}\n\n".encode("utf-8", "replace")
         return f": voting {event.finished} of {event.samples}\n\n".encode()
 
     def failed(self, problem: Problem) -> bytes:

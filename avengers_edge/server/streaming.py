@@ -16,7 +16,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from avengers_edge.errors import AvengersError
-from avengers_edge.records import CancelToken, Event, Generation, Progress, Token
+from avengers_edge.records import CancelToken, Event, Generation, Loading, Progress, Token
 from avengers_edge.server.answering import Result, result_of
 from avengers_edge.server.executor import RequestExecutor, RequestHandle
 from avengers_edge.server.parameters import Parameters
@@ -56,14 +56,14 @@ class EventStream:
         def produce(handle: RequestHandle[Result]) -> Result:
             event = None
             for event in self._respond(handle.cancel):
-                if isinstance(event, Token | Progress):
+                if isinstance(event, Token | Progress | Loading):
                     handle.emit(event)
             return result_of(event)
 
         async with self._executor.submit(produce, receive) as handle:
             events = await handle.events(_FIRST_EVENT_SECONDS)
             opening: list[Event] = []
-            while events and all(isinstance(event, Progress) and not event.finished for event in events):
+            while events and all(map(_says_nothing_yet, events)):
                 opening += events  # a vote was opened, and the prompt may still be refused
                 events = await handle.events(_FIRST_EVENT_SECONDS)
             if events is None:
@@ -110,7 +110,9 @@ class _StreamWriter:
     def write(self, events: list[Event]) -> Iterator[bytes]:
         """Return the frames of some events."""
         for event in events:
-            if isinstance(event, Progress):
+            if isinstance(event, Loading):
+                yield self._dialect.progress(event)
+            elif isinstance(event, Progress):
                 if event.finished or not self._live:
                     yield self._dialect.progress(event)
             elif isinstance(event, Token) and self._shows(event):
@@ -150,3 +152,8 @@ class _StreamWriter:
             yield from self._dialect.begin(index)
         self._sent[index].append(text)
         yield from self._dialect.piece(index, text)
+
+
+def _says_nothing_yet(event: Event) -> bool:
+    """Return whether the prompt may still be refused: a model is loaded, or a vote was opened."""
+    return isinstance(event, Loading) or (isinstance(event, Progress) and not event.finished)

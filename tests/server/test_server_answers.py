@@ -209,6 +209,7 @@ def test_a_vote_is_told_in_comments_and_then_the_winner_is_streamed():
     comments, objects, done = events(response)
     assert done
     assert comments == [
+        "loading big",
         "voting 0 of 3, asking big",
         "voting 1 of 3, asking big, leading with 1: 5",
         "voting 2 of 3, asking big, leading with 1: 5",
@@ -229,7 +230,7 @@ def test_what_is_not_voted_on_is_streamed_as_it_is_written():
         assert done
         pieces = [each["choices"][0]["delta"].get("content") for each in objects]
         assert pieces == ["", "Once", " upon", " a", " time", None]
-        assert comments == []
+        assert set(comments) <= {"loading big"}
 
 
 def test_the_first_sample_can_be_streamed_and_is_corrected_by_the_vote():

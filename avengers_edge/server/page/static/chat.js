@@ -159,6 +159,7 @@ export class Chat {
     try {
       for await (const told of this.around.server.chat(body, calling.signal)) {
         if ("progress" in told) view.progress(told.progress);
+        else if ("loading" in told) view.does(`Loading ${told.loading}`);
         else if ("text" in told) this.grow(view, told.text);
         else if ("usage" in told) turn.tokens = told.usage.completion_tokens;
         else {

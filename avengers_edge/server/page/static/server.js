@@ -28,7 +28,7 @@ import { EventReader } from "./sse.js";
  *
  * @typedef {{finished: number, samples: number, asking: string, count: number, leader: string}} Progress
  * @typedef {{prompt_tokens: number, completion_tokens: number}} Usage
- * @typedef {{text: string} | {progress: Progress} | {info: Info, finish: string} | {usage: Usage}} Told
+ * @typedef {{text: string} | {progress: Progress} | {loading: string} | {info: Info, finish: string} | {usage: Usage}} Told
  */
 
 const VOTING = /^voting (\d+) of (\d+), asking (.*?)(?:, leading with (\d+): (.*))?$/s;
@@ -132,6 +132,7 @@ function* told(event) {
   if ("comment" in event) {
     const progress = progressOf(event.comment);
     if (progress) yield { progress };
+    else if (event.comment.startsWith("loading ")) yield { loading: event.comment.slice("loading ".length) };
     return;
   }
   const chunk = JSON.parse(event.data);

@@ -55,10 +55,22 @@ export class TurnView {
     this.ticking = setInterval(tick, 1000);
   }
 
+  /**
+   * Say what is being done until the text is complete.
+   *
+   * @param {string} what
+   */
+  does(what) {
+    this.parts.doing.textContent = what;
+  }
+
   /** @param {import("./server.js").Progress} progress */
   progress({ finished, samples, asking, count, leader }) {
-    if (samples === 1) return;
-    this.parts.doing.textContent = `${asking} is voting: ${finished} of ${samples} samples`;
+    if (samples === 1) {
+      this.does(`${asking} is at work`);
+      return;
+    }
+    this.does(`${asking} is voting: ${finished} of ${samples} samples`);
     const meter = /** @type {HTMLProgressElement} */ (find("progress", this.parts.wait));
     meter.hidden = false;
     meter.max = samples;
@@ -71,6 +83,7 @@ export class TurnView {
   /** Show the text as far as it is, at most once a frame; a window that is not painted has none, so a timer stands in. */
   grow() {
     if (this.frame) return;
+    this.does("Writing");
     const drawn = () => {
       cancelAnimationFrame(this.frame);
       clearTimeout(this.late);
