@@ -2,6 +2,8 @@
 
 import { node } from "./tree.js";
 
+const BY_RECORD = "Votes weigh by how often each way of asking is right on such questions.";
+
 /** @typedef {import("./tree.js").Tree} Tree */
 /** @typedef {import("./server.js").Info} Info */
 /** @typedef {import("./asking.js").Turn} Turn */
@@ -19,7 +21,7 @@ export function lineOf(info) {
     ...(cast && !one ? [`${info.votes[0].count} of ${cast} votes`] : []),
     ...(typeof info.confidence === "number" ? [`${Math.round(100 * info.confidence)} % sure`] : []),
     one ? "1 sample" : `${info.samples_used} of ${info.samples_requested} samples`,
-    `${seconds(info).toFixed(1)} s`,
+    `${seconds(info).toFixed(1)}\u00a0s`,
   ].join(" · ");
 }
 
@@ -54,13 +56,14 @@ function votesOf(info) {
   const bars = info.votes.map((vote, place) =>
     bar(vote.key, vote.weight / weight, vote.count === 1 ? "1 vote" : `${vote.count} votes`, place === 0),
   );
+  const letters = info.votes.some((vote) => vote.count === 0);
   const weighed = info.votes.some((vote) => vote.weight !== vote.count);
   const early = info.stopped_early && info.samples_used < info.samples_requested;
   const left = info.samples_requested - info.samples_used;
   const others = left === 1 ? "the last sample" : `the other ${left}`;
   const saved = info.saved_tokens ? `, which saved about ${info.saved_tokens} tokens` : "";
   const notes = [
-    ...(weighed ? [note("Votes weigh by how often each way of asking is right on such questions.")] : []),
+    ...(weighed ? [note(letters ? "Weights are the options' mean probabilities over all their orders." : BY_RECORD)] : []),
     ...(early ? [note(`Sampling ended early: ${others} could not have changed the answer${saved}.`)] : []),
     ...(info.samples_used > cast ? [note(`${info.samples_used - cast} samples had no answer to count.`)] : []),
     ...(info.corrected ? [note("The first sample was shown while the vote ran; the vote elected another text.")] : []),
