@@ -300,7 +300,7 @@ const INFO = {
 };
 
 test("the quiet line says who, votes, samples, seconds", () => {
-  assert.equal(lineOf(INFO), "big · 3 of 4 votes · 75 % sure · 5 of 8 samples · 3.2 s");
+  assert.equal(lineOf(INFO), "big · 3 of 4 votes · 75 % sure · 5 of 8 samples · 3.2\u00a0s");
   const alone = { ...INFO, votes: [], confidence: null, samples_requested: 1, samples_used: 1, timings_ms: { prefill: 200, decode: 900 } };
   assert.equal(lineOf(alone), "big · 1 sample · 1.1\u00a0s");
 });
