@@ -77,26 +77,25 @@ class AccessMiddleware:
             await send(message)
 
         try:
-            try:
-                self._check(scope, headers)
-                if not scope["path"].isprintable():  # the router takes /metrics and a line feed for /metrics
-                    raise HTTPException(404)
-                if scope["method"] == "OPTIONS" and cors:
-                    await _preflight(headers.get("access-control-request-headers", ""))(scope, receive, counting)
-                else:
-                    await self._inner({**scope, "app": self}, receive, counting)
-            except Exception as error:
-                problem = _known(error)
-                if problem.status == 500:
-                    # What is unexpected may quote a prompt, so its words are for whoever asked for them.
-                    chatty = logger.isEnabledFor(logging.DEBUG)
-                    logger.error("%s: unexpected %s", scope["path"][:80], type(error).__name__, exc_info=chatty)
-                if not status and problem.status != 499:
-                    response = JSONReply(self._failure(scope["path"], problem), problem.status, dict(problem.headers))
-                    await response(scope, receive, counting)
-                status = status or problem.status
-                # Frames in a traceback hold what holds the error: only a full collection would ever free them.
-                error.__traceback__ = None
+            self._check(scope, headers)
+            if not scope["path"].isprintable():  # the router takes /metrics and a line feed for /metrics
+                raise HTTPException(404)
+            if scope["method"] == "OPTIONS" and cors:
+                await _preflight(headers.get("access-control-request-headers", ""))(scope, receive, counting)
+            else:
+                await self._inner({**scope, "app": self}, receive, counting)
+        except Exception as error:
+            problem = _known(error)
+            if problem.status == 500:
+                # What is unexpected may quote a prompt, so its words are for whoever asked for them.
+                chatty = logger.isEnabledFor(logging.DEBUG)
+                logger.error("%s: unexpected %s", scope["path"][:80], type(error).__name__, exc_info=chatty)
+            if not status and problem.status != 499:
+                response = JSONReply(self._failure(scope["path"], problem), problem.status, dict(problem.headers))
+                await response(scope, receive, counting)
+            status = status or problem.status
+            # Frames in a traceback hold what holds the error: only a full collection would ever free them.
+            error.__traceback__ = None
         finally:
             seconds = time.monotonic() - began
             path = FILES_PATH if _is_file(scope["path"]) else scope["path"]
@@ -114,7 +113,8 @@ class AccessMiddleware:
             complaint = f"the Host header {host[:80]!r} is no name of this server: allow it with --allow-host"
             raise Problem(403, complaint, code="bad_host")
         origin = headers.get("origin")
-        if origin is not None and origin not in self._options.origins and _netloc(origin) != host.lower():
+        allowed = (f"http://{host.lower()}", f"https://{host.lower()}", *self._options.origins)
+        if origin is not None and origin not in allowed:
             complaint = f"pages of {origin[:80]!r} may not call this server: allow them with --allow-origin"
             raise Problem(403, complaint, code="bad_origin")
         is_open = scope["path"] in _OPEN or _is_file(scope["path"])
@@ -123,10 +123,8 @@ class AccessMiddleware:
         scheme, _, key = headers.get("authorization", f"bearer {headers.get('x-api-key', '')}").partition(" ")
         sent = hashlib.sha256(key.strip().encode("latin-1")).digest()  # of one length, so that comparing takes one time
         if scheme.lower() != "bearer" or not hmac.compare_digest(sent, self._key):
-            raise Problem(
-                401, "the API key is missing or wrong: send it as `Authorization: Bearer KEY`", code="invalid_api_key",
-                headers={"WWW-Authenticate": "Bearer"},
-            )  # fmt: skip
+            complaint = "the API key is missing or wrong: send it as `Authorization: Bearer KEY`"
+            raise Problem(401, complaint, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
 
     def _is_ours(self, host: str) -> bool:
         try:
@@ -162,15 +160,6 @@ def close_unread(inner: ASGIApp) -> ASGIApp:
 
 def _is_file(path: str) -> bool:
     return path.startswith(f"{FILES_PATH}/")
-
-
-def _netloc(origin: str) -> str:
-    """Return host and port of an origin; "" for what is none."""
-    try:
-        parts = urlsplit(origin)
-    except ValueError:
-        return ""
-    return parts.netloc.lower() if parts.scheme in ("http", "https") else ""
 
 
 def _known(error: Exception) -> Problem:

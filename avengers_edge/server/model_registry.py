@@ -7,14 +7,14 @@ import dataclasses
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
 
 from avengers_edge.config import Settings
 from avengers_edge.errors import AvengersError, NotFound
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.library.store import Installed, Store
 from avengers_edge.opening import open_model_pool, open_sentence_embedder
-from avengers_edge.records import Closing, Engine, Lazy, Member, Vectors
+from avengers_edge.records import Closing, Engine, Lazy, Member
+from avengers_edge.routing.embedder import OnnxEmbedder
 from avengers_edge.routing.features import FeatureEmbedder
 from avengers_edge.runtime import Avengers
 from avengers_edge.server.problems import Problem
@@ -29,18 +29,6 @@ class ResolvedModel:
 
     avengers: Avengers
     member: Member | None = None
-
-
-class NamedVectors(Vectors, Protocol):
-    """The sentence embedder as `/v1/embeddings` needs it."""
-
-    @property
-    def name(self) -> str:
-        """Its name among the model names."""
-
-    @property
-    def dimension(self) -> int:
-        """The length D of a vector."""
 
 
 class ModelRegistry(Closing):
@@ -59,7 +47,7 @@ class ModelRegistry(Closing):
         installed: Callable[[], Mapping[str, Installed]],
         lease: Callable[[str], AbstractContextManager[Engine]],
         resident: Callable[[], Collection[str]],
-        vectors: Callable[[], NamedVectors],
+        vectors: Callable[[], OnnxEmbedder],
         close: Callable[[], None],
     ) -> None:
         self.default, self.installed, self.lease, self.resident = default, installed, lease, resident
@@ -88,7 +76,7 @@ class ModelRegistry(Closing):
         )
 
     @property
-    def vectors(self) -> NamedVectors:
+    def vectors(self) -> OnnxEmbedder:
         """The sentence embedder, opened at its first use."""
         return self._vectors()
 

@@ -98,16 +98,18 @@ def parameters_of(given: Given[ChatCompletionRequest | CompletionRequest]) -> Pa
     """Check what the fields of a request mean together."""
     request = given.body
     sampling, tools = _sampling(request), None
+    unbound: tuple[str, ...] = ()
     if isinstance(request, ChatCompletionRequest):
         sampling |= _chat_sampling(request, sampling.get("max_tokens"))
+        schema, unbound = _schema(request.response_format)
+        if schema is not None:
+            sampling["schema"] = schema
         tools = _tools_of(request)
         if tools is not None and (bounded := {"schema", "grammar"} & sampling.keys()):
             name = "response_format" if "schema" in bounded else "grammar"
             raise refuse(name, f"{name} and tools bound the same text: give one, or tool_choice none")
         conversation = _conversation_of(request.messages)
-        unbound = _schema(request.response_format)[1]
     else:
-        unbound = ()
         (prompt,) = [request.prompt] if isinstance(request.prompt, str) else request.prompt
         if not prompt.strip():
             raise refuse("prompt", "prompt is empty: send a text")
@@ -140,8 +142,6 @@ def _chat_sampling(request: ChatCompletionRequest, max_tokens: int | None) -> di
         raise refuse("top_logprobs", "top_logprobs needs logprobs: true")
     if request.logprobs:
         sampling["logprobs"] = request.top_logprobs or 0
-    if (schema := _schema(request.response_format)[0]) is not None:
-        sampling["schema"] = schema
     return sampling
 
 
