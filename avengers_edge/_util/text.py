@@ -52,6 +52,16 @@ def cut(text: str, most: int) -> str:
     return "".join(kept).rstrip() + "…"
 
 
+def shorten(text: str, most: int) -> str:
+    """Cut a line at that many columns between parts (" · "), else words, unless more than half of it would be lost."""
+    line = cut(text, most)
+    for gap in (" · ", " ") if line != text else ():
+        kept = line.rpartition(gap)[0]
+        if columns(kept) * 2 > most:
+            return f"{kept} …"
+    return line
+
+
 def _width(letter: str) -> int:
     if unicodedata.combining(letter):
         return 0

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from avengers_edge.cli.terminal import StatusLine, dim, harmless, write_out
+from avengers_edge._util.text import counted, cut
+from avengers_edge.cli.terminal import StatusLine, columns, dim, harmless, write_out
 from avengers_edge.records import Answer, Event, Loading, Progress, Route, Routed, Token, Vote
 from avengers_edge.voting.markers import ThoughtSplitter, said_in
 
@@ -43,12 +44,10 @@ class AnswerDisplay:
                 if self._streams and not voted:
                     self._stream(self._thoughts.push(text)[0])
                 if not self._written:
-                    self._status.show(f"{self._vote} · {_tokens(self._pieces)}")
+                    self._status.show(f"{self._vote} · {counted(self._pieces, 'token')}")
             case Progress(finished, samples, leader, member) if not self._written:
-                # The vote comes first: where the line is too long for the terminal its end is cut off.
-                leading = f" · leading: {leader.key} ({leader.count})" if leader else ""
-                self._vote = f"asking {member}" if samples == 1 else f"{finished} of {samples} samples{leading}"
-                written = f" · {_tokens(self._pieces)} · {member}" if samples > 1 else " …"
+                self._vote = f"asking {member}" if samples == 1 else vote_line(finished, samples, leader)
+                written = f" · {counted(self._pieces, 'token')} · {member}" if samples > 1 else " …"
                 self._status.show(self._vote + written, now=True)
 
     def __enter__(self) -> Self:
@@ -151,12 +150,14 @@ def summary(answer: Answer) -> str:
     """Write the line under an answer: models, votes, samples, tokens, seconds."""
     usage = answer.usage
     saved = f", {usage.saved_tokens} saved" if usage.saved_tokens else ""
-    spent = f"{_tokens(usage.completion_tokens)}{saved}"
+    spent = f"{counted(usage.completion_tokens, 'token')}{saved}"
     return " · ".join([*voters(answer), spent, seconds(answer), *thought(answer), *cut_off(answer)])
 
 
-def _tokens(count: int) -> str:
-    return "1 token" if count == 1 else f"{count} tokens"
+def vote_line(finished: int, samples: int, leader: Vote | None) -> str:
+    """Write how a vote stands, what matters first: the end of a status line may be cut off."""
+    leading = f" · {leader.count} for {cut(_safe(leader.key), columns() // 3)}" if leader else ""
+    return f"{finished} of {samples} samples{leading}"
 
 
 def voters(answer: Answer) -> list[str]:
@@ -204,16 +205,19 @@ class Bar:
     value: str
 
 
-def explanation(answer: Answer, width: int) -> str:
-    """Draw the routing, the switch to a second member if there was one, and the votes."""
+def explanation(answer: Answer, width: int, asked: int | None = None) -> str:
+    """Draw the routing, how many samples were drawn and why, the switch to a second member, and the votes.
+
+    `asked` is the number of samples that the user asked for, if any.
+    """
     requested = answer.samples_requested
     weight = sum(sample.weight for sample in answer.samples) * requested / len(answer.samples)
     bars = [Bar(vote.key, vote.weight / weight, _tally_of(vote)) for vote in answer.votes if requested > 1]
     votes = ["votes:", *chart(bars, width)] if bars else ["no vote was held"]
     if answer.confidence is not None:
         votes.append(f"chance of being right, as calibrated: {answer.confidence:.0%}")
-    said = [*budget_lines(answer), *switch_lines(answer), *failure_lines(answer)]
-    return "\n".join([ranking_lines(answer.route, width), *_wrapped(said, width), *votes])
+    said = [*sample_lines(answer, asked), *switch_lines(answer), *failure_lines(answer)]
+    return "\n".join([ranking_lines(answer.route, width, budget=False), *_wrapped(said, width), *votes])
 
 
 def _tally_of(vote: Vote) -> str:
@@ -227,37 +231,49 @@ def failure_lines(answer: Answer) -> list[str]:
     return [f"no vote: {count} of {member}, {_safe(why or '')}" for (member, why), count in failures.items()]
 
 
-def ranking_lines(decision: Route, width: int) -> str:
-    """Draw a routing decision, best member first; scores run from 0 to 1."""
+def ranking_lines(decision: Route, width: int, *, budget: bool = True) -> str:
+    """Draw a routing decision, best member first, with its sample budget; scores run from 0 to 1."""
     if decision.cluster is None or decision.similarity is None:
         head = [decision.fallback or "not routed: the model was named"]
     else:
         head = [f"cluster {decision.cluster}, similarity {decision.similarity:.2f}, margin {decision.margin:.3f}"]
-        if decision.samples is not None:
-            vote = "the greedy answer" if decision.samples == 1 else f"a vote of up to {decision.samples}"
-            head.append(f"sample budget: {vote}")
+        if budget and decision.samples is not None:
+            head.append(f"sample budget: {_budget(decision.samples)}")
         head += [decision.fallback] if decision.fallback else []
     bars = [Bar(each.model, each.score, f"{each.score:.3f}") for each in decision.ranking]
     return "\n".join([*_wrapped(head, width), *chart(bars, width)])
 
 
-def budget_lines(answer: Answer) -> list[str]:
-    """Write how many samples were drawn where the measured budget is another number."""
-    measured, drawn = answer.route.samples, answer.samples_requested
-    if measured is None or measured == drawn or len(answer.models) > 1:
-        return []
-    by_letters = all(sample.chances for sample in answer.samples)
-    return [f"all {drawn} orders of the options were asked" if by_letters else f"{drawn} samples were asked for"]
+def _budget(samples: int) -> str:
+    return "the greedy answer" if samples == 1 else f"a vote of up to {samples}"
+
+
+def sample_lines(answer: Answer, asked: int | None) -> list[str]:
+    """Write how many samples were drawn, and why so many."""
+    measured, used, requested = answer.route.samples, answer.samples_used, answer.samples_requested
+    lines = []
+    if all(sample.chances for sample in answer.samples) and (asked is None or asked > requested):
+        lines.append(f"samples: all {requested} orders of the options")
+    elif asked is not None:
+        instead = "" if measured in (None, asked) else f", instead of the sample budget: {_budget(measured or asked)}"
+        lines.append(f"samples: {asked} asked for{instead}")
+    elif measured is not None:
+        lines.append(f"sample budget: {_budget(measured)}")
+    if used < requested:
+        lines.append(f"{used} of {requested} samples were drawn: the others were not needed")
+    return lines
 
 
 def switch_lines(answer: Answer) -> list[str]:
-    """Write why a second member was asked, where one was."""
+    """Write why more than one member was asked."""
     if len(answer.models) < 2:
         return []
     first, second = answer.models[:2]
-    if all(sample.failure for sample in answer.samples if sample.model == first):
-        return [f"no program of {first} gave an answer, so {answer.models[-1]} was asked"]
-    if answer.samples[1].model == second:
+    failed = [name for name in answer.models if all(each.failure for each in answer.samples if each.model == name)]
+    if failed:
+        answered = ", ".join(name for name in answer.models if name not in failed)
+        return [f"no program of {', '.join(failed)} gave an answer, {answered} did"]
+    if answer.samples[1].model == second and first.split(":")[0] == second.split(":")[0]:
         return [f"two ways of asking one model voted: {first} and {second}"]
     keys = [sample.key for sample in answer.samples if sample.model == first and sample.finish_reason != "cancelled"]
     agreed = max(Counter(key for key in keys if key is not None).values(), default=0)

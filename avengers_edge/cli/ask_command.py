@@ -79,7 +79,7 @@ def ask(
                     answer = event.answer
     assert answer is not None
     if explain:
-        click.echo(explanation(answer, columns()), err=True)
+        click.echo(explanation(answer, columns(), options.samples), err=True)
     if extract:
         click.echo(_code_of(answer))
     elif as_json:

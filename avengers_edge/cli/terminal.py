@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 import click
 
-from avengers_edge._util.text import human_bytes
+from avengers_edge._util.text import columns as width_of
+from avengers_edge._util.text import human_bytes, shorten
 from avengers_edge.errors import AvengersError, BadRequest
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ def harmless(text: str) -> str:
 def columns() -> int:
     """Return the width of the terminal; 80 where there is none."""
     return max(1, shutil.get_terminal_size().columns)
+
+
+def fitted(line: str) -> str:
+    """Shorten a line to the width of the terminal, between words, but for the last column, which would wrap it."""
+    return shorten(line, max(1, columns() - 1))
 
 
 def error_line(message: str) -> str:
@@ -116,10 +122,11 @@ class StatusLine:
         at = time.monotonic()
         if not self._shown or (at - self._drawn_at < _REDRAW_SECONDS and not now):
             return
-        room = columns() - 1
-        text = text if len(text) <= room else f"{text[: room - 1]}…"
-        self._write("\r" + dim(text.ljust(min(self._width, room))))
-        self._drawn_at, self._width = at, len(text)
+        line = fitted(text)
+        width = width_of(line)
+        spaces = " " * min(self._width - width, columns() - 1 - width)
+        self._write("\r" + dim(line + spaces))
+        self._drawn_at, self._width = at, width
 
     def clear(self) -> None:
         """Wipe the line."""

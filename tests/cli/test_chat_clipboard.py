@@ -85,3 +85,8 @@ def test_a_line_that_is_too_long_is_left_out_whole(monkeypatch):
     first, error, last = read_all(b"short\n" + b"x" * 35 + b"\nshort")
     assert (first, last) == ("short", "short")
     assert "line 2 is longer than 10 bytes" in str(error)
+
+
+def test_a_line_that_is_no_text_is_left_out():
+    first, error, last = read_all(b"one\ntw\0o\nthree")
+    assert (first, str(error), last) == ("one", "line 2 is not text: byte 2 is 0; it is left out", "three")

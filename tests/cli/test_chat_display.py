@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from avengers_edge._util.text import columns
-from avengers_edge.cli.answer_display import shown, summary
+from avengers_edge.cli.answer_display import shown, summary, vote_line
 from avengers_edge.cli.chat import markdown
 from avengers_edge.cli.chat.chat_display import (
     PlainDisplay,
@@ -21,7 +21,6 @@ from avengers_edge.cli.chat.chat_display import (
     error_line,
     fitted,
     quiet_line,
-    vote_line,
 )
 from avengers_edge.cli.chat.markdown import LiveMarkdown, block_ends
 from avengers_edge.errors import AvengersError
@@ -191,7 +190,7 @@ def test_a_vote_is_shown_while_it_runs_and_gone_when_it_is_held(rich, capsys):
     display, screen = rich
     display.begin()
     display.vote(3, 8, Vote("42", 2), "small:think")
-    assert screen() == "42 (2) leads · 3 of 8 samples · small:think"
+    assert screen() == "3 of 8 samples · 2 for 42 · small:think"
     display.note("two are left out")
     display.end(answer("It is\n\n42", votes=[("42", 7), ("41", 1)], samples=8), stopped=False)
     assert screen() == "two are left out\nIt is\n\n42"
@@ -287,10 +286,12 @@ def test_a_tie_is_not_shown_like_a_win():
 
 
 def test_lines_about_a_vote_fit_and_steer_nothing(monkeypatch):
-    monkeypatch.setattr("avengers_edge.cli.chat.chat_display.columns", lambda: 20)
-    line = fitted(vote_line(1, 8, Vote("素\x1b[2J" * 30, 1), "m"))
+    monkeypatch.setenv("COLUMNS", "20")
+    line = fitted(vote_line(1, 8, Vote("素\x1b[2J" * 30, 1)))
     assert columns(line) <= 19
     assert "\x1b" not in line
+    monkeypatch.setattr("avengers_edge.cli.terminal.on_terminal", lambda: True)
+    assert error_line("no vote was held on it: set /samples") == "avengers: no vote\nwas held on it: set\n/samples"
     assert "\x1b" not in error_line("\x1b[2J")
 
 

@@ -130,13 +130,17 @@ def test_exit_leaves_at_once(chat):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal for one process")
 def test_ctrl_c_stops_the_answer_and_only_that(chat):
+    ended = []  # as a program is that runs
+
     def interrupt(cancel):
-        os.kill(os.getpid(), signal.SIGINT)
-        assert cancel.wait(30)
+        with cancel.calling(lambda: ended.append("program")):
+            os.kill(os.getpid(), signal.SIGINT)
+            assert cancel.wait(30)
 
     before = signal.getsignal(signal.SIGINT)
     stopped = [Token("Half a"), interrupt, *streamed("Half a", reason="cancelled")[1:]]
     done = chat("Tell me", "More", scripts=[stopped, streamed("fine")])
+    assert ended == ["program"]
     assert ("end", "Half a", True) in done.display.told
     assert done.talk.turns[1] == Turn("assistant", "Half a", dataclasses.replace(FACTS, samples=0), complete=False)
     assert done.talk.turns[3].content == "fine"

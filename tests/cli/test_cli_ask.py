@@ -30,7 +30,7 @@ from avengers_edge.cli.shared_options import _schema_of
 from avengers_edge.cli.terminal import StatusLine
 from avengers_edge.config import load_settings
 from avengers_edge.errors import NotFound
-from avengers_edge.records import Answer, Ranked, Route, Sample, Timings, Token, Usage, Vote
+from avengers_edge.records import Answer, Loading, Progress, Ranked, Route, Sample, Timings, Token, Usage, Vote
 from avengers_edge.voting.keys import json_key
 from avengers_edge.voting.source import first_block
 
@@ -431,21 +431,59 @@ def test_what_interrupts_an_answer_gets_a_line_of_its_own(capsys):
         assert capsys.readouterr().out == written
 
 
-def test_the_explanation_says_why_another_number_of_samples_than_the_budget_was_drawn():
-    measured = dataclasses.replace(ANSWERED, route=dataclasses.replace(ROUTE, samples=1), models=(LONG_NAME,))
-    assert "4 samples were asked for" in explanation(measured, 80)
+def test_the_explanation_says_how_many_samples_were_drawn_and_why():
+    def said(asked, budget, **changes):
+        route = dataclasses.replace(ROUTE, samples=budget)
+        return explanation(dataclasses.replace(ANSWERED, route=route, models=(LONG_NAME,), **changes), 100, asked)
+
     orders = tuple(dataclasses.replace(sample, chances=(1.0,)) for sample in SAMPLES)
-    assert "all 4 orders of the options" in explanation(dataclasses.replace(measured, samples=orders), 80)
-    budget = dataclasses.replace(ROUTE, samples=4)
-    assert "asked for" not in explanation(dataclasses.replace(measured, route=budget), 80)
+    assert "\nsamples: 4 asked for, instead of the sample budget: the greedy answer\n" in said(4, 1)
+    assert "\nsamples: 4 asked for\n" in said(4, 4)
+    assert "\nsamples: 4 asked for\n" in said(4, None)
+    assert "\nsample budget: a vote of up to 4\n" in said(None, 4)
+    assert "samples" not in said(None, None).split("votes:")[0]
+    assert "\nsamples: all 4 orders of the options\n" in said(None, 1, samples=orders)
+    assert "\n3 of 4 samples were drawn: the others were not needed\n" in said(4, 1, samples_used=3)
+
+
+def test_the_number_of_samples_that_was_asked_for_reaches_the_explanation(run, answers):  # noqa: F811
+    answers(*["Answer: 5"] * 4)
+    result = run("ask", "--team", "solo", "-n", 4, "--explain", SUM)
+    assert "\nsamples: 4 asked for\n" in result.stderr
+    assert "\n2 of 4 samples were drawn: the others were not needed\n" in result.stderr
 
 
 def test_the_explanation_of_a_failed_program_names_who_answered_instead():
     failed = Sample("m:program", 0, "", None, 9, "stop", output="", failure="1/0")
     spoken = Sample("m:brief", 0, "Answer: 5", "5", 9, "stop")
     said = explanation(dataclasses.replace(ANSWERED, models=("m:program", "m:brief"), samples=(failed, spoken)), 100)
-    assert "no program of m:program gave an answer, so m:brief was asked" in said
+    assert "no program of m:program gave an answer, m:brief did" in said
     assert "voted" not in said
+
+
+def test_a_choice_among_no_options_is_told(run, answers):  # noqa: F811
+    for question, told in ((SUM, True), ("Which is a fruit?\nA) apple\nB) house", False)):
+        answers("A")
+        result = run("ask", "--team", "solo", "-n", 1, "--kind", "choice", question)
+        assert result.stderr.startswith("the question lists no options") == told, result.stderr
+
+
+def test_a_status_line_breaks_between_words_and_keeps_what_matters(monkeypatch, capsys):
+    monkeypatch.setattr("avengers_edge.cli.terminal.on_terminal", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    progress = Progress(12, 16, Vote("42", 9), LONG_NAME)
+    loading = Loading(LONG_NAME)
+    for width, event, shown_line in (
+        (80, progress, f"12 of 16 samples · 9 for 42 · 1 token · {LONG_NAME}"),
+        (40, progress, "12 of 16 samples · 9 for 42 …"),
+        (40, Progress(1, 4, Vote("x" * 30, 1), "m"), f"1 of 4 samples · 1 for {'x' * 12}… …"),
+        (80, loading, f"loading {LONG_NAME} …"),
+    ):
+        monkeypatch.setenv("COLUMNS", str(width))
+        display = AnswerDisplay(StatusLine(), streams=False, width=None)
+        display.show(Token("5", 0, voted=True))
+        display.show(event)
+        assert capsys.readouterr().err.split("\r")[-1].rstrip() == shown_line
 
 
 def test_standard_input_that_is_no_text_is_refused(run, answers):  # noqa: F811

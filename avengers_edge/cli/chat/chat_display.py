@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from avengers_edge._util.text import cut
-from avengers_edge.cli.answer_display import cut_off, seconds, shown, states_its_answer, thought, voters
-from avengers_edge.cli.terminal import bold, columns, dim, error_line, harmless, on_standard_output, write_out
+from avengers_edge.cli.answer_display import (
+    cut_off,
+    seconds,
+    shown,
+    states_its_answer,
+    thought,
+    vote_line,
+    voters,
+)
+from avengers_edge.cli.terminal import bold, dim, error_line, fitted, harmless, on_standard_output, write_out
 from avengers_edge.errors import AvengersError
 from avengers_edge.records import Answer, Vote
 from avengers_edge.voting.markers import said_in
@@ -131,7 +138,7 @@ class RichDisplay:
     def vote(self, finished: int, samples: int, leader: Vote | None, member: str) -> None:
         """Redraw the status line."""
         if self._drawing is not None:
-            self._drawing.wait(fitted(vote_line(finished, samples, leader, member)))
+            self._drawing.wait(fitted(f"{vote_line(finished, samples, leader)} · {member}"))
 
     def note(self, text: str) -> None:
         """Print a dim line above the answer."""
@@ -207,14 +214,3 @@ def quiet_line(answer: Answer | None, *, stopped: bool) -> str:
         return "stopped"
     parts = [*voters(answer), seconds(answer), *thought(answer)]
     return " · ".join([*parts, *(["stopped"] if stopped else cut_off(answer))])
-
-
-def vote_line(finished: int, samples: int, leader: Vote | None, member: str) -> str:
-    """Write the status line of a vote, the leading answer first."""
-    count = f"{finished} of {samples} samples · {member}"
-    return f"{harmless(leader.key)} ({leader.count}) leads · {count}" if leader else count
-
-
-def fitted(line: str) -> str:
-    """Cut a line to the width of the terminal."""
-    return cut(line, max(1, columns() - 1))

@@ -17,7 +17,7 @@ from avengers_edge.cli.chat.turns import BackgroundTurns, Note
 from avengers_edge.cli.question_input import Attachment, joined, kind_joined
 from avengers_edge.errors import AvengersError, BadRequest, Cancelled
 from avengers_edge.history.conversations import Facts
-from avengers_edge.records import Answer, Ask, Finished, Progress, Token
+from avengers_edge.records import Answer, Ask, CancelToken, Finished, Progress, Token
 from avengers_edge.voting.markers import ThoughtSplitter, said_in
 
 QUOTES = '"""'
@@ -80,6 +80,8 @@ class LineReader:
             raise BadRequest(
                 f"line {self._line} is longer than {_LONGEST_LINE} bytes: put the text in a file and /read it"
             )
+        if b"\0" in raw:
+            raise BadRequest(f"line {self._line} is not text: byte {raw.index(0)} is 0; it is left out")
         try:
             return raw.decode("utf-8-sig" if self._line == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
@@ -166,7 +168,7 @@ class Loop:
             system=self.transcript.system,
             history=self.transcript.history(),
         )
-        cancel = threading.Event()
+        cancel = CancelToken()  # a plain event would end no program that runs
         self.answer, answer = None, None
         self.display.begin()
         try:
