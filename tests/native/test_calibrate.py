@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from homes import linked_home
 
 from avengers_edge.config import Settings
 from avengers_edge.opening import open_shipped_embedder
@@ -33,18 +33,10 @@ ASKED = (
 )
 
 
-def linked(source, target):
-    try:
-        os.link(source, target)
-    except OSError:  # another disk
-        shutil.copyfile(source, target)
-
-
 @pytest.fixture
 def home(model_home, tmp_path):
     """A home of its own with the real model and a team that asks it in two ways."""
-    folder = tmp_path / "home"
-    shutil.copytree(model_home, folder, copy_function=linked)
+    folder = linked_home(model_home, tmp_path / "home")
     teams = Teams(Settings(folder))
     teams.create("pair", teams.members(MEMBERS))
     teams.use("pair")

@@ -6,6 +6,7 @@ import math
 
 import pytest
 from clients import imported
+from homes import linked_home
 from test_server_real import LONG, MODEL, Running
 
 openai = imported("openai")
@@ -22,8 +23,8 @@ class Colour(pydantic.BaseModel):
 
 
 @pytest.fixture(scope="module")
-def client(model_home):
-    running = Running(model_home)
+def client(model_home, tmp_path_factory):
+    running = Running(linked_home(model_home, tmp_path_factory.mktemp("clients") / "home"))
     with openai.OpenAI(base_url=f"{running.address}/v1", api_key="any", max_retries=0, timeout=LONG) as made:
         yield made
     running.end()

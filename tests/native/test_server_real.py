@@ -15,6 +15,7 @@ import time
 
 import httpx
 import pytest
+from homes import linked_home
 
 pytestmark = [pytest.mark.native, pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")]
 
@@ -71,8 +72,14 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def server(model_home):
-    running = Running(model_home, "--max-body", "100000")
+def home(model_home, tmp_path_factory):
+    """A home of its own: `ask` of another test would have its questions answered by a server of a shared one."""
+    return linked_home(model_home, tmp_path_factory.mktemp("server") / "home")
+
+
+@pytest.fixture(scope="module")
+def server(home):
+    running = Running(home, "--max-body", "100000")
     yield running
     running.end()
 
@@ -174,8 +181,8 @@ def test_nothing_of_what_was_asked_is_in_the_log(server):
     assert "cats" not in said and "Traceback" not in said
 
 
-def test_sigterm_lets_a_stream_end_and_the_process_ends_with_0(model_home):
-    running = Running(model_home, "--drain", str(LONG))
+def test_sigterm_lets_a_stream_end_and_the_process_ends_with_0(home):
+    running = Running(home, "--drain", str(LONG))
     try:
         with running.client.stream("POST", CHAT, json=running.body(max_tokens=48, stream=True)) as answer:
             lines = answer.iter_lines()
@@ -189,8 +196,8 @@ def test_sigterm_lets_a_stream_end_and_the_process_ends_with_0(model_home):
         running.end()
 
 
-def test_what_does_not_end_in_time_is_told_so_at_the_end(model_home):
-    running = Running(model_home, "--drain", "0.2")
+def test_what_does_not_end_in_time_is_told_so_at_the_end(home):
+    running = Running(home, "--drain", "0.2")
     try:
         body = running.body(max_tokens=4000, stream=True, stop=["nothing will ever say this"])
         with running.client.stream("POST", CHAT, json=body) as answer:
@@ -204,8 +211,8 @@ def test_what_does_not_end_in_time_is_told_so_at_the_end(model_home):
         running.end()
 
 
-def test_a_port_that_is_taken_is_one_line(server, model_home):
-    command = [sys.executable, "-m", "avengers_edge", "--home", str(model_home), "serve", "--port", str(server.port)]
+def test_a_port_that_is_taken_is_one_line(server, home):
+    command = [sys.executable, "-m", "avengers_edge", "--home", str(home), "serve", "--port", str(server.port)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("avengers: cannot listen on 127.0.0.1")

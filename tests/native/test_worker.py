@@ -106,7 +106,7 @@ def test_threads_share_a_worker(engine):
 def test_refused_requests_leave_a_running_one_alone(engine):
     running = engine.submit(question(max_tokens=32))
     with pytest.raises(DoesNotFit):
-        engine.generate(question(max_tokens=10**6))
+        engine.generate(question("word " * OPTIONS.cells))
     with pytest.raises(BadRequest):
         engine.generate(question("half a pair: \ud800"))
     assert running.result().completions[0].finish_reason in ("stop", "length")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
-import shutil
 
 from fakes import Lengths, WordEngine, WordLengthEmbedder
+from homes import linked_home
 
 from avengers_edge.api.sync import Avengers
 from avengers_edge.config import Settings, shipped_dir
@@ -86,17 +85,7 @@ def solo_table(home):
 
 def solo_home(model_home, folder):
     """Make a home whose default team is the real 135M model alone; its files are shared with `model_home`."""
-
-    def link(source, target):
-        try:
-            os.link(source, target)
-        except OSError:  # on another disk
-            shutil.copy2(source, target)
-
-    for name in ("models", "tuning"):
-        if (model_home / name).is_dir():
-            shutil.copytree(model_home / name, folder / name, copy_function=link)
-    (folder / "tables").mkdir()
+    (linked_home(model_home, folder) / "tables").mkdir()
     solo_table(folder).save(folder / "tables" / "solo.safetensors")
     (folder / "teams").mkdir()
     (folder / "teams" / "solo.toml").write_text(SOLO, encoding="utf-8")
