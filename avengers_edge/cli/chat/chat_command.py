@@ -23,7 +23,7 @@ from avengers_edge.errors import BadRequest, MissingExtra
 from avengers_edge.records import Ask
 
 if TYPE_CHECKING:
-    from avengers_edge.cli.chat.chat_display import Display
+    from avengers_edge.cli.chat.chat_display import PlainDisplay
     from avengers_edge.cli.chat.chat_loop import Reader
     from avengers_edge.cli.chat.slash_commands import Completes, Known
     from avengers_edge.cli.chat.turns import Turns
@@ -141,7 +141,7 @@ def _known_names(settings: Settings, team: Callable[[], str]) -> Known:
     return known
 
 
-def _display(on_terminal: bool, quiet: bool) -> Display:
+def _display(on_terminal: bool, quiet: bool) -> PlainDisplay:
     from avengers_edge.cli.chat.chat_display import PlainDisplay, RichDisplay, can_redraw
 
     return RichDisplay(quiet=quiet) if on_terminal and can_redraw() else PlainDisplay(quiet=quiet)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import BinaryIO, Protocol
 
-from avengers_edge.cli.chat.chat_display import Display
+from avengers_edge.cli.chat.chat_display import PlainDisplay
 from avengers_edge.cli.chat.transcript import AnswerWriter, Transcript
 from avengers_edge.cli.chat.turns import BackgroundTurns, Note
 from avengers_edge.cli.question_input import Attachment, joined, kind_joined
@@ -118,7 +118,7 @@ class Loop:
     def __init__(
         self,
         reader: Reader,
-        display: Display,
+        display: PlainDisplay,
         turns: BackgroundTurns,
         transcript: Transcript,
         choices: Choices,
@@ -190,8 +190,8 @@ class Loop:
             match event:
                 case Token(text=piece):
                     self._show(*splitter.push(piece), writer)
-                case Progress(finished, samples, leader, member):
-                    self.display.vote(finished, samples, leader, member)
+                case Progress():
+                    self.display.vote(event)
                 case Note(note):
                     self.display.note(note)
                 case Finished(answer):

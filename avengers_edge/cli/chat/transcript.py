@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -30,24 +29,18 @@ class AnswerWriter:
     def add(self, piece: str) -> None:
         """Add the next piece."""
         self.text += piece
-        self._keep(lambda writer: writer.update(self.text))
+        with self._transcript.keeping() as store:
+            if store and self._writer:
+                self._writer.update(self.text)
 
     def end(self, text: str, facts: Facts | None, *, complete: bool) -> None:
         """Store the final answer."""
         self.text = text
         self._transcript.turns.append(Turn("assistant", text, facts, complete))
-
-        def end(writer: TurnWriter) -> None:
-            writer.update(text)
-            writer.end(facts, complete=complete)
-
-        self._keep(end)
-
-    def _keep(self, write: Callable[[TurnWriter], None]) -> None:
-        if self._writer is not None:
-            with self._transcript.keeping() as store:
-                if store is not None:  # else it failed before, and would fail again for each piece
-                    write(self._writer)
+        with self._transcript.keeping() as store:
+            if store and self._writer:
+                self._writer.update(text)
+                self._writer.end(facts, complete=complete)
 
 
 class Transcript:
@@ -84,10 +77,9 @@ class Transcript:
     def change(self, *, team: str | None = None, system: str | None = None) -> None:
         """Change the team (None: no change) and the system prompt (None: none)."""
         self.team, self.system = team or self.team, system
-        if self.id is not None:
-            with self.keeping() as store:
-                if store is not None:
-                    store.change(self.id, self.team, self.system)
+        with self.keeping() as store:
+            if store and self.id is not None:
+                store.change(self.id, self.team, self.system)
 
     def ask(self, text: str) -> None:
         """Add a question; it is stored before it is answered."""
@@ -95,7 +87,7 @@ class Transcript:
             self._title = title_of(text)
         self.turns.append(Turn("user", text))
         with self.keeping() as store:
-            if store is not None:
+            if store:
                 if self.id is None:
                     self.id = store.begin(self.team, self.system)
                 store.append(self.id, self.turns[-1])
@@ -114,18 +106,16 @@ class Transcript:
     def undo(self, *, keep_question: bool = False) -> str | None:
         """Remove the last question and its answer, or the answer only; return the question, None where there is none.
 
-        Raises:
-            BadRequest: another chat has gone on with this conversation; nothing is removed.
-
+        `BadRequest`, and nothing is removed, where another chat has gone on with this conversation.
         """
         places = [place for place, turn in enumerate(self.turns) if turn.role == "user"]
         if not places:
             return None
-        removed, others = self.turns[places[-1] :], False
-        if self.id is not None:
-            with self.keeping() as store:
-                others = store is not None and not store.undo(self.id, removed, keep_question=keep_question)
-        if others:
+        removed, undone = self.turns[places[-1] :], True
+        with self.keeping() as store:
+            if store and self.id is not None:
+                undone = store.undo(self.id, removed, keep_question=keep_question)
+        if not undone:
             raise BadRequest(
                 f"another chat has gone on with conversation {self.id}, so nothing is taken back: /load {self.id} goes "
                 "on from there"
@@ -151,9 +141,8 @@ class Transcript:
 
     def as_conversation(self) -> Conversation:
         """Return it as a value that can be exported."""
-        now = timestamp()
-        heading = Conversation(self.id or 0, self._title, self.team, self.system, self._created, now, ())
-        return dataclasses.replace(heading, turns=tuple(self.turns))
+        ended, turns = timestamp(), tuple(self.turns)
+        return Conversation(self.id or 0, self._title, self.team, self.system, self._created, ended, turns)
 
     @contextlib.contextmanager
     def keeping(self) -> Iterator[ConversationStore | None]:
