@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import signal
 import sys
 import threading
@@ -30,10 +31,7 @@ class Reader(Protocol):
     def read(self, default: str = "") -> str:
         """Wait for the next line, or text of several lines; `default` stands there already, to be changed.
 
-        Raises:
-            EOFError: the user leaves.
-            BadRequest: what came is no text.
-
+        `EOFError` says that the user leaves, `BadRequest` that what came is no text.
         """
 
 
@@ -69,14 +67,14 @@ class LineReader:
         return unquoted(text)
 
     def _next(self) -> str:
-        stream = self._stream or (sys.stdin.buffer if sys.stdin is not None else None)
-        raw = stream.readline(_LONGEST_LINE + 1) if stream else b""
+        stream = self._stream or (sys.stdin.buffer if sys.stdin is not None else io.BytesIO())
+        raw = stream.readline(_LONGEST_LINE + 1)
         if not raw:
             raise EOFError
         self._line += 1
         if len(raw) > _LONGEST_LINE:
             while raw and not raw.endswith(b"\n"):
-                raw = stream.readline(_LONGEST_LINE) if stream else b""
+                raw = stream.readline(_LONGEST_LINE)
             raise BadRequest(
                 f"line {self._line} is longer than {_LONGEST_LINE} bytes: put the text in a file and /read it"
             )
@@ -103,17 +101,7 @@ RunCommand = Callable[["Loop", str], bool | None]
 
 
 class Loop:
-    """A chat.
-
-    Args:
-        reader: reads what the user says.
-        display: shows the answers.
-        turns: answers.
-        transcript: the conversation.
-        choices: what the user chose so far.
-        commands: runs slash commands.
-
-    """
+    """A chat: reads what the user says, answers it or runs it as a command, shows the answer."""
 
     def __init__(
         self,

@@ -207,10 +207,10 @@ class Actions:
     def _votes(self, loop: Loop, _: str) -> None:
         last = loop.transcript.last_answer()
         votes = last.facts.votes if last and last.facts and last.facts.samples > 1 else ()
-        total = sum(vote.count for vote in votes)
+        total = sum(count for _, count in votes)
         if not total:
             raise BadRequest("no vote was held on the last answer: ask what has one answer, or set /samples")
-        bars = [(vote.key, vote.count / total, str(vote.count)) for vote in votes]
+        bars = [(key, count / total, str(count)) for key, count in votes]
         loop.display.say("\n".join(chart(bars, columns())))
 
     def _read(self, loop: Loop, name: str) -> None:
