@@ -59,11 +59,13 @@ def find(connection: sqlite3.Connection, words: Sequence[str]) -> Iterator[tuple
     if not _is_indexable(words):
         found = connection.execute(f"{turns} ORDER BY id DESC", patterns)
     else:
+        # All words, quoted; the last one may be the beginning of a word.
+        query = " ".join('"' + word.replace('"', '""') + '"' for word in words) + " *"
         found = connection.execute(
             "SELECT conversation, role, turns.content, turn_words.rowid AS id FROM turn_words "
             "JOIN turns ON turns.id = turn_words.rowid WHERE turn_words MATCH ? "
             f"UNION ALL {turns} AND growing ORDER BY id DESC",
-            (_query(words), *patterns),
+            (query, *patterns),
         )
     for conversation, role, content, _ in found:
         yield conversation, role, content
@@ -83,11 +85,6 @@ def snippet(text: str, words: Sequence[str]) -> tuple[str, tuple[tuple[int, int]
 
 def _contains(column: str, words: Sequence[str]) -> str:
     return " AND ".join([f"{column} LIKE ? ESCAPE '\\'"] * len(words))
-
-
-def _query(words: Sequence[str]) -> str:
-    """Write an FTS5 query for all words, each of them quoted; the last one may be the beginning of a word."""
-    return " ".join('"' + word.replace('"', '""') + '"' for word in words) + " *"
 
 
 def _is_indexable(words: Sequence[str]) -> bool:
@@ -140,12 +137,8 @@ class ConversationStore(Closing):
     """
 
     def __init__(self, path: Path, *, timeout: float = _TIMEOUT_SECONDS) -> None:
+        self.path = path
         self._database = Database(path, timeout)
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self._database.path
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
@@ -181,9 +174,7 @@ class ConversationStore(Closing):
     def undo(self, conversation: int, said: Sequence[Turn], *, keep_question: bool = False) -> bool:
         """Remove `said`, the last question and what came after it as the caller knows them, or only the latter.
 
-        Returns:
-            False, and nothing is removed, where the last turns are others: another chat has gone on from here.
-
+        False, and nothing is removed, where the last turns are others: another chat has gone on from here.
         """
         known = tuple(dataclasses.replace(turn, content=valid_unicode(turn.content)) for turn in said)
         with self._database.write() as connection:

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import BinaryIO, Protocol
 
 from avengers_edge.cli.chat.chat_display import PlainDisplay
-from avengers_edge.cli.chat.transcript import AnswerWriter, Transcript
+from avengers_edge.cli.chat.transcript import Transcript
 from avengers_edge.cli.chat.turns import BackgroundTurns, Note
 from avengers_edge.cli.question_input import Attachment, joined, kind_joined
 from avengers_edge.errors import AvengersError, BadRequest, Cancelled
@@ -160,8 +160,8 @@ class Loop:
         self.answer, answer = None, None
         self.display.begin()
         try:
-            with _interrupt_cancels(cancel), self.transcript.answering() as writer:
-                answer = self._show_turn(text, ask, cancel, writer)
+            with _interrupt_cancels(cancel), self.transcript.answering():
+                answer = self._show_turn(text, ask, cancel)
         except Cancelled:
             pass  # before the first token
         finally:
@@ -172,29 +172,29 @@ class Loop:
             )
         self.answer = answer
 
-    def _show_turn(self, text: str, ask: Ask, cancel: threading.Event, writer: AnswerWriter) -> Answer | None:
+    def _show_turn(self, text: str, ask: Ask, cancel: threading.Event) -> Answer | None:
         splitter = ThoughtSplitter()
         for event in self.turns.get(self.transcript.team, cancel).send(text, ask, cancel):
             match event:
                 case Token(text=piece):
-                    self._show(*splitter.push(piece), writer)
+                    self._show(*splitter.push(piece))
                 case Progress():
                     self.display.vote(event)
                 case Note(note):
                     self.display.note(note)
                 case Finished(answer):
-                    self._show(splitter.close(), "", writer)
+                    self._show(splitter.close())
                     complete = answer.shown.finish_reason != "cancelled"
-                    writer.end(said_in(answer.text), Facts.of(answer), complete=complete)
+                    self.transcript.end(said_in(answer.text), Facts.of(answer), complete=complete)
                     return answer
         return None
 
-    def _show(self, said: str, thought: str, writer: AnswerWriter) -> None:
+    def _show(self, said: str, thought: str = "") -> None:
         """Show the answer, which is stored, and the thought before it, which is not."""
         if thought:
             self.display.thought(thought)
         if said:
-            writer.add(said)
+            self.transcript.add(said)
             self.display.piece(said)
 
 

@@ -19,30 +19,6 @@ OpenStore: TypeAlias = "Callable[[], ConversationStore]"
 """Returns the store, the same one each time; lazily, since loading SQLite would delay the prompt."""
 
 
-class AnswerWriter:
-    """Writes an answer as it grows, to the store sentence by sentence, where there is one."""
-
-    def __init__(self, transcript: Transcript, writer: TurnWriter | None) -> None:
-        self._transcript, self._writer = transcript, writer
-        self.text = ""
-
-    def add(self, piece: str) -> None:
-        """Add the next piece."""
-        self.text += piece
-        with self._transcript.keeping() as store:
-            if store and self._writer:
-                self._writer.update(self.text)
-
-    def end(self, text: str, facts: Facts | None, *, complete: bool) -> None:
-        """Store the final answer."""
-        self.text = text
-        self._transcript.turns.append(Turn("assistant", text, facts, complete))
-        with self._transcript.keeping() as store:
-            if store and self._writer:
-                self._writer.update(text)
-                self._writer.end(facts, complete=complete)
-
-
 class Transcript:
     """The conversation under way.
 
@@ -62,6 +38,8 @@ class Transcript:
         self.id: int | None = None
         self.turns: list[Turn] = []
         self._title, self._created = UNTITLED, timestamp()
+        self._text = ""
+        self._writer: TurnWriter | None = None
 
     def resume(self, conversation: Conversation) -> None:
         """Go on with a conversation of the store."""
@@ -93,15 +71,30 @@ class Transcript:
                 store.append(self.id, self.turns[-1])
 
     @contextlib.contextmanager
-    def answering(self) -> Iterator[AnswerWriter]:
-        """Add an answer as it grows; the part so far is stored, whatever ends it."""
-        writer = None if self._open_store is None or self.id is None else self._open_store().write_turn(self.id)
-        answer, before = AnswerWriter(self, writer), len(self.turns)
+    def answering(self) -> Iterator[None]:
+        """Add an answer as it grows, by `add` and `end`; the part so far is stored, whatever ends it."""
+        self._writer = None if self._open_store is None or self.id is None else self._open_store().write_turn(self.id)
+        self._text, before = "", len(self.turns)
         try:
-            yield answer
+            yield
         finally:
-            if len(self.turns) == before and answer.text:
-                answer.end(answer.text, None, complete=False)
+            if len(self.turns) == before and self._text:
+                self.end(self._text, None, complete=False)
+
+    def add(self, piece: str) -> None:
+        """Add the next piece of the answer, stored sentence by sentence."""
+        self._text += piece
+        with self.keeping() as store:
+            if store and self._writer:
+                self._writer.update(self._text)
+
+    def end(self, text: str, facts: Facts | None, *, complete: bool) -> None:
+        """Add the final answer, stored in place of its pieces."""
+        self.turns.append(Turn("assistant", text, facts, complete))
+        with self.keeping() as store:
+            if store and self._writer:
+                self._writer.update(text)
+                self._writer.end(facts, complete=complete)
 
     def undo(self, *, keep_question: bool = False) -> str | None:
         """Remove the last question and its answer, or the answer only; return the question, None where there is none.
