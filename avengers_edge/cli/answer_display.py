@@ -5,15 +5,17 @@ from __future__ import annotations
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Self
 
 from avengers_edge._util.text import counted, cut
-from avengers_edge.cli.terminal import StatusLine, columns, dim, harmless, write_out
-from avengers_edge.records import Answer, Event, Loading, Progress, Route, Routed, Token, Vote
+from avengers_edge.cli.terminal import StatusLine, columns, dim, harmless, printable, write_out
+from avengers_edge.records import Answer, Event, Loading, Progress, Route, Routed, Token
 from avengers_edge.voting.markers import ThoughtSplitter, said_in
 
 _INDENTED = " -*"
+_WIDEST = 100
+_WIDEST_BAR = 20
+_LEAST_NAME = 4
 
 
 class AnswerDisplay:
@@ -45,9 +47,10 @@ class AnswerDisplay:
                     self._stream(self._thoughts.push(text)[0])
                 if not self._written:
                     self._status.show(f"{self._vote} · {counted(self._pieces, 'token')}")
-            case Progress(finished, samples, leader, member) if not self._written:
-                self._vote = f"asking {member}" if samples == 1 else vote_line(finished, samples, leader)
-                written = f" · {counted(self._pieces, 'token')} · {member}" if samples > 1 else " …"
+            case Progress() if not self._written:
+                one = event.samples == 1
+                self._vote = f"asking {event.member}" if one else vote_line(event)
+                written = " …" if one else f" · {counted(self._pieces, 'token')} · {event.member}"
                 self._status.show(self._vote + written, now=True)
 
     def __enter__(self) -> Self:
@@ -102,21 +105,18 @@ class WordWrap:
         done = ""
         for letter in harmless(text):
             if letter == "\n":
-                done += self._end_word() + "\n"
+                done += self.close() + "\n"
                 self._code ^= self._line.lstrip().startswith("```")
                 self._line = self._gap = ""
             elif letter == " ":
-                done += self._end_word()
+                done += self.close()
                 self._gap += letter
             else:
                 self._word += letter
         return done
 
     def close(self) -> str:
-        """Return the last word."""
-        return self._end_word()
-
-    def _end_word(self) -> str:
+        """End the word under way and return it."""
         word, gap = self._word, self._gap
         if not word:
             return ""
@@ -146,63 +146,40 @@ def states_its_answer(answer: Answer) -> bool:
     return not answer.votes or answer.kind == "code" or said_in(answer.text).strip().startswith(answer.answer)
 
 
-def summary(answer: Answer) -> str:
-    """Write the line under an answer: models, votes, samples, tokens, seconds."""
-    usage = answer.usage
-    saved = f", {usage.saved_tokens} saved" if usage.saved_tokens else ""
-    spent = f"{counted(usage.completion_tokens, 'token')}{saved}"
-    return " · ".join([*voters(answer), spent, seconds(answer), *thought(answer), *cut_off(answer)])
-
-
-def vote_line(finished: int, samples: int, leader: Vote | None) -> str:
+def vote_line(progress: Progress) -> str:
     """Write how a vote stands, what matters first: the end of a status line may be cut off."""
-    leading = f" · {leader.count} for {cut(_safe(leader.key), columns() // 3)}" if leader else ""
-    return f"{finished} of {samples} samples{leading}"
+    leader = progress.leader
+    leading = f" · {leader.count} for {cut(printable(leader.key), columns() // 3)}" if leader else ""
+    return f"{progress.finished} of {progress.samples} samples{leading}"
 
 
-def voters(answer: Answer) -> list[str]:
-    """Write the models that answered, the votes, and the number of samples."""
-    one = answer.samples_requested == 1
-    votes = []
-    if answer.votes and not one:
-        votes.append(f"{answer.votes[0].count} of {sum(vote.count for vote in answer.votes)} votes")
+def summary(answer: Answer, *, tokens: bool = True, stopped: bool = False) -> str:
+    """Write the line under an answer: models, votes, samples, tokens, seconds, the thought, how it ended."""
+    usage, said = answer.usage, said_in(answer.text)
+    parts = [", ".join(answer.models), *_votes(answer)]
+    if tokens:
+        saved = f", {usage.saved_tokens} saved" if usage.saved_tokens else ""
+        parts.append(f"{counted(usage.completion_tokens, 'token')}{saved}")
+    parts.append(f"{answer.timings_ms.total / 1000:.1f} s")
+    thought = len(answer.text.split()) - len(said.split())
+    if thought:
+        parts.append(f"thought for {thought} words")
+    if stopped:
+        parts.append("stopped")
+    elif answer.shown.finish_reason == "length":
+        parts.append("cut off at the token limit" + (", while it still thought" if thought and not said else ""))
+    return " · ".join(parts)
+
+
+def _votes(answer: Answer) -> list[str]:
+    one, votes, parts = answer.samples_requested == 1, answer.votes, []
+    if votes and not one:
+        parts.append(f"{votes[0].count} of {sum(vote.count for vote in votes)} votes")
     if answer.confidence is not None:
-        votes.append(f"{answer.confidence:.0%} sure")
-    if len(answer.votes) > 1 and answer.votes[0].weight == answer.votes[1].weight:
-        votes.append("a tie, so the first of them")
-    samples = "1 sample" if one else f"{answer.samples_used} of {answer.samples_requested} samples"
-    return [", ".join(answer.models), *votes, samples]
-
-
-def thought(answer: Answer) -> list[str]:
-    """Write the length of the thought before the answer, which is not shown."""
-    words = len(answer.text.split()) - len(said_in(answer.text).split())
-    return [f"thought for {words} words"] if words else []
-
-
-def cut_off(answer: Answer) -> list[str]:
-    """Write whether the text ends at the token limit."""
-    thinking = ", while it still thought" if thought(answer) and not said_in(answer.text) else ""
-    return [f"cut off at the token limit{thinking}"] if answer.shown.finish_reason == "length" else []
-
-
-def seconds(answer: Answer) -> str:
-    """Write the time of an answer."""
-    return f"{answer.timings_ms.total / 1000:.1f} s"
-
-
-_WIDEST = 100
-_WIDEST_BAR = 20
-_LEAST_NAME = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """One line of a chart: a name, a share of 0 to 1, and the text after the bar."""
-
-    name: str
-    share: float
-    value: str
+        parts.append(f"{answer.confidence:.0%} sure")
+    if len(votes) > 1 and votes[0].weight == votes[1].weight:
+        parts.append("a tie, so the first of them")
+    return [*parts, "1 sample" if one else f"{answer.samples_used} of {answer.samples_requested} samples"]
 
 
 def explanation(answer: Answer, width: int, asked: int | None = None) -> str:
@@ -212,23 +189,17 @@ def explanation(answer: Answer, width: int, asked: int | None = None) -> str:
     """
     requested = answer.samples_requested
     weight = sum(sample.weight for sample in answer.samples) * requested / len(answer.samples)
-    bars = [Bar(vote.key, vote.weight / weight, _tally_of(vote)) for vote in answer.votes if requested > 1]
+    bars = []
+    for vote in answer.votes if requested > 1 else ():
+        weighed = "" if vote.weight == vote.count else f" ({vote.weight:.1f})"
+        bars.append((vote.key, vote.weight / weight, f"{vote.count}{weighed}"))
     votes = ["votes:", *chart(bars, width)] if bars else ["no vote was held"]
     if answer.confidence is not None:
         votes.append(f"chance of being right, as calibrated: {answer.confidence:.0%}")
-    said = [*sample_lines(answer, asked), *switch_lines(answer), *failure_lines(answer)]
-    return "\n".join([ranking_lines(answer.route, width, budget=False), *_wrapped(said, width), *votes])
-
-
-def _tally_of(vote: Vote) -> str:
-    """Write the number of votes and, where they do not weigh 1 each, their weight."""
-    return str(vote.count) if vote.weight == vote.count else f"{vote.count} ({vote.weight:.1f})"
-
-
-def failure_lines(answer: Answer) -> list[str]:
-    """Write why samples cast no vote."""
     failures = Counter((sample.model, sample.failure) for sample in answer.samples if sample.failure)
-    return [f"no vote: {count} of {member}, {_safe(why or '')}" for (member, why), count in failures.items()]
+    said = [*_sample_lines(answer, asked), *switch_lines(answer)]
+    said += [f"no vote: {count} of {member}, {printable(why or '')}" for (member, why), count in failures.items()]
+    return "\n".join([ranking_lines(answer.route, width, budget=False), *_wrapped(said, width), *votes])
 
 
 def ranking_lines(decision: Route, width: int, *, budget: bool = True) -> str:
@@ -240,7 +211,7 @@ def ranking_lines(decision: Route, width: int, *, budget: bool = True) -> str:
         if budget and decision.samples is not None:
             head.append(f"sample budget: {_budget(decision.samples)}")
         head += [decision.fallback] if decision.fallback else []
-    bars = [Bar(each.model, each.score, f"{each.score:.3f}") for each in decision.ranking]
+    bars = [(each.model, each.score, f"{each.score:.3f}") for each in decision.ranking]
     return "\n".join([*_wrapped(head, width), *chart(bars, width)])
 
 
@@ -248,7 +219,7 @@ def _budget(samples: int) -> str:
     return "the greedy answer" if samples == 1 else f"a vote of up to {samples}"
 
 
-def sample_lines(answer: Answer, asked: int | None) -> list[str]:
+def _sample_lines(answer: Answer, asked: int | None) -> list[str]:
     """Write how many samples were drawn, and why so many."""
     measured, used, requested = answer.route.samples, answer.samples_used, answer.samples_requested
     lines = []
@@ -280,31 +251,29 @@ def switch_lines(answer: Answer) -> list[str]:
     return [f"switched: {agreed} of {len(keys)} samples of {first} agreed, so {second} voted too"]
 
 
-def chart(bars: Sequence[Bar], width: int) -> list[str]:
-    """Draw the bars, the first one plain and the others dim; where names are long, each stands above its bar."""
+def chart(bars: Sequence[tuple[str, float, str]], width: int) -> list[str]:
+    """Draw bars of a name, a share of 0 to 1 and the text behind it, the first one plain and the others dim.
+
+    Where names are long, each stands above its bar.
+    """
     width = min(width, _WIDEST)
-    values = max(len(bar.value) for bar in bars)
+    values = max(len(value) for _, _, value in bars)
     long = max(1, min(_WIDEST_BAR, width // 4))
-    names, room = max(len(bar.name) for bar in bars), width - len("    ") - long - 1 - values
+    names, room = max(len(name) for name, _, _ in bars), width - len("    ") - long - 1 - values
     lines = []
-    for place, bar in enumerate(bars):
-        drawn = "#" * round(long * min(max(bar.share, 0.0), 1.0))
-        measured = f"{drawn:<{long}} {bar.value:>{values}}"
+    for place, (name, share, value) in enumerate(bars):
+        drawn = "#" * round(long * min(max(share, 0.0), 1.0))
+        measured = f"{drawn:<{long}} {value:>{values}}"
         if names <= room:
-            drawing = [f"  {_safe(bar.name):<{names}}  {measured}"]
+            drawing = [f"  {printable(name):<{names}}  {measured}"]
         else:
-            drawing = [f"  {_fitted(bar.name, max(1, width - 2))}", f"    {measured}"]
+            drawing = [f"  {_both_ends(name, max(1, width - 2))}", f"    {measured}"]
         lines += [dim(line) if place else line for line in drawing]
     return lines
 
 
-def _safe(name: str) -> str:
-    # A vote's key is what a model wrote: nothing in it may steer the terminal.
-    return "".join(letter if letter.isprintable() else "?" for letter in name)
-
-
-def _fitted(name: str, room: int) -> str:
-    name = _safe(name)
+def _both_ends(name: str, room: int) -> str:
+    name = printable(name)
     if len(name) <= room:
         return name
     tail = (room - 1) // 2

@@ -15,7 +15,7 @@ from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.shared_options import ask_options, json_option, prefer_option, team_option
 from avengers_edge.cli.terminal import StatusLine, columns, dim, on_standard_output, refuse_lost_output
 from avengers_edge.errors import AvengersError, BadRequest
-from avengers_edge.records import Answer, Ask, Finished, Sample
+from avengers_edge.records import Answer, Ask, Finished
 
 
 @click.command()
@@ -91,16 +91,16 @@ def ask(
         click.echo(dim(summary(answer)), err=True)
         if answer.route.fallback and not explain:
             click.echo(dim(answer.route.fallback), err=True)
-    if options.tests is not None and not any(map(_passed, answer.samples)):
+    if options.tests is not None and not _any_passed(answer):
         raise AvengersError(
             f"0 of {answer.samples_used} samples passed the tests: ask for more samples (-n), or correct the tests"
         )
 
 
-def _passed(sample: Sample) -> bool:
+def _any_passed(answer: Answer) -> bool:
     from avengers_edge.voting.code_votes import failures  # they are part of the key of code that failed
 
-    return sample.key is not None and not failures(sample.key)
+    return any(sample.key is not None and not failures(sample.key) for sample in answer.samples)
 
 
 def _code_of(answer: Answer) -> str:

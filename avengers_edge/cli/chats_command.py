@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
+from avengers_edge._util.text import counted, cut
 from avengers_edge.cli.completion import session_of
 from avengers_edge.cli.question_input import as_text, read_text_file
 from avengers_edge.cli.session import Session, pass_session
@@ -116,7 +117,11 @@ def show(session: Session, conversation: int, as_json: bool) -> None:
     \b
       avengers chats show 12
     """
-    write_out(exported(session, conversation, "json" if as_json else "markdown"))
+    from avengers_edge.history.conversations import to_json, to_markdown
+
+    with open_store(session) as store:
+        found = store.read(conversation)
+    write_out(to_json(found) if as_json else to_markdown(found))
 
 
 @chats.command()
@@ -138,14 +143,14 @@ def export(session: Session, conversation: int, form: Format | None, out: Path |
       avengers chats export 12 --out primes.md
       avengers chats export 12 --format json > primes.json
     """
-    if out is None or out == Path("-"):
-        write_out(exported(session, conversation, form or "markdown"))
-        return
     from avengers_edge._util.files import check_folder
-    from avengers_edge.history.conversations import save
+    from avengers_edge.history.conversations import save, to_json, to_markdown
 
     with open_store(session) as store:
         found = store.read(conversation)
+    if out is None or out == Path("-"):
+        write_out(to_json(found) if form == "json" else to_markdown(found))
+        return
     check_folder(out)
     save(out, found, form)
     click.echo(dim(f"{out} written"), err=True)
@@ -204,20 +209,9 @@ def rename(session: Session, conversation: int, title: tuple[str, ...]) -> None:
         store.rename(conversation, as_text(" ".join(title), "the title"))
 
 
-def exported(session: Session, conversation: int, form: Format) -> str:
-    """Read a conversation and write it in one of the two formats."""
-    from avengers_edge.history.conversations import export as write_as
-
-    with open_store(session) as store:
-        return write_as(store.read(conversation), form)
-
-
 def listed(row: Summary) -> str:
     """Write a conversation as one line, cut to the width of the terminal; piped it is whole."""
-    from avengers_edge._util.text import cut
-
-    turns = "1 turn" if row.turns == 1 else f"{row.turns} turns"
-    head = f"{row.id:>5}  {local_time(row.updated)}  {turns:>9}  "
+    head = f"{row.id:>5}  {local_time(row.updated)}  {counted(row.turns, 'turn'):>9}  "
     if not on_standard_output():
         return head + row.title
     room = columns() - len(head)

@@ -8,8 +8,8 @@ import stat
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -28,16 +28,14 @@ _LONGEST_FILE = 2**20
 _REMINDER_SECONDS = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(NamedTuple):
     """A text file that goes with a question."""
 
     name: str
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """A question as it is asked; `kind` is that of the argument where there is material beside it, else None."""
 
     text: str
@@ -45,12 +43,7 @@ class Question:
 
 
 def read_question(prompt: str | None, attachments: Sequence[Attachment] = ()) -> Question:
-    """Join the argument, what is piped in, and attached files.
-
-    Raises:
-        BadRequest: all are missing, or one is not UTF-8, or the pipe is too long.
-
-    """
+    """Join the argument, what is piped in, and attached files."""
     prompt = None if prompt is None else as_text(prompt, "the question")
     nothing = prompt is None and not attachments
     if nothing and (sys.stdin is None or sys.stdin.isatty()):
@@ -69,18 +62,13 @@ def joined(prompt: str | None, piped: str | None = None, attachments: Sequence[A
     material = [piped.rstrip()] if piped and piped.strip() else []
     if prompt is None and not material and len(attachments) == 1:
         return attachments[0].text.rstrip()
-    material += [_fenced(attachment) for attachment in attachments]
+    for name, text in attachments:
+        fence = "`" * (max(map(len, re.findall(r"`{3,}", text)), default=2) + 1)
+        material.append(f"{name}:\n{fence}\n{text.rstrip()}\n{fence}")
     parts = material if prompt is None else [prompt, *material]
     if prompt is not None and sum(map(len, material)) > LONG:
         parts.append(prompt)
     return "\n\n".join(parts)
-
-
-def _fenced(attachment: Attachment) -> str:
-    text = attachment.text.rstrip()
-    longest = max(map(len, re.findall(r"`{3,}", text)), default=2)
-    fence = "`" * (longest + 1)
-    return f"{attachment.name}:\n{fence}\n{text}\n{fence}"
 
 
 def kind_beside(prompt: str, whole: str) -> Kind:
@@ -110,11 +98,7 @@ def kind_joined(text: str) -> Kind | None:
 def read_attachment(path: Path, limit: int) -> Attachment:
     """Read a text file that goes with a question, or a pipe such as a shell's `<(…)`.
 
-    Raises:
-        NotFound: there is no such file.
-        BadRequest: it cannot be read, is not text, or is empty.
-        DoesNotFit: it is longer than `limit` bytes, which is more than the model's context could ever hold.
-
+    More than `limit` bytes, which the model's context could never hold, are refused.
     """
     raw = _read_file(path, limit, "an attachment")
     if len(raw) > limit:
@@ -131,25 +115,13 @@ def read_attachment(path: Path, limit: int) -> Attachment:
     return Attachment(os.fsencode(path.name).decode(errors="backslashreplace"), text)
 
 
-def read_text_file(path: Path, what: str, limit: int | None = None) -> str:
-    """Read a text file of at most `limit` bytes (default: a mebibyte), or a pipe such as a shell's `<(…)`.
-
-    Raises:
-        NotFound: there is no such file.
-        BadRequest: it cannot be read, is too long or is not UTF-8; `what` names what it should hold.
-
-    """
-    limit = _LONGEST_FILE if limit is None else limit
+def read_text_file(path: Path, what: str, limit: int = _LONGEST_FILE) -> str:
+    """Read a text file of at most `limit` bytes, or a pipe such as a shell's `<(…)`; `what` names its content."""
     return _decoded(_read_file(path, limit, what), limit, str(path), f"that is not {what}")
 
 
 def as_text(word: str, what: str) -> str:
-    """Decode an argument again where the locale is not UTF-8 and Python kept its bytes as surrogates.
-
-    Raises:
-        BadRequest: it is not UTF-8; `what` names it.
-
-    """
+    """Decode an argument again where the locale is not UTF-8 and Python kept its bytes as surrogates."""
     try:
         word.encode()
     except UnicodeEncodeError:

@@ -9,7 +9,6 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
 import click
@@ -70,19 +69,19 @@ def fitted(line: str) -> str:
     return shorten(line, max(1, columns() - 1))
 
 
+def printable(text: str) -> str:
+    """Replace what cannot be printed by "?": what a model wrote, or a file is called, may not steer the terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def error_line(message: str) -> str:
     """Write an error in one line without control characters; a terminal gets it broken between its words."""
-    line = "avengers: " + "".join(letter if letter.isprintable() else "?" for letter in " ".join(message.split()))
+    line = f"avengers: {printable(' '.join(message.split()))}"
     return textwrap.fill(line, columns(), break_long_words=False, break_on_hyphens=False) if on_terminal() else line
 
 
 def refuse_lost_output() -> None:
-    """Check before the work that its output can be written.
-
-    Raises:
-        OSError: standard output is closed, or its device is full.
-
-    """
+    """Check before the work that its output can be written; `OSError` where it is closed, or its device full."""
     try:
         descriptor = sys.stdout.fileno()
     except (AttributeError, ValueError):  # not a stream of the system
@@ -112,9 +111,7 @@ class StatusLine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.clear()
 
     def show(self, text: str, *, now: bool = False) -> None:
@@ -142,8 +139,7 @@ class PullDisplay:
     """Shows a transfer's progress in the status line, with an estimate; `headline` is printed once, at its start."""
 
     def __init__(self, status: StatusLine, headline: str | None = None) -> None:
-        self._status = status
-        self._headline = headline
+        self._status, self._headline = status, headline
         self._first: tuple[float, int] | None = None
 
     def progress(self, progress: PullProgress) -> None:
@@ -173,13 +169,7 @@ def is_interactive() -> bool:
 
 
 def confirm(question: str, yes: bool, refused: str, *, default: bool) -> None:
-    """Ask for a yes, unless it was given with --yes.
-
-    Raises:
-        BadRequest: standard input is no terminal.
-        AvengersError: the answer is no; `refused` is the message.
-
-    """
+    """Ask for a yes, unless it was given with --yes; `AvengersError(refused)` where the answer is no."""
     if yes:
         return
     if not is_interactive():

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 import sqlite3
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
 from avengers_edge._util.text import columns, cut, one_line, valid_unicode
-from avengers_edge.errors import BadRequest, NotFound
+from avengers_edge.errors import NotFound
 from avengers_edge.history.conversations import (
     TITLE_COLUMNS,
     UNTITLED,
@@ -36,12 +37,7 @@ _LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 
 
 def split_words(words: str) -> list[str]:
-    """Split a search at white space.
-
-    Raises:
-        BadRequest: it has too many words, or one that is too long.
-
-    """
+    """Split a search at white space; too many words, or one that is too long, are a `BadRequest`."""
     split = valid_unicode(words).replace("\0", " ").split()
     require(len(split) <= _MOST_WORDS, f"{len(split)} words are looked for: use at most {_MOST_WORDS}")
     longest = max(map(len, split), default=0)
@@ -63,11 +59,13 @@ def find(connection: sqlite3.Connection, words: Sequence[str]) -> Iterator[tuple
     if not _is_indexable(words):
         found = connection.execute(f"{turns} ORDER BY id DESC", patterns)
     else:
+        # All words, quoted; the last one may be the beginning of a word.
+        query = " ".join('"' + word.replace('"', '""') + '"' for word in words) + " *"
         found = connection.execute(
             "SELECT conversation, role, turns.content, turn_words.rowid AS id FROM turn_words "
             "JOIN turns ON turns.id = turn_words.rowid WHERE turn_words MATCH ? "
             f"UNION ALL {turns} AND growing ORDER BY id DESC",
-            (_query(words), *patterns),
+            (query, *patterns),
         )
     for conversation, role, content, _ in found:
         yield conversation, role, content
@@ -87,11 +85,6 @@ def snippet(text: str, words: Sequence[str]) -> tuple[str, tuple[tuple[int, int]
 
 def _contains(column: str, words: Sequence[str]) -> str:
     return " AND ".join([f"{column} LIKE ? ESCAPE '\\'"] * len(words))
-
-
-def _query(words: Sequence[str]) -> str:
-    """Write an FTS5 query for all words, each of them quoted; the last one may be the beginning of a word."""
-    return " ".join('"' + word.replace('"', '""') + '"' for word in words) + " *"
 
 
 def _is_indexable(words: Sequence[str]) -> bool:
@@ -126,13 +119,12 @@ FILE_NAME = "conversations.sqlite3"
 _TIMEOUT_SECONDS = 5.0
 _SENTENCE_END = re.compile(r"[.!?:;…]\s|[\u3002\uff01\uff1f]|\n")
 _MOST_UNSAVED = 200
-_PAGES_A_STEP = 500
 _MOST_CHECKED_BYTES = 32 * 2**20
 _SUMMARIES = (
     f"SELECT id, coalesce(title, '{UNTITLED}'), team, created, updated, "
     "(SELECT count(*) FROM turns WHERE conversation = conversations.id) FROM conversations"
 )
-_Value = TypeVar("_Value")
+_Value = TypeVar("_Value", Conversation, Summary, Turn)
 
 
 class ConversationStore(Closing):
@@ -145,12 +137,8 @@ class ConversationStore(Closing):
     """
 
     def __init__(self, path: Path, *, timeout: float = _TIMEOUT_SECONDS) -> None:
+        self.path = path
         self._database = Database(path, timeout)
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self._database.path
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
@@ -186,9 +174,7 @@ class ConversationStore(Closing):
     def undo(self, conversation: int, said: Sequence[Turn], *, keep_question: bool = False) -> bool:
         """Remove `said`, the last question and what came after it as the caller knows them, or only the latter.
 
-        Returns:
-            False, and nothing is removed, where the last turns are others: another chat has gone on from here.
-
+        False, and nothing is removed, where the last turns are others: another chat has gone on from here.
         """
         known = tuple(dataclasses.replace(turn, content=valid_unicode(turn.content)) for turn in said)
         with self._database.write() as connection:
@@ -224,18 +210,8 @@ class ConversationStore(Closing):
             for conversation in dict.fromkeys(conversations):
                 deleted = connection.execute("DELETE FROM conversations WHERE id = ?", (conversation,))
                 _require_row(deleted, conversation)
-        self._remove_deleted_words()
-
-    def _remove_deleted_words(self) -> None:
-        """Merge the parts of the index, which keep deleted words until then; in steps, so that others can write."""
-        pages = -_PAGES_A_STEP  # a negative number begins with all parts, see section 6.8 of FTS5's manual
-        changes = 2
-        while changes >= 2:
-            with self._database.write(durable=False) as connection:
-                before = connection.total_changes
-                connection.execute("INSERT INTO turn_words (turn_words, rank) VALUES ('merge', ?)", (pages,))
-                changes = connection.total_changes - before
-            pages = _PAGES_A_STEP
+            # The parts of the index keep deleted words until they are merged, see section 6.9 of FTS5's manual.
+            connection.execute("INSERT INTO turn_words (turn_words) VALUES ('optimize')")
 
     def read(self, conversation: int) -> Conversation:
         """Read a conversation with all its turns."""
@@ -252,7 +228,7 @@ class ConversationStore(Closing):
         """List conversations, the one written last first."""
         with self._database.read() as connection:
             rows = connection.execute(f"{_SUMMARIES} ORDER BY touched DESC LIMIT ? OFFSET ?", (limit, offset))
-            return tuple(_made(Summary, row) for row in rows)
+            return tuple(_made(Summary, *row) for row in rows)
 
     def check(self) -> None:
         """Check that the file can be read: every page of it, where it is not too large for a quick look."""
@@ -281,8 +257,8 @@ class ConversationStore(Closing):
         with self._database.read() as connection:
             for id_, role, text in find(connection, wanted):
                 if id_ not in hits:
-                    row = connection.execute(f"{_SUMMARIES} WHERE id = ?", (id_,)).fetchone()
-                    hits[id_] = SearchHit(_made(Summary, row), role, *_made(snippet, (text, wanted)))
+                    row = connection.execute(f"{_SUMMARIES} WHERE id = ?", (id_,)).fetchone() or ()
+                    hits[id_] = SearchHit(_made(Summary, *row), role, *snippet(str(text), wanted))
                 if len(hits) == limit:
                     break
         return tuple(hits.values())
@@ -369,32 +345,32 @@ def _read(connection: sqlite3.Connection, conversation: int) -> Conversation:
     ).fetchone()
     if row is None:
         raise _missing(conversation)
-    return _made(Conversation, (*row, _read_turns(connection, conversation)))
+    return _made(Conversation, *row, _read_turns(connection, conversation))
 
 
 def _read_turns(connection: sqlite3.Connection, conversation: int, first: int = 0) -> tuple[Turn, ...]:
     """Read the turns from the one with the id `first` on, oldest first."""
-
-    def turn(role: Any, content: Any, facts: Any, complete: Any) -> Turn:  # noqa: ANN401
-        return Turn(role, content, None if facts is None else Facts.from_dict(json.loads(facts)), bool(complete))
-
     rows = connection.execute(
         "SELECT role, content, facts, complete FROM turns WHERE conversation = ? AND id >= ? ORDER BY id",
         (conversation, first),
     )
-    return tuple(_made(turn, row) for row in rows)
+    return tuple(_made(Turn, role, content, facts, bool(complete)) for role, content, facts, complete in rows)
 
 
-def _made(make: Callable[..., _Value], row: tuple[Any, ...] | None) -> _Value:
+def _made(kind: type[_Value], *row: Any) -> _Value:  # noqa: ANN401
     """Make one of our values of a row; where that fails the file is damaged, as it is where an index names no row."""
+    names = (field.name for field in dataclasses.fields(kind))
     try:
-        return make(*(row or ()))
-    except (BadRequest, KeyError, TypeError, ValueError, RecursionError) as error:
+        values = dict(zip(names, row, strict=True))
+        if values.get("facts") is not None:
+            values["facts"] = msgspec.json.decode(values["facts"])
+        return msgspec.convert(values, kind)
+    except (TypeError, ValueError, RecursionError) as error:
         raise sqlite3.DatabaseError(f"a row is malformed: {error}") from error
 
 
 def _facts_column(facts: Facts | None) -> str | None:
-    return None if facts is None else json.dumps(facts.as_dict())
+    return None if facts is None else msgspec.json.encode(facts).decode()
 
 
 def _require_row(changed: sqlite3.Cursor, conversation: int) -> None:

@@ -1,59 +1,47 @@
-"""Conversations and their turns as frozen values, and their export as JSON, which is read back, or Markdown."""
+"""Conversations and their turns as frozen values, and their export as JSON, which is read back, or Markdown.
+
+msgspec checks the types of what is read, from a file or the database.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
+
+import msgspec
 
 from avengers_edge._util.files import write_named
-from avengers_edge._util.text import cut, one_line, valid_unicode
-from avengers_edge.errors import AvengersError, BadRequest, VerificationFailed
-from avengers_edge.records import Answer, Role, Vote
-from avengers_edge.records.basics import require
+from avengers_edge._util.text import counted, cut, one_line, valid_unicode
+from avengers_edge.errors import AvengersError, VerificationFailed
+from avengers_edge.records import Answer, Role
 
 TITLE_COLUMNS = 60
 UNTITLED = "untitled"
 
+_Votes = tuple[tuple[str, int], ...]
+_Samples = Annotated[int, msgspec.Meta(ge=0)]
+_Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """How an answer came about: the chosen sample's member, the votes, the samples that finished, and seconds."""
+    """How an answer came about: the chosen sample's member, votes by key, the samples that finished, and seconds."""
 
     model: str
-    votes: tuple[Vote, ...] = ()
-    samples: int = 1
-    seconds: float = 0.0
-
-    def __post_init__(self) -> None:
-        require(isinstance(self.model, str), f"the model of a turn is {self.model!r:.40}: use a name")
-        valid = all(type(vote) is Vote and type(vote.key) is str and type(vote.count) is int for vote in self.votes)
-        require(isinstance(self.votes, tuple) and valid, f"the votes of a turn are {self.votes!r:.60}: use `Vote`s")
-        valid = type(self.samples) is int and self.samples >= 0
-        require(valid, f"a turn has {self.samples!r:.40} samples: use 0 or more")
-        valid = type(self.seconds) in (int, float) and math.isfinite(self.seconds) and self.seconds >= 0
-        require(valid, f"a turn took {self.seconds!r:.40} seconds: use 0 or more")
+    votes: _Votes = ()
+    samples: _Samples = 1
+    seconds: _Seconds = 0.0
 
     @classmethod
     def of(cls, answer: Answer) -> Facts:
         """Take what is kept of an answer beside its text."""
-        return cls(answer.model, answer.votes, answer.samples_used, answer.timings_ms.total / 1000)
-
-    @classmethod
-    def from_dict(cls, values: Any) -> Facts:  # noqa: ANN401
-        """Read what `as_dict` gave; what is something else raises `KeyError`, `TypeError` or `BadRequest`."""
-        votes = tuple(Vote(key, count) for key, count in values["votes"])
-        return cls(values["model"], votes, values["samples"], values["seconds"])
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        votes = [[vote.key, vote.count] for vote in self.votes]
-        return {"model": self.model, "votes": votes, "samples": self.samples, "seconds": self.seconds}
+        votes = tuple((vote.key, vote.count) for vote in answer.votes)
+        return cls(answer.model, votes, answer.samples_used, answer.timings_ms.total / 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +52,6 @@ class Turn:
     content: str
     facts: Facts | None = None
     complete: bool = True
-
-    def __post_init__(self) -> None:
-        require(self.role in get_args(Role), f"unknown role {self.role!r:.40}: use one of {', '.join(get_args(Role))}")
-        require(isinstance(self.content, str), f"a turn says {self.content!r:.40}: use a text")
-        require(isinstance(self.complete, bool), f"complete is {self.complete!r:.40}: use True or False")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +67,7 @@ class Conversation:
     turns: tuple[Turn, ...]
 
     def __post_init__(self) -> None:
-        _require_heading(self)
-        require(isinstance(self.system, str | None), "the system prompt of a conversation is not a text")
+        _check_times(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +82,7 @@ class Summary:
     turns: int
 
     def __post_init__(self) -> None:
-        _require_heading(self)
+        _check_times(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +98,11 @@ class SearchHit:
     marks: tuple[tuple[int, int], ...]
 
 
+def _check_times(heading: Conversation | Summary) -> None:
+    for time in (heading.created, heading.updated):
+        datetime.fromisoformat(time)  # msgspec makes its ValueError one of its own
+
+
 def timestamp() -> str:
     """Return the time in UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -128,39 +115,18 @@ def title_of(question: str) -> str:
     return cut(next(filter(None, lines), UNTITLED), TITLE_COLUMNS)
 
 
-def _require_heading(value: Conversation | Summary) -> None:
-    texts = (value.title, value.team, value.created, value.updated)
-    valid = type(value.id) is int and all(isinstance(text, str) for text in texts)
-    require(valid, f"the heading of a conversation is malformed: {value.id!r:.40}, {texts!r:.80}")
-    try:
-        datetime.fromisoformat(value.created)
-        datetime.fromisoformat(value.updated)
-    except ValueError as error:
-        raise BadRequest(f"a conversation has a malformed time: {error}") from error
-
-
 Format = Literal["markdown", "json"]
 FORMAT = 1
 """Of the JSON."""
-_HEADING = tuple(field.name for field in dataclasses.fields(Conversation) if field.name != "turns")
 _OF_LINES = ("content", "system")
 """The fields that are texts of several lines."""
 _HEADLINES = {"user": "You", "assistant": "Answer", "system": "System"}
 
 
-def export(conversation: Conversation, form: Format) -> str:
-    """Write a conversation as a text in one of the two formats."""
-    return to_json(conversation) if form == "json" else to_markdown(conversation)
-
-
 def save(path: Path, conversation: Conversation, form: Format | None = None) -> None:
-    """Write a conversation to a file; None is JSON where its name ends in `.json`, else Markdown.
-
-    Raises:
-        AvengersError: it cannot be written.
-
-    """
-    text = export(conversation, form or ("json" if path.suffix.lower() == ".json" else "markdown"))
+    """Write a conversation to a file; None is JSON where its name ends in `.json`, else Markdown."""
+    as_json = path.suffix.lower() == ".json" if form is None else form == "json"
+    text = to_json(conversation) if as_json else to_markdown(conversation)
     try:
         write_named(path, valid_unicode(text).encode())
     except (OSError, ValueError) as error:
@@ -170,33 +136,26 @@ def save(path: Path, conversation: Conversation, form: Format | None = None) -> 
 
 def to_json(conversation: Conversation) -> str:
     """Write a conversation so that `from_json` reads it back."""
-    turns = [
-        {"role": turn.role, "content": turn.content, "complete": turn.complete}
-        | (turn.facts.as_dict() if turn.facts else {})
-        for turn in conversation.turns
-    ]
-    heading = {field: getattr(conversation, field) for field in _HEADING}
-    return json.dumps({"format": FORMAT, **heading, "turns": turns}, indent=2, ensure_ascii=False) + "\n"
+    values = dataclasses.asdict(conversation)
+    for turn in values["turns"]:
+        turn |= turn.pop("facts") or {}
+    return json.dumps({"format": FORMAT, **values}, indent=2, ensure_ascii=False) + "\n"
 
 
 def from_json(text: str) -> Conversation:
     """Read what `to_json` wrote; the id is the one it had there.
 
     Anybody may have written it: what is shown as one line loses its control characters, and no text keeps a lone
-    surrogate.
-
-    Raises:
-        VerificationFailed: it is something else, or of a newer format.
-
+    surrogate. What is something else, or of a newer format, is `VerificationFailed`.
     """
     try:
         values = json.loads(text, object_pairs_hook=_cleaned)
         if values["format"] != FORMAT:
             found = f"{values['format']!r:.40}"
             raise VerificationFailed(f"the conversation has format {found}, this avengers reads {FORMAT}: update it")
-        heading = {field: values[field] for field in _HEADING}
-        return Conversation(**heading, turns=tuple(map(_turn, values["turns"])))
-    except (KeyError, TypeError, ValueError, RecursionError, BadRequest) as error:
+        turns = [{**turn, "facts": turn if "model" in turn else None} for turn in values["turns"]]
+        return msgspec.convert({**values, "turns": turns}, Conversation)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else error
         raise VerificationFailed(f"this is no exported conversation ({reason}): export it again as JSON") from error
 
@@ -218,14 +177,8 @@ def to_markdown(conversation: Conversation) -> str:
 def _facts_line(facts: Facts) -> str:
     parts = [facts.model]
     if facts.votes:
-        parts.append(f"{facts.votes[0].count} of {sum(vote.count for vote in facts.votes)} votes")
-    parts.append("1 sample" if facts.samples <= 1 else f"{facts.samples} samples")
-    return " · ".join([*parts, f"{facts.seconds:.1f} s"])
-
-
-def _turn(values: Any) -> Turn:  # noqa: ANN401
-    facts = Facts.from_dict(values) if "model" in values else None
-    return Turn(values["role"], values["content"], facts, values["complete"])
+        parts.append(f"{facts.votes[0][1]} of {sum(count for _, count in facts.votes)} votes")
+    return " · ".join([*parts, counted(max(1, facts.samples), "sample"), f"{facts.seconds:.1f} s"])
 
 
 def _cleaned(fields: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -82,10 +82,8 @@ _VERSION = len(_UPGRADES)  # in `PRAGMA user_version`; _UPGRADES[v] leads from v
 class Database(Closing):
     """One connection for all threads of a process; what can go wrong with it is raised as an `AvengersError`.
 
-    Args:
-        path: the file; the first write makes it, with its folder and the rights 0600.
-        timeout: seconds to wait for another process's transaction.
-
+    The first write makes the file, with its folder and the rights 0600. `timeout` is in seconds: the wait for another
+    process's transaction.
     """
 
     def __init__(self, path: Path, timeout: float) -> None:
@@ -237,23 +235,18 @@ def _translated(path: Path, timeout: float) -> Iterator[None]:
     except sqlite3.ProgrammingError:
         raise  # a fault of this code
     except sqlite3.Error as error:
-        raise _translation(path, timeout, error) from error
+        code = _code(error)
+        if code in _BUSY:
+            raise AvengersError(
+                f"the conversations in {path} were locked by another program for more than {timeout:g} s: end it, or "
+                "chat with --no-log"
+            ) from error
+        full = code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _free_bytes(path) < _NEEDED_BYTES)
+        raise (_no_room(path) if full else (_unusable if code in _UNUSABLE else _damaged)(path, error)) from error
     except OSError as error:
         raise (_no_room(path) if error.errno in NO_ROOM else _unusable(path, error.strerror or error)) from error
     except OverflowError as error:
         raise BadRequest("a number has more than 63 bits: SQLite keeps none of that size") from error
-
-
-def _translation(path: Path, timeout: float, error: sqlite3.Error) -> AvengersError:
-    code = _code(error)
-    if code in _BUSY:
-        return AvengersError(
-            f"the conversations in {path} were locked by another program for more than {timeout:g} s: end it, or "
-            "chat with --no-log"
-        )
-    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _free_bytes(path) < _NEEDED_BYTES):
-        return _no_room(path)
-    return _unusable(path, error) if code in _UNUSABLE else _damaged(path, error)
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -14,7 +14,7 @@ def test_every_command_of_the_issue_is_there_does_something_and_is_explained():
     wanted = ["help", "model", "team", "system", "samples", "regen", "why", "votes", "read", "save", "load", "clear"]
     wanted += ["undo", "copy", "exit"]
     assert [command.name for command in COMMANDS] == wanted
-    assert {*Actions(lambda kind: [], None, 1)._actions, "exit"} == set(wanted)
+    assert all(hasattr(Actions, f"_{name}") for name in wanted if name != "exit")
     helped = "\n".join(help_lines())
     assert all(f"{command.usage} " in helped and command.does in helped for command in COMMANDS)
 

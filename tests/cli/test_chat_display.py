@@ -18,13 +18,11 @@ from avengers_edge.cli.chat.chat_display import (
     PlainDisplay,
     RichDisplay,
     can_redraw,
-    error_line,
-    fitted,
-    quiet_line,
 )
 from avengers_edge.cli.chat.markdown import LiveMarkdown, block_ends
+from avengers_edge.cli.terminal import error_line, fitted
 from avengers_edge.errors import AvengersError
-from avengers_edge.records import Vote
+from avengers_edge.records import Progress, Vote
 
 TEXT = """# A title
 
@@ -189,7 +187,7 @@ def rich(monkeypatch):
 def test_a_vote_is_shown_while_it_runs_and_gone_when_it_is_held(rich, capsys):
     display, screen = rich
     display.begin()
-    display.vote(3, 8, Vote("42", 2), "small:think")
+    display.vote(Progress(3, 8, Vote("42", 2), "small:think"))
     assert screen() == "3 of 8 samples · 2 for 42 · small:think"
     display.note("two are left out")
     display.end(answer("It is\n\n42", votes=[("42", 7), ("41", 1)], samples=8), stopped=False)
@@ -220,7 +218,7 @@ def test_the_quiet_line_can_be_left_out(capsys):
 def test_plain_text_is_written_as_it_comes_and_the_rest_to_standard_error(capsys):
     display = PlainDisplay()
     display.begin()
-    display.vote(1, 8, None, "m")
+    display.vote(Progress(1, 8, None, "m"))
     display.piece("**Good** \x1b[31m")
     assert capsys.readouterr().out == "**Good** \x1b[31m"  # piped: it is as it is
     display.piece("day.")
@@ -237,8 +235,8 @@ def test_plain_text_is_written_as_it_comes_and_the_rest_to_standard_error(capsys
 
 
 def test_the_quiet_line_says_when_an_answer_is_not_whole():
-    assert quiet_line(answer("x", reason="length"), stopped=False).endswith("· cut off at the token limit")
-    assert quiet_line(answer("x", reason="cancelled"), stopped=True).endswith("· stopped")
+    assert summary(answer("x", reason="length"), tokens=False).endswith("· cut off at the token limit")
+    assert summary(answer("x", reason="cancelled"), stopped=True).endswith("· stopped")
     assert summary(answer("x", reason="length")).endswith("· cut off at the token limit")
     assert "cut off" not in summary(answer("x"))
 
@@ -281,13 +279,13 @@ def test_the_quiet_line_says_when_there_was_no_answer_but_a_thought():
 
 def test_a_tie_is_not_shown_like_a_win():
     tied, won = (("5", 2), ("3", 2), ("1", 1)), (("5", 3), ("3", 2))
-    assert "2 of 5 votes · a tie, so the first of them" in quiet_line(answer("5", votes=tied, samples=5), stopped=False)
-    assert "tie" not in quiet_line(answer("5", votes=won, samples=5), stopped=False)
+    assert "2 of 5 votes · a tie, so the first of them" in summary(answer("5", votes=tied, samples=5))
+    assert "tie" not in summary(answer("5", votes=won, samples=5))
 
 
 def test_lines_about_a_vote_fit_and_steer_nothing(monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
-    line = fitted(vote_line(1, 8, Vote("素\x1b[2J" * 30, 1)))
+    line = fitted(vote_line(Progress(1, 8, Vote("素\x1b[2J" * 30, 1), "m")))
     assert columns(line) <= 19
     assert "\x1b" not in line
     monkeypatch.setattr("avengers_edge.cli.terminal.on_terminal", lambda: True)

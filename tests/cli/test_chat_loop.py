@@ -20,7 +20,7 @@ from avengers_edge.cli.chat.turns import BackgroundTurns
 from avengers_edge.errors import BadRequest, Cancelled, EngineDied, NotFound
 from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore, TurnWriter
 from avengers_edge.history.conversations import Facts, Turn
-from avengers_edge.records import Message, Token, Vote
+from avengers_edge.records import Message, Token
 
 KNOWN = {"members": ["auto", "small:think", "small:direct"], "teams": ["one", "two"], "code": ["code"]}
 FACTS = Facts("small:think", (), 1, 2.0)
@@ -108,7 +108,7 @@ def test_a_vote_is_told_as_it_stands_and_kept_as_it_ended(chat):
         ("vote", 1, 3, "42"),
         ("vote", 2, 3, "42"),
     ]
-    assert done.talk.turns[1].facts.votes == (Vote("42", 2), Vote("41", 1))
+    assert done.talk.turns[1].facts.votes == (("42", 2), ("41", 1))
     (drawn,) = done.said()
     assert [line.split()[0] for line in drawn.replace("\x1b[2m", "").splitlines()] == ["42", "41"]
 

@@ -17,7 +17,6 @@ from test_cli import SUM, answers, one_line, run  # noqa: F401 - fixtures
 
 from avengers_edge.cli.answer_display import (
     AnswerDisplay,
-    Bar,
     WordWrap,
     chart,
     explanation,
@@ -318,7 +317,7 @@ def test_no_width_is_too_small_to_draw_in(width):
 
 
 def test_bars_are_as_long_as_their_share():
-    assert chart([Bar("a", 1.0, "1.000"), Bar("bb", 0.5, "0.500"), Bar("c", -1, "0.000")], 80) == [
+    assert chart([("a", 1.0, "1.000"), ("bb", 0.5, "0.500"), ("c", -1, "0.000")], 80) == [
         "  a   #################### 1.000",
         "  bb  ##########           0.500",
         "  c                        0.000",
@@ -348,7 +347,7 @@ def test_long_names_stand_above_their_bars_so_that_members_stay_apart():
 
 
 def test_a_name_that_is_longer_than_the_terminal_keeps_both_ends():
-    (name, _) = chart([Bar("abcdefghijklmnopqrstuvwxyz", 1, "1")], 12)
+    (name, _) = chart([("abcdefghijklmnopqrstuvwxyz", 1, "1")], 12)
     assert name == "  abcde…wxyz"
 
 

@@ -13,7 +13,6 @@ from avengers_edge.cli import terminal
 from avengers_edge.cli.root_command import cli
 from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore
 from avengers_edge.history.conversations import Facts, Turn
-from avengers_edge.records import Vote
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def two(home):
     """Two conversations, the second one with an escape sequence in it."""
     with ConversationStore(home / FILE_NAME) as store:
         store.append(store.begin("starter"), Turn("user", "Which numbers are prime?"))
-        store.append(1, Turn("assistant", "2, 3, 5", Facts("m:think", (Vote("5", 3),), 4, 1.5)))
+        store.append(1, Turn("assistant", "2, 3, 5", Facts("m:think", (("5", 3),), 4, 1.5)))
         store.append(store.begin("starter"), Turn("user", "Paint it \x1b[31mred\x1b[0m"))
         yield store
 

@@ -18,7 +18,6 @@ import pytest
 from avengers_edge.errors import AvengersError, DoesNotFit, NotFound, VerificationFailed
 from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore
 from avengers_edge.history.conversations import Facts, Turn
-from avengers_edge.records import Vote
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has other signals and rights")
 IMPORTS = """
@@ -384,7 +383,7 @@ def test_a_file_of_version_1_is_upgraded_with_all_that_it_holds(store, path):
     assert [(each.id, each.title, each.turns) for each in store.recent()] == [(3, "How many?", 2), (5, "a name", 2)]
     first, second = store.read(3), store.read(5)
     assert (first.team, first.system, first.created) == ("one", "Be brief.", "2026-08-30T07:15:02.120+00:00")
-    assert first.turns[1] == Turn("assistant", "It is 42.", Facts("m", (Vote("42", 5),), 6, 3.5))
+    assert first.turns[1] == Turn("assistant", "It is 42.", Facts("m", (("42", 5),), 6, 3.5))
     assert second.turns[1] == Turn("assistant", "Half an answer. ", complete=False)
     assert [[hit.conversation.id for hit in store.search(words)] for words in ("how", "half an")] == [[3], [5]]
     assert store.begin("t") == 9  # no id comes back

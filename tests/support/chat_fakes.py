@@ -62,8 +62,8 @@ class RecordingDisplay:
     def thought(self, text):
         self.told.append(("thought", text))
 
-    def vote(self, finished, samples, leader, member):
-        self.told.append(("vote", finished, samples, leader and leader.key))
+    def vote(self, progress):
+        self.told.append(("vote", progress.finished, progress.samples, progress.leader and progress.leader.key))
 
     def note(self, text):
         self.told.append(("note", text))

@@ -9,7 +9,6 @@ import importlib.util
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -23,8 +22,6 @@ from avengers_edge.errors import BadRequest, MissingExtra
 from avengers_edge.records import Ask
 
 if TYPE_CHECKING:
-    from avengers_edge.cli.chat.chat_display import Display
-    from avengers_edge.cli.chat.chat_loop import Reader
     from avengers_edge.cli.chat.slash_commands import Completes, Known
     from avengers_edge.cli.chat.turns import Turns
     from avengers_edge.config import Settings
@@ -73,14 +70,15 @@ def chat(
         _require_extra()
     prompt = None if system is None else as_text(system, "the system prompt")
     with _exit_on_signals(), contextlib.ExitStack() as resources:
-        from avengers_edge.cli.chat.chat_loop import Choices, Loop
+        from avengers_edge.cli.chat.chat_display import PlainDisplay, RichDisplay, can_redraw
+        from avengers_edge.cli.chat.chat_loop import Choices, LineReader, Loop, Reader
         from avengers_edge.cli.chat.slash_commands import Actions, checked, resumed
         from avengers_edge.cli.chat.transcript import Transcript
         from avengers_edge.cli.chat.turns import BackgroundTurns
 
         store = functools.cache(lambda: resources.enter_context(open_store(session)))
         found = store().read(number) if number is not None else store().last() if go_on else None
-        display = _display(on_terminal, quiet)
+        display = (RichDisplay if on_terminal and can_redraw() else PlainDisplay)(quiet=quiet)
         transcript = Transcript(None if no_log else store, team or settings.team, prompt, display.say)
         if found is not None:
             transcript.resume(found)
@@ -95,20 +93,17 @@ def chat(
         turn_settings = dataclasses.replace(settings, park=settings.park and not no_log)
         turns = BackgroundTurns(lambda name: open_turns(turn_settings, name, on_terminal))
         resources.callback(turns.close)
+        reader: Reader = LineReader()
         if on_terminal:
+            from avengers_edge.cli.chat.terminal_prompt import HISTORY_FILE, InputHistory, TerminalReader
+
             asked = f"model {member}" if member else f"team {transcript.team}"
             display.say(dim(f"{asked} · /help lists the commands, Ctrl-D leaves"))
+            history = InputHistory(settings.home / HISTORY_FILE, keep=not no_log)
+            keys = settings.vi if vi is None else vi
+            reader = TerminalReader(history, known, display.say, lambda: turns.begin(transcript.team), vi=keys)
         if found is not None:
             display.say(dim(resumed(found)))
-        reader = _reader(
-            on_terminal,
-            settings,
-            known,
-            display.say,
-            lambda: turns.begin(transcript.team),
-            vi=settings.vi if vi is None else vi,
-            keep=not no_log,
-        )
         actions = Actions(known, None if no_log else store, LONGEST_TOKEN * settings.context)
         code = Loop(reader, display, turns, transcript, Choices(member, samples), actions).run()
     sys.exit(0 if on_terminal else code)
@@ -141,32 +136,6 @@ def _known_names(settings: Settings, team: Callable[[], str]) -> Known:
     return known
 
 
-def _display(on_terminal: bool, quiet: bool) -> Display:
-    from avengers_edge.cli.chat.chat_display import PlainDisplay, RichDisplay, can_redraw
-
-    return RichDisplay(quiet=quiet) if on_terminal and can_redraw() else PlainDisplay(quiet=quiet)
-
-
-def _reader(
-    on_terminal: bool,
-    settings: Settings,
-    known: Known,
-    say: Callable[[str], None],
-    on_ready: Callable[[], None],
-    *,
-    vi: bool,
-    keep: bool,
-) -> Reader:
-    """Return the source of lines; on a terminal `on_ready` is called once the prompt stands."""
-    if not on_terminal:
-        from avengers_edge.cli.chat.chat_loop import LineReader
-
-        return LineReader()
-    from avengers_edge.cli.chat.terminal_prompt import HISTORY_FILE, InputHistory, TerminalReader
-
-    return TerminalReader(InputHistory(settings.home / HISTORY_FILE, keep=keep), known, say, on_ready, vi=vi)
-
-
 def open_turns(settings: Settings, team: str, on_terminal: bool) -> Turns:
     """Open a team, and load what draws its answers."""
     from avengers_edge.api.sync import Avengers
@@ -180,15 +149,9 @@ def open_turns(settings: Settings, team: str, on_terminal: bool) -> Turns:
 @contextlib.contextmanager
 def _exit_on_signals() -> Iterator[None]:
     """Have a closed terminal and a `kill` exit as the user does: the answer so far is stored."""
-
-    def leave(number: int, _: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    before = {}
-    with contextlib.suppress(ValueError):  # only the main thread can handle signals
-        before = {number: signal.signal(number, leave) for number in _ENDING_SIGNALS}
-    try:
+    with contextlib.ExitStack() as restored:
+        for number in _ENDING_SIGNALS:
+            with contextlib.suppress(ValueError):  # only the main thread can handle signals
+                before = signal.signal(number, lambda number, _: sys.exit(128 + number))
+                restored.callback(signal.signal, number, before)
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -5,23 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import click
 
-from avengers_edge.cli.answer_display import (
-    cut_off,
-    seconds,
-    shown,
-    states_its_answer,
-    thought,
-    vote_line,
-    voters,
+from avengers_edge.cli.answer_display import shown, states_its_answer, summary, vote_line
+from avengers_edge.cli.terminal import (
+    bold,
+    dim,
+    error_line,
+    fitted,
+    harmless,
+    is_terminal,
+    on_standard_output,
+    write_out,
 )
-from avengers_edge.cli.terminal import bold, dim, error_line, fitted, harmless, on_standard_output, write_out
 from avengers_edge.errors import AvengersError
-from avengers_edge.records import Answer, Vote
+from avengers_edge.records import Answer, Progress
 from avengers_edge.voting.markers import said_in
 
 if TYPE_CHECKING:
@@ -29,34 +30,6 @@ if TYPE_CHECKING:
 
 _THOUGHT_SHOWN = 40
 """Characters of the end of a thought that the status line has."""
-
-
-class Display(Protocol):
-    """Shows a chat."""
-
-    def begin(self) -> None:
-        """Show that an answer is on its way."""
-
-    def piece(self, text: str) -> None:
-        """Show the next piece of the answer."""
-
-    def thought(self, text: str) -> None:
-        """Show the next piece of the thought before the answer."""
-
-    def vote(self, finished: int, samples: int, leader: Vote | None, member: str) -> None:
-        """Show the progress of a vote."""
-
-    def note(self, text: str) -> None:
-        """Show a line above the answer."""
-
-    def end(self, answer: Answer | None, *, stopped: bool) -> None:
-        """Show the rest of the answer (None: there is none) and the line under it."""
-
-    def say(self, text: str) -> None:
-        """Show the reply of a command, one line or several."""
-
-    def show_error(self, error: AvengersError) -> None:
-        """Show an error as one line."""
 
 
 class PlainDisplay:
@@ -67,58 +40,57 @@ class PlainDisplay:
         self._has_text = False
 
     def begin(self) -> None:
-        """Wait silently."""
+        """Show that an answer is on its way."""
         self._has_text = False
 
     def piece(self, text: str) -> None:
-        """Write it at once."""
+        """Show the next piece of the answer."""
         write_out(text)
         self._has_text = True
 
     def thought(self, text: str) -> None:
-        """Leave it out."""
+        """Show the next piece of the thought before the answer: nothing, since lines cannot be redrawn."""
 
-    def vote(self, finished: int, samples: int, leader: Vote | None, member: str) -> None:
-        """Show nothing: lines cannot be redrawn."""
+    def vote(self, progress: Progress) -> None:
+        """Show the progress of a vote: nothing either."""
 
     def note(self, text: str) -> None:
-        """Write it to standard error."""
+        """Show a line above the answer."""
         self.say(text)
 
     def end(self, answer: Answer | None, *, stopped: bool) -> None:
-        """Write what was not streamed, and the line under it."""
+        """Show the rest of the answer (None: there is none) and the line under it."""
         if answer is not None and not self._has_text:
             self.piece(shown(answer))
         if self._has_text:
             write_out("\n")
         if not self._quiet and (answer or stopped):
-            click.echo(dim(quiet_line(answer, stopped=stopped)), err=True)
+            click.echo(dim(_line_under(answer, stopped)), err=True)
 
     def say(self, text: str) -> None:
-        """Write it to standard error."""
+        """Show the reply of a command, one line or several."""
         click.echo(text, err=True)
 
     def show_error(self, error: AvengersError) -> None:
-        """Write one line to standard error."""
+        """Show an error as one line."""
         click.echo(error_line(str(error)), err=True)
 
 
-class RichDisplay:
+class RichDisplay(PlainDisplay):
     """Draws on a terminal that can move its cursor. Rich is loaded with the first answer, not before the prompt."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self._quiet = quiet
+        super().__init__(quiet=quiet)
         self._drawing: LiveMarkdown | None = None
-        self._has_text = False
         self._thought = ""
-        self._echo = _Echo()
+        self._echo_on: Callable[[], None] = lambda: None
 
     def begin(self) -> None:
         """Draw a status line."""
         from avengers_edge.cli.chat.markdown import LiveMarkdown, terminal
 
         self._has_text, self._thought = False, ""
-        self._echo.off()
+        self._echo_on = _echo_off()
         self._drawing = LiveMarkdown(terminal())
         self._drawing.begin()
         self._drawing.wait("…")
@@ -135,10 +107,10 @@ class RichDisplay:
             self._thought = (self._thought + text)[-_THOUGHT_SHOWN:]
             self._drawing.wait(fitted(f"thinking … {' '.join(harmless(self._thought).split())}"))
 
-    def vote(self, finished: int, samples: int, leader: Vote | None, member: str) -> None:
+    def vote(self, progress: Progress) -> None:
         """Redraw the status line."""
         if self._drawing is not None:
-            self._drawing.wait(fitted(f"{vote_line(finished, samples, leader)} · {member}"))
+            self._drawing.wait(fitted(f"{vote_line(progress)} · {progress.member}"))
 
     def note(self, text: str) -> None:
         """Print a dim line above the answer."""
@@ -147,7 +119,7 @@ class RichDisplay:
 
     def end(self, answer: Answer | None, *, stopped: bool) -> None:
         """Print the rest of the answer, and the line under it."""
-        self._echo.on()
+        self._echo_on()
         drawing, self._drawing = self._drawing, None
         if drawing is None:
             return
@@ -157,50 +129,33 @@ class RichDisplay:
         if answer is not None and not states_its_answer(answer):
             click.echo("\n" + bold(f"=> {harmless(answer.answer)}"))
         if not self._quiet and (answer or stopped):
-            click.echo(dim(quiet_line(answer, stopped=stopped)))
+            click.echo(dim(_line_under(answer, stopped)))
         click.echo()
 
     def say(self, text: str) -> None:
         """Print the lines."""
         click.echo(text)
 
-    def show_error(self, error: AvengersError) -> None:
-        """Print one line."""
-        click.echo(error_line(str(error)), err=True)
 
+def _echo_off() -> Callable[[], None]:
+    """Turn a POSIX terminal's echo off, and return what turns it on again.
 
-class _Echo:
-    """The echo of a POSIX terminal, off while an answer is drawn: keys typed meanwhile would move what is redrawn.
-
-    They are not lost: the next prompt reads them.
+    Keys typed meanwhile would move what is redrawn. They are not lost: the next prompt reads them.
     """
+    if sys.platform == "win32" or not is_terminal(sys.stdin):
+        return lambda: None
+    import termios
 
-    def __init__(self) -> None:
-        self._before: list[int | list[bytes | int]] | None = None
+    def change(attributes: list[int | list[bytes | int]]) -> None:
+        with contextlib.suppress(OSError, termios.error):  # the terminal was closed
+            termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, attributes)
 
-    def off(self) -> None:
-        """Show no keys."""
-        if sys.platform == "win32" or self._before is not None:
-            return
-        import termios
-
-        # A stream of another kind has no descriptor, a closed terminal no attributes.
-        with contextlib.suppress(OSError, ValueError, AttributeError, termios.error):
-            before = termios.tcgetattr(sys.stdin.fileno())
-            silent = [*before]
-            silent[3] = before[3] & ~(termios.ECHO | termios.ECHONL)
-            termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, silent)
-            self._before = before
-
-    def on(self) -> None:
-        """Show keys again."""
-        before, self._before = self._before, None
-        if sys.platform == "win32" or before is None:
-            return
-        import termios
-
-        with contextlib.suppress(OSError, ValueError, AttributeError, termios.error):
-            termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, before)
+    try:
+        before = termios.tcgetattr(sys.stdin.fileno())
+    except (OSError, termios.error):
+        return lambda: None
+    change([*before[:3], before[3] & ~(termios.ECHO | termios.ECHONL), *before[4:]])
+    return lambda: change(before)
 
 
 def can_redraw(environ: Mapping[str, str] = os.environ) -> bool:
@@ -208,9 +163,5 @@ def can_redraw(environ: Mapping[str, str] = os.environ) -> bool:
     return on_standard_output() and environ.get("TERM") != "dumb"
 
 
-def quiet_line(answer: Answer | None, *, stopped: bool) -> str:
-    """Write the line under an answer: model, votes, samples, seconds, and whether it is complete."""
-    if answer is None:
-        return "stopped"
-    parts = [*voters(answer), seconds(answer), *thought(answer)]
-    return " · ".join([*parts, *(["stopped"] if stopped else cut_off(answer))])
+def _line_under(answer: Answer | None, stopped: bool) -> str:
+    return "stopped" if answer is None else summary(answer, tokens=False, stopped=stopped)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import signal
 import sys
 import threading
@@ -11,8 +12,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import BinaryIO, Protocol
 
-from avengers_edge.cli.chat.chat_display import Display
-from avengers_edge.cli.chat.transcript import AnswerWriter, Transcript
+from avengers_edge.cli.chat.chat_display import PlainDisplay
+from avengers_edge.cli.chat.transcript import Transcript
 from avengers_edge.cli.chat.turns import BackgroundTurns, Note
 from avengers_edge.cli.question_input import Attachment, joined, kind_joined
 from avengers_edge.errors import AvengersError, BadRequest, Cancelled
@@ -30,10 +31,7 @@ class Reader(Protocol):
     def read(self, default: str = "") -> str:
         """Wait for the next line, or text of several lines; `default` stands there already, to be changed.
 
-        Raises:
-            EOFError: the user leaves.
-            BadRequest: what came is no text.
-
+        `EOFError` says that the user leaves, `BadRequest` that what came is no text.
         """
 
 
@@ -69,14 +67,14 @@ class LineReader:
         return unquoted(text)
 
     def _next(self) -> str:
-        stream = self._stream or (sys.stdin.buffer if sys.stdin is not None else None)
-        raw = stream.readline(_LONGEST_LINE + 1) if stream else b""
+        stream = self._stream or (sys.stdin.buffer if sys.stdin is not None else io.BytesIO())
+        raw = stream.readline(_LONGEST_LINE + 1)
         if not raw:
             raise EOFError
         self._line += 1
         if len(raw) > _LONGEST_LINE:
             while raw and not raw.endswith(b"\n"):
-                raw = stream.readline(_LONGEST_LINE) if stream else b""
+                raw = stream.readline(_LONGEST_LINE)
             raise BadRequest(
                 f"line {self._line} is longer than {_LONGEST_LINE} bytes: put the text in a file and /read it"
             )
@@ -103,22 +101,12 @@ RunCommand = Callable[["Loop", str], bool | None]
 
 
 class Loop:
-    """A chat.
-
-    Args:
-        reader: reads what the user says.
-        display: shows the answers.
-        turns: answers.
-        transcript: the conversation.
-        choices: what the user chose so far.
-        commands: runs slash commands.
-
-    """
+    """A chat: reads what the user says, answers it or runs it as a command, shows the answer."""
 
     def __init__(
         self,
         reader: Reader,
-        display: Display,
+        display: PlainDisplay,
         turns: BackgroundTurns,
         transcript: Transcript,
         choices: Choices,
@@ -172,8 +160,8 @@ class Loop:
         self.answer, answer = None, None
         self.display.begin()
         try:
-            with _interrupt_cancels(cancel), self.transcript.answering() as writer:
-                answer = self._show_turn(text, ask, cancel, writer)
+            with _interrupt_cancels(cancel), self.transcript.answering():
+                answer = self._show_turn(text, ask, cancel)
         except Cancelled:
             pass  # before the first token
         finally:
@@ -184,29 +172,29 @@ class Loop:
             )
         self.answer = answer
 
-    def _show_turn(self, text: str, ask: Ask, cancel: threading.Event, writer: AnswerWriter) -> Answer | None:
+    def _show_turn(self, text: str, ask: Ask, cancel: threading.Event) -> Answer | None:
         splitter = ThoughtSplitter()
         for event in self.turns.get(self.transcript.team, cancel).send(text, ask, cancel):
             match event:
                 case Token(text=piece):
-                    self._show(*splitter.push(piece), writer)
-                case Progress(finished, samples, leader, member):
-                    self.display.vote(finished, samples, leader, member)
+                    self._show(*splitter.push(piece))
+                case Progress():
+                    self.display.vote(event)
                 case Note(note):
                     self.display.note(note)
                 case Finished(answer):
-                    self._show(splitter.close(), "", writer)
+                    self._show(splitter.close())
                     complete = answer.shown.finish_reason != "cancelled"
-                    writer.end(said_in(answer.text), Facts.of(answer), complete=complete)
+                    self.transcript.end(said_in(answer.text), Facts.of(answer), complete=complete)
                     return answer
         return None
 
-    def _show(self, said: str, thought: str, writer: AnswerWriter) -> None:
+    def _show(self, said: str, thought: str = "") -> None:
         """Show the answer, which is stored, and the thought before it, which is not."""
         if thought:
             self.display.thought(thought)
         if said:
-            writer.add(said)
+            self.transcript.add(said)
             self.display.piece(said)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterable
 from typing import ClassVar
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -135,14 +134,6 @@ def block_ends(text: str) -> list[int]:
     return ends
 
 
-def _without_empty_ends(lines: Iterable[list[Segment]]) -> Lines:
-    kept = [list(line) for line in lines]
-    while kept and not _said(kept[-1]):
-        kept.pop()
-    while kept and not _said(kept[0]):
-        kept.pop(0)
-    return kept
-
-
-def _said(line: list[Segment]) -> str:
-    return "".join(segment.text for segment in line).strip()
+def _without_empty_ends(lines: Lines) -> Lines:
+    said = [place for place, line in enumerate(lines) if any(segment.text.strip() for segment in line)]
+    return lines[said[0] : said[-1] + 1] if said else []

@@ -10,12 +10,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from avengers_edge._util.text import cut
-from avengers_edge.cli.answer_display import Bar, chart, ranking_lines, switch_lines
+from avengers_edge._util.text import counted, cut
+from avengers_edge.cli.answer_display import chart, ranking_lines, switch_lines
 from avengers_edge.cli.chat.chat_loop import Loop
 from avengers_edge.cli.question_input import read_attachment, read_text_file
 from avengers_edge.cli.terminal import columns, harmless, on_standard_output
@@ -46,9 +45,8 @@ _CLIPBOARD_SECONDS = 5
 _LONGEST_OSC_52 = 74_000  # terminals drop longer sequences
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A slash command as `/help` lists it."""
+class Command(NamedTuple):
+    """A slash command as `/help` lists it; `Actions` has a method of its name."""
 
     name: str
     argument: str
@@ -93,11 +91,8 @@ _KEYS = (
 def parse(line: str) -> tuple[str, str] | None:
     """Read a line as a command and its argument; None where it is a question.
 
-    A path ("/usr/bin is what?") is a question, and so is a line that begins with a space.
-
-    Raises:
-        BadRequest: it looks like a command and is none; the message names the nearest one.
-
+    A path ("/usr/bin is what?") is a question, and so is a line that begins with a space. Of what looks like a command
+    and is none `BadRequest` names the nearest one.
     """
     found = _COMMAND.fullmatch(line)
     if found is None:
@@ -122,9 +117,8 @@ def completes(before: str) -> tuple[Completes, str] | None:
 
 def names(begun: str) -> tuple[Command, ...]:
     """List the commands that a line with nothing but `/` and some letters can become."""
-    if not re.fullmatch(r"/[A-Za-z]*", begun):
-        return ()
-    return tuple(command for command in COMMANDS if command.name.startswith(begun[1:].lower()))
+    is_name = re.fullmatch(r"/[A-Za-z]*", begun)
+    return tuple(command for command in COMMANDS if is_name and command.name.startswith(begun[1:].lower()))
 
 
 def help_lines() -> list[str]:
@@ -149,38 +143,20 @@ class Actions:
 
     def __init__(self, known: Known, open_store: OpenStore | None, longest_file: int) -> None:
         self._known, self._open_store, self._longest_file = known, open_store, longest_file
-        self._actions: dict[str, Callable[[Loop, str], None]] = {
-            "help": lambda loop, _: loop.display.say("\n".join(help_lines())),
-            "model": self._model,
-            "team": self._team,
-            "system": self._system,
-            "samples": self._samples,
-            "regen": self._regen,
-            "why": self._why,
-            "votes": self._votes,
-            "read": self._read,
-            "save": self._save,
-            "load": self._load,
-            "clear": self._clear,
-            "undo": self._undo,
-            "copy": self._copy,
-        }
 
     def __call__(self, loop: Loop, line: str) -> bool | None:
-        """Run a line as a command; None where it is none, False where the user leaves.
-
-        Raises:
-            AvengersError: it cannot be done.
-
-        """
+        """Run a line as a command; None where it is none, False where the user leaves."""
         command = parse(line)
         if command is None:
             return None
         name, argument = command
         if name == "exit":
             return False
-        self._actions[name](loop, argument)
+        getattr(self, f"_{name}")(loop, argument)
         return True
+
+    def _help(self, loop: Loop, _: str) -> None:
+        loop.display.say("\n".join(help_lines()))
 
     def _model(self, loop: Loop, name: str) -> None:
         if name == "auto":
@@ -214,19 +190,13 @@ class Actions:
         loop.display.say(f"samples: {loop.choices.samples or 'auto (as many as pay; one of free text)'}")
 
     def _regen(self, loop: Loop, _: str) -> None:
-        single = self._was_single(loop)
+        facts = loop.transcript.turns[-1].facts if loop.transcript.turns else None
+        single = facts is not None and facts.samples <= 1
         question = loop.transcript.undo(keep_question=True)
         if question is None:
             raise BadRequest("there is no question to be answered again: ask one")
         # A single answer can have been the greedy one, which would come again; a sample that is asked for is drawn.
         loop.take_turn(question, samples=1 if single else None)
-
-    def _was_single(self, loop: Loop) -> bool:
-        """Return whether the last question was answered by one sample; of an earlier chat, as far as is known."""
-        if loop.answer is not None:
-            return loop.answer.samples_requested == 1
-        facts = loop.transcript.turns[-1].facts if loop.transcript.turns else None
-        return facts is not None and facts.samples == 1
 
     def _why(self, loop: Loop, _: str) -> None:
         if loop.answer is None:
@@ -237,17 +207,16 @@ class Actions:
     def _votes(self, loop: Loop, _: str) -> None:
         last = loop.transcript.last_answer()
         votes = last.facts.votes if last and last.facts and last.facts.samples > 1 else ()
-        total = sum(vote.count for vote in votes)
+        total = sum(count for _, count in votes)
         if not total:
             raise BadRequest("no vote was held on the last answer: ask what has one answer, or set /samples")
-        bars = [Bar(vote.key, vote.count / total, str(vote.count)) for vote in votes]
+        bars = [(key, count / total, str(count)) for key, count in votes]
         loop.display.say("\n".join(chart(bars, columns())))
 
     def _read(self, loop: Loop, name: str) -> None:
         attachment = read_attachment(_path_of(name, "/read FILE"), self._longest_file)
         loop.attachments.append(attachment)
-        size = f"{attachment.name}: {len(attachment.text)} characters"
-        loop.display.say(f"{size} will go with your next question")
+        loop.display.say(f"{attachment.name}: {len(attachment.text)} characters will go with your next question")
 
     def _save(self, loop: Loop, name: str) -> None:
         from avengers_edge.history.conversations import save
@@ -274,14 +243,10 @@ class Actions:
             if self._open_store is None:
                 raise BadRequest("this chat stores nothing (--no-log), so it has no numbers: /load a file")
             return self._open_store().read(int(name))
-        text = read_text_file(
-            _path_of(name, "/load FILE, or the number of a conversation"), "a conversation", _LONGEST_LOAD
-        )
-        loaded = from_json(text)
-        if self._open_store is None:
-            return loaded
-        store = self._open_store()
-        return store.read(store.add(loaded))
+        path = _path_of(name, "/load FILE, or the number of a conversation")
+        loaded = from_json(read_text_file(path, "a conversation", _LONGEST_LOAD))
+        store = self._open_store() if self._open_store else None
+        return store.read(store.add(loaded)) if store else loaded
 
     def _clear(self, loop: Loop, _: str) -> None:
         loop.transcript.renew()
@@ -301,26 +266,18 @@ class Actions:
         last = loop.transcript.last_answer()
         if last is None:
             raise BadRequest("there is no answer to be copied yet")
-        text: str | None = last.content
-        if what == "code":
-            from avengers_edge.voting.source import first_block
-
-            text = first_block(last.content)
-            if text is None:
-                raise BadRequest("the last answer has no complete code block: /copy copies all of it")
-        elif what:
+        if what not in ("", "code"):
             raise BadRequest(f"/copy copies the answer, /copy code its first code block; {what!r:.40} is neither")
-        assert text is not None
+        from avengers_edge.voting.source import first_block
+
+        text = first_block(last.content) if what else last.content
+        if text is None:
+            raise BadRequest("the last answer has no complete code block: /copy copies all of it")
         loop.display.say(f"{len(text)} characters copied by {copy(text)}")
 
 
 def checked(known: Known, kind: Completes, name: str) -> str:
-    """Return the name of a member or a team.
-
-    Raises:
-        NotFound: there is none of that name; the message has the nearest one.
-
-    """
+    """Return the name of a member or a team; `NotFound`, with the nearest one, where there is none of that name."""
     names = list(known(kind))
     if name not in names:
         near = difflib.get_close_matches(name, names, 1, 0.0)
@@ -331,7 +288,7 @@ def checked(known: Known, kind: Completes, name: str) -> str:
 
 def resumed(conversation: Conversation) -> str:
     """Write the title and the last turns of a conversation that goes on."""
-    turns = "1 turn" if len(conversation.turns) == 1 else f"{len(conversation.turns)} turns"
+    turns = counted(len(conversation.turns), "turn")
     said = [f"conversation {conversation.id}: {conversation.title} ({turns}, team {conversation.team})"]
     for turn in conversation.turns[-2:]:
         lines = harmless(turn.content.strip()).splitlines()
@@ -352,12 +309,7 @@ def _path_of(name: str, usage: str) -> Path:
 
 
 def copy(text: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Copy a text to the clipboard, by the system's program or the terminal (OSC 52); return by which.
-
-    Raises:
-        AvengersError: there is no clipboard.
-
-    """
+    """Copy a text to the clipboard, by the system's program or the terminal (OSC 52); return by which."""
     for words, variable in _CLIPBOARD_PROGRAMS:
         if (variable is None or environ.get(variable)) and shutil.which(words[0]):
             encoding = "utf-16-le" if words[0] == "clip.exe" else "utf-8"

@@ -6,9 +6,7 @@ import contextlib
 import json
 import os
 import re
-import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import click
@@ -27,7 +25,7 @@ from prompt_toolkit.key_binding.key_processor import KeyPress
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import Output
 
-from avengers_edge._util.files import exclusive, write_whole
+from avengers_edge._util.files import write_whole
 from avengers_edge._util.text import valid_unicode
 from avengers_edge.cli.chat.chat_loop import is_open, unquoted
 from avengers_edge.cli.chat.slash_commands import Known, completes, names
@@ -58,10 +56,9 @@ class Pastes:
         """Replace the placeholders by their texts."""
 
         def text_of(found: re.Match[str]) -> str:
-            number = int(found[1])
-            if 1 <= number <= len(self._texts) and len(self._texts[number - 1]) == int(found[2]):
-                return self._texts[number - 1]
-            return found[0]
+            number, length = int(found[1]), int(found[2])
+            text = self._texts[number - 1] if 1 <= number <= len(self._texts) else ""
+            return text if len(text) == length else found[0]
 
         return PLACEHOLDER.sub(text_of, line)
 
@@ -78,56 +75,28 @@ class PasteParser(Vt100Parser):
             return
         if self._paste_buffer or not hasattr(self, "_pieces"):
             self._pieces, self._paste_buffer = [self._paste_buffer], ""
-        # The end mark may be cut in two.
-        tail = self._pieces[-1][-len(_END) :] if self._pieces else ""
+        tail = self._pieces[-1][-len(_END) :] if self._pieces else ""  # the end mark may be cut in two
         self._pieces.append(data)
-        if _END not in tail + data:
-            return
-        pasted, _, rest = "".join(self._pieces).partition(_END)
-        self._pieces, self._in_bracketed_paste = [], False
-        self.feed_key_callback(KeyPress(Keys.BracketedPaste, pasted))
-        self.feed(rest)
-
-
-def paste_quickly(source: Input) -> None:
-    """Set the parser of a POSIX terminal's input to `PasteParser`; other inputs stay as they are."""
-    parser = getattr(source, "vt100_parser", None)
-    if isinstance(parser, Vt100Parser):
-        source.vt100_parser = PasteParser(parser.feed_key_callback)  # type: ignore[attr-defined]
+        if _END in tail + data:
+            pasted, _, rest = "".join(self._pieces).partition(_END)
+            self._pieces, self._in_bracketed_paste = [], False
+            self.feed_key_callback(KeyPress(Keys.BracketedPaste, pasted))
+            self.feed(rest)
 
 
 def edit(text: str) -> str:
-    """Have a text edited in $VISUAL or $EDITOR, and return it without the line end that editors add.
-
-    Raises:
-        AvengersError: the editor is not there, failed, or left no text. What it left in another encoding is kept, and
-            the message says where.
-
-    """
-    descriptor, name = tempfile.mkstemp(prefix="avengers-", suffix=".md")  # readable by this user only
-    path, kept = Path(name), False
+    """Have a text edited in $VISUAL or $EDITOR, and return it without the line end that editors add."""
     try:
-        with open(descriptor, "wb") as file:  # noqa: PTH123 - it is open already
-            file.write(text.encode("utf-8", "replace"))
-        click.edit(filename=name)
-        return path.read_bytes().decode("utf-8").removesuffix("\n")
-    except UnicodeDecodeError as error:
-        kept = True
-        raise AvengersError(
-            f"what the editor left is not UTF-8 at byte {error.start}: it is kept in {name}, convert it and /read it"
-        ) from error
+        edited = click.edit(text.encode("utf-8", "replace"), require_save=False, extension=".md")
     except (click.ClickException, OSError, ValueError) as error:
         reason = error.message if isinstance(error, click.ClickException) else error
         raise AvengersError(f"{reason}: set VISUAL or EDITOR; the text is as it was") from error
-    finally:
-        if not kept:
-            path.unlink(missing_ok=True)
+    return (edited or b"").decode("utf-8", "replace").removesuffix("\n")
 
 
 HISTORY_FILE = "chat_history"
 _LONGEST_ENTRY = 20_000
 _MOST_BYTES = 2**20
-_LOCK_SECONDS, _POLL_SECONDS = 5.0, 0.02
 
 
 class InputHistory(History):
@@ -139,16 +108,15 @@ class InputHistory(History):
     def __init__(self, path: Path, *, keep: bool = True) -> None:
         super().__init__()
         self._path, self._keep = path, keep
-        self._lock = path.with_name(f"{path.name}.lock")
 
     def load_history_strings(self) -> Iterable[str]:
-        """Yield the entries, the newest first."""
-        try:
-            lines, size = self._newest()
-            if size > 2 * _MOST_BYTES and self._keep:
-                self._shorten()
-        except OSError:
-            return
+        """Yield the entries, the newest first; of a file that has grown too long the oldest are dropped."""
+        lines: list[bytes] = []
+        with contextlib.suppress(OSError):
+            content = self._path.read_bytes()
+            lines = content[-_MOST_BYTES:].split(b"\n")  # the first of which may be cut
+            if len(content) > 2 * _MOST_BYTES and self._keep:
+                write_whole(self._path, b"\n".join(lines[1:]), 0o600)
         for line in reversed(lines):
             with contextlib.suppress(ValueError, RecursionError):
                 entry = json.loads(line)
@@ -162,39 +130,9 @@ class InputHistory(History):
         line = json.dumps(valid_unicode(string), ensure_ascii=False).encode() + b"\n"
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._locked():
-                descriptor = os.open(self._path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
-                with open(descriptor, "ab") as file:  # noqa: PTH123 - it is open already
-                    file.write(line)
-
-    def _newest(self) -> tuple[list[bytes], int]:
-        """Read the newest lines, the first of which may be cut, and the size of the file."""
-        with self._path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _MOST_BYTES))
-            return file.read().split(b"\n"), size
-
-    def _shorten(self) -> None:
-        """Drop the oldest entries; where another chat has the lock, that one does it, or the next one."""
-        with contextlib.suppress(OSError, AvengersError), exclusive(self._lock, "busy", tidy=True):
-            lines, size = self._newest()
-            if size > 2 * _MOST_BYTES:
-                write_whole(self._path, b"\n".join(lines[1:]), 0o600)
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Lock the file against `_shorten`; without the lock after a timeout."""
-        with contextlib.ExitStack() as stack:
-            until = time.monotonic() + _LOCK_SECONDS
-            while time.monotonic() < until:
-                try:
-                    stack.enter_context(exclusive(self._lock, "busy", tidy=True))
-                    break
-                except OSError:  # a disk without locks
-                    break
-                except AvengersError:
-                    time.sleep(_POLL_SECONDS)
-            yield
+            descriptor = os.open(self._path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+            with open(descriptor, "ab") as file:  # noqa: PTH123 - it is open already
+                file.write(line)
 
 
 PROMPT = "> "
@@ -248,7 +186,9 @@ class TerminalReader:
     ) -> None:
         self._pastes, self._say = Pastes(), say
         source = source or create_input()
-        paste_quickly(source)
+        parser = getattr(source, "vt100_parser", None)
+        if isinstance(parser, Vt100Parser):  # a POSIX terminal
+            source.vt100_parser = PasteParser(parser.feed_key_callback)  # type: ignore[attr-defined]
         self._session: PromptSession[str] = PromptSession(
             PROMPT,
             multiline=True,
@@ -268,12 +208,7 @@ class TerminalReader:
         self._session.app.after_render += self._report_ready
 
     def read(self, default: str = "") -> str:
-        """Wait until something is sent.
-
-        Raises:
-            EOFError: Ctrl-D on an empty line, or the terminal is gone.
-
-        """
+        """Wait until something is sent; `EOFError` is Ctrl-D on an empty line, or a terminal that is gone."""
         said = self._session.prompt(default=self._pastes.shorten(default))
         text = self._pastes.expand(unquoted(said))
         valid = _decoded(text)
@@ -311,12 +246,9 @@ class TerminalReader:
 
         @keys.add("c-g", filter=typing)
         def edit_text(event: KeyPressEvent) -> None:
-            event.app.create_background_task(self._edit_outside(event.current_buffer))
+            run_in_terminal(lambda: self._edit(event.current_buffer), in_executor=True)
 
         return keys
-
-    async def _edit_outside(self, buffer: Buffer) -> None:
-        await run_in_terminal(lambda: self._edit(buffer), in_executor=True)
 
     def _edit(self, buffer: Buffer) -> None:
         try:

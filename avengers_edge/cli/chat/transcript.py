@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -18,36 +17,6 @@ if TYPE_CHECKING:
 
 OpenStore: TypeAlias = "Callable[[], ConversationStore]"
 """Returns the store, the same one each time; lazily, since loading SQLite would delay the prompt."""
-
-
-class AnswerWriter:
-    """Writes an answer as it grows, to the store sentence by sentence, where there is one."""
-
-    def __init__(self, transcript: Transcript, writer: TurnWriter | None) -> None:
-        self._transcript, self._writer = transcript, writer
-        self.text = ""
-
-    def add(self, piece: str) -> None:
-        """Add the next piece."""
-        self.text += piece
-        self._keep(lambda writer: writer.update(self.text))
-
-    def end(self, text: str, facts: Facts | None, *, complete: bool) -> None:
-        """Store the final answer."""
-        self.text = text
-        self._transcript.turns.append(Turn("assistant", text, facts, complete))
-
-        def end(writer: TurnWriter) -> None:
-            writer.update(text)
-            writer.end(facts, complete=complete)
-
-        self._keep(end)
-
-    def _keep(self, write: Callable[[TurnWriter], None]) -> None:
-        if self._writer is not None:
-            with self._transcript.keeping() as store:
-                if store is not None:  # else it failed before, and would fail again for each piece
-                    write(self._writer)
 
 
 class Transcript:
@@ -69,6 +38,8 @@ class Transcript:
         self.id: int | None = None
         self.turns: list[Turn] = []
         self._title, self._created = UNTITLED, timestamp()
+        self._text = ""
+        self._writer: TurnWriter | None = None
 
     def resume(self, conversation: Conversation) -> None:
         """Go on with a conversation of the store."""
@@ -84,10 +55,9 @@ class Transcript:
     def change(self, *, team: str | None = None, system: str | None = None) -> None:
         """Change the team (None: no change) and the system prompt (None: none)."""
         self.team, self.system = team or self.team, system
-        if self.id is not None:
-            with self.keeping() as store:
-                if store is not None:
-                    store.change(self.id, self.team, self.system)
+        with self.keeping() as store:
+            if store and self.id is not None:
+                store.change(self.id, self.team, self.system)
 
     def ask(self, text: str) -> None:
         """Add a question; it is stored before it is answered."""
@@ -95,37 +65,50 @@ class Transcript:
             self._title = title_of(text)
         self.turns.append(Turn("user", text))
         with self.keeping() as store:
-            if store is not None:
+            if store:
                 if self.id is None:
                     self.id = store.begin(self.team, self.system)
                 store.append(self.id, self.turns[-1])
 
     @contextlib.contextmanager
-    def answering(self) -> Iterator[AnswerWriter]:
-        """Add an answer as it grows; the part so far is stored, whatever ends it."""
-        writer = None if self._open_store is None or self.id is None else self._open_store().write_turn(self.id)
-        answer, before = AnswerWriter(self, writer), len(self.turns)
+    def answering(self) -> Iterator[None]:
+        """Add an answer as it grows, by `add` and `end`; the part so far is stored, whatever ends it."""
+        self._writer = None if self._open_store is None or self.id is None else self._open_store().write_turn(self.id)
+        self._text, before = "", len(self.turns)
         try:
-            yield answer
+            yield
         finally:
-            if len(self.turns) == before and answer.text:
-                answer.end(answer.text, None, complete=False)
+            if len(self.turns) == before and self._text:
+                self.end(self._text, None, complete=False)
+
+    def add(self, piece: str) -> None:
+        """Add the next piece of the answer, stored sentence by sentence."""
+        self._text += piece
+        with self.keeping() as store:
+            if store and self._writer:
+                self._writer.update(self._text)
+
+    def end(self, text: str, facts: Facts | None, *, complete: bool) -> None:
+        """Add the final answer, stored in place of its pieces."""
+        self.turns.append(Turn("assistant", text, facts, complete))
+        with self.keeping() as store:
+            if store and self._writer:
+                self._writer.update(text)
+                self._writer.end(facts, complete=complete)
 
     def undo(self, *, keep_question: bool = False) -> str | None:
         """Remove the last question and its answer, or the answer only; return the question, None where there is none.
 
-        Raises:
-            BadRequest: another chat has gone on with this conversation; nothing is removed.
-
+        `BadRequest`, and nothing is removed, where another chat has gone on with this conversation.
         """
         places = [place for place, turn in enumerate(self.turns) if turn.role == "user"]
         if not places:
             return None
-        removed, others = self.turns[places[-1] :], False
-        if self.id is not None:
-            with self.keeping() as store:
-                others = store is not None and not store.undo(self.id, removed, keep_question=keep_question)
-        if others:
+        removed, undone = self.turns[places[-1] :], True
+        with self.keeping() as store:
+            if store and self.id is not None:
+                undone = store.undo(self.id, removed, keep_question=keep_question)
+        if not undone:
             raise BadRequest(
                 f"another chat has gone on with conversation {self.id}, so nothing is taken back: /load {self.id} goes "
                 "on from there"
@@ -151,9 +134,8 @@ class Transcript:
 
     def as_conversation(self) -> Conversation:
         """Return it as a value that can be exported."""
-        now = timestamp()
-        heading = Conversation(self.id or 0, self._title, self.team, self.system, self._created, now, ())
-        return dataclasses.replace(heading, turns=tuple(self.turns))
+        ended, turns = timestamp(), tuple(self.turns)
+        return Conversation(self.id or 0, self._title, self.team, self.system, self._created, ended, turns)
 
     @contextlib.contextmanager
     def keeping(self) -> Iterator[ConversationStore | None]:

@@ -31,7 +31,7 @@ TurnEvent: TypeAlias = Event | Note
 
 
 class Turns(Closing):
-    """Answers turns with a team, which closing frees."""
+    """Answers turns with a team."""
 
     def __init__(self, avengers: Avengers) -> None:
         self._avengers = avengers
@@ -43,19 +43,10 @@ class Turns(Closing):
         self._avengers.warm()
 
     def send(self, text: str, ask: Ask, cancel: threading.Event) -> Iterator[TurnEvent]:
-        """Answer a turn; the last event is `Finished`. Closing the iterator cancels the turn.
+        """Answer a turn, with the conversation so far in `ask.history`; the last event is `Finished`.
 
         Where the conversation has outgrown the model's context, its oldest turns are left out, in the turns to come
-        too, and a `Note` says so once.
-
-        Args:
-            text: the user's message.
-            ask: how to answer, with the conversation so far in `history`.
-            cancel: ends sampling; the samples by then make the answer.
-
-        Raises:
-            AvengersError: what `Avengers.answer` raises.
-
+        too, and a `Note` says so once. Closing the iterator, or `cancel`, ends the turn.
         """
         history = ask.history or ()
         sent = (*history, Message("user", text))
@@ -81,10 +72,7 @@ class Turns(Closing):
                 dropped += _count_oldest(history[dropped:])
 
     def close(self) -> None:
-        """Cancel what is under way, a load too, and free the team.
-
-        A model that loads in this process (`worker = false`), and the embedder, are waited for: nothing can end them.
-        """
+        """Cancel what is under way, and free the team."""
         self._avengers.close()
 
 
@@ -119,28 +107,20 @@ class BackgroundTurns:
     def begin(self, team: str) -> None:
         """Free what is open, and open a team in the background."""
         self.close()
-        future: Future[Turns] = Future()
+        self._future = future = Future[Turns]()
 
         def work() -> None:
             try:
                 turns = self._open(team)
                 turns.warm()
+                future.set_result(turns)
             except BaseException as error:
                 future.set_exception(error)
-            else:
-                future.set_result(turns)
 
-        self._future = future
         threading.Thread(target=work, name="opening", daemon=True).start()
 
     def get(self, team: str, cancel: threading.Event) -> Turns:
-        """Wait for the turns; where opening them failed, the next call tries again.
-
-        Raises:
-            AvengersError: they cannot be opened.
-            Cancelled: `cancel` was set meanwhile; they go on being opened.
-
-        """
+        """Wait for the turns. Where opening them failed the next call tries again; on `cancel` it goes on."""
         if self._future is None:
             self.begin(team)
         future = self._future
