@@ -163,15 +163,15 @@ def test_sampling_options_reach_the_engine(run, answers, tmp_path):
     assert (engine.requests[1].sampling.schema, engine.requests[1].n) == ("{}", 1)
 
 
-def test_a_grammar_file_that_cannot_be_used_is_one_line(run, answers, tmp_path, monkeypatch):
+def test_a_grammar_file_that_cannot_be_used_is_one_line(run, answers, tmp_path):
     answers()
     binary = tmp_path / "binary.gbnf"
     binary.write_bytes(b"root\xff")
     assert "not UTF-8 at byte 4" in one_line(run("ask", "--team", "solo", "--grammar", binary, SUM), 2)
     assert "there is no file" in one_line(run("ask", "--team", "solo", "--schema", tmp_path / "gone.json", SUM), 3)
     assert "cannot be read" in one_line(run("ask", "--team", "solo", "--schema", tmp_path, SUM), 2)
-    monkeypatch.setattr("avengers_edge.cli.question_input._LONGEST_FILE", 3)
-    assert "longer than 3 bytes" in one_line(run("ask", "--team", "solo", "--grammar", binary, SUM), 2)
+    binary.write_bytes(b"#" * (2**20 + 1))
+    assert "longer than 1048576 bytes" in one_line(run("ask", "--team", "solo", "--grammar", binary, SUM), 2)
 
 
 def test_raw_prints_the_bare_answer(run, answers):
