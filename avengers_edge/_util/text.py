@@ -53,13 +53,13 @@ def cut(text: str, most: int) -> str:
 
 
 def shorten(text: str, most: int) -> str:
-    """Cut a line at that many columns between parts (" · "), else words, unless more than half of it would be lost."""
+    """Cut a line at that many columns between its parts (" · "), else between words unless half of it would be lost."""
     line = cut(text, most)
-    for gap in (" · ", " ") if line != text else ():
-        kept = line.rpartition(gap)[0]
-        if columns(kept) * 2 > most:
-            return f"{kept} …"
-    return line
+    if line == text:
+        return text
+    parts, words = line.rpartition(" · ")[0], line.rpartition(" ")[0]
+    kept = parts or (words if columns(words) * 2 > most else "")
+    return f"{kept} …" if kept else line
 
 
 def _width(letter: str) -> int:

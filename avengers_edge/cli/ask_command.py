@@ -13,7 +13,7 @@ from avengers_edge.cli.question_input import LONGEST_TOKEN, read_attachment, rea
 from avengers_edge.cli.running_server import open_runs
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.shared_options import ask_options, json_option, prefer_option, team_option
-from avengers_edge.cli.terminal import StatusLine, columns, dim, on_standard_output, refuse_lost_output
+from avengers_edge.cli.terminal import StatusLine, aside, columns, on_standard_output, refuse_lost_output
 from avengers_edge.errors import AvengersError, BadRequest
 from avengers_edge.records import Answer, Ask, Finished
 
@@ -65,7 +65,7 @@ def ask(
     from avengers_edge.voting.kinds import find_choices, kind_of
 
     if options.kind == "choice" and not find_choices(question.text):
-        click.echo(dim("the question lists no options, like A) and B): whatever letter is answered counts"), err=True)
+        aside("the question lists no options, like A) and B): whatever letter is answered counts")
     streams = not (extract or as_json or explain) and (not raw or kind_of(question.text, options) == "text")
     width = columns() if on_standard_output() and not raw else None
     answer = None
@@ -88,9 +88,9 @@ def ask(
         display.end(answer.answer)
     else:
         display.end(shown(answer, programs=width is not None))
-        click.echo(dim(summary(answer)), err=True)
+        aside(summary(answer))
         if answer.route.fallback and not explain:
-            click.echo(dim(answer.route.fallback), err=True)
+            aside(answer.route.fallback)
     if options.tests is not None and not _any_passed(answer):
         raise AvengersError(
             f"0 of {answer.samples_used} samples passed the tests: ask for more samples (-n), or correct the tests"

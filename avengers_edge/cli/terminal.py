@@ -74,10 +74,27 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
+def in_lines(text: str) -> str:
+    """Break lines that are too long for the terminal between their words; piped, a text stays as it is."""
+    if not on_terminal():
+        return text
+    width = columns()
+    return "\n".join(
+        textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+        if len(click.unstyle(line)) > width
+        else line
+        for line in text.split("\n")
+    )
+
+
 def error_line(message: str) -> str:
     """Write an error in one line without control characters; a terminal gets it broken between its words."""
-    line = f"avengers: {printable(' '.join(message.split()))}"
-    return textwrap.fill(line, columns(), break_long_words=False, break_on_hyphens=False) if on_terminal() else line
+    return in_lines(f"avengers: {printable(' '.join(message.split()))}")
+
+
+def aside(line: str) -> None:
+    """Write a dim line to standard error."""
+    click.echo(dim(in_lines(line)), err=True)
 
 
 def refuse_lost_output() -> None:

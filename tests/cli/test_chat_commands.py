@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avengers_edge.cli.chat.slash_commands import COMMANDS, Actions, completes, help_lines, names, parse
+from avengers_edge.cli.chat.slash_commands import COMMANDS, Actions, completes, help_text, names, parse
 from avengers_edge.errors import BadRequest
 
 
@@ -15,8 +15,14 @@ def test_every_command_of_the_issue_is_there_does_something_and_is_explained():
     wanted += ["undo", "copy", "exit"]
     assert [command.name for command in COMMANDS] == wanted
     assert all(hasattr(Actions, f"_{name}") for name in wanted if name != "exit")
-    helped = "\n".join(help_lines())
+    helped = " ".join(help_text().split())
     assert all(f"{command.usage} " in helped and command.does in helped for command in COMMANDS)
+
+
+def test_help_breaks_between_words_on_a_narrow_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert max(map(len, help_text().split("\n"))) <= 40
+    assert "\n/undo                remove the last\n" in help_text()
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,13 @@ import click
 
 from avengers_edge.cli.answer_display import shown, states_its_answer, summary, vote_line
 from avengers_edge.cli.terminal import (
+    aside,
     bold,
     dim,
     error_line,
     fitted,
     harmless,
+    in_lines,
     is_terminal,
     on_standard_output,
     write_out,
@@ -65,11 +67,11 @@ class PlainDisplay:
         if self._has_text:
             write_out("\n")
         if not self._quiet and (answer or stopped):
-            click.echo(dim(_line_under(answer, stopped)), err=True)
+            aside(_line_under(answer, stopped))
 
     def say(self, text: str) -> None:
         """Show the reply of a command, one line or several."""
-        click.echo(text, err=True)
+        click.echo(in_lines(text), err=True)
 
     def show_error(self, error: AvengersError) -> None:
         """Show an error as one line."""
@@ -129,12 +131,12 @@ class RichDisplay(PlainDisplay):
         if answer is not None and not states_its_answer(answer):
             click.echo("\n" + bold(f"=> {harmless(answer.answer)}"))
         if not self._quiet and (answer or stopped):
-            click.echo(dim(_line_under(answer, stopped)))
+            click.echo(dim(in_lines(_line_under(answer, stopped))))
         click.echo()
 
     def say(self, text: str) -> None:
         """Print the lines."""
-        click.echo(text)
+        click.echo(in_lines(text))
 
 
 def _echo_off() -> Callable[[], None]:

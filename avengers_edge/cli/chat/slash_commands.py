@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+import click
+
 from avengers_edge._util.text import counted, cut
 from avengers_edge.cli.answer_display import chart, ranking_lines, switch_lines
 from avengers_edge.cli.chat.chat_loop import Loop
@@ -121,14 +123,13 @@ def names(begun: str) -> tuple[Command, ...]:
     return tuple(command for command in COMMANDS if is_name and command.name.startswith(begun[1:].lower()))
 
 
-def help_lines() -> list[str]:
-    """Write the lines of `/help`."""
-    width = max(len(command.usage) for command in COMMANDS)
-    return [
-        *(f"{command.usage:<{width}}  {command.does}" for command in COMMANDS),
-        "",
-        *(f"{keys:<{width}}  {does}" for keys, does in _KEYS),
-    ]
+def help_text() -> str:
+    """Write what `/help` shows."""
+    formatter = click.HelpFormatter(width=columns())
+    formatter.write_dl([(command.usage, command.does) for command in COMMANDS])
+    formatter.write_paragraph()
+    formatter.write_dl(_KEYS)
+    return formatter.getvalue().rstrip()
 
 
 class Actions:
@@ -156,7 +157,7 @@ class Actions:
         return True
 
     def _help(self, loop: Loop, _: str) -> None:
-        loop.display.say("\n".join(help_lines()))
+        loop.display.say(help_text())
 
     def _model(self, loop: Loop, name: str) -> None:
         if name == "auto":
