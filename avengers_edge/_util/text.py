@@ -54,12 +54,15 @@ def cut(text: str, most: int) -> str:
 
 def shorten(text: str, most: int) -> str:
     """Cut a line at that many columns between its parts (" · "), else between words unless half of it would be lost."""
-    line = cut(text, most)
-    if line == text:
+    if columns(text) <= most:
         return text
-    parts, words = line.rpartition(" · ")[0], line.rpartition(" ")[0]
-    kept = parts or (words if columns(words) * 2 > most else "")
-    return f"{kept} …" if kept else line
+    for gap, least in ((" · ", 1), (" ", max(1, most // 2))):
+        kept = text
+        while kept and columns(kept) > most - 2:
+            kept = kept.rpartition(gap)[0]
+        if columns(kept) >= least:
+            return f"{kept} …"
+    return cut(text, most)
 
 
 def _width(letter: str) -> int:

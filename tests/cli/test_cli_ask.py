@@ -474,8 +474,11 @@ def test_a_status_line_breaks_between_words_and_keeps_what_matters(monkeypatch, 
     loading = Loading(LONG_NAME)
     for width, event, shown_line in (
         (80, progress, f"12 of 16 samples · 9 for 42 · 1 token · {LONG_NAME}"),
-        (40, progress, "12 of 16 samples · 9 for 42 …"),
+        (40, progress, "12 of 16 samples · 9 for 42 · 1 token …"),
+        (39, progress, "12 of 16 samples · 9 for 42 …"),
         (40, Progress(1, 4, Vote("x" * 30, 1), "m"), f"1 of 4 samples · 1 for {'x' * 12}… …"),
+        (40, Progress(0, 4, None, LONG_NAME), "0 of 4 samples · 1 token …"),
+        (20, loading, f"loading {LONG_NAME[:10]}…"),
         (80, loading, f"loading {LONG_NAME} …"),
     ):
         monkeypatch.setenv("COLUMNS", str(width))
