@@ -115,8 +115,9 @@ def read_attachment(path: Path, limit: int) -> Attachment:
     return Attachment(os.fsencode(path.name).decode(errors="backslashreplace"), text)
 
 
-def read_text_file(path: Path, what: str, limit: int = _LONGEST_FILE) -> str:
-    """Read a text file of at most `limit` bytes, or a pipe such as a shell's `<(…)`; `what` names its content."""
+def read_text_file(path: Path, what: str, limit: int | None = None) -> str:
+    """Read a text file of at most `limit` bytes (a mebibyte), or a pipe such as a shell's `<(…)`; `what` names its content."""
+    limit = _LONGEST_FILE if limit is None else limit
     return _decoded(_read_file(path, limit, what), limit, str(path), f"that is not {what}")
 
 
