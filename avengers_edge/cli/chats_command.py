@@ -46,6 +46,10 @@ def complete_ids(context: click.Context, _parameter: click.Parameter, incomplete
 
 id_argument = click.argument("conversation", metavar="ID", type=int, shell_complete=complete_ids)
 
+limit_option = click.option(
+    "-n", "--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Number of conversations."
+)
+
 
 @click.group()
 def chats() -> None:
@@ -53,9 +57,7 @@ def chats() -> None:
 
 
 @chats.command("list")
-@click.option(
-    "-n", "--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Number of conversations."
-)
+@limit_option
 @click.option(
     "--offset", type=click.IntRange(min=0), default=0, show_default=True, help="Number of newest conversations to skip."
 )
@@ -82,9 +84,7 @@ def list_chats(session: Session, limit: int, offset: int, as_json: bool) -> None
 
 @chats.command()
 @click.argument("words", nargs=-1, required=True)
-@click.option(
-    "-n", "--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Number of conversations."
-)
+@limit_option
 @json_option
 @pass_session
 def search(session: Session, words: tuple[str, ...], limit: int, as_json: bool) -> None:

@@ -116,7 +116,7 @@ def read_attachment(path: Path, limit: int) -> Attachment:
 
 
 def read_text_file(path: Path, what: str, limit: int | None = None) -> str:
-    """Read a text file of at most `limit` bytes (a mebibyte), or a pipe such as a shell's `<(…)`; `what` names its content."""
+    """Read a text file of at most `limit` bytes, or a pipe such as a shell's `<(…)`; `what` names its content."""
     limit = _LONGEST_FILE if limit is None else limit
     return _decoded(_read_file(path, limit, what), limit, str(path), f"that is not {what}")
 

@@ -33,7 +33,7 @@ _COMMANDS = {
         "Advise which team suits this machine: size, whether it fits, about how fast it is.",
     ),
     "ask": ("ask_command", "Route PROMPT, sample, vote, print the answer."),
-    "batch": ("batch_command", "Answer the questions of FILE (JSON lines) into another file."),
+    "batch": ("ask_command", "Answer the questions of FILE (JSON lines) into another file."),
     "bench": ("bench_command", "Measure the speed of MODEL on this machine."),
     "bundle": ("bundle_command", "Pack, verify and unpack teams for air-gapped machines."),
     "calibrate": ("calibrate_command", "Measure a team, fit its routing table, and evaluate it."),

@@ -18,7 +18,7 @@ from test_cli_ask import ANSWERED
 from avengers_edge._util.jsonl import drop_partial_line
 from avengers_edge._util.timing import Eta
 from avengers_edge.batch import Tally, read_items, run
-from avengers_edge.cli.batch_command import progress
+from avengers_edge.cli.ask_command import progress
 from avengers_edge.engine.model_pool import ModelPool
 from avengers_edge.errors import AvengersError, BadRequest, DoesNotFit, EngineDied, NotFound, VerificationFailed
 from avengers_edge.records import Ask

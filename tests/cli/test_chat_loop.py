@@ -13,7 +13,7 @@ import threading
 import pytest
 from chat_fakes import RecordingDisplay, ScriptedReader, ScriptedTurns, noted, streamed, voted
 
-from avengers_edge.cli.chat.chat_loop import Choices, Loop
+from avengers_edge.cli.chat.chat_loop import Loop
 from avengers_edge.cli.chat.slash_commands import Actions
 from avengers_edge.cli.chat.transcript import Transcript
 from avengers_edge.cli.chat.turns import BackgroundTurns
@@ -40,7 +40,7 @@ class Chat:
         self.talk = Transcript((lambda: store) if keep else None, "one", None, self.display.say)
         self.opening = BackgroundTurns(open_turns)
         actions = Actions(KNOWN.__getitem__, (lambda: store) if keep else None, 1000)
-        self.loop = Loop(self.reader, self.display, self.opening, self.talk, Choices(), actions)
+        self.loop = Loop(self.reader, self.display, self.opening, self.talk, actions)
         self.code = self.loop.run()
         self.opening.close()
 
@@ -386,7 +386,7 @@ def test_a_team_that_cannot_be_opened_is_tried_again_with_the_next_question(stor
         return result
 
     display, talk = RecordingDisplay(), Transcript(None, "one", None, print)
-    loop = Loop(ScriptedReader("x", "y"), display, BackgroundTurns(open_turns), talk, Choices(), lambda *_: None)
+    loop = Loop(ScriptedReader("x", "y"), display, BackgroundTurns(open_turns), talk, lambda *_: None)
     assert loop.run() == NotFound.exit_code
     assert display.said("show_error") == ["team one is not set up: avengers setup one"]
     assert talk.turns[-1].content == "a"

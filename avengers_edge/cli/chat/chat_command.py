@@ -71,7 +71,7 @@ def chat(
     prompt = None if system is None else as_text(system, "the system prompt")
     with _exit_on_signals(), contextlib.ExitStack() as resources:
         from avengers_edge.cli.chat.chat_display import PlainDisplay, RichDisplay, can_redraw
-        from avengers_edge.cli.chat.chat_loop import Choices, LineReader, Loop, Reader
+        from avengers_edge.cli.chat.chat_loop import LineReader, Loop, Reader
         from avengers_edge.cli.chat.slash_commands import Actions, checked, resumed
         from avengers_edge.cli.chat.transcript import Transcript
         from avengers_edge.cli.chat.turns import BackgroundTurns
@@ -105,7 +105,7 @@ def chat(
         if found is not None:
             display.say(dim(resumed(found)))
         actions = Actions(known, None if no_log else store, LONGEST_TOKEN * settings.context)
-        code = Loop(reader, display, turns, transcript, Choices(member, samples), actions).run()
+        code = Loop(reader, display, turns, transcript, actions, member, samples).run()
     sys.exit(0 if on_terminal else code)
 
 

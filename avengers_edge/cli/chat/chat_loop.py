@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
 import signal
 import sys
@@ -88,14 +87,6 @@ class LineReader:
             ) from error
 
 
-@dataclasses.dataclass(slots=True)
-class Choices:
-    """What the user chose for the turns to come."""
-
-    member: str | None = None
-    samples: int | None = None
-
-
 RunCommand = Callable[["Loop", str], bool | None]
 """Runs a line as a slash command; None where it is none, False where the user leaves."""
 
@@ -109,11 +100,12 @@ class Loop:
         display: PlainDisplay,
         turns: BackgroundTurns,
         transcript: Transcript,
-        choices: Choices,
         commands: RunCommand,
+        member: str | None = None,
+        samples: int | None = None,
     ) -> None:
         self.reader, self.display, self.turns = reader, display, turns
-        self.transcript, self.choices = transcript, choices
+        self.transcript, self.member, self.samples = transcript, member, samples
         self.attachments: list[Attachment] = []
         self.answer: Answer | None = None
         self.default = ""
@@ -150,9 +142,9 @@ class Loop:
     def take_turn(self, text: str, samples: int | None = None) -> None:
         """Answer the last question of the transcript, with `samples` unless the user chose a number."""
         ask = Ask(
-            samples=self.choices.samples or samples,
+            samples=self.samples or samples,
             kind=kind_joined(text),
-            member=self.choices.member,
+            member=self.member,
             system=self.transcript.system,
             history=self.transcript.history(),
         )

@@ -161,16 +161,16 @@ class Actions:
 
     def _model(self, loop: Loop, name: str) -> None:
         if name == "auto":
-            loop.choices.member = None
+            loop.member = None
         elif name:
-            loop.choices.member = checked(self._known, "members", name)
-        member = loop.choices.member
+            loop.member = checked(self._known, "members", name)
+        member = loop.member
         loop.display.say(f"model: {member or f'auto (each turn is routed in team {loop.transcript.team})'}")
 
     def _team(self, loop: Loop, name: str) -> None:
         if name:
             loop.transcript.change(team=checked(self._known, "teams", name), system=loop.transcript.system)
-            loop.choices.member = None
+            loop.member = None
             loop.turns.begin(name)
         loop.display.say(f"team: {loop.transcript.team}")
 
@@ -181,14 +181,14 @@ class Actions:
 
     def _samples(self, loop: Loop, number: str) -> None:
         if number == "auto":
-            loop.choices.samples = None
+            loop.samples = None
         elif number:
             try:
                 samples = int(number)
             except ValueError:
                 raise BadRequest(f"/samples takes a number or auto, not {number!r:.40}") from None
-            loop.choices.samples = Ask(samples=samples).samples
-        loop.display.say(f"samples: {loop.choices.samples or 'auto (as many as pay; one of free text)'}")
+            loop.samples = Ask(samples=samples).samples
+        loop.display.say(f"samples: {loop.samples or 'auto (as many as pay; one of free text)'}")
 
     def _regen(self, loop: Loop, _: str) -> None:
         facts = loop.transcript.turns[-1].facts if loop.transcript.turns else None
