@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from avengers_edge._util.timing import Clock
 from avengers_edge.errors import AvengersError, Cancelled
+from avengers_edge.inquiry import Inquiry
 from avengers_edge.records import (
     SEED_LIMIT,
     Answer,
@@ -38,7 +39,7 @@ from avengers_edge.voting.ballot import UNIT, Ballot, agreement, medoid, represe
 from avengers_edge.voting.choices import letters_tally
 from avengers_edge.voting.code_votes import CodeExecution, Judge
 from avengers_edge.voting.kinds import SINGLE_SAMPLE_KINDS, comparison_of
-from avengers_edge.ways import Inquiry, Programs, answer_in, read, requests_for, source_in, text_of
+from avengers_edge.ways import Programs, answer_in, read, requests_for, source_in, text_of
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,11 +7,10 @@ import functools
 import threading
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from avengers_edge._util.timing import Clock
 from avengers_edge.config import Settings
-from avengers_edge.election import Election, Wave
-from avengers_edge.engine.model_pool import ModelPool
 from avengers_edge.errors import (
     AvengersError,
     BadRequest,
@@ -21,8 +20,16 @@ from avengers_edge.errors import (
     NotFound,
     VerificationFailed,
 )
+from avengers_edge.inquiry import Inquiry
 from avengers_edge.library.catalog import Catalog
-from avengers_edge.opening import open_model_pool, open_router, open_shipped_embedder, takes_tools
+from avengers_edge.opening import (
+    open_judge,
+    open_model_pool,
+    open_programs,
+    open_router,
+    open_shipped_embedder,
+    takes_tools,
+)
 from avengers_edge.records import (
     Answer,
     Ask,
@@ -41,9 +48,12 @@ from avengers_edge.records import (
 from avengers_edge.records.basics import require, require_text
 from avengers_edge.routing.features import routing_text
 from avengers_edge.routing.router import Router, pick_only, unfitted_route
-from avengers_edge.sandbox.programs import ProgramRunner, SandboxJudge
-from avengers_edge.voting.code_votes import Judge
-from avengers_edge.ways import Inquiry, Programs
+
+if TYPE_CHECKING:  # imported where they are used, so that a question is routed without the engine and the vote
+    from avengers_edge.election import Election, Wave
+    from avengers_edge.engine.model_pool import ModelPool
+    from avengers_edge.voting.code_votes import Judge
+    from avengers_edge.ways import Programs
 
 _CLOSE = 0.5
 """A member that is expected to be right less than half as often as another one rather outvotes it than helps it."""
@@ -60,10 +70,10 @@ class Avengers(Closing):
         lease: lends the engine of a model, by its id, and loads it first if need be.
         close: frees what `lease` loaded.
         resident: names the models that are loaded, which routing prefers between equals.
-        judge: runs code that the members wrote; without one it is compared by its text.
+        open_judge: opens what runs code that the members wrote; without one it is compared by its text.
         takes_tools: tells of a model whether its chat template has a place for tools.
         stop_loading: gives up what `lease` is loading, so that closing need not wait for it.
-        programs: runs the programs of members that answer by one; without it they are passed over.
+        open_programs: opens what runs the programs of members that answer by one; without it they are passed over.
 
     """
 
@@ -75,15 +85,15 @@ class Avengers(Closing):
         lease: Callable[[str], AbstractContextManager[Engine]],
         close: Callable[[], None] = lambda: None,
         resident: Callable[[], Collection[str]] = tuple,
-        judge: Judge | None = None,
+        open_judge: Callable[[], Judge | None] = lambda: None,
         takes_tools: Callable[[str], bool] = lambda _model: True,
         stop_loading: Callable[[], None] = lambda: None,
-        programs: Programs | None = None,
+        open_programs: Callable[[], Programs | None] = lambda: None,
     ) -> None:
-        self.stop_loading, self._programs = stop_loading, programs
-        self.team, self._judge, self._takes_tools = team, judge, takes_tools
-        self._embedder = Lazy(open_embedder)
-        self._router = Lazy(lambda: open_router(self._embedder.get()))
+        self.team, self._takes_tools, self.stop_loading = team, takes_tools, stop_loading
+        self._judge, self._programs = Lazy(open_judge), Lazy(open_programs)
+        self._embedder, self._open_router = Lazy(open_embedder), open_router
+        self._router = Lazy(self._load_router)
         self._lease, self._close, self._resident = lease, close, resident
 
     @classmethod
@@ -105,18 +115,27 @@ class Avengers(Closing):
         """
         catalog = Catalog.of(settings)
         chosen = catalog.load_team(team or settings.team)
-        loaded = model_pool or open_model_pool(settings)
+        pool = Lazy(lambda: model_pool or open_model_pool(settings))
+
+        def close() -> None:
+            if model_pool is None and pool.made is not None:
+                pool.made.close()
+
+        def stop_loading() -> None:
+            if model_pool is None and pool.made is not None:
+                pool.made.stop_loading()
+
         return cls(
             chosen,
             open_embedder or (lambda: open_shipped_embedder(settings)),
             functools.partial(open_router, catalog, chosen),
-            loaded.lease,
-            (lambda: None) if model_pool else loaded.close,
-            lambda: loaded.resident,
-            SandboxJudge(),
+            lambda model: pool.get().lease(model),
+            close,
+            lambda: pool.get().resident,
+            open_judge,
             functools.cache(functools.partial(takes_tools, settings)),
-            (lambda: None) if model_pool else loaded.stop_loading,
-            ProgramRunner(),
+            stop_loading,
+            open_programs,
         )
 
     def warm(self) -> None:
@@ -185,6 +204,8 @@ class Avengers(Closing):
     def _open_election(
         self, inquiry: Inquiry, route: Route, cancel: threading.Event | None, *, tokens: bool
     ) -> Election:
+        from avengers_edge.election import Election
+
         return Election(
             inquiry,
             [self._member(ranked.model) for ranked in route.ranking],
@@ -193,8 +214,8 @@ class Avengers(Closing):
             can_switch=_second_may_vote(inquiry.ask, route),
             cancel=cancel,
             tokens=tokens,
-            judge=self._judge,
-            programs=self._programs,
+            judge=self._judge.get(),
+            programs=self._programs.get(),
         )
 
     def _sample(self, election: Election, wave: Wave, clock: Clock) -> Iterator[Event]:
@@ -251,10 +272,20 @@ class Avengers(Closing):
                 return ranked(others).noting(f"no program is asked for: {error}")
         return route
 
+    def _load_router(self) -> Router | None:
+        if any(member.form == "program" for member in self.team.members):
+            threading.Thread(target=self._try_programs).start()  # a process of its own, while the embedder is loaded
+        return self._open_router(self._embedder.get())
+
+    def _try_programs(self) -> None:
+        with contextlib.suppress(AvengersError):  # it is raised again where a program is to be asked for
+            self._require_programs()
+
     def _require_programs(self) -> None:
-        if self._programs is None:
+        programs = self._programs.get()
+        if programs is None:
             raise NoSandbox("there is nothing to run it in")
-        self._programs.prepare()
+        programs.prepare()
 
     def _who_can(self, inquiry: Inquiry) -> list[Member]:
         """List the members that this question can be put to."""

@@ -40,13 +40,14 @@ from avengers_edge.calibration.outcomes import OutcomeRow
 from avengers_edge.calibration.questions import Question, group_of, read_questions
 from avengers_edge.calibration.resampling import resample, units_of
 from avengers_edge.config import load_settings
+from avengers_edge.inquiry import Inquiry
 from avengers_edge.library.catalog import Catalog
 from avengers_edge.opening import open_shipped_embedder
 from avengers_edge.records import Answer, Ask, Sample
 from avengers_edge.routing.table import CentroidTable
 from avengers_edge.runtime import Avengers
 from avengers_edge.voting.ballot import tally, winner
-from avengers_edge.ways import Inquiry, option_text, stated
+from avengers_edge.ways import option_text, stated
 
 DRAWS, SEED = 2000, 42
 WAYS = ("single", "routed", "voted", "auto")

@@ -18,10 +18,11 @@ from avengers_edge.calibration.outcomes import OutcomeRow, add, as_values, read_
 from avengers_edge.calibration.questions import Question, group_of
 from avengers_edge.engine.protocol import ManagedEngine, generate_many
 from avengers_edge.errors import AvengersError, BadRequest
+from avengers_edge.inquiry import Inquiry
 from avengers_edge.records import MOST_SAMPLES, Ask, Generation, Member, Request, Sample, Team
 from avengers_edge.voting.ballot import agreement
 from avengers_edge.voting.choices import letters_tally
-from avengers_edge.ways import Inquiry, Programs, option_text, read, requests_for, stated
+from avengers_edge.ways import Programs, option_text, read, requests_for, stated
 
 CELLS = 16_384
 """The least context that the requests under way share."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import json
 import sys
@@ -13,10 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from avengers_edge._util.jsonl import numbered, numbered_lines
-from avengers_edge.cli.answer_display import AnswerDisplay, explanation, ranking_lines, shown, summary
 from avengers_edge.cli.question_input import LONGEST_TOKEN, read_attachment, read_question
-from avengers_edge.cli.running_server import open_runs
 from avengers_edge.cli.session import Session, pass_session
 from avengers_edge.cli.shared_options import ask_options, json_option, prefer_option, team_option
 from avengers_edge.cli.terminal import StatusLine, aside, columns, human_seconds, on_standard_output, refuse_lost_output
@@ -71,6 +69,8 @@ def ask(
     question = read_question(prompt, [read_attachment(file, LONGEST_TOKEN * settings.context) for file in files])
     if options.kind is None and options.tests is None and options.schema is None:
         options = dataclasses.replace(options, kind=question.kind)
+    from avengers_edge.cli.answer_display import AnswerDisplay, explanation, shown, summary
+    from avengers_edge.cli.running_server import open_runs
     from avengers_edge.voting.kinds import find_choices, kind_of
 
     if options.kind == "choice" and not find_choices(question.text):
@@ -155,6 +155,7 @@ def batch(session: Session, file: Path, out: Path, jobs: int, team: str | None, 
       avengers batch - --out answers.jsonl --samples 5 < questions.jsonl
     """
     from avengers_edge.batch import read_items, run
+    from avengers_edge.cli.running_server import open_runs
 
     if out.exists() and file.exists() and out.samefile(file):
         raise BadRequest(f"{out} holds the questions: name another file with --out")
@@ -184,6 +185,8 @@ def progress(tally: Tally) -> str:
 
 
 def _lines(file: Path) -> Iterator[tuple[str, str]]:
+    from avengers_edge._util.jsonl import numbered, numbered_lines
+
     what = "file of questions"
     if str(file) == "-":
         if sys.stdin is None:
@@ -208,8 +211,16 @@ def route(session: Session, prompt: str | None, team: str | None, prefer: float,
     """
     Ask(prefer=prefer)
     question = read_question(prompt)
+    from avengers_edge.opening import open_shipped_embedder
     from avengers_edge.runtime import Avengers
 
-    with Avengers.open(session.settings(), team) as avengers:
+    settings = session.settings()
+    open_embedder = functools.partial(open_shipped_embedder, settings, few=True)
+    with Avengers.open(settings, team, open_embedder=open_embedder) as avengers:
         decision = avengers.route(question.text, prefer=prefer)
-    click.echo(json.dumps(decision.as_dict()) if as_json else ranking_lines(decision, columns()))
+    if as_json:
+        click.echo(json.dumps(decision.as_dict()))
+        return
+    from avengers_edge.cli.answer_display import ranking_lines
+
+    click.echo(ranking_lines(decision, columns()))

@@ -16,16 +16,16 @@ import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
 from avengers_edge import __version__
-from avengers_edge.cli.completion import VARIABLE as COMPLETION_VARIABLE
-from avengers_edge.cli.completion import complete
-from avengers_edge.cli.session import Session
 from avengers_edge.cli.terminal import error_line, on_terminal
 from avengers_edge.errors import INTERRUPTED_EXIT_CODE, AvengersError, BadRequest
+
+if TYPE_CHECKING:
+    from avengers_edge.cli.session import Session
 
 _COMMANDS = {
     "advise": (
@@ -125,7 +125,9 @@ class AvengersGroup(click.Group):
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> NoReturn:  # noqa: ANN401
         """Run a command and exit; the signature is click's."""
-        if COMPLETION_VARIABLE in os.environ:
+        if "_AVENGERS_COMPLETE" in os.environ:
+            from avengers_edge.cli.completion import complete
+
             complete(self)
         options["standalone_mode"] = False
         with _recorded_interrupts() as interrupts:
@@ -244,6 +246,8 @@ def cli(context: click.Context, home: Path | None, offline: bool, verbose: bool)
       avengers setup
       avengers ask "A train travels 60 km in 45 minutes. What is its average speed in km/h?"
     """
+    from avengers_edge.cli.session import Session
+
     if verbose:
         logging.basicConfig(format="%(name)s: %(message)s", stream=sys.stderr)
         logging.getLogger("avengers_edge").setLevel(logging.DEBUG)

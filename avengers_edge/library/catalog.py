@@ -21,7 +21,6 @@ from avengers_edge.errors import AvengersError, BadRequest, NotFound
 from avengers_edge.library.disk import disk_errors
 from avengers_edge.library.manifests import ModelManifest, read_manifest, write_manifest
 from avengers_edge.library.names import check_file_name, check_id, check_printable
-from avengers_edge.library.references import matches, parse_reference
 from avengers_edge.records import AnswerForm, Kind, Member, Mode, SamplingParams, Team
 
 DEFAULT_SAMPLES = 8
@@ -130,8 +129,11 @@ class Catalog:
             BadRequest: the manifest is wrong, or no regular file.
 
         """
-        if reference := parse_reference(name):
-            known = next((each for each in self.manifests().values() if matches(reference, each)), None)
+        if "/" in name:
+            from avengers_edge.library.references import matches, parse_reference
+
+            place = parse_reference(name)
+            known = next((each for each in self.manifests().values() if place and matches(place, each)), None)
             if known is None:
                 raise NotFound(f"{name} was not pulled yet: `avengers models pull {name}`")
             return known

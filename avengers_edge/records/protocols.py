@@ -74,6 +74,11 @@ class Lazy(Generic[_T]):
         self._make, self._lock = make, threading.Lock()
         self._made: tuple[_T] | None = None
 
+    @property
+    def made(self) -> _T | None:
+        """What was made by now."""
+        return self._made[0] if self._made else None
+
     def get(self) -> _T:
         """Return it, and make it first if need be."""
         with self._lock:

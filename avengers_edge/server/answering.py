@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from avengers_edge.election import Emit, events_of
 from avengers_edge.errors import Cancelled, ContextFull, DoesNotFit
+from avengers_edge.inquiry import Inquiry
 from avengers_edge.records import SEED_LIMIT, Answer, Ask, CancelToken, Event, Finished, Generation, Token
 from avengers_edge.routing.features import count_within_limit
 from avengers_edge.server.model_registry import ModelRegistry, ResolvedModel
@@ -19,7 +20,7 @@ from avengers_edge.server.parameters import Parameters
 from avengers_edge.server.problems import Problem, refuse
 from avengers_edge.server.replies import Embedding, EmbeddingList, EmbeddingUsage
 from avengers_edge.server.schemas import EmbeddingRequest
-from avengers_edge.ways import Inquiry, requests_for
+from avengers_edge.ways import requests_for
 
 _BATCH = 16
 """Texts between two looks at the cancel token; the embedder does as many in one go."""

@@ -14,8 +14,6 @@ from collections.abc import Callable
 
 from avengers_edge.records import Ask, Kind
 from avengers_edge.voting import languages
-from avengers_edge.voting.calls import calls_key
-from avengers_edge.voting.keys import json_key
 from avengers_edge.voting.latex import narrow
 from avengers_edge.voting.patterns import pattern, wording
 
@@ -64,8 +62,14 @@ def kind_of(question: str, ask: Ask) -> Kind:
 def comparison_of(ask: Ask) -> Callable[[str], str | None] | None:
     """Return what makes keys of free text, where such texts can be compared."""
     if ask.tools is not None:
+        from avengers_edge.voting.calls import calls_key
+
         return functools.partial(calls_key, names=ask.tools.names)
-    return None if ask.schema is None else json_key
+    if ask.schema is None:
+        return None
+    from avengers_edge.voting.keys import json_key
+
+    return json_key
 
 
 def infer_kind(question: str) -> Kind:

@@ -107,7 +107,12 @@ def test_voting_is_pure_python():
             | {"starlette", "uvicorn"},
         ),
         (
-            "import avengers_edge.runtime, avengers_edge.sandbox.programs",
+            "import avengers_edge.runtime, avengers_edge.cli.ask_command",
+            {f"avengers_edge.{name}" for name in ("election", "ways", "engine.model_pool", "sandbox.programs")}
+            | {"avengers_edge.cli.running_server", "http.client"},
+        ),
+        (
+            "import avengers_edge.election, avengers_edge.engine.model_pool, avengers_edge.sandbox.programs",
             {"llama_cpp", "sklearn", "huggingface_hub", "urllib.request", "pydantic_monty", "sympy"},
         ),
     ],

@@ -73,6 +73,12 @@ def test_vectors_are_the_ones_that_were_pinned(embedder: OnnxEmbedder, text: str
 
 
 @pytest.mark.native
+def test_few_texts_have_the_vectors_of_many(embedder: OnnxEmbedder) -> None:
+    with OnnxEmbedder(shipped_dir() / "embedder", few=True) as opened:
+        assert opened.embed([*CANONICAL]) == pytest.approx(embedder.embed([*CANONICAL]), abs=2e-6)
+
+
+@pytest.mark.native
 @pytest.mark.parametrize("text", FLOAT_MODEL)
 def test_vectors_are_close_to_the_float_models(embedder: OnnxEmbedder, text: str) -> None:
     assert embedder.embed([text])[0, :5] == pytest.approx(FLOAT_MODEL[text], abs=1e-2)

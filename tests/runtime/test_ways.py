@@ -12,6 +12,7 @@ import pytest
 from fakes import WordLengthEmbedder
 
 from avengers_edge.errors import AvengersError, BadRequest, NoSandbox
+from avengers_edge.inquiry import Inquiry
 from avengers_edge.records import (
     AS_LONG_AS_FITS,
     Answer,
@@ -31,7 +32,7 @@ from avengers_edge.records import (
 from avengers_edge.runtime import Avengers
 from avengers_edge.voting.keys import canonical_key
 from avengers_edge.voting.printed import printed_answer
-from avengers_edge.ways import Inquiry, answer_in, requests_for
+from avengers_edge.ways import answer_in, requests_for
 
 BRIEF = Mode("brief", MappingProxyType({"number": "Think.", "choice": "Explain.", "label": "Explain."}))
 PROGRAM = Mode(
@@ -114,9 +115,10 @@ def ask(
         samples=options.pop("samples", 6), sampling=SamplingParams(max_tokens=50),
     )  # fmt: skip
     ranking = Ranking({f"m:{name}": share for name, share in expected.items()}, options.pop("budget", None))
+    programs = options.pop("programs", Printer())
     avengers = Avengers(
         team, WordLengthEmbedder, lambda _: ranking, lambda _: contextlib.nullcontext(engine),
-        programs=options.pop("programs", Printer()),
+        open_programs=lambda: programs,
     )  # fmt: skip
     events = [*avengers.run(question, how or Ask(seed=1), **options)]
     engine.tokens = [event.text for event in events if isinstance(event, Token)]

@@ -16,9 +16,10 @@ MAY_IMPORT = {
     "library": {"errors", "_util", "records", "config"},
     "sandbox": {"errors", "_util", "records", "config"},
     "history": {"errors", "_util", "records"},
-    "ways": {"errors", "records", "config", "voting"},
-    "election": {"errors", "records", "config", "voting", "_util", "ways"},
-    "opening": {"records", "config", "routing", "engine", "library"},
+    "inquiry": {"records", "voting"},
+    "ways": {"errors", "records", "config", "voting", "inquiry"},
+    "election": {"errors", "records", "config", "voting", "_util", "inquiry", "ways"},
+    "opening": {"records", "config", "routing", "engine", "library", "sandbox"},
 }
 MAY_IMPORT["runtime"] = {*MAY_IMPORT["election"], *MAY_IMPORT["opening"], "sandbox", "election", "opening"}
 UP_TO_RUNTIME = {*MAY_IMPORT["runtime"], "_util", "runtime"}

@@ -51,7 +51,11 @@ def ask(judge, texts, question=QUESTION, members=1, router=None, **options):
     )
     engine = QueuedEngine(texts)
     avengers = Avengers(
-        team, WordLengthEmbedder, lambda embedder: router, lambda model: contextlib.nullcontext(engine), judge=judge
+        team,
+        WordLengthEmbedder,
+        lambda embedder: router,
+        lambda model: contextlib.nullcontext(engine),
+        open_judge=lambda: judge,
     )
     return avengers.answer(question, Ask(seed=1, **options)), engine
 
