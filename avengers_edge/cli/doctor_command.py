@@ -340,14 +340,15 @@ def check_team(session: Session, team: str | None) -> Iterator[Finding]:
 
 
 def check_routing(session: Session, team: str | None) -> Iterator[Finding]:
-    """Route a question, with the embedder and the table."""
+    """Route a question that can be put to every way of asking, with the embedder and the table."""
     from avengers_edge.runtime import Avengers
 
     settings = session.settings()
     with contextlib.closing(Avengers.open(settings, team)) as avengers:
-        route = avengers.route("What is 2 + 2?")
-    ranked = counted(len(route.ranking), "member")  # letters, say, are no way to ask for a number
-    yield Finding("routing", f"works, {ranked} that can be asked for a number ranked by {settings.providers[0]}")
+        ranked = len(avengers.route("What is 2 + 2?\nA) 3\nB) 4").ranking)
+        members = counted(len(avengers.team.members), "member")
+    some = "" if members == counted(ranked, "member") else f"{ranked} of "
+    yield Finding("routing", f"works, {some}{members} ranked on {settings.providers[0]}")
 
 
 def check_gpu(session: Session) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from avengers_edge.cli import doctor_command
 from avengers_edge.cli.doctor_command import KNOWN_BAD, Finding, KnownBad, attempt, broken_bound
 from avengers_edge.cli.network_audit import REACHES_OUT, STARTS, find_places
 from avengers_edge.cli.root_command import cli
+from avengers_edge.cli.session import Session
 from avengers_edge.errors import DoesNotFit
 from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore
 from avengers_edge.history.conversations import Turn
@@ -106,6 +107,13 @@ def test_a_release_is_bad_from_its_first_to_before_its_last():
 
 def test_a_requirement_is_known_by_its_package():
     assert doctor_command._requirements()["jinja2"].name == "jinja2"
+
+
+@pytest.mark.native
+def test_all_members_of_the_starter_team_are_counted_where_routing_is_checked():
+    (found,) = doctor_command.check_routing(Session(), "starter")
+    members = len(Catalog.of(Session().settings()).load_team("starter").members)
+    assert found.found == f"works, {members} members ranked on CPUExecutionProvider"
 
 
 # --- home and files ---

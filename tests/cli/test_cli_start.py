@@ -267,6 +267,7 @@ def test_doctor_loads_the_smallest_model_and_tells_what_llama_cpp_did(examine):
     assert findings["buffers"]["found"] == "CPU_Mapped model 64 B, CPU KV 2.0 MB"
     assert findings["llama.cpp"]["found"] == "CPU : AVX2 = 1"
     assert findings["kv cache"]["found"] == "f16, 8192 tokens a model"
+    assert findings["routing"]["found"] == "works, 2 members ranked on CPUExecutionProvider"
     assert (
         "needs 69.4 MB of memory: 64 B weights, 524 kB KV cache, 68.9 MB compute and process"
         in findings["large"]["found"]
