@@ -153,7 +153,7 @@ def test_no_conversation_is_parked_on_the_disk_with_no_log(run, home, tmp_path, 
             device_memory=lambda: None,
         )
 
-    monkeypatch.setattr("avengers_edge.opening.ModelPool", residency)
+    monkeypatch.setattr("avengers_edge.engine.model_pool.ModelPool", residency)
     lines = f"{TALE}\n/model qwen2.5-coder-0.5b-instruct\n{TALE}\n"
     result = run("chat", "--team", "solo", *words, input=lines)
     assert (result.exit_code, result.stdout) == (0, "Once.\nOnce.\n")
