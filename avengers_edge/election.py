@@ -341,7 +341,7 @@ class Election:
         """Elect the answer; `embed` finds the most central of several free texts.
 
         Raises:
-            Cancelled: not one sample had begun.
+            Cancelled: not one sample had begun, or its program was ended.
             AvengersError: programs were asked for, and none of them printed an answer.
 
         """
@@ -353,6 +353,8 @@ class Election:
         place = self._choose(samples, votes, embed)
         chosen = samples[place]
         if chosen.output is not None and chosen.key is None:
+            if self._cancel.is_set():
+                raise Cancelled("cancelled while its program ran: ask again")
             raise AvengersError(
                 f"no program of {chosen.model} gave an answer ({chosen.failure or 'it was cut off'}): ask again, "
                 "ask another member, or say with --kind what the answer is"

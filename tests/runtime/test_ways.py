@@ -11,7 +11,7 @@ from types import MappingProxyType
 import pytest
 from fakes import WordLengthEmbedder
 
-from avengers_edge.errors import AvengersError, BadRequest, NoSandbox
+from avengers_edge.errors import AvengersError, BadRequest, Cancelled, NoSandbox
 from avengers_edge.inquiry import Inquiry
 from avengers_edge.records import (
     AS_LONG_AS_FITS,
@@ -169,6 +169,18 @@ def test_a_whole_number_is_shown_as_one_however_it_was_computed():
 def test_a_failed_program_is_never_an_answer():
     with pytest.raises(AvengersError, match=r"no program of m:program gave an answer \(1/0\)"):
         ask({"program": 0.7}, {"program": ["1/0"]}, how=Ask(member="m:program", samples=1))
+
+
+def test_a_program_that_was_cancelled_is_no_failure():
+    cancel = threading.Event()
+
+    class Ended(Printer):
+        def run(self, source, cancel=None):
+            cancel.set()
+            return Ran(None, "killed by signal 9")
+
+    with pytest.raises(Cancelled):
+        ask({"program": 0.7}, {"program": ["1/0"]}, how=Ask(samples=1), programs=Ended(), cancel=cancel)
 
 
 def test_programs_agree_by_what_they_print_and_not_by_their_text():
