@@ -68,8 +68,8 @@ class Settings:
     """Everything a user can set once for all commands; `describe_settings` lists the fields with their help."""
 
     home: Path
-    offline: bool = _setting(False, "Refuse everything that would need the network.")
-    team: str = _setting("starter", "The team that answers where none is named.")
+    offline: bool = _setting(False, "Refuse whatever needs the network.")
+    team: str = _setting("starter", "Default team.")
     threads: int | None = _setting(None, "CPU threads of a model; one per core where it is not set.", bounds=(1, 1024))
     gpu_layers: int = _setting(
         -1, "Layers that are offloaded to a GPU; -1 offloads all where the build has one.", bounds=(-1, 100_000)
@@ -97,7 +97,7 @@ class Settings:
         "Seconds after which an idle model is unloaded; with -1 only when another one needs its memory.",
         bounds=(-1, 31_536_000),
     )
-    pin: tuple[str, ...] = _setting((), "Models that stay loaded.")
+    pin: tuple[str, ...] = _setting((), "Models that are never unloaded.")
     park: bool = _setting(
         True,
         "Write the KV cache of an unloaded model to the disk, so that its conversation need not be evaluated again.",
@@ -105,7 +105,7 @@ class Settings:
     providers: tuple[str, ...] = _setting(
         ("CPUExecutionProvider",), "ONNX Runtime execution providers of the embedder, in order of preference."
     )
-    vi: bool = _setting(False, "Give the prompt of `avengers chat` the keys of vi.")
+    vi: bool = _setting(False, "Key bindings of vi in `avengers chat`.")
 
     @property
     def part(self) -> int:

@@ -50,7 +50,7 @@ class Advice:
 @json_option
 @pass_session
 def advise(session: Session, yes: bool, as_json: bool) -> None:
-    """Advise which team suits this machine: size, whether it fits, about how fast it is.
+    """Advise which team suits this machine: memory and speed.
 
     Models of a team are loaded one at a time, so that the largest has to fit. Speed is estimated from the bandwidth of
     main memory, which each token reads the weights through once; a GPU is quicker.

@@ -145,7 +145,7 @@ def _code_of(answer: Answer) -> str:
 @json_option
 @pass_session
 def batch(session: Session, file: Path, out: Path, jobs: int, team: str | None, options: Ask, as_json: bool) -> None:
-    """Answer the questions of FILE (JSON lines) into another file.
+    """Answer the questions of FILE, one JSON object a line.
 
     FILE may be -, standard input. Run again, it goes on where it stopped.
 

@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 def bench(session: Session, model: str | None, team: str | None, samples: int, as_json: bool) -> None:
     """Measure the speed of MODEL on this machine.
 
-    Without MODEL it is the team's first. The engine uses the figures, which are stored.
+    Without MODEL it is the team's first. The results are stored, and the engine uses them.
 
     \b
-    It measures decode steps by their width with repacked weights and without, the time to the first token, and a vote
-    against as many calls one by one. Takes some minutes; Ctrl-C is safe.
+    Measured are the time of a decode step by batch width, with and without repacked weights, the time to the first
+    token, and a vote against as many single calls. Takes some minutes; Ctrl-C is safe.
       avengers bench qwen2.5-coder-0.5b-instruct
     """
     from avengers_edge.calibration.bench import bench as measure

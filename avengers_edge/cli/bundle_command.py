@@ -36,7 +36,7 @@ def bundle() -> None:
 @click.option("-o", "--out", type=_PATH, default=".", help="Folder of the archive, or its own path ending in .tar.")
 @click.option("--name", help="Name of the bundle (default: the team's).")
 @click.option("--wheels", "folder", type=_PATH, metavar="DIR", help="Folder of wheels that pip searches first.")
-@click.option("--no-wheels", is_flag=True, help="Leave out wheels: for machines that have the product.")
+@click.option("--no-wheels", is_flag=True, help="Leave out the wheels, for machines with the product installed.")
 @click.option(
     "--extras",
     callback=parse_names,
@@ -75,12 +75,12 @@ def pack(
     sign_key: Path | None,
     as_json: bool,
 ) -> None:
-    """Pack TEAM (default: the one in use) into NAME.tar, with NAME.install.py beside it.
+    """Pack TEAM into NAME.tar, with NAME.install.py beside it.
 
     \b
-    The archive holds the model files byte for byte, the team's table and manifests, the wheels of the product and of
-    all that asking, chatting, serving and calibrating need, an installer, an SBOM, licences, and a manifest with the
-    sha256 of every file.
+    Without TEAM it is the one in use. The archive holds the model files byte for byte, the team's table and manifests,
+    the wheels of the product and of all that asking, chatting, serving and calibrating need, an installer, an SBOM,
+    licences, and a manifest with the sha256 of every file.
 
     \b
     Examples:
@@ -126,11 +126,11 @@ def pack(
 
 @bundle.command()
 @click.argument("archive", type=_PATH, required=False)
-@click.option("--key", type=_PATH, metavar="PUBLIC", help="Ed25519 public key (PEM) that has to have signed it.")
+@click.option("--key", type=_PATH, metavar="PUBLIC", help="Ed25519 public key (PEM) to verify the signature with.")
 @json_option
 @pass_session
 def verify(session: Session, archive: Path | None, key: Path | None, as_json: bool) -> None:
-    """Verify ARCHIVE or, without one, all files that bundles installed into the home folder.
+    """Verify ARCHIVE, or all installed files of bundles.
 
     The installer beside ARCHIVE is verified with it. The exit code is 4 if a file is bad.
 
@@ -176,12 +176,12 @@ def verify(session: Session, archive: Path | None, key: Path | None, as_json: bo
 
 @bundle.command()
 @click.argument("archive", type=_PATH)
-@click.option("--key", type=_PATH, metavar="PUBLIC", help="Ed25519 public key (PEM) that has to have signed it.")
-@click.option("--replace", is_flag=True, help="Replace other files of the same names.")
+@click.option("--key", type=_PATH, metavar="PUBLIC", help="Ed25519 public key (PEM) to verify the signature with.")
+@click.option("--replace", is_flag=True, help="Replace existing files of other content.")
 @json_option
 @pass_session
 def unpack(session: Session, archive: Path, key: Path | None, replace: bool, as_json: bool) -> None:
-    """Verify all files of ARCHIVE and install them into the home folder; resumes where it stopped.
+    """Verify ARCHIVE and install its files; a second run resumes.
 
     \b
     Example:

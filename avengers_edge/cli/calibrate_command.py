@@ -34,7 +34,7 @@ _outcomes_option = click.option(
     "--outcomes", multiple=True, required=True, type=_FILE, metavar="FILE...", help="Outcome files."
 )
 _questions_option = click.option(
-    "--questions", multiple=True, metavar="FILE...", help="Question files of the outcomes whose rows have no prompt."
+    "--questions", multiple=True, metavar="FILE...", help="Question files for outcomes without prompts."
 )
 _members_option = click.option(
     "--members", callback=parse_names, metavar="A,B", help="Members to use, in this order (default: all)."
@@ -59,16 +59,20 @@ def calibrate() -> None:
     "--questions", multiple=True, required=True, metavar="FILE...|builtin", help="Question files, or the built-in set."
 )
 @click.option("--out", required=True, type=_FILE, metavar="FILE", help="Outcome file to write, or to complete.")
-@click.option("--samples", type=int, default=1, show_default=True, help="Samples of each answer; 1 is greedy.")
+@click.option("--samples", type=int, default=1, show_default=True, help="Number of samples of an answer; 1 is greedy.")
 @click.option("--limit", type=int, help="Number of questions, spread over the data sets (default: all).")
 @click.option(
     "--datasets", callback=parse_names, metavar="A,B", help="Data sets to take questions from (default: all)."
 )
 @_members_option
 @click.option(
-    "--seed", type=int, default=DEFAULT_SEED, show_default=True, help="Random seed of the questions and the samples."
+    "--seed",
+    type=int,
+    default=DEFAULT_SEED,
+    show_default=True,
+    help="Random seed of the questions and the sampling.",
 )
-@click.option("--texts", is_flag=True, help="Keep the texts of the answers in the outcome file.")
+@click.option("--texts", is_flag=True, help="Write the texts of the answers to the outcome file.")
 @json_option
 @pass_session
 def measure(
@@ -84,7 +88,7 @@ def measure(
     texts: bool,
     as_json: bool,
 ) -> None:
-    """Let every member of a team answer questions, grade the answers, and write outcomes.
+    """Let a team answer questions, grade the answers, write outcomes.
 
     \b
     Run again, it goes on where it stopped; Ctrl-C is safe at any time:
@@ -153,10 +157,15 @@ def embedding_progress(status: StatusLine) -> Callable[[int, int], None]:
     multiple=True,
     type=_FILE,
     metavar="FILE...",
-    help="Outcome files with eight samples an answer, to fit the sample budget of each cluster.",
+    help="Outcome files of eight samples, to fit the sample budget of each cluster.",
 )
-@click.option("--partly", is_flag=True, help="Accept outcomes in which members have not answered every question.")
-@click.option("--team-size", type=int, metavar="N", help="Number of members to choose: those most often ranked first.")
+@click.option("--partly", is_flag=True, help="Accept outcomes without a score of every member.")
+@click.option(
+    "--team-size",
+    type=int,
+    metavar="N",
+    help="Number of members to keep, the most often first (default: all).",
+)
 @click.option("--add-to", type=_FILE, metavar="TABLE", help="Table to add the outcomes to; its centroids stay.")
 @json_option
 @pass_session
@@ -256,10 +265,10 @@ def _fit_lines(facts: dict[str, Any]) -> str:
 def evaluate(
     session: Session, table: Path, outcomes: tuple[Path, ...], questions: tuple[str, ...], as_json: bool
 ) -> None:
-    """Evaluate routing by a table on outcomes, beside its baselines; in percent.
+    """Evaluate a routing table on outcomes, beside baselines.
 
     \b
-    Take questions that it was not fitted on, or the result is too good:
+    In percent; only outcomes of questions that the table was not fitted on give unbiased figures:
       avengers calibrate evaluate --table my-table.safetensors --outcomes others.jsonl
     """
     from avengers_edge.calibration.pipeline import evaluate_outcomes
@@ -309,7 +318,7 @@ def report(
     out: Path,
     as_json: bool,
 ) -> None:
-    """Write an HTML report on what routing gains on outcomes, with intervals.
+    """Write an HTML report on the gain of routing, with intervals.
 
     \b
     Tables are fitted on 70 % of the questions and evaluated on the rest, for several random splits; takes minutes.
@@ -377,7 +386,7 @@ def _study_lines(study: Study) -> list[str]:
 def convert(
     session: Session, benchmark: str, source: str, split: str | None, out: Path, limit: int | None, as_json: bool
 ) -> None:
-    """Convert the published files of BENCHMARK to a question file for `calibrate measure`.
+    """Convert published files of BENCHMARK to a question file.
 
     \b
     No benchmark's questions come with this package: download them from their publishers, under their licences.

@@ -85,7 +85,7 @@ KNOWN_BAD = (
 
 @click.command()
 @click.option("--team", shell_complete=complete_teams, help="Team to check (default: the one in use).")
-@click.option("--network", is_flag=True, help="List instead the modules that can open a socket or start a program.")
+@click.option("--network", is_flag=True, help="List only the modules that can open a socket or start a program.")
 @json_option
 @pass_session
 def doctor(session: Session, team: str | None, network: bool, as_json: bool) -> None:

@@ -84,7 +84,7 @@ def models() -> None:
 @json_option
 @pass_session
 def list_models(session: Session, as_json: bool) -> None:
-    """List all known models: size, quantization, memory needed, whether that fits, licence, last verification.
+    """List all known models: size, memory, licence, verification.
 
     \b
       avengers models list --json
@@ -101,7 +101,7 @@ def list_models(session: Session, as_json: bool) -> None:
 @json_option
 @pass_session
 def show(session: Session, model: str, template: bool, as_json: bool) -> None:
-    """Show the facts of MODEL: size, memory, licence, hashes, sources.
+    """Show MODEL: size, memory, licence, hashes, sources.
 
     \b
       avengers models show smollm2-135m-instruct
@@ -124,11 +124,11 @@ def show(session: Session, model: str, template: bool, as_json: bool) -> None:
 
 @models.command()
 @click.argument("model", nargs=-1, required=True, shell_complete=complete_models)
-@click.option("--sha256", metavar="HEX", help="Hash that the file at an address must have.")
-@click.option("--yes", is_flag=True, help="Take the file at an address without a known hash.")
+@click.option("--sha256", metavar="HEX", help="Expected sha256 of a file at an address.")
+@click.option("--yes", is_flag=True, help="Download a file without a known sha256 without asking.")
 @pass_session
 def pull(session: Session, model: tuple[str, ...], sha256: str | None, yes: bool) -> None:
-    """Download and verify each MODEL; resumes where it stopped.
+    """Download and verify each MODEL; a second run resumes.
 
     A MODEL is a name of `avengers models list`, a repository of the Hugging Face hub, a file of it, or an address.
     Without a quantization it is Q4_K_M, or the largest that fits this machine.
@@ -173,17 +173,18 @@ def pull_models(session: Session, names: Sequence[str], sha256: str | None = Non
 
 @models.command()
 @click.argument("folder", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--link", is_flag=True, help="Use what was found in place, without a copy.")
-@click.option("--only", multiple=True, metavar="NAME", help="Of those found only the one of this name; repeatable.")
+@click.option("--link", is_flag=True, help="Install the files found in place, without a copy.")
+@click.option("--only", multiple=True, metavar="NAME", help="Name of a file found; repeatable (default: all).")
 @click.option("--yes", is_flag=True, help="Link without asking.")
 @json_option
 @pass_session
 def find(
     session: Session, folder: tuple[Path, ...], link: bool, only: tuple[str, ...], yes: bool, as_json: bool
 ) -> None:
-    """Find GGUF files that other programs have on this machine: Ollama, LM Studio, Hugging Face, llama.cpp and others.
+    """Find GGUF files of other programs on this machine, or in FOLDER.
 
-    With FOLDER the files below it. A file that is linked stays where it is, and is refused once it has changed.
+    The programs are Ollama, LM Studio, Hugging Face, llama.cpp and others. A linked file stays where it is, and is
+    refused once it has changed.
 
     \b
       avengers models find
@@ -255,7 +256,9 @@ def _linked(session: Session, found: Found) -> str | None:
 @json_option
 @pass_session
 def import_model(session: Session, file: Path, model_id: str | None, link: bool, as_json: bool) -> None:
-    """Check a GGUF FILE and copy it into the store; of a folder all files, of a model in several parts name the first.
+    """Verify a GGUF FILE and copy it into the store.
+
+    Of a folder all files are imported, of a model in several parts all that belong to the first, which FILE names.
 
     \b
       avengers models import ~/Downloads/some-model.Q4_K_M.gguf
@@ -287,7 +290,7 @@ def import_model(session: Session, file: Path, model_id: str | None, link: bool,
 @json_option
 @pass_session
 def verify(session: Session, model: tuple[str, ...], as_json: bool) -> None:
-    """Hash installed files again, each MODEL or all of them; exit code 4 if one is bad.
+    """Verify the files of each MODEL, or all; exit code 4 if one is bad.
 
     \b
       avengers models verify
@@ -319,7 +322,7 @@ def verify(session: Session, model: tuple[str, ...], as_json: bool) -> None:
 @json_option
 @pass_session
 def gc(session: Session, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Delete orphans: unfinished downloads, and measurements and files of models that were removed.
+    """Delete unfinished downloads, and what removed models left.
 
     \b
       avengers models gc --dry-run
@@ -347,7 +350,7 @@ def gc(session: Session, dry_run: bool, yes: bool, as_json: bool) -> None:
 @click.argument("model", nargs=-1, required=True, shell_complete=complete_installed)
 @pass_session
 def remove(session: Session, model: tuple[str, ...]) -> None:
-    """Delete the files of each MODEL, and the manifest of one that was imported.
+    """Delete the files of each MODEL, and an imported one's manifest.
 
     \b
       avengers models remove smollm2-135m-instruct

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 _COMMANDS = {
     "advise": (
         "advise_command",
-        "Advise which team suits this machine: size, whether it fits, about how fast it is.",
+        "Advise which team suits this machine: memory and speed.",
     ),
     "ask": ("ask_command", "Route PROMPT, sample, vote, print the answer."),
-    "batch": ("ask_command", "Answer the questions of FILE (JSON lines) into another file."),
+    "batch": ("ask_command", "Answer the questions of FILE, one JSON object a line."),
     "bench": ("bench_command", "Measure the speed of MODEL on this machine."),
     "bundle": ("bundle_command", "Pack, verify and unpack teams for air-gapped machines."),
     "calibrate": ("calibrate_command", "Measure a team, fit its routing table, and evaluate it."),
@@ -43,8 +43,8 @@ _COMMANDS = {
     "doctor": ("doctor_command", "Check this machine and installation."),
     "models": ("models_command", "Manage the model files in the store."),
     "route": ("ask_command", "Show which member would answer PROMPT, and why."),
-    "serve": ("serve_command", "Serve teams and members by OpenAI's, Anthropic's and Ollama's APIs."),
-    "stop": ("serve_command", "Stop the server of this home that runs; what it is answering may end first."),
+    "serve": ("serve_command", "Serve OpenAI's, Anthropic's and Ollama's APIs, and a page."),
+    "stop": ("serve_command", "Stop the running server; answers under way are finished first."),
     "setup": ("models_command", "Pull and verify the models of TEAM."),
     "team": ("team_command", "Make, change and show teams of models."),
 }

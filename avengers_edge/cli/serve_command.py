@@ -35,16 +35,16 @@ _FILE = click.Path(path_type=Path)
     help="Address to listen on; one that other machines reach needs an API key.",
 )
 @click.option("--port", type=int, default=8765, show_default=True, help="Port to listen on; 0: any free one.")
-@click.option("--team", shell_complete=complete_teams, help="Team of the model name `avengers`.")
+@click.option("--team", shell_complete=complete_teams, help="Team called `avengers` (default: the one in use).")
 @click.option(
     "--api-key-file",
     type=_FILE,
     metavar="FILE",
     help=f"File with the API key that clients have to send ({KEY_VARIABLE}).",
 )
-@click.option("--allow-host", multiple=True, metavar="NAME", help="Further host name of this server; repeatable.")
+@click.option("--allow-host", multiple=True, metavar="NAME", help="Further host name to accept; repeatable.")
 @click.option(
-    "--allow-origin", multiple=True, metavar="URL", help="Origin of pages that may call it from a browser; repeatable."
+    "--allow-origin", multiple=True, metavar="URL", help="Origin of web pages that may send requests; repeatable."
 )
 @click.option("--tls-cert", type=_FILE, metavar="FILE", help="Certificate chain (PEM); serves HTTPS.")
 @click.option("--tls-key", type=_FILE, metavar="FILE", help="Private key of the certificate (PEM).")
@@ -53,14 +53,14 @@ _FILE = click.Path(path_type=Path)
     type=click.IntRange(1, 512),
     default=32,
     show_default=True,
-    help="Number of requests that are answered at once.",
+    help="Maximum number of concurrent requests.",
 )
 @click.option(
     "--slots",
     type=click.IntRange(0, 256),
     default=0,
     show_default=True,
-    help="Number of sequences, each with its part of the context; 0: all share it.",
+    help="Number of KV cache slots, each with an equal part of the context; 0: one context for all.",
 )
 @click.option(
     "--context",
@@ -69,7 +69,7 @@ _FILE = click.Path(path_type=Path)
     help=f"Context of a model (default: that of settings.toml, at least {_SLOT} a slot).",
 )
 @click.option(
-    "--max-queue", type=click.IntRange(0), default=64, show_default=True, help="Number of requests that may wait."
+    "--max-queue", type=click.IntRange(0), default=64, show_default=True, help="Maximum number of waiting requests."
 )
 @click.option("--max-seconds", type=float, default=600.0, show_default=True, help="Timeout of a request, seconds.")
 @click.option("--max-tokens", type=click.IntRange(1), default=8192, show_default=True, help="Token limit of a request.")
@@ -85,12 +85,12 @@ _FILE = click.Path(path_type=Path)
     type=float,
     default=30.0,
     show_default=True,
-    help="Timeout of the requests that run at shutdown, seconds.",
+    help="Shutdown timeout of requests under way, seconds.",
 )
-@click.option("--strict", is_flag=True, help="Refuse unknown fields of requests instead of naming them in the answer.")
-@click.option("--background", is_flag=True, help="Start it and return; `avengers stop` ends it.")
-@click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
-@click.option("--log-prompts", is_flag=True, help="Log the prompts too.")
+@click.option("--strict", is_flag=True, help="Refuse unknown fields of requests instead of listing them.")
+@click.option("--background", is_flag=True, help="Start the server in the background; `avengers stop` ends it.")
+@click.option("--open", "opens", is_flag=True, help="Open the chat page in the browser.")
+@click.option("--log-prompts", is_flag=True, help="Include prompts in the log.")
 @pass_session
 def serve(
     session: Session,
@@ -115,9 +115,9 @@ def serve(
     opens: bool,
     log_prompts: bool,
 ) -> None:
-    """Serve teams and members by OpenAI's, Anthropic's and Ollama's APIs.
+    """Serve OpenAI's, Anthropic's and Ollama's APIs, and a page.
 
-    By default only this machine can reach them. The address that is printed has a chat page for browsers.
+    By default only this machine can reach them. The chat page is at the address that is printed.
 
     \b
     Model names are avengers (routed and voted), avengers/TEAM, and each member's own:
@@ -182,7 +182,7 @@ def serve(
 @click.command()
 @pass_session
 def stop(session: Session) -> None:
-    """Stop the server of this home that runs; what it is answering may end first.
+    """Stop the running server; answers under way are finished first.
 
     \b
       avengers stop

@@ -63,7 +63,11 @@ class SeveralValues(click.Command):
 team_option = click.option("--team", shell_complete=complete_teams, help="Team that answers (default: the one in use).")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 prefer_option = click.option(
-    "--prefer", type=float, default=1.0, show_default=True, help="Weight of accuracy in routing: 1 accuracy, 0 speed."
+    "--prefer",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Quality weight of routing: 1 accuracy, 0 speed.",
 )
 member_option = click.option(
     "--model", "member", shell_complete=complete_members, help="Model or member to ask instead of routing."
@@ -86,22 +90,22 @@ _ASK_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--temperature", type=float, help="Sampling temperature, 0 is greedy (default: the team's; starter 0.4)."
     ),
-    click.option("--top-p", type=float, help="Sample from the most likely tokens of this total probability."),
-    click.option("--top-k", type=int, help="Sample from this number of most likely tokens, 0 from all."),
+    click.option("--top-p", type=float, help="Total probability of the tokens to sample from (nucleus)."),
+    click.option("--top-k", type=int, help="Number of most likely tokens to sample from, 0 for all."),
     click.option(
         "--min-p", type=float, help="Least probability of a token, relative to the most likely one; 0 is off."
     ),
     click.option("--repeat-penalty", type=float, help="Divisor of the logits of repeated tokens, 1 is off."),
     click.option("--frequency-penalty", type=float, help="Subtracted from a token's logit for each use, 0 is off."),
     click.option("--presence-penalty", type=float, help="Subtracted from the logits of used tokens, 0 is off."),
-    click.option("--stop", multiple=True, metavar="TEXT", help="Text before which a sample ends; repeatable."),
+    click.option("--stop", multiple=True, metavar="TEXT", help="Stop string, before which a sample ends; repeatable."),
     click.option("--grammar", type=_FILE, metavar="FILE", help="GBNF grammar that every sample follows."),
     click.option(
         "--schema",
         metavar="FILE|JSON|FIELDS",
         help='JSON schema that every sample follows: a file, the schema itself, or fields like "name, age int".',
     ),
-    click.option("--tests", type=_FILE, metavar="FILE", help="Python asserts that the code in the answer has to pass."),
+    click.option("--tests", type=_FILE, metavar="FILE", help="Python asserts to test the code of the answer with."),
     click.option("--seed", type=int, help="Random seed: the same seed gives the same answer on the same machine."),
     click.option(
         "--early-stop",

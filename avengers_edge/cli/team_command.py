@@ -97,10 +97,14 @@ def show(session: Session, name: str, as_json: bool) -> None:
     shell_complete=complete_any_member,
     help="Member of the team; repeatable.",
 )
-@click.option("--fitting", is_flag=True, help="Take all installed models that fit this machine, each in both modes.")
+@click.option(
+    "--fitting",
+    is_flag=True,
+    help="Use all installed models that fit, each as :think and :direct.",
+)
 @_table_option
 @_calibrate_option
-@click.option("--description", help="One line about the team.")
+@click.option("--description", help="Description of the team, one line.")
 @click.option("--samples", type=click.IntRange(1, 1000), help="Number of samples of a vote.")
 @json_option
 @pass_session
@@ -117,7 +121,7 @@ def create(
 ) -> None:
     """Make team NAME; without members on a terminal, it asks for them.
 
-    With --calibrate it is measured at once; `team add NAME --calibrate` goes on with that, whatever ended it.
+    A calibration that was stopped is resumed by `team add NAME --calibrate`.
 
     \b
       avengers team create mine --member qwen2.5-coder-1.5b-instruct:think --member smollm2-135m-instruct:direct
@@ -155,7 +159,7 @@ def create(
 @_members_argument
 @_table_option
 @_calibrate_option
-@click.option("--no-table", is_flag=True, help="Remove the routing table: members are asked in their order.")
+@click.option("--no-table", is_flag=True, help="Remove the routing table; members are then asked in their order.")
 @json_option
 @pass_session
 def add(
@@ -167,7 +171,9 @@ def add(
     no_table: bool,
     as_json: bool,
 ) -> None:
-    """Add members to team NAME, or give it a routing table; --calibrate goes on where it was stopped.
+    """Add members or a routing table to team NAME.
+
+    A calibration that was stopped is resumed by --calibrate.
 
     \b
       avengers team add mine qwen2.5-coder-0.5b-instruct:direct
@@ -197,10 +203,10 @@ def add(
 @team.command()
 @_name_argument
 @_members_argument
-@click.option("--yes", is_flag=True, help="Delete a whole team without asking.")
+@click.option("--yes", is_flag=True, help="Delete the team without asking.")
 @pass_session
 def remove(session: Session, name: str, members: tuple[str, ...], yes: bool) -> None:
-    """Remove members from team NAME; without members, delete the team. Model files stay.
+    """Remove members from team NAME, or delete it. Model files stay.
 
     \b
       avengers team remove mine smollm2-135m-instruct:direct
