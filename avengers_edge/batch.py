@@ -41,10 +41,7 @@ _OPTION_TYPES = {name: kind for name, kind in get_type_hints(Ask).items() if nam
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One question of a batch.
-
-    `digest` and `ask_digest` are hashes of its text and of how it is asked; `own_member`: its line named a member.
-    """
+    """A question, hashes of its text and of how it is asked, and whether its line named a member."""
 
     id: str
     where: str
@@ -75,9 +72,10 @@ def read_items(lines: Iterable[tuple[str, str]], defaults: Ask, team: str) -> tu
     for where, line in lines:
         try:
             item = _item(where, json.loads(line), defaults, team)
-        except (ValueError, TypeError, RecursionError, BadRequest) as error:
-            reason = str(error) if isinstance(error, BadRequest | _BadLine) else f"it is not JSON ({error})"
-            raise VerificationFailed(f"{where}: {reason}") from error
+        except BadRequest as error:
+            raise VerificationFailed(f"{where}: {error}") from error
+        except (ValueError, TypeError, RecursionError) as error:
+            raise VerificationFailed(f"{where}: it is not JSON ({error})") from error
         if item.id in items:
             raise VerificationFailed(f"{where}: id {item.id!r} is that of {items[item.id].where} too: choose another")
         items[item.id] = item
@@ -86,35 +84,23 @@ def read_items(lines: Iterable[tuple[str, str]], defaults: Ask, team: str) -> tu
     return tuple(items.values())
 
 
-class _BadLine(ValueError):
-    """A line that is JSON and no question."""
-
-
 def _item(where: str, row: object, defaults: Ask, team: str) -> Item:
     if not isinstance(row, dict):
-        raise _BadLine('it is not an object: write {"prompt": "..."}')
+        raise BadRequest('it is not an object: write {"prompt": "..."}')
     texts = [row[name] for name in ("prompt", "question") if name in row]
     if len(texts) != 1 or not isinstance(texts[0], str) or not texts[0].strip():
-        raise _BadLine("it needs one text, as prompt or as question")
+        raise BadRequest("it needs one text, as prompt or as question")
     given = row.get("id")
     if not (given is None or (isinstance(given, str | int) and not isinstance(given, bool) and given != "")):
-        raise _BadLine(f"its id is {given!r:.40}: use a text or a number")
+        raise BadRequest(f"its id is {given!r:.40}: use a text or a number")
     options = _options(row)
     ask = dataclasses.replace(defaults, **options)
     try:
         digest = _digest(texts[0])
     except UnicodeEncodeError as error:
-        raise _BadLine("its text has half a character: write the whole one") from error
-    number = where.rpartition(" ")[2]
-    return Item(
-        id=f"line {number}" if given is None else str(given),
-        where=where,
-        prompt=texts[0],
-        ask=ask,
-        digest=digest,
-        ask_digest=_ask_digest(ask, team),
-        own_member="member" in options,
-    )
+        raise BadRequest("its text has half a character: write the whole one") from error
+    name = f"line {where.rpartition(' ')[2]}" if given is None else str(given)
+    return Item(name, where, texts[0], ask, digest, _ask_digest(ask, team), "member" in options)
 
 
 def _options(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,7 +114,7 @@ def _options(row: Mapping[str, Any]) -> dict[str, Any]:
         if name in ignored or value is None:
             continue
         if name not in _OPTION_TYPES:
-            raise _BadLine(f"unknown field {name!r:.40}: use {', '.join(_OPTION_TYPES)}")
+            raise BadRequest(f"unknown field {name!r:.40}: use {', '.join(_OPTION_TYPES)}")
         if name == "stop":
             options[name] = (value,) if isinstance(value, str) else value
         else:
@@ -136,7 +122,7 @@ def _options(row: Mapping[str, Any]) -> dict[str, Any]:
         try:
             msgspec.convert(options[name], _OPTION_TYPES[name])
         except msgspec.ValidationError as error:
-            raise _BadLine(f"{name} is {value!r:.40}: {error}") from error
+            raise BadRequest(f"{name} is {value!r:.40}: {error}") from error
         if isinstance(options[name], list):
             options[name] = tuple(options[name])
     return options
@@ -148,9 +134,8 @@ def _digest(text: str) -> str:
 
 def _ask_digest(ask: Ask, team: str) -> str:
     """Hash the team and the options without those at their defaults, so that new options change no hash."""
-    changed = {each.name: getattr(ask, each.name) for each in dataclasses.fields(ask)}
-    defaults = {each.name: each.default for each in dataclasses.fields(ask)}
-    changed = {name: value for name, value in changed.items() if value != defaults[name]}
+    values = {each.name: getattr(ask, each.name) for each in dataclasses.fields(ask)}
+    changed = {each.name: values[each.name] for each in dataclasses.fields(ask) if values[each.name] != each.default}
     return _digest(json.dumps({"team": team} | changed))
 
 
@@ -216,7 +201,10 @@ def run(
             return _continue(items, out, answer, jobs, on_done)
     except OSError as error:
         if error.errno in NO_ROOM:
-            raise DoesNotFit(_full(out)) from error
+            free = f"{shutil.disk_usage(out.parent).free / 1e6:.1f} MB"
+            raise DoesNotFit(
+                f"{out} needs room for another answer and {free} are free there: free some and run this again"
+            ) from error
         raise AvengersError(f"{out} cannot be written ({error.strerror}): make room, then run this again") from error
 
 
@@ -234,15 +222,6 @@ def _whole_lines(out: Path) -> Iterator[None]:
         raise
 
 
-def _full(out: Path) -> str:
-    """Return the message of a disk or a quota that is full."""
-    try:
-        free = f"{shutil.disk_usage(out.parent).free / 1e6:.1f} MB"
-    except OSError:
-        free = "no bytes"
-    return f"{out} needs room for another answer and {free} are free there: free some and run this again, it goes on"
-
-
 def _continue(
     items: Sequence[Item], out: Path, answer: AnswerOne, jobs: int, on_done: Callable[[Tally], None]
 ) -> Tally:
@@ -255,10 +234,17 @@ def _continue(
         contextlib.closing(_outcomes(waiting, pool, answer, stop, jobs)) as outcomes,
     ):
         for item, outcome in outcomes:
-            row = {"id": item.id, "prompt_sha256": item.digest, "ask_sha256": item.ask_digest, **_as_values(outcome)}
+            row = {"id": item.id, "prompt_sha256": item.digest, "ask_sha256": item.ask_digest}
+            if isinstance(outcome, Answer):
+                row |= outcome.as_dict()
+                tally = dataclasses.replace(tally, answered=tally.answered + 1)
+            else:
+                row |= {"error": str(outcome), "exit_code": outcome.exit_code}
+                failure = tally.failure or f"{item.where}: {outcome}"
+                tally = dataclasses.replace(tally, failed=tally.failed + 1, failure=failure)
             file.write(as_line(row))
             file.flush()
-            tally = _counted(tally, item, outcome, pace.tick())
+            tally = dataclasses.replace(tally, seconds_left=pace.tick())
             on_done(tally)
     return tally
 
@@ -299,24 +285,6 @@ def _result(future: Future[Answer], item: Item) -> Answer | AvengersError:
         return error
 
 
-def _as_values(outcome: Answer | AvengersError) -> dict[str, Any]:
-    if isinstance(outcome, Answer):
-        return outcome.as_dict()
-    return {"error": str(outcome), "exit_code": outcome.exit_code}
-
-
-def _counted(tally: Tally, item: Item, outcome: Answer | AvengersError, seconds_left: float) -> Tally:
-    failed = isinstance(outcome, AvengersError)
-    return Tally(
-        tally.total,
-        tally.before,
-        tally.answered + (not failed),
-        tally.failed + failed,
-        seconds_left,
-        f"{item.where}: {outcome}" if failed and tally.failure is None else tally.failure,
-    )
-
-
 def _answered(items: Sequence[Item], out: Path) -> set[str]:
     """Read the ids of the questions that have an answer; drop the lines of those that failed."""
     if not out.exists():
@@ -328,17 +296,16 @@ def _answered(items: Sequence[Item], out: Path) -> set[str]:
     for where, line in numbered_lines(out, "file of answers", "name another one with --out"):
         row = _row(where, line)
         item = asked.get(row["id"])
-        if item is not None and item.digest != row["prompt_sha256"]:
-            raise BadRequest(f"{where}: {item.id!r} is another question there: name another file with --out")
-        if item is not None and "error" in row:
-            continue  # it is asked again
-        # Older files have no hash of the options.
-        if item is not None and row.get("ask_sha256", item.ask_digest) != item.ask_digest:
-            raise BadRequest(
-                f"{where}: {item.id!r} was answered by another team or with other options there: name another file "
-                "with --out, or the options of then"
-            )
         if item is not None:
+            if item.digest != row["prompt_sha256"]:
+                raise BadRequest(f"{where}: {item.id!r} is another question there: name another file with --out")
+            if "error" in row:
+                continue  # it is asked again
+            if row.get("ask_sha256", item.ask_digest) != item.ask_digest:  # older files have no hash of the options
+                raise BadRequest(
+                    f"{where}: {item.id!r} was answered by another team or with other options there: name another file "
+                    "with --out, or the options of then"
+                )
             answered.add(item.id)
         kept.append(line)
     content = "".join(kept).encode()

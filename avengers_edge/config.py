@@ -20,7 +20,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import reprlib
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,21 +37,6 @@ _CELLS_STEP = 256  # llama.cpp gives a slot a multiple of so many cells
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
 
 
-@dataclass(frozen=True, slots=True)
-class SettingDoc:
-    """A setting as the documentation shows it: its name in settings.toml, its type, default and bounds in words.
-
-    `in_file` is False for what arguments and the environment alone can set.
-    """
-
-    name: str
-    type: str
-    default: str
-    help: str
-    bounds: str = ""
-    in_file: bool = True
-
-
 def _setting(
     default: Any,  # noqa: ANN401 - a field takes any default
     help: str,  # noqa: A002
@@ -65,7 +49,7 @@ def _setting(
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything a user can set once for all commands; `describe_settings` lists the fields with their help."""
+    """Everything a user can set once for all commands; a field's metadata has its help, and its bounds if any."""
 
     home: Path
     offline: bool = _setting(False, "Refuse whatever needs the network.")
@@ -133,26 +117,6 @@ class Settings:
             raise BadRequest("pin has an empty name: name installed models, or leave it out")
         if not self.providers:
             raise BadRequest("providers is empty: name at least CPUExecutionProvider")
-
-
-def describe_settings() -> tuple[SettingDoc, ...]:
-    """List all settings but the home folder, in order, as the documentation shows them."""
-    hints = typing.get_type_hints(Settings)
-    docs = []
-    for field in dataclasses.fields(Settings):
-        if field.metadata:
-            bounds = field.metadata["bounds"]
-            docs.append(
-                SettingDoc(
-                    field.name,
-                    _type_words(hints[field.name]),
-                    _toml_words(field.default),
-                    field.metadata["help"],
-                    f"{bounds[0]} to {bounds[1]}" if bounds else "",
-                    field.metadata["in_file"],
-                )
-            )
-    return tuple(docs)
 
 
 def load_settings(
@@ -229,40 +193,15 @@ def _read_settings_file(path: Path) -> dict[str, Any]:
     from avengers_edge._util.toml_files import convert, parse_toml
 
     where = f"settings file {path}"
-    values, known = parse_toml(text, where), _file_fields()
+    values, hints = parse_toml(text, where), typing.get_type_hints(Settings)
+    known = [
+        (field.name, hints[field.name], field.default)
+        for field in dataclasses.fields(Settings)
+        if field.metadata.get("in_file")
+    ]
     if unknown := values.keys() - {name for name, *_ in known}:
         names = ", ".join(name for name, *_ in known)
         raise BadRequest(f"{where} has unknown key {reprlib.repr(min(unknown))}: use one of {names}")
     kind = msgspec.defstruct("SettingsFile", known, frozen=True)
     read = msgspec.structs.asdict(convert(values, kind, where))
     return {name: read[name] for name in values}
-
-
-def _file_fields() -> tuple[tuple[str, Any, Any], ...]:
-    """List name, type and default of what the file can set."""
-    hints = typing.get_type_hints(Settings)
-    return tuple(
-        (field.name, hints[field.name], field.default)
-        for field in dataclasses.fields(Settings)
-        if field.metadata.get("in_file")
-    )
-
-
-def _type_words(hint: Any) -> str:  # noqa: ANN401 - a type, or what typing makes of one
-    if typing.get_origin(hint) is tuple:
-        return "list of names"
-    kinds = [kind for kind in typing.get_args(hint) or (hint,) if kind is not types.NoneType]
-    return {bool: "true or false", int: "whole number", str: "text"}[kinds[0]]
-
-
-def _toml_words(value: object) -> str:
-    match value:
-        case None:
-            return "not set"
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return f'"{value}"'
-        case tuple():
-            return "[" + ", ".join(f'"{each}"' for each in value) + "]"
-    return str(value)

@@ -6,11 +6,14 @@ python scripts/settings_reference.py --check    only report whether it is up to 
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from avengers_edge.config import HOME_VARIABLE, OFFLINE_VARIABLE, SettingDoc, describe_settings
+from avengers_edge.config import HOME_VARIABLE, OFFLINE_VARIABLE, Settings
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 HEAD = f"""# Settings
@@ -36,23 +39,24 @@ In Python, `Settings` has these, too; on the command line they are options.
 
 def reference() -> str:
     """Write the whole page: a table of what the file may hold, and one of what only arguments can set."""
-    settings = describe_settings()
-    inside = _table(setting for setting in settings if setting.in_file)
-    outside = [setting for setting in settings if not setting.in_file]
+    settings = [field for field in dataclasses.fields(Settings) if field.metadata]
+    inside = _table(field for field in settings if field.metadata["in_file"])
+    outside = [field for field in settings if not field.metadata["in_file"]]
     parts = [HEAD, inside, *([OTHERS, _table(outside)] if outside else [])]
     return "\n".join(parts)
 
 
-def _table(settings: Iterable[SettingDoc]) -> str:
+TYPES = {"bool": "true or false", "int": "whole number", "str": "text", "tuple[str, ...]": "list of names"}
+
+
+def _table(settings: Iterable[dataclasses.Field[Any]]) -> str:
     rows = ["| key | type | default | |", "|---|---|---|---|"]
-    for each in settings:
-        bounds = f" ({each.bounds})" if each.bounds else ""
-        rows.append(f"| `{each.name}` | {_cell(each.type)}{bounds} | {_default(each.default)} | {_cell(each.help)} |")
+    for field in settings:
+        bounds = field.metadata["bounds"]
+        kind = TYPES[str(field.type).removesuffix(" | None")] + (f" ({bounds[0]} to {bounds[1]})" if bounds else "")
+        default = "not set" if field.default is None else f"`{json.dumps(field.default)}`"  # as TOML writes it
+        rows.append(f"| `{field.name}` | {kind} | {default} | {_cell(field.metadata['help'])} |")
     return "\n".join([*rows, ""])
-
-
-def _default(text: str) -> str:
-    return text if text in ("", "not set") else f"`{text}`"
 
 
 def _cell(text: str) -> str:

@@ -47,39 +47,9 @@ class Finding:
 
 
 Check = Callable[[], Iterator[Finding]]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class KnownBad:
-    """Releases of a package (`affected`: a version specifier) with a fault; `blocks`: asking is not safe with them."""
-
-    package: str
-    affected: str
-    reason: str
-    remedy: str
-    blocks: bool = True
-
-    def affects(self, version: str) -> bool:
-        """Return whether a release is one of them."""
-        from packaging.specifiers import SpecifierSet
-
-        return SpecifierSet(self.affected).contains(version, prereleases=True)
-
-
-KNOWN_BAD = (
-    KnownBad(
-        "jinja2",
-        "<3.1.6",
-        "a chat template could leave its sandbox (CVE-2024-56326, CVE-2025-27516)",
-        "pip install 'jinja2>=3.1.6'",
-    ),
-    KnownBad(
-        "diskcache",
-        "",
-        "it unpickles the files of its cache (CVE-2025-69872), of which none is ever opened here; no release mends it",
-        "llama-cpp-python imports it, so tell a scanner that complains that it is not reached",
-        blocks=False,
-    ),
+_DISKCACHE = (
+    "unpickles the files of its cache (CVE-2025-69872), of which none is ever opened here; llama-cpp-python imports "
+    "it, so tell a scanner that complains that it is not reached"
 )
 
 
@@ -172,11 +142,11 @@ def check_python() -> Iterator[Finding]:
 
 
 def check_packages() -> Iterator[Finding]:
-    """Check that the installed packages are in the ranges that were tested, and that none is known to be bad."""
+    """Check that the installed packages are in the ranges that were tested."""
     import importlib.metadata
 
     wanted = _requirements()
-    for package in dict.fromkeys((*_PACKAGES, *(bad.package for bad in KNOWN_BAD))):
+    for package in (*_PACKAGES, "diskcache"):
         try:
             version = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -185,12 +155,7 @@ def check_packages() -> Iterator[Finding]:
             continue
         bound = broken_bound(wanted[package], version) if package in wanted else None
         remedy = f"it is not {bound}, which was tested: pip install '{wanted[package]}'" if bound else None
-        found = version
-        for bad in KNOWN_BAD:
-            if bad.package == package and bad.affects(version):
-                words = f"{bad.reason}: {bad.remedy}"
-                remedy, found = (words, found) if bad.blocks else (remedy, f"{found}; {words}")
-        yield Finding(package, found, remedy)
+        yield Finding(package, f"{version}; it {_DISKCACHE}" if package == "diskcache" else version, remedy)
 
 
 def _requirements() -> dict[str, Requirement]:

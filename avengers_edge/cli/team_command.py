@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from avengers_edge._util.text import counted, human_bytes
 from avengers_edge.cli.calibrate_command import DEFAULT_SEED, embedding_progress, measure_progress
 from avengers_edge.cli.completion import complete_any_member, complete_teams
+from avengers_edge.cli.models_command import listed
 from avengers_edge.cli.session import MachineMemory, Session, pass_session
 from avengers_edge.cli.shared_options import json_option
 from avengers_edge.cli.terminal import StatusLine, confirm, fact_lines, is_interactive
@@ -136,7 +136,7 @@ def create(
     if members and fitting:
         raise BadRequest("--fitting chooses the members: leave out --member")
     if fitting:
-        usable = [each.model for each in _candidates(session) if each.usable]
+        usable = [row["id"] for row in _models(session) if _usable(row)]
         members = tuple(f"{model}:{mode}" for model in usable for mode in ("think", "direct"))
         if not members:
             raise AvengersError("no installed model fits this machine: install one with `avengers models pull`")
@@ -295,58 +295,34 @@ def _report_change(session: Session, team: Team, as_json: bool) -> None:
 
 def _report_models(session: Session, team: Team) -> None:
     """Print which models of a team are missing or do not fit."""
-    found = {each.model: each for each in _candidates(session, team.models)}
-    missing: Sequence[str] = [model for model in team.models if not found[model].installed]
-    if missing:
+    rows = _models(session, team.models)
+    if missing := [row["id"] for row in rows if not row["installed"] or row["problem"]]:
         click.echo(f"{', '.join(missing)} not installed: run `avengers setup {team.name}`", err=True)
-    for each in found.values():
-        if each.fits is False:
-            need, free = human_bytes(each.memory or 0), human_bytes(each.free or 0)
-            click.echo(f"{each.model} needs {need} of memory and {free} are free", err=True)
+    for row in rows:
+        if row["fits"] is False:
+            need, free = human_bytes(row["memory_bytes"]), human_bytes(MachineMemory(session.settings()).free or 0)
+            click.echo(f"{row['id']} needs {need} of memory and {free} are free", err=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A model that could be in a team; sizes in bytes, None where only its file would tell."""
-
-    model: str
-    installed: bool = False
-    size: int | None = None
-    memory: int | None = None
-    free: int | None = None
-    fits: bool | None = None
-
-    @property
-    def usable(self) -> bool:
-        """Whether it is installed, and not known to be too large."""
-        return self.installed and self.fits is not False
-
-    def line(self) -> str:
-        """Write it for a list to choose from."""
-        size = "?" if self.size is None else human_bytes(self.size)
-        if not self.installed:
-            return f"{self.model}, {size}, not installed"
-        fits = {True: "fits", False: "does not fit", None: "the system does not say what is free"}[self.fits]
-        return f"{self.model}, {size}, needs {human_bytes(self.memory or 0)} of memory: {fits}"
-
-
-def _candidates(session: Session, models: Sequence[str] | None = None) -> tuple[Candidate, ...]:
-    """Measure models, the usable ones first: those that are named, or all but the broken ones."""
+def _models(session: Session, models: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Collect the facts of the models named, or of all but the broken ones, the usable ones first."""
     catalog, store = session.open_library()
-    memory, found = MachineMemory(session.settings()), []
-    for model in catalog.list_models() if models is None else models:
-        try:
-            manifest = catalog.load_model(model)
-            size = store.size_of(manifest)
-            fit = memory.fit(store.path_of(manifest)) if size is not None else None
-        except AvengersError:
-            if models is not None:
-                found.append(Candidate(model))
-            continue
-        host, fits = (fit.host, fit.fits) if fit else (None, None)
-        total = manifest.total_bytes if size is None else size
-        found.append(Candidate(model, size is not None, total, host, memory.free, fits))
-    return tuple(sorted(found, key=lambda each: (not each.usable, each.model)))
+    memory = MachineMemory(session.settings())
+    rows = [listed(model, catalog, store, memory) for model in models or catalog.list_models()]
+    return rows if models else sorted((row for row in rows if not row["problem"]), key=lambda row: not _usable(row))
+
+
+def _usable(row: dict[str, Any]) -> bool:
+    return row["installed"] and row["fits"] is not False and not row["problem"]
+
+
+def _model_line(row: dict[str, Any]) -> str:
+    """Write a model for a list to choose from."""
+    size = "?" if row["bytes"] is None else human_bytes(row["bytes"])
+    if not row["installed"]:
+        return f"{row['id']}, {size}, not installed"
+    fits = {True: "fits", False: "does not fit", None: "the system does not say what is free"}[row["fits"]]
+    return f"{row['id']}, {size}, needs {human_bytes(row['memory_bytes'])} of memory: {fits}"
 
 
 def _guide(
@@ -358,15 +334,15 @@ def _guide(
         Members as users write them, the table as it was named, the number of questions, the description.
 
     """
-    found = _candidates(session)
-    for number, each in enumerate(found, start=1):
-        click.echo(f"{number:>3}  {each.line()}", err=True)
-    usable = ",".join(str(number) for number, each in enumerate(found, start=1) if each.usable)
+    found = _models(session)
+    for number, row in enumerate(found, start=1):
+        click.echo(f"{number:>3}  {_model_line(row)}", err=True)
+    usable = ",".join(str(number) for number, row in enumerate(found, start=1) if _usable(row))
     chosen: list[int] = click.prompt(
         "Which models (numbers)", default=usable or None, value_proc=lambda word: _numbers(word, len(found)), err=True
     )
     way = click.prompt("Asked how", type=click.Choice(list(_MODES)), default="both", err=True)
-    members = tuple(f"{found[number - 1].model}:{mode}".removesuffix(":") for number in chosen for mode in _MODES[way])
+    members = tuple(f"{found[number - 1]['id']}:{mode}".removesuffix(":") for number in chosen for mode in _MODES[way])
     if table is None and questions is None:
         asked = f"Routing table (a file, a team, {_CALIBRATE!r} to fit one on built-in questions, empty for none)"
         table = click.prompt(asked, default="", show_default=False, err=True)
