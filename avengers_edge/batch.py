@@ -234,7 +234,7 @@ def _continue(
         contextlib.closing(_outcomes(waiting, pool, answer, stop, jobs)) as outcomes,
     ):
         for item, outcome in outcomes:
-            row = {"id": item.id, "prompt_sha256": item.digest, "ask_sha256": item.ask_digest}
+            row: dict[str, Any] = {"id": item.id, "prompt_sha256": item.digest, "ask_sha256": item.ask_digest}
             if isinstance(outcome, Answer):
                 row |= outcome.as_dict()
                 tally = dataclasses.replace(tally, answered=tally.answered + 1)

@@ -61,33 +61,18 @@ class Pending(Future[_T]):
 
 
 class Calls(Closing):
-    """Calls under way, each with its cancel token; closing cancels all of them.
+    """Calls under way on a runtime, each with its cancel token; closing cancels all of them and closes the runtime."""
 
-    Args:
-        free: frees what they use; called when they have ended.
-        hasten: ends what they wait for and their tokens do not cancel; called when all are cancelled.
-
-    """
-
-    def __init__(self, free: Callable[[], None], hasten: Callable[[], None] = lambda: None) -> None:
-        self._free, self._hasten = free, hasten
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._here = threading.local()
-        self._threads = ThreadPoolExecutor(_WIDTH, "avengers", self._enter_callback)
+        self._threads = ThreadPoolExecutor(_WIDTH, "avengers", lambda: setattr(self._here, "in_callback", True))
         self._changed = threading.Condition()
         self._open: set[CancelToken] = set()
         self._closed = False
 
     def run(self, work: Callable[[CancelToken], _T], cancel: threading.Event | None = None) -> _T:
-        """Do something in this thread.
-
-        Args:
-            work: gets its cancel token.
-            cancel: cancels it, too.
-
-        Raises:
-            AvengersError: this is closed, or whatever the work raises.
-
-        """
+        """Do something in this thread, with a token that `cancel` cancels too; refused after closing."""
         token = self._begin(cancel)
         try:
             return work(token)
@@ -102,12 +87,13 @@ class Calls(Closing):
         def settle() -> None:
             pending._thread = threading.get_ident()
             try:
-                result = work(token)
+                try:
+                    result = work(token)
+                finally:
+                    self._end(token)
             except BaseException as error:  # it is the caller's, never this thread's
-                self._end(token)
                 pending.set_exception(error)
             else:
-                self._end(token)
                 pending.set_result(result)
 
         try:
@@ -143,18 +129,15 @@ class Calls(Closing):
             under_way = tuple(self._open)
         for token in under_way:
             token.set()
-        self._hasten()
+        self._runtime.stop_loading()
         with self._changed:
             quiet = self._changed.wait_for(lambda: not self._open, _PATIENCE)
-        self._free()
+        self._runtime.close()
         self._threads.shutdown(wait=quiet)
 
     @property
     def _in_callback(self) -> bool:
         return getattr(self._here, "in_callback", False)
-
-    def _enter_callback(self) -> None:
-        self._here.in_callback = True
 
     def _begin(self, cancel: threading.Event | None) -> CancelToken:
         token = CancelToken(cancel)
@@ -175,17 +158,11 @@ OnEvent: TypeAlias = Callable[[Event], None]
 
 
 class Embedded:
-    """A runtime and the calls under way on it.
-
-    Args:
-        runtime: who answers; closing frees it.
-        vectors: gives the sentence embedder, opened at its first use.
-
-    """
+    """A runtime, which closing frees, its sentence embedder, opened at its first use, and the calls under way."""
 
     def __init__(self, runtime: Runtime, vectors: Callable[[], Vectors]) -> None:
         self._runtime, self._vectors = runtime, vectors
-        self._calls = Calls(runtime.close, runtime.stop_loading)
+        self._calls = Calls(runtime)
 
     @classmethod
     def open(
@@ -212,10 +189,7 @@ class Embedded:
         require(settings is None or home is None, "home and settings both name a home folder: give one of the two")
         chosen = settings or load_settings(None if home is None else Path(home))
         sentences = Lazy(lambda: open_sentence_embedder(chosen))
-        return cls(
-            Runtime.open(chosen, team, open_embedder=lambda: FeatureEmbedder(sentences.get())),
-            sentences.get,
-        )
+        return cls(Runtime.open(chosen, team, open_embedder=lambda: FeatureEmbedder(sentences.get())), sentences.get)
 
     @property
     def team(self) -> str:
@@ -251,9 +225,9 @@ class Embedded:
         return event.answer
 
     def _embed(self, texts: Iterable[str]) -> NDArray[np.float32]:
-        listed = None if isinstance(texts, str) or not isinstance(texts, Iterable) else list(texts)
-        if listed is None:
+        if isinstance(texts, str) or not isinstance(texts, Iterable):
             raise BadRequest(f"texts is {texts!r:.40}: use a list of texts")
+        listed = list(texts)
         for place, text in enumerate(listed):
             require_text(text, f"text {place}")
         vectors = self._vectors()

@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from avengers_edge.library.bundle.pack import PackOptions
     from avengers_edge.library.bundle.wheels import WheelOptions
 
+    Checked = tuple[tuple[Bundle, ...], dict[str, object], tuple[Problem, ...]]
 
 _PATH = click.Path(path_type=Path)
+_key_option = click.option(
+    "--key", type=_PATH, metavar="PUBLIC", help="Ed25519 public key (PEM) to verify the signature with."
+)
 
 
 @click.group()
@@ -119,14 +123,19 @@ def pack(
         f"its manifest, which stands for all of them, is {packed.bundle.digest}",
         err=True,
     )
-    click.echo(wheel_words(packed.bundle), err=True)
-    line = f"{packed.installer.name}: sha256 {installer_sha256(packed.bundle)}, to be compared where it is run"
-    click.echo(line, err=True)
+    if packed.bundle.manifest.python:
+        serves = ", ".join(("ask", *packed.bundle.manifest.extras))
+        where = f"Python {packed.bundle.manifest.python} on {', '.join(packed.bundle.manifest.platforms)}"
+        click.echo(f"its wheels are for {where}, and serve {serves}", err=True)
+    else:
+        click.echo("it has no wheels: the other machine must have the product already", err=True)
+    sha256 = facts(packed.bundle)["installer_sha256"]
+    click.echo(f"{packed.installer.name}: sha256 {sha256}, to be compared where it is run", err=True)
 
 
 @bundle.command()
 @click.argument("archive", type=_PATH, required=False)
-@click.option("--key", type=_PATH, metavar="PUBLIC", help="Ed25519 public key (PEM) to verify the signature with.")
+@_key_option
 @json_option
 @pass_session
 def verify(session: Session, archive: Path | None, key: Path | None, as_json: bool) -> None:
@@ -157,11 +166,12 @@ def verify(session: Session, archive: Path | None, key: Path | None, as_json: bo
     else:
         for problem in problems:
             click.echo(str(problem))
+        signed = "its signature is that of the key" if public else "signed: give --key to check by whom"
         for each in () if problems else bundles:
             manifest = each.manifest
             click.echo(
                 f"{manifest.name}: ok, {len(manifest.files)} files, {human_bytes(manifest.total_bytes)}, manifest "
-                f"{each.digest}, {signed_words(each, public is not None)}"
+                f"{each.digest}, {'not signed' if each.signature is None else signed}"
             )
         if archive is not None and not problems:
             beside = row["installer"]
@@ -176,7 +186,7 @@ def verify(session: Session, archive: Path | None, key: Path | None, as_json: bo
 
 @bundle.command()
 @click.argument("archive", type=_PATH)
-@click.option("--key", type=_PATH, metavar="PUBLIC", help="Ed25519 public key (PEM) to verify the signature with.")
+@_key_option
 @click.option("--replace", is_flag=True, help="Replace existing files of other content.")
 @json_option
 @pass_session
@@ -225,7 +235,7 @@ def pack_options(
     return PackOptions(team, check_name(name or team), folder, wheels, sign_key)
 
 
-def check_archive(path: Path, key: bytes | None) -> tuple[tuple[Bundle, ...], dict[str, object], tuple[Problem, ...]]:
+def check_archive(path: Path, key: bytes | None) -> Checked:
     """Check an archive in full, and the installer beside it; a wrong signature ends it at once."""
     from avengers_edge.library.bundle import archive
     from avengers_edge.library.bundle.manifest import read_manifest
@@ -242,9 +252,7 @@ def check_archive(path: Path, key: bytes | None) -> tuple[tuple[Bundle, ...], di
     return (opened.envelope,), row, (*problems, *filter(None, (problem,)))
 
 
-def check_home(
-    session: Session, key: bytes | None
-) -> tuple[tuple[Bundle, ...], dict[str, object], tuple[Problem, ...]]:
+def check_home(session: Session, key: bytes | None) -> Checked:
     """Check all files that bundles installed into the home folder."""
     from avengers_edge.library.bundle import verify as verifying
 
@@ -277,27 +285,6 @@ def facts(bundle: Bundle, *, checked: bool = False) -> dict[str, object]:
         "files": len(manifest.files),
         "file_bytes": manifest.total_bytes,
         "manifest_sha256": bundle.digest,
-        "installer_sha256": installer_sha256(bundle),
+        "installer_sha256": next((file.sha256 for file in manifest.files if file.role == "installer"), None),
         "signature": signed,
     }
-
-
-def installer_sha256(bundle: Bundle) -> str | None:
-    """Return the hash of a bundle's installer; None where it has none."""
-    return next((file.sha256 for file in bundle.manifest.files if file.role == "installer"), None)
-
-
-def wheel_words(bundle: Bundle) -> str:
-    """Write what the wheels of a bundle are for."""
-    manifest = bundle.manifest
-    if not manifest.python:
-        return "it has no wheels: the other machine must have the product already"
-    serves = ", ".join(("ask", *manifest.extras))
-    return f"its wheels are for Python {manifest.python} on {', '.join(manifest.platforms)}, and serve {serves}"
-
-
-def signed_words(bundle: Bundle, checked: bool) -> str:
-    """Write the state of a bundle's signature."""
-    if bundle.signature is None:
-        return "not signed"
-    return "its signature is that of the key" if checked else "signed: give --key to check by whom"

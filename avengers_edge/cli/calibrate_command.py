@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +19,6 @@ from avengers_edge.errors import BadRequest
 
 if TYPE_CHECKING:
     from avengers_edge.calibration.measure import Measured
-    from avengers_edge.calibration.questions import Question
     from avengers_edge.calibration.study import Study
 
 DEFAULT_SEED = 42
@@ -397,30 +396,25 @@ def convert(
     from avengers_edge.calibration.questions import write_questions
 
     left_out: Counter[str] = Counter()
-    written = 0
 
     def note(reason: str) -> None:
         left_out[reason] += 1
-
-    def counted(questions: Iterator[Question]) -> Iterator[Question]:
-        nonlocal written
-        for question in questions:
-            written += 1
-            status.show(f"{written} questions")
-            yield question
 
     if source == "hub":
         found = convert_hub(benchmark, split or "test", offline=session.settings().offline, on_left_out=note)
     else:
         found = convert_path(benchmark, Path(source), split, on_left_out=note)
+    questions = []
     with StatusLine() as status:
-        questions = counted(itertools.islice(found, limit))
-        first = next(questions, None)
-        if first is None:
-            listed = "; ".join(f"{count} rows: {reason}" for reason, count in left_out.most_common(_REASONS_SHOWN))
-            reasons = f": {listed}" if left_out else ", there are no rows"
-            raise BadRequest(f"no question of {benchmark} came out of {source}{reasons}; {out} was not written")
-        write_questions(out, itertools.chain((first,), questions))
+        for question in itertools.islice(found, limit):
+            questions.append(question)
+            status.show(f"{len(questions)} questions")
+    if not questions:
+        listed = "; ".join(f"{count} rows: {reason}" for reason, count in left_out.most_common(_REASONS_SHOWN))
+        reasons = f": {listed}" if left_out else ", there are no rows"
+        raise BadRequest(f"no question of {benchmark} came out of {source}{reasons}; {out} was not written")
+    write_questions(out, questions)
+    written = len(questions)
     shown = left_out.most_common(_REASONS_SHOWN)
     for reason, count in shown:
         click.echo(f"{count} rows were left out: {reason}", err=True)

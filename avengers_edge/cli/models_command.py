@@ -112,7 +112,13 @@ def show(session: Session, model: str, template: bool, as_json: bool) -> None:
     if template:
         if as_json:
             raise BadRequest("--template and --json print two things: choose one")
-        click.echo(template_of(manifest, store))
+        from avengers_edge.library.gguf import read_header
+
+        letters = read_header(store.find(manifest)).chat_template
+        if letters is None:
+            raise NotFound(f"model {manifest.id!r} has no chat template: it is a base model")
+        shows = (each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in letters)
+        click.echo("".join(shows))
         return
     row = shown(manifest, store, MachineMemory(session.settings()))
     if as_json:
@@ -299,13 +305,19 @@ def verify(session: Session, model: tuple[str, ...], as_json: bool) -> None:
     names = model or tuple(dict.fromkeys(each.model for each in store.installed()))
     rows: list[dict[str, object]] = []
     with StatusLine() as status:
-        for name in names:
+
+        def complaint_about(name: str) -> str | None:
             try:
-                complaint = verify_one(catalog.load_model(name), store, status)
+                manifest = catalog.load_model(name)
+                store.verify(manifest, lambda done: status.show(f"{name}: hashed {human_bytes(done)}"))
             except AvengersError as error:
-                if model:  # named on the command line: the error has its own exit code
+                if model and not isinstance(error, VerificationFailed):  # named on the command line, so it is raised
                     raise
-                complaint = str(error)
+                return str(error)
+            return None
+
+        for name in names:
+            complaint = complaint_about(name)
             rows.append({"id": name, "ok": complaint is None, "complaint": complaint})
             if not as_json:
                 status.clear()
@@ -407,15 +419,6 @@ def in_order(manifest: ModelManifest, store: Store) -> bool:
     return True
 
 
-def verify_one(manifest: ModelManifest, store: Store, status: StatusLine) -> str | None:
-    """Verify one installed model; return the problem, or None."""
-    try:
-        store.verify(manifest, lambda done: status.show(f"{manifest.id}: hashed {human_bytes(done)}"))
-    except VerificationFailed as error:
-        return str(error)
-    return None
-
-
 def listed(model: str, catalog: Catalog, store: Store, memory: MachineMemory) -> dict[str, Any]:
     """Collect the facts of a list's row; of a manifest that cannot be read, the problem is all that is known."""
     try:
@@ -464,19 +467,6 @@ def shown(manifest: ModelManifest, store: Store, memory: MachineMemory) -> dict[
         "chat_template_pinned": manifest.chat_template_sha256 is not None,
         "sources": [source_line(source) for source in manifest.sources],
     }
-
-
-def template_of(manifest: ModelManifest, store: Store) -> str:
-    """Read the chat template of an installed model; control characters are written as escapes."""
-    from avengers_edge.library.gguf import read_header
-
-    template = read_header(store.find(manifest)).chat_template
-    if template is None:
-        raise NotFound(f"model {manifest.id!r} has no chat template: it is a base model")
-    return "".join(
-        letter if letter.isprintable() or letter in "\n\t" else letter.encode("unicode_escape").decode()
-        for letter in template
-    )
 
 
 def list_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
