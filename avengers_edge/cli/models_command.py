@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +70,8 @@ def setup(session: Session, team: str, yes: bool) -> None:
         confirm(f"Download {counted(len(missing), 'model')}, {about}?", yes, refused, default=True)
     for manifest in manifests:
         pull_one(session, manifest, store)
-    _note_memory(manifests, store, MachineMemory(session.settings()))
+    memory = MachineMemory(session.settings())
+    note_memory((facts(manifest, store, memory) for manifest in manifests), memory)
     click.echo(f'team {team} is ready: avengers ask --team {team} "…"', err=True)
 
 
@@ -395,16 +395,13 @@ def pull_one(session: Session, manifest: ModelManifest, store: Store) -> Path:
     return path
 
 
-def _note_memory(manifests: Sequence[ModelManifest], store: Store, memory: MachineMemory) -> None:
+def note_memory(rows: Iterable[dict[str, Any]], memory: MachineMemory) -> None:
     """Print which models do not fit the memory of this machine; they are loaded one at a time."""
-    for manifest in manifests:
-        fit = None
-        with contextlib.suppress(AvengersError):  # a file without a usable header is reported when it is loaded
-            fit = memory.fit(store.path_of(manifest))
-        if fit is not None and fit.fits is False:
-            need, free = human_bytes(fit.host), human_bytes(fit.free or 0)
+    for row in rows:
+        if row["fits"] is False:
+            need, free = human_bytes(row["memory_bytes"]), human_bytes(memory.free or 0)
             click.echo(
-                f"{manifest.id} needs {need} of memory and {free} are free: close other programs, set a smaller "
+                f"{row['id']} needs {need} of memory and {free} are free: close other programs, set a smaller "
                 "`context` in settings.toml, or take a smaller team: `avengers team list` says which fit 8 GB",
                 err=True,
             )

@@ -28,10 +28,7 @@ if TYPE_CHECKING:
     from avengers_edge.cli.session import Session
 
 _COMMANDS = {
-    "advise": (
-        "advise_command",
-        "Advise which team suits this machine: memory and speed.",
-    ),
+    "advise": ("advise_command", "Advise which team suits this machine: memory and speed."),
     "ask": ("ask_command", "Route PROMPT, sample, vote, print the answer."),
     "batch": ("ask_command", "Answer the questions of FILE, one JSON object a line."),
     "bench": ("bench_command", "Measure the speed of MODEL on this machine."),

@@ -13,7 +13,7 @@ import click
 from avengers_edge._util.text import counted, human_bytes
 from avengers_edge.cli.calibrate_command import DEFAULT_SEED, embedding_progress, measure_progress
 from avengers_edge.cli.completion import complete_any_member, complete_teams
-from avengers_edge.cli.models_command import listed
+from avengers_edge.cli.models_command import listed, note_memory
 from avengers_edge.cli.session import MachineMemory, Session, pass_session
 from avengers_edge.cli.shared_options import json_option
 from avengers_edge.cli.terminal import StatusLine, confirm, fact_lines, is_interactive
@@ -136,7 +136,7 @@ def create(
     if members and fitting:
         raise BadRequest("--fitting chooses the members: leave out --member")
     if fitting:
-        usable = [row["id"] for row in _models(session) if _usable(row)]
+        usable = [row["id"] for row in _models(session, MachineMemory(session.settings())) if _usable(row)]
         members = tuple(f"{model}:{mode}" for model in usable for mode in ("think", "direct"))
         if not members:
             raise AvengersError("no installed model fits this machine: install one with `avengers models pull`")
@@ -295,19 +295,16 @@ def _report_change(session: Session, team: Team, as_json: bool) -> None:
 
 def _report_models(session: Session, team: Team) -> None:
     """Print which models of a team are missing or do not fit."""
-    rows = _models(session, team.models)
+    memory = MachineMemory(session.settings())
+    rows = _models(session, memory, team.models)
     if missing := [row["id"] for row in rows if not row["installed"] or row["problem"]]:
         click.echo(f"{', '.join(missing)} not installed: run `avengers setup {team.name}`", err=True)
-    for row in rows:
-        if row["fits"] is False:
-            need, free = human_bytes(row["memory_bytes"]), human_bytes(MachineMemory(session.settings()).free or 0)
-            click.echo(f"{row['id']} needs {need} of memory and {free} are free", err=True)
+    note_memory(rows, memory)
 
 
-def _models(session: Session, models: Sequence[str] | None = None) -> list[dict[str, Any]]:
+def _models(session: Session, memory: MachineMemory, models: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Collect the facts of the models named, or of all but the broken ones, the usable ones first."""
     catalog, store = session.open_library()
-    memory = MachineMemory(session.settings())
     rows = [listed(model, catalog, store, memory) for model in models or catalog.list_models()]
     return rows if models else sorted((row for row in rows if not row["problem"]), key=lambda row: not _usable(row))
 
@@ -334,7 +331,7 @@ def _guide(
         Members as users write them, the table as it was named, the number of questions, the description.
 
     """
-    found = _models(session)
+    found = _models(session, MachineMemory(session.settings()))
     for number, row in enumerate(found, start=1):
         click.echo(f"{number:>3}  {_model_line(row)}", err=True)
     usable = ",".join(str(number) for number, row in enumerate(found, start=1) if _usable(row))
