@@ -74,7 +74,8 @@ def _option(parameter: click.Parameter) -> list[str]:
         return []
     names = ", ".join([*parameter.opts, *parameter.secondary_opts])
     value = "" if parameter.is_flag else f" {_value(parameter)}"
-    default = f" (default: {parameter.default})" if parameter.show_default and not parameter.is_flag else ""
+    given = isinstance(parameter.default, str | int | float) and not parameter.is_flag
+    default = f" (default: {parameter.default})" if given else ""
     return [f"- {_code(names + value)}: {_text(parameter.help)}{default}"]
 
 

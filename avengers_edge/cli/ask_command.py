@@ -137,7 +137,6 @@ def _code_of(answer: Answer) -> str:
     "--jobs",
     type=click.IntRange(1, 64),
     default=4,
-    show_default=True,
     help="Number of questions answered at once; only with 1 does a seed give the same texts each time.",
 )
 @team_option

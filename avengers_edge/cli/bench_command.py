@@ -21,12 +21,7 @@ if TYPE_CHECKING:
 @click.argument("model", required=False, shell_complete=complete_installed)
 @click.option("--team", shell_complete=complete_teams, help="Team whose first model is measured.")
 @click.option(
-    "-n",
-    "--samples",
-    type=click.IntRange(1, MOST_SAMPLES),
-    default=10,
-    show_default=True,
-    help="Number of samples of the vote.",
+    "-n", "--samples", type=click.IntRange(1, MOST_SAMPLES), default=10, help="Number of samples of the vote."
 )
 @json_option
 @pass_session

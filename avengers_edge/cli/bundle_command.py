@@ -57,7 +57,6 @@ def bundle() -> None:
 @click.option(
     "--python-version",
     "python",
-    default="",
     metavar="X.Y",
     help="Python version of the wheels (default: the running one).",
 )
@@ -75,7 +74,7 @@ def pack(
     no_wheels: bool,
     extras: tuple[str, ...] | None,
     platforms: tuple[str, ...],
-    python: str,
+    python: str | None,
     sign_key: Path | None,
     as_json: bool,
 ) -> None:
@@ -107,7 +106,7 @@ def pack(
     catalog, store = session.open_library()
     settings = session.settings()
     wanted = USER_EXTRAS if extras is None else () if extras == ("none",) else extras
-    wheels = None if no_wheels else WheelOptions(wanted, platforms, python, folder, settings.offline)
+    wheels = None if no_wheels else WheelOptions(wanted, platforms, python or "", folder, settings.offline)
     options = pack_options(team or settings.team, out, name, wheels, sign_key)
     if not on_terminal():
         click.echo(f"{options.name}: packing", err=True)

@@ -58,19 +58,13 @@ def calibrate() -> None:
     "--questions", multiple=True, required=True, metavar="FILE...|builtin", help="Question files, or the built-in set."
 )
 @click.option("--out", required=True, type=_FILE, metavar="FILE", help="Outcome file to write, or to complete.")
-@click.option("--samples", type=int, default=1, show_default=True, help="Number of samples of an answer; 1 is greedy.")
+@click.option("--samples", type=int, default=1, help="Number of samples of an answer; 1 is greedy.")
 @click.option("--limit", type=int, help="Number of questions, spread over the data sets (default: all).")
 @click.option(
     "--datasets", callback=parse_names, metavar="A,B", help="Data sets to take questions from (default: all)."
 )
 @_members_option
-@click.option(
-    "--seed",
-    type=int,
-    default=DEFAULT_SEED,
-    show_default=True,
-    help="Random seed of the questions and the sampling.",
-)
+@click.option("--seed", type=int, default=DEFAULT_SEED, help="Random seed of the questions and the sampling.")
 @click.option("--texts", is_flag=True, help="Write the texts of the answers to the outcome file.")
 @json_option
 @pass_session
@@ -143,11 +137,9 @@ def embedding_progress(status: StatusLine) -> Callable[[int, int], None]:
     callback=parse_number,
     help="Number of clusters; auto: chosen by cross-validation (default: one for every 80 questions).",
 )
-@click.option(
-    "--method", type=click.Choice(_METHODS), default="kmeans", show_default=True, help="Clustering algorithm."
-)
+@click.option("--method", type=click.Choice(_METHODS), default="kmeans", help="Clustering algorithm.")
 @click.option("--across", is_flag=True, help="Cluster all questions jointly instead of each data set by itself.")
-@click.option("--seed", type=int, default=DEFAULT_SEED, show_default=True, help="Random seed of the clustering.")
+@click.option("--seed", type=int, default=DEFAULT_SEED, help="Random seed of the clustering.")
 @click.option(
     "--smoothing", type=float, help="Shrinkage of each cell in pseudo-counts (default: estimated from the outcomes)."
 )
@@ -160,10 +152,7 @@ def embedding_progress(status: StatusLine) -> Callable[[int, int], None]:
 )
 @click.option("--partly", is_flag=True, help="Accept outcomes without a score of every member.")
 @click.option(
-    "--team-size",
-    type=int,
-    metavar="N",
-    help="Number of members to keep, the most often first (default: all).",
+    "--team-size", type=int, metavar="N", help="Number of members to keep, the most often first (default: all)."
 )
 @click.option("--add-to", type=_FILE, metavar="TABLE", help="Table to add the outcomes to; its centroids stay.")
 @json_option
@@ -291,19 +280,12 @@ def _evaluation_lines(found: dict[str, Any]) -> str:
 @_outcomes_option
 @_questions_option
 @_members_option
-@click.option(
-    "--seeds", type=click.IntRange(1, 100), default=5, show_default=True, metavar="N", help="Number of random splits."
-)
+@click.option("--seeds", type=click.IntRange(1, 100), default=5, metavar="N", help="Number of random splits.")
 @click.option("--quick", is_flag=True, help="Use at most two splits and fewer bootstrap draws.")
 @click.option(
-    "--examples",
-    type=click.IntRange(0, 20),
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Number of prompts to show of each cluster.",
+    "--examples", type=click.IntRange(0, 20), default=0, metavar="N", help="Number of prompts to show of each cluster."
 )
-@click.option("--out", default="report.html", show_default=True, type=_FILE, metavar="FILE", help="HTML file to write.")
+@click.option("--out", default="report.html", type=_FILE, metavar="FILE", help="HTML file to write.")
 @json_option
 @pass_session
 def report(

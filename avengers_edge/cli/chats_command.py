@@ -46,9 +46,7 @@ def complete_ids(context: click.Context, _parameter: click.Parameter, incomplete
 
 id_argument = click.argument("conversation", metavar="ID", type=int, shell_complete=complete_ids)
 
-limit_option = click.option(
-    "-n", "--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Number of conversations."
-)
+limit_option = click.option("-n", "--limit", type=click.IntRange(min=0), default=20, help="Number of conversations.")
 
 
 @click.group()
@@ -58,9 +56,7 @@ def chats() -> None:
 
 @chats.command("list")
 @limit_option
-@click.option(
-    "--offset", type=click.IntRange(min=0), default=0, show_default=True, help="Number of newest conversations to skip."
-)
+@click.option("--offset", type=click.IntRange(min=0), default=0, help="Number of newest conversations to skip.")
 @json_option
 @pass_session
 def list_chats(session: Session, limit: int, offset: int, as_json: bool) -> None:

@@ -228,7 +228,7 @@ def _folder(value: str) -> Path:
 @click.group(
     cls=AvengersGroup,
     invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
 )
 @click.option("--home", type=_folder, metavar="PATH", help="Folder of models, settings and chats (AVENGERS_HOME).")
 @click.option("--offline", is_flag=True, help="Refuse every download (AVENGERS_OFFLINE=1).")

@@ -29,12 +29,9 @@ _FILE = click.Path(path_type=Path)
 
 @click.command()
 @click.option(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    help="Address to listen on; one that other machines reach needs an API key.",
+    "--host", default="127.0.0.1", help="Address to listen on; one that other machines reach needs an API key."
 )
-@click.option("--port", type=int, default=8765, show_default=True, help="Port to listen on; 0: any free one.")
+@click.option("--port", type=int, default=8765, help="Port to listen on; 0: any free one.")
 @click.option("--team", shell_complete=complete_teams, help="Team called `avengers` (default: the one in use).")
 @click.option(
     "--api-key-file",
@@ -48,18 +45,11 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--tls-cert", type=_FILE, metavar="FILE", help="Certificate chain (PEM); serves HTTPS.")
 @click.option("--tls-key", type=_FILE, metavar="FILE", help="Private key of the certificate (PEM).")
-@click.option(
-    "--width",
-    type=click.IntRange(1, 512),
-    default=32,
-    show_default=True,
-    help="Maximum number of concurrent requests.",
-)
+@click.option("--width", type=click.IntRange(1, 512), default=32, help="Maximum number of concurrent requests.")
 @click.option(
     "--slots",
     type=click.IntRange(0, 256),
     default=0,
-    show_default=True,
     help="Number of KV cache slots, each with an equal part of the context; 0: one context for all.",
 )
 @click.option(
@@ -68,25 +58,11 @@ _FILE = click.Path(path_type=Path)
     metavar="TOKENS",
     help=f"Context of a model (default: that of settings.toml, at least {_SLOT} a slot).",
 )
-@click.option(
-    "--max-queue", type=click.IntRange(0), default=64, show_default=True, help="Maximum number of waiting requests."
-)
-@click.option("--max-seconds", type=float, default=600.0, show_default=True, help="Timeout of a request, seconds.")
-@click.option("--max-tokens", type=click.IntRange(1), default=8192, show_default=True, help="Token limit of a request.")
-@click.option(
-    "--max-body",
-    type=click.IntRange(1024),
-    default=4 * 2**20,
-    show_default=True,
-    help="Limit of a request's body, bytes.",
-)
-@click.option(
-    "--drain",
-    type=float,
-    default=30.0,
-    show_default=True,
-    help="Shutdown timeout of requests under way, seconds.",
-)
+@click.option("--max-queue", type=click.IntRange(0), default=64, help="Maximum number of waiting requests.")
+@click.option("--max-seconds", type=float, default=600.0, help="Timeout of a request, seconds.")
+@click.option("--max-tokens", type=click.IntRange(1), default=8192, help="Token limit of a request.")
+@click.option("--max-body", type=click.IntRange(1024), default=4 * 2**20, help="Limit of a request's body, bytes.")
+@click.option("--drain", type=float, default=30.0, help="Shutdown timeout of requests under way, seconds.")
 @click.option("--strict", is_flag=True, help="Refuse unknown fields of requests instead of listing them.")
 @click.option("--background", is_flag=True, help="Start the server in the background; `avengers stop` ends it.")
 @click.option("--open", "opens", is_flag=True, help="Open the chat page in the browser.")

@@ -63,11 +63,7 @@ class SeveralValues(click.Command):
 team_option = click.option("--team", shell_complete=complete_teams, help="Team that answers (default: the one in use).")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 prefer_option = click.option(
-    "--prefer",
-    type=float,
-    default=1.0,
-    show_default=True,
-    help="Quality weight of routing: 1 accuracy, 0 speed.",
+    "--prefer", type=float, default=1.0, help="Quality weight of routing: 1 accuracy, 0 speed."
 )
 member_option = click.option(
     "--model", "member", shell_complete=complete_members, help="Model or member to ask instead of routing."
@@ -77,7 +73,6 @@ samples_option = click.option(
     "--samples",
     metavar="N|auto",
     default="auto",
-    show_default=True,
     callback=parse_samples,
     help="Number of samples; auto: the calibrated number for this kind of question.",
 )
@@ -111,7 +106,6 @@ _ASK_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--early-stop",
         type=click.Choice(get_args(EarlyStop)),
         default="exact",
-        show_default=True,
         help="End sampling when no sample can change the answer (exact), when that is unlikely, or never.",
     ),
     click.option(
@@ -124,7 +118,6 @@ _ASK_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--kind",
         type=click.Choice(["auto", *KINDS]),
         default="auto",
-        show_default=True,
         help="Kind of answer; auto: inferred from the question.",
     ),
     prefer_option,

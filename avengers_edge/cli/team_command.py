@@ -97,11 +97,7 @@ def show(session: Session, name: str, as_json: bool) -> None:
     shell_complete=complete_any_member,
     help="Member of the team; repeatable.",
 )
-@click.option(
-    "--fitting",
-    is_flag=True,
-    help="Use all installed models that fit, each as :think and :direct.",
-)
+@click.option("--fitting", is_flag=True, help="Use all installed models that fit, each as :think and :direct.")
 @_table_option
 @_calibrate_option
 @click.option("--description", help="Description of the team, one line.")
