@@ -278,7 +278,7 @@ class Avengers(Closing):
         return self._open_router(self._embedder.get())
 
     def _try_programs(self) -> None:
-        with contextlib.suppress(AvengersError):  # it is raised again where a program is to be asked for
+        with contextlib.suppress(Exception):  # it is raised again where a program is to be asked for
             self._require_programs()
 
     def _require_programs(self) -> None:

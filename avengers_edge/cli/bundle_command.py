@@ -55,10 +55,7 @@ def bundle() -> None:
     help="Platform of the wheels, e.g. manylinux_2_28_x86_64 (default: this one); repeatable.",
 )
 @click.option(
-    "--python-version",
-    "python",
-    metavar="X.Y",
-    help="Python version of the wheels (default: the running one).",
+    "--python-version", "python", metavar="X.Y", help="Python version of the wheels (default: the running one)."
 )
 @click.option(
     "--sign-key", type=_PATH, metavar="FILE", help="Ed25519 private key (PEM) to sign with; needs the extra `sign`."
