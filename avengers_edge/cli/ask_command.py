@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import io
 import json
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -210,6 +211,7 @@ def route(session: Session, prompt: str | None, team: str | None, prefer: float,
     """
     Ask(prefer=prefer)
     question = read_question(prompt)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start threads when imported
     from avengers_edge.opening import open_shipped_embedder
     from avengers_edge.runtime import Avengers
 
