@@ -21,11 +21,8 @@ _LEAST_NAME = 4
 class AnswerDisplay:
     """Shows the events of an answer: the status line, and the text of an answer that is not voted on as it comes.
 
-    Args:
-        status: the status line; it is wiped before the text begins.
-        streams: whether text is written before the answer is complete.
-        width: columns of the terminal that the text goes to; None where it goes elsewhere.
-
+    `streams` says whether text is written before the answer is complete; `width` are the columns of the terminal that
+    it goes to, None where it goes elsewhere.
     """
 
     def __init__(self, status: StatusLine, *, streams: bool, width: int | None) -> None:
@@ -88,9 +85,7 @@ class AnswerDisplay:
 class WordWrap:
     """Wraps a text that comes in pieces, but for its code blocks; a word is written when it is complete.
 
-    Args:
-        width: columns; None passes the text on as it is.
-
+    A width of None passes the text on as it is.
     """
 
     def __init__(self, width: int | None) -> None:

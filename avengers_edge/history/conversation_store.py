@@ -141,7 +141,6 @@ class ConversationStore(Closing):
         self._database = Database(path, timeout)
 
     def close(self) -> None:
-        """Close the file; the next use opens it again."""
         self._database.close()
 
     def begin(self, team: str, system: str | None = None) -> int:
@@ -150,7 +149,6 @@ class ConversationStore(Closing):
             return _begin(connection, team, system)
 
     def append(self, conversation: int, turn: Turn) -> None:
-        """Add a turn."""
         with self._database.write() as connection:
             _insert_turn(connection, conversation, turn)
 
@@ -214,7 +212,6 @@ class ConversationStore(Closing):
             connection.execute("INSERT INTO turn_words (turn_words) VALUES ('optimize')")
 
     def read(self, conversation: int) -> Conversation:
-        """Read a conversation with all its turns."""
         with self._database.read() as connection:
             return _read(connection, conversation)
 
@@ -240,7 +237,6 @@ class ConversationStore(Closing):
                     raise sqlite3.DatabaseError(" ".join(str(found).split()))
 
     def count(self) -> int:
-        """Count the conversations."""
         with self._database.read() as connection:
             return int(connection.execute("SELECT count(*) FROM conversations").fetchone()[0])
 

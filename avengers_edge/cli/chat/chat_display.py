@@ -88,7 +88,6 @@ class RichDisplay(PlainDisplay):
         self._echo_on: Callable[[], None] = lambda: None
 
     def begin(self) -> None:
-        """Draw a status line."""
         from avengers_edge.cli.chat.markdown import LiveMarkdown, terminal
 
         self._has_text, self._thought = False, ""
@@ -98,7 +97,6 @@ class RichDisplay(PlainDisplay):
         self._drawing.wait("…")
 
     def piece(self, text: str) -> None:
-        """Draw the answer so far."""
         if self._drawing is not None:
             self._drawing.add(text)
             self._has_text = True
@@ -110,17 +108,14 @@ class RichDisplay(PlainDisplay):
             self._drawing.wait(fitted(f"thinking … {' '.join(harmless(self._thought).split())}"))
 
     def vote(self, progress: Progress) -> None:
-        """Redraw the status line."""
         if self._drawing is not None:
             self._drawing.wait(fitted(f"{vote_line(progress)} · {progress.member}"))
 
     def note(self, text: str) -> None:
-        """Print a dim line above the answer."""
         if self._drawing is not None:
             self._drawing.note(harmless(text))
 
     def end(self, answer: Answer | None, *, stopped: bool) -> None:
-        """Print the rest of the answer, and the line under it."""
         self._echo_on()
         drawing, self._drawing = self._drawing, None
         if drawing is None:
@@ -135,7 +130,6 @@ class RichDisplay(PlainDisplay):
         click.echo()
 
     def say(self, text: str) -> None:
-        """Print the lines."""
         click.echo(in_lines(text))
 
 

@@ -57,7 +57,6 @@ class LiveMarkdown:
         self._drawn_at = 0.0
 
     def begin(self) -> None:
-        """Begin to draw at the cursor."""
         self._live.start()
 
     def wait(self, line: str) -> None:

@@ -135,11 +135,8 @@ def help_text() -> str:
 class Actions:
     """Runs slash commands.
 
-    Args:
-        known: returns the members that can be asked, and the teams.
-        open_store: opens the stored conversations; None where nothing is stored.
-        longest_file: bytes of a file that could fit the context.
-
+    `known` returns the names of members and teams, `open_store` opens the stored conversations (None: nothing is
+    stored), `longest_file` is the bytes of a file that could fit the context.
     """
 
     def __init__(self, known: Known, open_store: OpenStore | None, longest_file: int) -> None:

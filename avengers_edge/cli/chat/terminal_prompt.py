@@ -53,7 +53,6 @@ class Pastes:
         return f"[paste {len(self._texts)}: {len(text)} characters, {text.count(chr(10)) + 1} lines]"
 
     def expand(self, line: str) -> str:
-        """Replace the placeholders by their texts."""
 
         def text_of(found: re.Match[str]) -> str:
             number, length = int(found[1]), int(found[2])
@@ -69,7 +68,6 @@ class PasteParser(Vt100Parser):
     _pieces: list[str]
 
     def feed(self, data: str) -> None:
-        """Parse the next piece of the terminal's input."""
         if not self._in_bracketed_paste:
             super().feed(data)
             return
@@ -145,7 +143,6 @@ class CommandCompleter(Completer):
         self._known, self._paths = known, PathCompleter(expanduser=True)
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        """Yield the completions of the text before the cursor."""
         before = document.text_before_cursor
         for command in names(before):
             yield Completion(f"/{command.name}", -len(before), display=command.usage, display_meta=command.does)
@@ -163,14 +160,8 @@ class CommandCompleter(Completer):
 class TerminalReader:
     """Reads what the user types.
 
-    Args:
-        history: earlier input.
-        known: returns members and teams for completion.
-        say: shows a line to the user.
-        on_ready: is called once, when the first prompt stands.
-        vi: vi keys instead of emacs keys.
-        source, sink: the terminal; None is the real one.
-
+    `known` returns names for completion, `say` shows a line, `on_ready` is called once, when the first prompt stands.
+    `source` and `sink` are the terminal; None is the real one.
     """
 
     def __init__(

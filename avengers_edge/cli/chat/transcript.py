@@ -22,12 +22,8 @@ OpenStore: TypeAlias = "Callable[[], ConversationStore]"
 class Transcript:
     """The conversation under way.
 
-    Args:
-        open_store: opens the store, once there is something to write; None keeps the conversation in memory only.
-        team: the team that answers.
-        system: the system prompt.
-        on_lost: callback for the message, where writing fails and the conversation is not stored any more.
-
+    `open_store` opens the store, once there is something to write; without it the conversation is kept in memory only.
+    `on_lost` is called with the message, where writing fails and the conversation is not stored any more.
     """
 
     def __init__(
@@ -42,7 +38,6 @@ class Transcript:
         self._writer: TurnWriter | None = None
 
     def resume(self, conversation: Conversation) -> None:
-        """Go on with a conversation of the store."""
         self.id, self.turns = conversation.id, list(conversation.turns)
         self.team, self.system = conversation.team, conversation.system
         self._title, self._created = conversation.title, conversation.created
@@ -129,11 +124,9 @@ class Transcript:
         return tuple(kept)
 
     def last_answer(self) -> Turn | None:
-        """Return the last answer, or None."""
         return next((turn for turn in reversed(self.turns) if turn.role == "assistant"), None)
 
     def as_conversation(self) -> Conversation:
-        """Return it as a value that can be exported."""
         ended, turns = timestamp(), tuple(self.turns)
         return Conversation(self.id or 0, self._title, self.team, self.system, self._created, ended, turns)
 
