@@ -227,5 +227,5 @@ def local_time(said: str) -> str:
     """Write a time in the local time zone."""
     try:
         return datetime.fromisoformat(said).astimezone().strftime("%Y-%m-%d %H:%M")
-    except (OverflowError, OSError):  # the year 1 is out of range on some systems
+    except (ValueError, OverflowError, OSError):  # no such day, or a year that is out of range on some systems
         return said[:16].replace("T", " ")
