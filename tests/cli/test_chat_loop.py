@@ -13,9 +13,8 @@ import threading
 import pytest
 from chat_fakes import RecordingDisplay, ScriptedReader, ScriptedTurns, noted, streamed, voted
 
-from avengers_edge.cli.chat.chat_loop import Loop
+from avengers_edge.cli.chat.chat_loop import Loop, Transcript
 from avengers_edge.cli.chat.slash_commands import Actions
-from avengers_edge.cli.chat.transcript import Transcript
 from avengers_edge.cli.chat.turns import BackgroundTurns
 from avengers_edge.errors import BadRequest, Cancelled, EngineDied, NotFound
 from avengers_edge.history.conversation_store import FILE_NAME, ConversationStore, TurnWriter

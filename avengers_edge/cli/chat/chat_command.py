@@ -71,9 +71,8 @@ def chat(
     prompt = None if system is None else as_text(system, "the system prompt")
     with _exit_on_signals(), contextlib.ExitStack() as resources:
         from avengers_edge.cli.chat.chat_display import PlainDisplay, RichDisplay, can_redraw
-        from avengers_edge.cli.chat.chat_loop import LineReader, Loop, Reader
+        from avengers_edge.cli.chat.chat_loop import LineReader, Loop, Reader, Transcript
         from avengers_edge.cli.chat.slash_commands import Actions, checked, resumed
-        from avengers_edge.cli.chat.transcript import Transcript
         from avengers_edge.cli.chat.turns import BackgroundTurns
 
         store = functools.cache(lambda: resources.enter_context(open_store(session)))

@@ -17,14 +17,13 @@ import click
 
 from avengers_edge._util.text import counted, cut
 from avengers_edge.cli.answer_display import chart, ranking_lines, switch_lines
-from avengers_edge.cli.chat.chat_loop import Loop
+from avengers_edge.cli.chat.chat_loop import Loop, OpenStore
 from avengers_edge.cli.question_input import read_attachment, read_text_file
 from avengers_edge.cli.terminal import columns, harmless, on_standard_output
 from avengers_edge.errors import AvengersError, BadRequest, NotFound
 from avengers_edge.records import Ask
 
 if TYPE_CHECKING:
-    from avengers_edge.cli.chat.transcript import OpenStore
     from avengers_edge.history.conversations import Conversation
 
 Completes = Literal["members", "teams", "files", "code", "nothing"]
